@@ -23,4 +23,6 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes that die with their parent");
 
+mod b64; //       2    bytes become text
+
 fn main() {}
