@@ -24,5 +24,6 @@
 compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes that die with their parent");
 
 mod b64; //       2    bytes become text
+mod json; //      3    structure becomes text
 
 fn main() {}

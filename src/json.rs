@@ -1,0 +1,612 @@
+//! # Chapter 3. How do two programs agree on structure?
+//!
+//! Replies are JSON (RFC 8259). Writing is easy: escape every string, put the commas right, never build a
+//! reply by gluing text. Reading is done by pulling: the caller asks for the next key or value, and a string
+//! as long as a file can be taken in pieces straight from the receive buffer, so nothing is ever held whole.
+//!
+//! ```text
+//!   {"status":"OK","data_namafile":"a.bin","data_file":"S29sYW0…
+//!    open_object   next_key   value                    open_string, then pieces
+//! ```
+//!
+//! The invariant of the writer: its output has no byte below 0x20, so `\r\n\r\n` cannot occur inside it
+//! and can mark the end of a reply. The bound of the reader: one receive buffer, plus what `value` was
+//! allowed to hold.
+//!
+//! What must not live here: the keys of our protocol, base64, sockets.
+//!
+//! before: `b64.rs` … after: `store.rs`
+//!
+//! Experiment: write a name with a quote in it by `format!` instead of `Writer::string`, and run the tests.
+
+use std::fmt;
+use std::io::{self, Read};
+
+/// Appends `text` to `out` with the escapes of RFC 8259, section 7, without the quotes around it.
+pub fn escape(out: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+}
+
+/// Writes one JSON text to the end of a buffer; it knows where commas go.
+pub struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    /// The next key or value has a neighbour before it.
+    comma: bool,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer { out, comma: false }
+    }
+
+    fn separate(&mut self) {
+        if self.comma {
+            self.out.push(b',');
+        }
+        self.comma = true;
+    }
+
+    /// `{` or `[`.
+    pub fn open(&mut self, bracket: u8) {
+        self.separate();
+        self.out.push(bracket);
+        self.comma = false;
+    }
+
+    /// `}` or `]`.
+    pub fn close(&mut self, bracket: u8) {
+        self.out.push(bracket);
+        self.comma = true;
+    }
+
+    pub fn key(&mut self, name: &str) {
+        self.string(name);
+        self.out.push(b':');
+        self.comma = false;
+    }
+
+    pub fn string(&mut self, text: &str) {
+        self.open_string();
+        escape(self.out, text);
+        self.out.push(b'"');
+    }
+
+    /// Starts a string whose inside and closing quote the caller sends by itself.
+    pub fn open_string(&mut self) {
+        self.separate();
+        self.out.push(b'"');
+    }
+
+    pub fn number(&mut self, number: u64) {
+        self.separate();
+        self.out.extend_from_slice(number.to_string().as_bytes());
+    }
+
+    /// A key with a string, the most common pair.
+    pub fn pair(&mut self, key: &str, text: &str) {
+        self.key(key);
+        self.string(text);
+    }
+}
+
+/// Any JSON value that is small enough to hold.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    /// Exact for whole numbers up to 2^53, which is 8 PiB when bytes are counted.
+    Number(f64),
+    String(String),
+    Array(Vec<Value>),
+    /// In the order of arrival.
+    Object(Vec<(String, Value)>),
+}
+
+impl Value {
+    /// The value under `key`, if this is an object that has it.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let Value::Object(pairs) = self else { return None };
+        pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        if let Value::String(text) = self { Some(text) } else { None }
+    }
+
+    pub fn as_array(&self) -> Option<&[Value]> {
+        if let Value::Array(items) = self { Some(items) } else { None }
+    }
+
+    /// A whole number that is not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match *self {
+            Value::Number(n) if n >= 0.0 && n.fract() == 0.0 && n < 2f64.powi(53) => Some(n as u64),
+            _ => None,
+        }
+    }
+}
+
+/// Why reading failed.
+#[derive(Debug)]
+pub enum Error {
+    /// The source failed.
+    Io(io::Error),
+    /// The source ended inside the text.
+    End,
+    /// The text is no JSON: what was expected, and the byte offset counted from the first byte read.
+    Syntax { offset: u64, expected: &'static str },
+    /// The value is larger than its caller is willing to hold.
+    TooLarge,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io(error) => write!(f, "{error}"),
+            Error::End => write!(f, "it ends in the middle"),
+            Error::Syntax { offset, expected } => write!(f, "no JSON at byte {offset}: expected {expected}"),
+            Error::TooLarge => write!(f, "it is larger than this program is willing to hold"),
+        }
+    }
+}
+
+/// Deepest nesting that `value` follows; our own replies need 3. A bound, because each level costs stack.
+const DEPTH: u32 = 32;
+
+/// Longest number in characters, and longest white space before the end mark; longer ones exist only to
+/// waste memory.
+const NUMBER: usize = 64;
+
+/// What stands next inside a string.
+pub enum Inside {
+    /// The closing quote; it has been consumed.
+    End,
+    /// A character written as an escape; it has been consumed.
+    Escaped(char),
+    /// A byte that stands for itself; it has been consumed.
+    Plain(u8),
+}
+
+/// Pulls JSON out of a stream of bytes.
+pub struct Reader<R> {
+    source: R,
+    /// The receive buffer; bytes `at..end` are not consumed yet.
+    buffer: Box<[u8]>,
+    at: usize,
+    end: usize,
+    /// Bytes consumed since the start of the stream.
+    offset: u64,
+}
+
+impl<R: Read> Reader<R> {
+    /// `capacity` is the size in bytes of the one buffer, and so of the largest piece of a string.
+    pub fn new(source: R, capacity: usize) -> Reader<R> {
+        Reader { source, buffer: vec![0; capacity].into_boxed_slice(), at: 0, end: 0, offset: 0 }
+    }
+
+    /// The stream, for writing requests to it.
+    pub fn source(&mut self) -> &mut R {
+        &mut self.source
+    }
+
+    /// Bytes consumed since the start of the stream.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The bytes received and not consumed; waits for at least one.
+    pub fn available(&mut self) -> Result<&[u8], Error> {
+        if self.at == self.end {
+            self.at = 0;
+            self.end = self.source.read(&mut self.buffer).map_err(Error::Io)?;
+            if self.end == 0 {
+                return Err(Error::End);
+            }
+        }
+        Ok(&self.buffer[self.at..self.end])
+    }
+
+    pub fn consume(&mut self, count: usize) {
+        self.at += count;
+        self.offset += count as u64;
+    }
+
+    fn peek(&mut self) -> Result<u8, Error> {
+        Ok(self.available()?[0])
+    }
+
+    fn next(&mut self) -> Result<u8, Error> {
+        let byte = self.peek()?;
+        self.consume(1);
+        Ok(byte)
+    }
+
+    fn syntax<T>(&self, expected: &'static str) -> Result<T, Error> {
+        Err(Error::Syntax { offset: self.offset, expected })
+    }
+
+    /// ws = *( space / tab / LF / CR ); returns the byte behind it.
+    fn skip_white(&mut self) -> Result<u8, Error> {
+        loop {
+            match self.peek()? {
+                b' ' | b'\t' | b'\n' | b'\r' => self.consume(1),
+                byte => return Ok(byte),
+            }
+        }
+    }
+
+    fn expect(&mut self, wanted: u8, expected: &'static str) -> Result<(), Error> {
+        if self.skip_white()? == wanted { self.next().map(drop) } else { self.syntax(expected) }
+    }
+
+    /// begin-object
+    pub fn open_object(&mut self) -> Result<(), Error> {
+        self.expect(b'{', "an object")
+    }
+
+    /// The next key of an object, or `None` when it ends. `first`: no pair has been read yet.
+    pub fn next_key(&mut self, first: bool, limit: usize) -> Result<Option<String>, Error> {
+        let byte = self.skip_white()?;
+        if byte == b'}' {
+            self.consume(1);
+            return Ok(None);
+        }
+        if !first {
+            self.expect(b',', "a comma or the end of the object")?;
+        }
+        let mut budget = limit;
+        let key = self.string(&mut budget)?;
+        self.expect(b':', "a colon")?;
+        Ok(Some(key))
+    }
+
+    /// Consumes a string's opening quote. Returns false, consuming nothing, when the value is no string.
+    pub fn open_string(&mut self) -> Result<bool, Error> {
+        let found = self.skip_white()? == b'"';
+        if found {
+            self.consume(1);
+        }
+        Ok(found)
+    }
+
+    /// One step inside a string.
+    pub fn inside_string(&mut self) -> Result<Inside, Error> {
+        match self.peek()? {
+            b'"' => {
+                self.consume(1);
+                Ok(Inside::End)
+            }
+            b'\\' => {
+                self.consume(1);
+                Ok(Inside::Escaped(self.escape()?))
+            }
+            0..=0x1f => self.syntax("no raw control character in a string"),
+            byte => {
+                self.consume(1);
+                Ok(Inside::Plain(byte))
+            }
+        }
+    }
+
+    /// escape = `"` `\` `/` b f n r t, or `u` with four hexadecimal digits
+    fn escape(&mut self) -> Result<char, Error> {
+        Ok(match self.next()? {
+            byte @ (b'"' | b'\\' | b'/') => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.escaped_unicode(),
+            _ => return self.syntax("an escape"),
+        })
+    }
+
+    /// Characters above U+FFFF are written as two escapes, a high and a low surrogate.
+    fn escaped_unicode(&mut self) -> Result<char, Error> {
+        let first = self.hex4()?;
+        let code = match first {
+            0xd800..=0xdbff => {
+                if self.next()? != b'\\' || self.next()? != b'u' {
+                    return self.syntax("the low half of a surrogate pair");
+                }
+                match self.hex4()? {
+                    low @ 0xdc00..=0xdfff => 0x10000 + ((first - 0xd800) << 10 | (low - 0xdc00)),
+                    _ => return self.syntax("the low half of a surrogate pair"),
+                }
+            }
+            _ => first,
+        };
+        char::from_u32(code).map_or_else(|| self.syntax("a high surrogate first"), Ok)
+    }
+
+    fn hex4(&mut self) -> Result<u32, Error> {
+        (0..4).try_fold(0, |code, _| match char::from(self.next()?).to_digit(16) {
+            Some(digit) => Ok(code << 4 | digit),
+            None => self.syntax("a hexadecimal digit"),
+        })
+    }
+
+    /// A whole string, at most `budget` bytes; what it takes is subtracted from the budget.
+    fn string(&mut self, budget: &mut usize) -> Result<String, Error> {
+        if !self.open_string()? {
+            return self.syntax("a string");
+        }
+        let mut text = Vec::new();
+        loop {
+            match self.inside_string()? {
+                Inside::End => break,
+                Inside::Plain(byte) => text.push(byte),
+                Inside::Escaped(c) => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+            if text.len() > *budget {
+                return Err(Error::TooLarge);
+            }
+        }
+        *budget -= text.len();
+        String::from_utf8(text).or_else(|_| self.syntax("UTF-8"))
+    }
+
+    /// Any value, as long as all its strings and items together stay within `budget` bytes; what it takes
+    /// is subtracted.
+    pub fn value(&mut self, budget: &mut usize) -> Result<Value, Error> {
+        self.value_within(budget, DEPTH)
+    }
+
+    fn value_within(&mut self, budget: &mut usize, depth: u32) -> Result<Value, Error> {
+        // A bare item costs memory too: without this an endless `[0,0,0,…` would fit any budget.
+        *budget = budget.checked_sub(size_of::<Value>()).ok_or(Error::TooLarge)?;
+        let depth = depth.checked_sub(1).ok_or(Error::TooLarge)?;
+        match self.skip_white()? {
+            b'"' => Ok(Value::String(self.string(budget)?)),
+            b'{' => self.object(budget, depth),
+            b'[' => self.array(budget, depth),
+            b't' => self.word(b"true", Value::Bool(true)),
+            b'f' => self.word(b"false", Value::Bool(false)),
+            b'n' => self.word(b"null", Value::Null),
+            _ => self.number(),
+        }
+    }
+
+    fn object(&mut self, budget: &mut usize, depth: u32) -> Result<Value, Error> {
+        self.open_object()?;
+        let mut pairs = Vec::new();
+        while let Some(key) = self.next_key(pairs.is_empty(), *budget)? {
+            *budget = budget.checked_sub(key.len() + size_of::<String>()).ok_or(Error::TooLarge)?;
+            pairs.push((key, self.value_within(budget, depth)?));
+        }
+        Ok(Value::Object(pairs))
+    }
+
+    fn array(&mut self, budget: &mut usize, depth: u32) -> Result<Value, Error> {
+        self.expect(b'[', "an array")?;
+        let mut items = Vec::new();
+        loop {
+            if self.skip_white()? == b']' {
+                self.consume(1);
+                return Ok(Value::Array(items));
+            }
+            if !items.is_empty() {
+                self.expect(b',', "a comma or the end of the array")?;
+            }
+            items.push(self.value_within(budget, depth)?);
+        }
+    }
+
+    fn word(&mut self, word: &[u8], value: Value) -> Result<Value, Error> {
+        word.iter().try_for_each(|&byte| match self.next()? {
+            found if found == byte => Ok(()),
+            _ => self.syntax("true, false or null"),
+        })?;
+        Ok(value)
+    }
+
+    /// number = [ minus ] int [ frac ] [ exp ]
+    fn number(&mut self) -> Result<Value, Error> {
+        let mut text = String::new();
+        while let Ok(byte @ (b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')) = self.peek() {
+            text.push(char::from(byte));
+            self.consume(1);
+            if text.len() > NUMBER {
+                return Err(Error::TooLarge);
+            }
+        }
+        // Rust reads more forms than JSON allows: `.5`, `5.`, `+5`, `05`.
+        let digits = text.strip_prefix('-').unwrap_or(&text);
+        let whole = digits.bytes().take_while(u8::is_ascii_digit).count();
+        let fraction = digits[whole..].strip_prefix('.');
+        let strict = (whole == 1 || whole > 1 && !digits.starts_with('0'))
+            && fraction.is_none_or(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        match text.parse() {
+            Ok(number) if strict => Ok(Value::Number(number)),
+            _ => self.syntax("a value"),
+        }
+    }
+
+    /// Behind an object: white space that ends with `mark`.
+    pub fn end_mark(&mut self, mark: &[u8]) -> Result<(), Error> {
+        let mut seen = Vec::new();
+        while !seen.ends_with(mark) {
+            match self.next()? {
+                byte @ (b' ' | b'\t' | b'\r' | b'\n') => seen.push(byte),
+                _ => return self.syntax("the end of the reply"),
+            }
+            if seen.len() > NUMBER {
+                return Err(Error::TooLarge);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source that gives at most `piece` bytes a read.
+    struct Drip<'a>(&'a [u8], usize);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let n = out.len().min(self.0.len()).min(self.1);
+            out[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    /// Reads `text` whole and in drips; both must agree.
+    fn read(text: &[u8], limit: usize) -> Result<Value, String> {
+        let whole =
+            Reader::new(Drip(text, usize::MAX), 4096).value(&mut limit.clone()).map_err(|e| e.to_string());
+        let drip = Reader::new(Drip(text, 1), 7).value(&mut limit.clone()).map_err(|e| e.to_string());
+        assert_eq!(whole, drip);
+        whole
+    }
+
+    fn string(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+
+    #[test]
+    fn strings_are_escaped_and_come_back() {
+        let table = [
+            ("plain", r#""plain""#),
+            ("quote\" back\\slash", r#""quote\" back\\slash""#),
+            ("\r\n\r\n\t", r#""\r\n\r\n\t""#),
+            ("\u{0}\u{1f}\u{20}", r#""\u0000\u001f ""#),
+            ("é 日 😀 \u{7f}", "\"é 日 😀 \u{7f}\""),
+        ];
+        for (text, written) in table {
+            let mut out = Vec::new();
+            Writer::new(&mut out).string(text);
+            assert_eq!(out, written.as_bytes());
+            assert_eq!(read(&out, 1000).unwrap(), string(text));
+        }
+    }
+
+    #[test]
+    fn the_writer_puts_commas_between_and_nowhere_else() {
+        let mut out = Vec::new();
+        let mut w = Writer::new(&mut out);
+        w.open(b'{');
+        w.pair("a", "b");
+        w.key("list");
+        w.open(b'[');
+        w.number(1);
+        w.open(b'{');
+        w.close(b'}');
+        w.number(2);
+        w.close(b']');
+        w.pair("c", "d");
+        w.close(b'}');
+        assert_eq!(out, br#"{"a":"b","list":[1,{},2],"c":"d"}"#);
+    }
+
+    #[test]
+    fn escapes_of_other_writers_mean_the_same() {
+        let table = [
+            (r#""\/""#, "/"),
+            (r#""\u0041\u00e9\u65E5""#, "Aé日"),
+            (r#""\ud83d\ude00""#, "😀"),
+            (r#""\b\f\n\r\t\"\\""#, "\u{8}\u{c}\n\r\t\"\\"),
+            ("\"\u{d7ff}\"", "\u{d7ff}"),
+        ];
+        for (text, meaning) in table {
+            assert_eq!(read(text.as_bytes(), 1000).unwrap(), string(meaning));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        let table: [&[u8]; 22] = [
+            br#""\ud83d""#,
+            br#""\ud83dx""#,
+            br#""\ud83d\u0041""#,
+            br#""\ude00""#,
+            br#""\x""#,
+            br#""\u12g4""#,
+            b"\"raw\ncontrol\"",
+            b"\"\xff\"",
+            br#""open"#,
+            b"{",
+            br#"{"a" 1}"#,
+            br#"{"a":1 "b":2}"#,
+            br#"{1:2}"#,
+            b"[1 2]",
+            b"[1,",
+            b"tru",
+            b"trux",
+            b"+1 ",
+            b"01 ",
+            b".5 ",
+            b"5. ",
+            b"- ",
+        ];
+        for text in table {
+            assert!(read(text, 1000).is_err(), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn values_nest_with_any_white_space() {
+        let value =
+            read(b" { \"a\" : [ 1 , -2.5e1, true,null ] ,\r\n\"b\":{}, \"c\": [] } ", 10_000).unwrap();
+        let items = value.get("a").unwrap().as_array().unwrap();
+        assert_eq!(items[0].as_u64(), Some(1));
+        assert_eq!(items[1], Value::Number(-25.0));
+        assert_eq!(items[1].as_u64(), None);
+        assert_eq!(items[2..], [Value::Bool(true), Value::Null]);
+        assert_eq!(value.get("b"), Some(&Value::Object(vec![])));
+        assert_eq!(value.get("c"), Some(&Value::Array(vec![])));
+    }
+
+    #[test]
+    fn bounds_hold_on_both_sides() {
+        let room = size_of::<Value>();
+        assert!(read(b"\"12345\"", room + 5).is_ok());
+        assert!(read(b"\"123456\"", room + 5).is_err());
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(read(nested(DEPTH as usize).as_bytes(), 100_000).is_ok());
+        assert!(read(nested(DEPTH as usize + 1).as_bytes(), 100_000).is_err());
+        assert!(read(format!("{} ", "1".repeat(NUMBER)).as_bytes(), 1000).is_ok());
+        assert!(read(format!("{} ", "1".repeat(NUMBER + 1)).as_bytes(), 1000).is_err());
+    }
+
+    #[test]
+    fn the_end_mark_may_follow_white_space_only() {
+        let ends = |text: &[u8]| Reader::new(Drip(text, 1), 8).end_mark(b"\r\n\r\n").is_ok();
+        assert!(ends(b"\r\n\r\n"));
+        assert!(ends(b" \n\r\r\n\r\n"));
+        assert!(!ends(b"\r\n\r"));
+        assert!(!ends(b"}\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_long_string_comes_in_pieces() {
+        let mut reader = Reader::new(Drip(br#"{"k":"abc\/def"}"#, 4), 4);
+        reader.open_object().unwrap();
+        assert_eq!(reader.next_key(true, 10).unwrap().unwrap(), "k");
+        assert!(reader.open_string().unwrap());
+        let mut text = String::new();
+        loop {
+            match reader.inside_string().unwrap() {
+                Inside::End => break,
+                Inside::Plain(byte) => text.push(char::from(byte)),
+                Inside::Escaped(c) => text.push(c),
+            }
+        }
+        assert_eq!(text, "abc/def");
+        assert!(reader.next_key(false, 10).unwrap().is_none());
+    }
+}
