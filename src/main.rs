@@ -25,5 +25,7 @@ compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes tha
 
 mod b64; //       2    bytes become text
 mod json; //      3    structure becomes text
+#[allow(unsafe_code)]
+mod sys; //       9    system calls
 
 fn main() {}
