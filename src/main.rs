@@ -25,7 +25,11 @@ compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes tha
 
 mod b64; //       2    bytes become text
 mod json; //      3    structure becomes text
+mod store; //     4    one folder and its files
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
+
+#[cfg(test)]
+mod testing; //        what unit tests share
 
 fn main() {}

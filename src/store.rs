@@ -1,0 +1,428 @@
+//! # Chapter 4. Which files may a stranger touch?
+//!
+//! One folder, its regular files, nothing else. The folder is opened once; every later step names a single
+//! component relative to that open folder and never follows a symbolic link, so there is no path to escape
+//! through: what changes between a check and its use can only be another entry of the same folder. Content
+//! arrives in a temporary file beside its target and takes the name in one step when it is whole: readers
+//! see the old file or the new one, never half of one.
+//!
+//! ```text
+//!   create ──► .kolam-<pid>-<n>.tmp ──write, write, …──► commit: rename over "a.bin"
+//!                       └── dropped before commit (any error): the temporary file is removed
+//! ```
+//!
+//! The invariant: whatever a peer sends, only names that pass `check_name` reach a system call, and a name
+//! that begins with a dot never does; the temporary files live there.
+//!
+//! What must not live here: verbs, replies, sockets.
+//!
+//! before: `json.rs` … after: `session.rs`
+//!
+//! Experiment: let `check_name` accept a slash, run `make test` and read which tests fail.
+
+use crate::sys;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fmt, process};
+
+/// Longest file name in bytes, as on every Linux file system (NAME_MAX, limits.h(0p)).
+pub const NAME_LIMIT: usize = 255;
+
+/// How the names of temporary files begin and end; the dot keeps them out of every peer's reach.
+const TEMPORARY: (&str, &str) = (".kolam-", ".tmp");
+
+/// What the owner of the folder allows.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Why nothing may be changed, if so.
+    pub read_only: Option<&'static str>,
+    /// Largest upload in bytes.
+    pub max_upload: u64,
+    /// Flush a file and its folder to the disk before an upload counts as done.
+    pub sync: bool,
+}
+
+/// Why the store refuses; the text is the reason that peers are told.
+#[derive(Debug)]
+pub enum Error {
+    InvalidName(&'static str),
+    NotFound,
+    NotRegular,
+    /// The limit in bytes.
+    TooLarge(u64),
+    Full,
+    Denied(&'static str),
+    Io(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidName(why) => write!(f, "invalid file name: {why}"),
+            Error::NotFound => write!(f, "file not found"),
+            Error::NotRegular => write!(f, "not a regular file"),
+            Error::TooLarge(limit) => write!(f, "file too large: the limit is {limit} bytes"),
+            Error::Full => write!(f, "storage full"),
+            Error::Denied(why) => write!(f, "permission denied: {why}"),
+            Error::Io(error) => write!(f, "storage error: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        match error.raw_os_error() {
+            Some(libc::ENOENT) => Error::NotFound,
+            Some(libc::ELOOP | libc::EISDIR | libc::ENXIO | libc::ENODEV) => Error::NotRegular,
+            Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Error::Full,
+            Some(libc::EACCES | libc::EPERM | libc::EROFS) => Error::Denied("by the file system"),
+            _ => Error::Io(error),
+        }
+    }
+}
+
+/// name = 1*255OCTET ; UTF-8, no leading ".", no "/", "\" or control character
+pub fn check_name(name: &[u8]) -> Result<&str, Error> {
+    let refuse = |why| Err(Error::InvalidName(why));
+    let Ok(name) = str::from_utf8(name) else { return refuse("not UTF-8") };
+    match name {
+        "" => refuse("empty"),
+        _ if name.len() > NAME_LIMIT => refuse("longer than 255 bytes"),
+        _ if name.starts_with('.') => refuse("begins with a dot"),
+        _ if name.contains(['/', '\\']) => refuse("contains a slash or backslash"),
+        _ if name.contains(char::is_control) => refuse("contains a control character"),
+        _ => Ok(name),
+    }
+}
+
+/// The served folder.
+pub struct Store {
+    /// The folder itself, open; all names are relative to it.
+    dir: File,
+    policy: Policy,
+    /// Numbers the temporary files of this process.
+    uploads: AtomicU64,
+}
+
+impl Store {
+    /// Opens the folder `root`, making it when it is missing, and removes what dead servers left in it.
+    pub fn open(root: &Path, policy: Policy) -> io::Result<Store> {
+        // What a failure means is said better by the attempt to open it.
+        let _ = fs::create_dir_all(root);
+        let dir = File::open(root)?;
+        if !dir.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let store = Store { dir, policy, uploads: AtomicU64::new(0) };
+        if store.policy.read_only.is_none() {
+            store.probe()?;
+            store.sweep(None)?;
+        }
+        Ok(store)
+    }
+
+    /// Finds out at start, not at the first upload, whether files can be made here.
+    fn probe(&self) -> io::Result<()> {
+        let name = temporary_name(process::id(), u64::MAX);
+        sys::open_at(&self.dir, &name, sys::O_WRONLY | sys::O_CREAT)?;
+        self.discard(&name)
+    }
+
+    /// Removes a temporary file, which somebody else may have done already.
+    fn discard(&self, name: &str) -> io::Result<()> {
+        match sys::unlink_at(&self.dir, name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Removes temporary files that no living process holds: all, or those that process `owner` left.
+    pub fn sweep(&self, owner: Option<u32>) -> io::Result<()> {
+        let prefix = owner.map_or(TEMPORARY.0.to_owned(), |pid| format!("{}{pid}-", TEMPORARY.0));
+        for name in self.entries()? {
+            if !(name.starts_with(&prefix) && name.ends_with(TEMPORARY.1)) {
+                continue;
+            }
+            // A living upload holds a lock on its file, also when it belongs to another server.
+            if let Ok(file) = sys::open_at(&self.dir, &name, sys::O_WRONLY)
+                && file.try_lock().is_ok()
+            {
+                self.discard(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of the regular files in the folder, as far as they are UTF-8.
+    fn entries(&self) -> io::Result<Vec<String>> {
+        // The open folder, not its path: the path may lead elsewhere by now.
+        let dir = format!("/proc/self/fd/{}", self.dir.as_raw_fd());
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type().is_ok_and(|kind| kind.is_file())
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Names that can be asked for, sorted by bytes. The one answer that grows with the folder.
+    pub fn list(&self) -> Result<Vec<String>, Error> {
+        let mut names = self.entries()?;
+        names.retain(|name| check_name(name.as_bytes()).is_ok());
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Opens a file for reading; returns it with its length in bytes at this moment.
+    pub fn read(&self, name: &[u8]) -> Result<(File, u64), Error> {
+        let name = check_name(name)?;
+        self.require_regular(name)?;
+        let file = sys::open_at(&self.dir, name, sys::O_RDONLY)?;
+        let about = file.metadata()?;
+        // Looked at again, because the name may have changed hands since.
+        if about.is_file() { Ok((file, about.len())) } else { Err(Error::NotRegular) }
+    }
+
+    /// Opening a device can do things, so we look before we open.
+    fn require_regular(&self, name: &str) -> Result<(), Error> {
+        if sys::is_regular_at(&self.dir, name)? { Ok(()) } else { Err(Error::NotRegular) }
+    }
+
+    fn require_writable(&self) -> Result<(), Error> {
+        self.policy.read_only.map_or(Ok(()), |why| Err(Error::Denied(why)))
+    }
+
+    /// Begins an upload of `name`.
+    pub fn create(self: &Arc<Self>, name: &[u8]) -> Result<Upload, Error> {
+        let name = check_name(name)?;
+        self.require_writable()?;
+        match self.require_regular(name) {
+            Ok(()) | Err(Error::NotFound) => {}
+            Err(other) => return Err(other),
+        }
+        let (temporary, file) = self.create_temporary()?;
+        let upload = Upload { store: self.clone(), name: name.to_owned(), temporary, file, size: 0 };
+        // Says "in use" to `sweep`. Where locks do not work, the upload works all the same, as long as no
+        // other server starts on the same folder meanwhile.
+        let _ = upload.file.try_lock();
+        Ok(upload)
+    }
+
+    /// A new file with a name that nobody uses: servers in different containers may have the same number.
+    fn create_temporary(&self) -> io::Result<(String, File)> {
+        loop {
+            let name = temporary_name(process::id(), self.uploads.fetch_add(1, Ordering::Relaxed));
+            match sys::open_at(&self.dir, &name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => return Ok((name, other?)),
+            }
+        }
+    }
+
+    /// Deletes `name`.
+    pub fn remove(&self, name: &[u8]) -> Result<(), Error> {
+        let name = check_name(name)?;
+        self.require_writable()?;
+        self.require_regular(name)?;
+        Ok(sys::unlink_at(&self.dir, name)?)
+    }
+}
+
+fn temporary_name(pid: u32, number: u64) -> String {
+    format!("{}{pid}-{number}{}", TEMPORARY.0, TEMPORARY.1)
+}
+
+/// A file on its way into the store.
+pub struct Upload {
+    store: Arc<Store>,
+    /// The name that it will have.
+    name: String,
+    /// The name that it has now; empty once it is committed.
+    temporary: String,
+    file: File,
+    /// Bytes written so far.
+    size: u64,
+}
+
+impl Upload {
+    /// Appends `bytes`, as long as the whole stays within the limit.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.size += bytes.len() as u64;
+        let limit = self.store.policy.max_upload;
+        if self.size > limit {
+            return Err(Error::TooLarge(limit));
+        }
+        Ok(self.file.write_all(bytes)?)
+    }
+
+    /// The name that it will have.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives the file its name; returns its length in bytes. Without this call it vanishes. If only the
+    /// last step fails, the flush of the folder, the new file is in place, but may not survive a power cut.
+    pub fn commit(mut self) -> Result<u64, Error> {
+        let store = &self.store;
+        if store.policy.sync {
+            self.file.sync_all()?;
+        }
+        sys::rename_at(&store.dir, &self.temporary, &self.name)?;
+        self.temporary.clear();
+        if store.policy.sync {
+            self.store.dir.sync_all()?;
+        }
+        Ok(self.size)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.temporary.is_empty() {
+            // Nobody is left to tell; `sweep` tries again at the next start.
+            let _ = sys::unlink_at(&self.store.dir, &self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Folder;
+    use std::io::Read;
+
+    fn open(folder: &Folder) -> Arc<Store> {
+        let policy = Policy { read_only: None, max_upload: 100, sync: true };
+        Arc::new(Store::open(folder.path(), policy).unwrap())
+    }
+
+    fn put(store: &Arc<Store>, name: &str, bytes: &[u8]) -> Result<u64, Error> {
+        let mut upload = store.create(name.as_bytes())?;
+        upload.write(bytes)?;
+        upload.commit()
+    }
+
+    fn get(store: &Store, name: &str) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        store.read(name.as_bytes())?.0.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let long = "n".repeat(255);
+        let wide = "é".repeat(127);
+        for good in ["a", "a.bin", "a b", "é日😀", "a\"b", "-rf", "con", &long, &wide] {
+            assert!(check_name(good.as_bytes()).is_ok(), "{good}");
+        }
+        let too_long = "n".repeat(256);
+        let too_wide = "é".repeat(128);
+        let bad = ["", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a\0b", "a\nb", "a\u{7f}", "a\u{9b}"];
+        for bad in bad.into_iter().chain([too_long.as_str(), too_wide.as_str()]) {
+            assert!(matches!(check_name(bad.as_bytes()), Err(Error::InvalidName(_))), "{bad}");
+        }
+        assert!(check_name(b"a\xff").is_err());
+    }
+
+    #[test]
+    fn what_is_put_can_be_listed_read_and_removed() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        assert_eq!(put(&store, "b", b"two").unwrap(), 3);
+        assert_eq!(put(&store, "a", b"").unwrap(), 0);
+        folder.write(".hidden", b"");
+        folder.write("bad\\name", b"");
+        fs::create_dir(folder.path().join("dir")).unwrap();
+        assert_eq!(store.list().unwrap(), ["a", "b"]);
+        assert_eq!(get(&store, "b").unwrap(), b"two");
+        store.remove(b"b").unwrap();
+        assert!(matches!(get(&store, "b"), Err(Error::NotFound)));
+        assert!(matches!(store.remove(b"b"), Err(Error::NotFound)));
+    }
+
+    #[test]
+    fn an_upload_that_is_not_committed_leaves_the_old_file_and_nothing_else() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        put(&store, "a", b"old").unwrap();
+        let mut upload = store.create(b"a").unwrap();
+        upload.write(b"new").unwrap();
+        assert_eq!(get(&store, "a").unwrap(), b"old");
+        drop(upload);
+        assert_eq!(get(&store, "a").unwrap(), b"old");
+        assert_eq!(folder.names(), ["a"]);
+    }
+
+    #[test]
+    fn a_reader_keeps_the_file_it_opened() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        put(&store, "a", b"old").unwrap();
+        let (mut file, size) = store.read(b"a").unwrap();
+        put(&store, "a", b"newer").unwrap();
+        store.remove(b"a").unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!((bytes.as_slice(), size), (&b"old"[..], 3));
+    }
+
+    #[test]
+    fn links_folders_and_pipes_are_no_files() {
+        let folder = Folder::new();
+        let outside = Folder::new();
+        outside.write("secret", b"secret");
+        let store = open(&folder);
+        std::os::unix::fs::symlink(outside.path().join("secret"), folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("linkdir")).unwrap();
+        fs::create_dir(folder.path().join("dir")).unwrap();
+        assert!(process::Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
+        for name in ["link", "linkdir", "dir", "pipe"] {
+            assert!(matches!(get(&store, name), Err(Error::NotRegular)), "{name}");
+            assert!(matches!(put(&store, name, b"x"), Err(Error::NotRegular)), "{name}");
+            assert!(matches!(store.remove(name.as_bytes()), Err(Error::NotRegular)), "{name}");
+        }
+        assert!(store.list().unwrap().is_empty());
+        assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn the_limit_holds_on_both_sides() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        assert_eq!(put(&store, "a", &[1; 100]).unwrap(), 100);
+        assert!(matches!(put(&store, "a", &[2; 101]), Err(Error::TooLarge(100))));
+        assert_eq!(get(&store, "a").unwrap(), [1; 100]);
+    }
+
+    #[test]
+    fn a_read_only_store_changes_nothing() {
+        let folder = Folder::new();
+        folder.write("a", b"old");
+        let policy = Policy { read_only: Some("read-only"), max_upload: 100, sync: false };
+        let store = Arc::new(Store::open(folder.path(), policy).unwrap());
+        assert!(matches!(put(&store, "a", b"new"), Err(Error::Denied(_))));
+        assert!(matches!(store.remove(b"a"), Err(Error::Denied(_))));
+        assert_eq!(get(&store, "a").unwrap(), b"old");
+    }
+
+    #[test]
+    fn opening_removes_dead_temporary_files_and_spares_living_ones() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        let mut upload = store.create(b"a").unwrap();
+        upload.write(b"alive").unwrap();
+        folder.write(".kolam-1-1.tmp", b"dead");
+        folder.write(".other", b"not ours");
+        open(&folder);
+        assert_eq!(upload.commit().unwrap(), 5);
+        assert_eq!(folder.names(), [".other", "a"]);
+    }
+}
