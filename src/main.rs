@@ -26,6 +26,7 @@ compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes tha
 mod b64; //       2    bytes become text
 mod json; //      3    structure becomes text
 mod store; //     4    one folder and its files
+mod session; //   5    a protocol without sockets
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
 

@@ -1,0 +1,292 @@
+//! # Chapter 5. What is a protocol, when nobody says how its bytes travel?
+//!
+//! A protocol is written once, as a `Session`: it takes bytes, gives bytes, and says what it waits for. It
+//! never sees a socket, and nothing it decides depends on the time (its clerk only notes it for the log).
+//! Whoever has a connection moves the bytes with `pump`, and the server's modes differ only in who calls
+//! `pump`:
+//!
+//! ```text
+//!   single    the accept loop itself ──┐                    received ►
+//!   thread    a thread of the pool ────┼──► pump ◄──socket──►           Session
+//!   process   a forked worker ─────────┘                    ◄ outgoing
+//! ```
+//!
+//! The invariant: a session is given bytes only when it wants them. While a reply waits to be sent nothing
+//! more is read, so a peer that does not listen is slowed down by the kernel, not remembered by us.
+//!
+//! The name for this is "sans-socket". It is not "sans-I/O", because sessions read and write files
+//! themselves, a bounded piece at a time: regular files are always ready, so there is nothing to wait for.
+//!
+//! What must not live here: any protocol, any way of waiting.
+//!
+//! before: `store.rs` … after: `ledger.rs`
+//!
+//! Experiment: let `pump` loop for ever instead of a few steps, and stop a busy server with Ctrl-C.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+/// File content moves in pieces of this many bytes: small enough to stay in a core's second-level cache
+/// together with its text, large enough that the system calls around it cost nothing. A multiple of 3, so
+/// that a piece is whole in base64.
+pub const PIECE: usize = 192 * 1024;
+
+/// The same piece as base64 text; also the largest single read from a socket.
+pub const PIECE_TEXT: usize = PIECE / 3 * 4;
+
+/// Reads and writes in one turn of `pump`; bounds how long one connection can keep its driver from others.
+const STEPS: u32 = 4;
+
+/// What a session waits for. Derived from its state, never stored beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Bytes, and none of the next request has come: the connection is idle.
+    Request,
+    /// More bytes of the head of a request.
+    Head,
+    /// More bytes of the body of a request.
+    Body,
+    /// To get rid of `outgoing` bytes.
+    Write,
+    /// Nothing more: close the connection.
+    Close,
+}
+
+/// What the driver of a connection knows and its session does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The peer is too slow.
+    Timeout,
+    /// The server stops: finish the request in hand, take no other.
+    Stopping,
+    /// The server does not take this connection, for this reason.
+    Refused(&'static str),
+}
+
+/// One side of one conversation.
+pub trait Session {
+    fn want(&self) -> Want;
+
+    /// Bytes arrived; called only when `want` is not `Write` or `Close`. Empty means that the peer has
+    /// sent its last byte.
+    fn received(&mut self, bytes: &[u8]);
+
+    /// Bytes to send; never empty while `want` is `Write`.
+    fn outgoing(&self) -> &[u8];
+
+    /// The first `count` bytes of `outgoing` are gone.
+    fn sent(&mut self, count: usize);
+
+    fn notice(&mut self, notice: Notice);
+}
+
+/// How a turn of `pump` ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The session wants to close.
+    Done,
+    /// It could go on at once.
+    Again,
+    /// The socket is not ready for what the session wants.
+    Blocked,
+}
+
+/// Bytes that crossed the socket.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Moved {
+    pub read: u64,
+    pub written: u64,
+}
+
+/// One bounded turn of moving bytes between `stream` (non-blocking) and `session`. `scratch` is the
+/// driver's receive buffer; between turns it holds nothing. What crossed is added to `moved`.
+pub fn pump(
+    stream: &mut (impl Read + Write),
+    session: &mut dyn Session,
+    scratch: &mut [u8],
+    moved: &mut Moved,
+) -> io::Result<Turn> {
+    for _ in 0..STEPS {
+        let step = match session.want() {
+            Want::Close => return Ok(Turn::Done),
+            Want::Write => stream.write(session.outgoing()).map(|count| {
+                moved.written += count as u64;
+                session.sent(count);
+            }),
+            Want::Request | Want::Head | Want::Body => stream.read(scratch).map(|count| {
+                moved.read += count as u64;
+                session.received(&scratch[..count]);
+            }),
+        };
+        match step {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Turn::Blocked),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(if session.want() == Want::Close { Turn::Done } else { Turn::Again })
+}
+
+/// How long a peer may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Without a single byte moving.
+    pub idle: Duration,
+    /// From the first byte of a request's head to its last, however busily it drips.
+    pub head: Duration,
+    /// From the request to stop until connections are cut.
+    pub grace: Duration,
+}
+
+/// The clock of one connection, kept by its driver.
+pub struct Clock {
+    limits: Limits,
+    /// When a byte last moved.
+    moved: Instant,
+    /// What the session has waited for since when, if it is a request or its head. Bytes that do not bring
+    /// it further, such as empty lines, do not prolong the waiting.
+    waiting: Option<(Want, Instant)>,
+    /// When the server was asked to stop.
+    stop: Option<Instant>,
+}
+
+impl Clock {
+    pub fn new(limits: Limits, now: Instant) -> Clock {
+        Clock { limits, moved: now, waiting: None, stop: None }
+    }
+
+    /// After a turn in which `moved` bytes crossed and the session came to want `want`.
+    pub fn note(&mut self, want: Want, moved: Moved, now: Instant) {
+        if moved.read + moved.written > 0 {
+            self.moved = now;
+        }
+        let bounded = matches!(want, Want::Request | Want::Head);
+        let same = self.waiting.is_some_and(|(waited_for, _)| waited_for == want) && moved.written == 0;
+        if !(bounded && same) {
+            self.waiting = bounded.then_some((want, now));
+        }
+    }
+
+    /// The server was asked to stop.
+    pub fn stop(&mut self, now: Instant) {
+        self.stop.get_or_insert(now);
+    }
+
+    /// When patience ends.
+    pub fn deadline(&self) -> Instant {
+        let patience = match self.waiting {
+            Some((Want::Head, began)) => began + self.limits.head,
+            Some((_, began)) => began + self.limits.idle,
+            None => self.moved + self.limits.idle,
+        };
+        self.cut().map_or(patience, |cut| patience.min(cut))
+    }
+
+    /// When the connection is closed without another word, because the server stops.
+    pub fn cut(&self) -> Option<Instant> {
+        self.stop.map(|stop| stop + self.limits.grace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives back what it was given, in capitals; closes at the end.
+    #[derive(Default)]
+    struct Shout(Vec<u8>, bool);
+
+    impl Session for Shout {
+        fn want(&self) -> Want {
+            match self {
+                Shout(text, _) if !text.is_empty() => Want::Write,
+                Shout(_, true) => Want::Close,
+                Shout(..) => Want::Request,
+            }
+        }
+        fn received(&mut self, bytes: &[u8]) {
+            self.0 = bytes.to_ascii_uppercase();
+            self.1 = bytes.is_empty();
+        }
+        fn outgoing(&self) -> &[u8] {
+            &self.0
+        }
+        fn sent(&mut self, count: usize) {
+            self.0.drain(..count);
+        }
+        fn notice(&mut self, _: Notice) {}
+    }
+
+    /// A peer made of a script: each entry is the result of one call.
+    struct Script(Vec<io::Result<&'static [u8]>>, Vec<u8>);
+
+    impl Read for Script {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let bytes = self.0.remove(0)?;
+            out[..bytes.len()].copy_from_slice(bytes);
+            Ok(bytes.len())
+        }
+    }
+
+    impl Write for Script {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(2);
+            self.1.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn turn(script: &mut Script, session: &mut Shout) -> io::Result<Turn> {
+        pump(script, session, &mut [0; 8], &mut Moved::default())
+    }
+
+    #[test]
+    fn a_turn_is_bounded_and_goes_on_where_it_stopped() {
+        let mut peer = Script(vec![Ok(b"abcdefg"), Ok(b"")], vec![]);
+        let mut session = Shout::default();
+        assert_eq!(turn(&mut peer, &mut session).unwrap(), Turn::Again);
+        assert_eq!(peer.1, b"ABCDEF");
+        assert_eq!(turn(&mut peer, &mut session).unwrap(), Turn::Done);
+        assert_eq!(peer.1, b"ABCDEFG");
+    }
+
+    #[test]
+    fn errors_block_repeat_or_end_the_turn() {
+        let error = |kind: ErrorKind| Err(kind.into());
+        let script = vec![error(ErrorKind::Interrupted), error(ErrorKind::WouldBlock)];
+        let mut peer = Script(script, vec![]);
+        assert_eq!(turn(&mut peer, &mut Shout::default()).unwrap(), Turn::Blocked);
+        let mut peer = Script(vec![error(ErrorKind::ConnectionReset)], vec![]);
+        assert!(turn(&mut peer, &mut Shout::default()).is_err());
+    }
+
+    #[test]
+    fn the_clock_knows_idle_head_and_grace() {
+        let second = Duration::from_secs;
+        let limits = Limits { idle: second(30), head: second(10), grace: second(5) };
+        let start = Instant::now();
+        let at = |n| start + second(n);
+        let read = Moved { read: 1, written: 0 };
+        let mut clock = Clock::new(limits, start);
+        assert_eq!(clock.deadline(), at(30));
+        clock.note(Want::Head, read, at(1));
+        clock.note(Want::Head, read, at(9));
+        assert_eq!(clock.deadline(), at(11), "dripping does not prolong a head");
+        clock.note(Want::Head, Moved { read: 9, written: 9 }, at(10));
+        assert_eq!(clock.deadline(), at(20), "a reply in between means that this is a new head");
+        clock.note(Want::Request, Moved { read: 0, written: 9 }, at(11));
+        clock.note(Want::Request, read, at(30));
+        assert_eq!(clock.deadline(), at(41), "empty lines are no request");
+        clock.note(Want::Body, read, at(12));
+        assert_eq!(clock.deadline(), at(42));
+        clock.note(Want::Body, Moved::default(), at(20));
+        assert_eq!(clock.deadline(), at(42), "time alone is no progress");
+        clock.stop(at(20));
+        clock.stop(at(24));
+        assert_eq!((clock.deadline(), clock.cut()), (at(25), Some(at(25))));
+    }
+}
