@@ -27,6 +27,7 @@ mod b64; //       2    bytes become text
 mod json; //      3    structure becomes text
 mod store; //     4    one folder and its files
 mod session; //   5    a protocol without sockets
+mod ledger; //    5b   counts and log
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
 
