@@ -28,6 +28,7 @@ mod json; //      3    structure becomes text
 mod store; //     4    one folder and its files
 mod session; //   5    a protocol without sockets
 mod ledger; //    5b   counts and log
+mod grammar; //   6    a stream becomes requests
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
 
