@@ -29,6 +29,7 @@ mod store; //     4    one folder and its files
 mod session; //   5    a protocol without sockets
 mod ledger; //    5b   counts and log
 mod grammar; //   6    a stream becomes requests
+mod transfer; //  6b   files cross in pieces
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
 
