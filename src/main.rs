@@ -30,6 +30,7 @@ mod session; //   5    a protocol without sockets
 mod ledger; //    5b   counts and log
 mod grammar; //   6    a stream becomes requests
 mod transfer; //  6b   files cross in pieces
+mod protocol; //  6c   what each verb does
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
 

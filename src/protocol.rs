@@ -1,0 +1,658 @@
+//! # Chapter 6c. What does each verb do, and in which state?
+//!
+//! Five verbs on one connection, as many requests as the peer likes, replies in the same order. The session
+//! is a state machine; each state is a variant with its own data. Bytes that arrive move it on in `digest`,
+//! bytes that are gone in `sent`; the end of the stream and a notice of the driver can end it anywhere.
+//!
+//! ```text
+//!           head of LIST GET DELETE STATS, or too long
+//!        ┌────────────────────────────────────────────────────┐
+//!        │                     end mark, or too large         ▼
+//!   ──► Head ──UPLOAD──► Body ─────────────────────────────► Reply ──► Closed
+//!        │ ▲               │ error                            ▲ │
+//!        │ │               ▼                                  │ │
+//!        └─│─refused────► Skip ──end mark─────────────────────┘ │
+//!          └──────────────reply sent────────────────────────────┘
+//! ```
+//!
+//! The invariant: a state holds what is true in it and nothing else, and what a session wants follows from
+//! its state alone. A refused upload is read to its end (`Skip`) before the refusal is sent, because a peer
+//! that is still sending does not listen, and closing on it would destroy the reply.
+//!
+//! What must not live here: sockets, time, the folder's rules (`store.rs` has them).
+//!
+//! before: `transfer.rs` … after: `server.rs`
+//!
+//! Experiment: let a refused upload go to `Reply` at once instead of `Skip`, and see in `make test` what the
+//! session then takes for the next request.
+
+use crate::grammar::{self, END, EndMark, Head, Heard, Refusal};
+use crate::json::Writer;
+use crate::ledger::{Clerk, Field};
+use crate::session::{Notice, Session, Want};
+use crate::store::{self, Store};
+use crate::transfer::{Body, Download};
+use std::mem;
+use std::sync::Arc;
+
+/// A reply on its way out.
+struct Reply {
+    /// The reply, or the piece of it that is being sent: bytes `sent..filled` are still to go.
+    text: Vec<u8>,
+    sent: usize,
+    filled: usize,
+    /// More of the reply to come, when this piece is sent.
+    download: Option<Download>,
+    /// Bytes of content in or behind this reply.
+    bytes: u64,
+    /// Why the request failed; empty when it did not.
+    failure: String,
+    /// Close when it is sent.
+    close: bool,
+}
+
+impl Reply {
+    /// `{"status":"OK",` … `}`
+    fn ok(bytes: u64, build: impl FnOnce(&mut Writer)) -> Reply {
+        Reply::new("OK", bytes, build)
+    }
+
+    /// `{"status":"ERROR","data":"<reason>"}`
+    fn error(refusal: Refusal) -> Reply {
+        let reply = Reply::new("ERROR", 0, |w| w.pair("data", &refusal.reason));
+        Reply { failure: refusal.reason, close: refusal.close, ..reply }
+    }
+
+    fn new(status: &str, bytes: u64, build: impl FnOnce(&mut Writer)) -> Reply {
+        let mut text = Vec::new();
+        let mut w = Writer::new(&mut text);
+        w.open(b'{');
+        w.pair("status", status);
+        build(&mut w);
+        w.close(b'}');
+        text.extend_from_slice(END);
+        let filled = text.len();
+        Reply { text, sent: 0, filled, download: None, bytes, failure: String::new(), close: false }
+    }
+}
+
+/// The states of the picture above.
+enum State {
+    Head(Head),
+    Body(Box<Body>),
+    Skip(Refusal, EndMark),
+    Reply(Box<Reply>),
+    Closed,
+}
+
+/// One connection that speaks the file protocol.
+pub struct FileSession {
+    store: Arc<Store>,
+    clerk: Clerk,
+    state: State,
+    /// Bytes that came behind a request whose reply is still going out; at most one read.
+    rest: Vec<u8>,
+    /// How much of `rest` has been used.
+    rest_used: usize,
+    /// The server stops: no request after this one.
+    stopping: bool,
+}
+
+impl FileSession {
+    pub fn new(store: Arc<Store>, clerk: Clerk) -> FileSession {
+        let state = State::Head(Head::new());
+        FileSession { store, clerk, state, rest: Vec::new(), rest_used: 0, stopping: false }
+    }
+
+    /// Moves through the states until the bytes are used up or a reply must go out first; returns how
+    /// many bytes were used.
+    fn digest(&mut self, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        while used < bytes.len() {
+            let fresh = &bytes[used..];
+            let (next, count) = match mem::replace(&mut self.state, State::Closed) {
+                State::Head(head) => self.hear(head, fresh),
+                State::Body(body) => self.fill(body, fresh),
+                State::Skip(refusal, mark) => self.skip(refusal, mark, fresh),
+                waiting @ (State::Reply(_) | State::Closed) => {
+                    self.state = waiting;
+                    break;
+                }
+            };
+            self.state = next;
+            used += count;
+        }
+        used
+    }
+
+    /// Head: gather verb and name.
+    fn hear(&mut self, mut head: Head, bytes: &[u8]) -> (State, usize) {
+        for (at, &byte) in bytes.iter().enumerate() {
+            let heard = head.push(byte);
+            if !head.text.is_empty() {
+                self.clerk.begin();
+            }
+            let Some(heard) = heard else { continue };
+            return match heard {
+                Heard::Line => (self.answer(&head.text), at + 1),
+                Heard::Upload(name) => (self.upload(name), at + 1),
+                Heard::Broken(refusal) => {
+                    self.clerk.request("UPLOAD", b"");
+                    (State::Skip(refusal, EndMark::default()), at)
+                }
+                Heard::TooLong => (refuse(Refusal::closing("request too long")), at + 1),
+            };
+        }
+        (State::Head(head), bytes.len())
+    }
+
+    /// Body: decode into the temporary file.
+    fn fill(&mut self, mut body: Box<Body>, bytes: &[u8]) -> (State, usize) {
+        let mut used = 0;
+        let next = match body.take(bytes, &mut used) {
+            Ok(false) => State::Body(body),
+            Ok(true) => self.uploaded(*body),
+            Err(refusal) if refusal.close => refuse(refusal),
+            Err(refusal) => State::Skip(refusal, body.mark()),
+        };
+        (next, used)
+    }
+
+    /// Skip: swallow the payload of a refused UPLOAD, so that the peer hears us at all.
+    fn skip(&mut self, refusal: Refusal, mut mark: EndMark, bytes: &[u8]) -> (State, usize) {
+        let (used, complete) = mark.skip(bytes);
+        (if complete { refuse(refusal) } else { State::Skip(refusal, mark) }, used)
+    }
+
+    /// line = verb [ 1*blank rest ]
+    fn answer(&mut self, line: &[u8]) -> State {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let verb_end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
+        let (verb, rest) = line.split_at(verb_end);
+        let reply = match verb.to_ascii_uppercase().as_slice() {
+            b"LIST" => self.list(),
+            b"GET" => grammar::name(rest).and_then(|name| self.get(&name)),
+            b"DELETE" => grammar::name(rest).and_then(|name| self.delete(&name)),
+            b"STATS" => self.stats(),
+            _ => Err(Refusal::new("request tidak dikenali")),
+        };
+        reply.map_or_else(refuse, |reply| State::Reply(Box::new(reply)))
+    }
+
+    /// `LIST` → `{"status":"OK","data":["a.bin","b.bin"]}`
+    fn list(&mut self) -> Result<Reply, Refusal> {
+        self.clerk.request("LIST", b"");
+        let names = self.store.list()?;
+        Ok(Reply::ok(0, |w| {
+            w.key("data");
+            w.open(b'[');
+            names.iter().for_each(|name| w.string(name));
+            w.close(b']');
+        }))
+    }
+
+    /// `GET name` → `{"status":"OK","data_namafile":"a.bin","data_file":"<base64>"}`
+    fn get(&mut self, name: &[u8]) -> Result<Reply, Refusal> {
+        self.clerk.request("GET", name);
+        let (file, size) = self.store.read(name)?;
+        let mut download = Download::new(file, size);
+        let mut reply = Reply::ok(size, |w| {
+            w.pair("data_namafile", &String::from_utf8_lossy(name));
+            w.key("data_file");
+            w.open_string();
+        });
+        // The head goes out together with the first piece, which takes the place of its closing bracket.
+        reply.filled -= 1 + END.len();
+        reply.text.resize(reply.filled + download.room(), 0);
+        reply.filled += download.refill(&mut reply.text[reply.filled..]).map_err(store::Error::from)?;
+        reply.download = (!download.is_over()).then_some(download);
+        Ok(reply)
+    }
+
+    /// `DELETE name` → `{"status":"OK","data":"a.bin deleted successfully","data_namafile":"a.bin"}`
+    fn delete(&mut self, name: &[u8]) -> Result<Reply, Refusal> {
+        self.clerk.request("DELETE", name);
+        self.store.remove(name)?;
+        let name = String::from_utf8_lossy(name);
+        Ok(Reply::ok(0, |w| {
+            w.pair("data", &format!("{name} deleted successfully"));
+            w.pair("data_namafile", &name);
+        }))
+    }
+
+    /// `STATS` → the board, and `served` and `failed` of each worker
+    fn stats(&mut self) -> Result<Reply, Refusal> {
+        self.clerk.request("STATS", b"");
+        let board = *self.clerk.board();
+        let (served, failed) = (board.total(Field::Served), board.total(Field::Failed));
+        let counts = [
+            ("workers", board.workers as u64),
+            ("alive", board.alive() as u64),
+            ("restarts", board.total(Field::Restarts)),
+            ("connections", board.total(Field::Connections)),
+            ("requests", served + failed),
+            ("failed", failed),
+            ("bytes_in", board.total(Field::BytesIn)),
+            ("bytes_out", board.total(Field::BytesOut)),
+        ];
+        Ok(Reply::ok(0, |w| {
+            w.key("data");
+            w.open(b'{');
+            w.pair("mode", board.mode);
+            for (key, count) in counts {
+                w.key(key);
+                w.number(count);
+            }
+            w.key("per_worker");
+            w.open(b'[');
+            for index in 0..board.workers {
+                w.open(b'{');
+                for (key, field) in [("served", Field::Served), ("failed", Field::Failed)] {
+                    w.key(key);
+                    w.number(board.worker(index).get(field));
+                }
+                w.close(b'}');
+            }
+            w.close(b']');
+            w.close(b'}');
+        }))
+    }
+
+    /// `UPLOAD name base64`: the head is complete.
+    fn upload(&mut self, name: Result<Vec<u8>, Refusal>) -> State {
+        self.clerk.request("UPLOAD", name.as_deref().unwrap_or_default());
+        match name.and_then(|name| Ok(self.store.create(&name)?)) {
+            Ok(upload) => State::Body(Box::new(Body::new(upload))),
+            Err(refusal) => State::Skip(refusal, EndMark::default()),
+        }
+    }
+
+    /// … → `{"status":"OK","data":"a.bin uploaded successfully","data_namafile":"a.bin","size":1048576}`
+    fn uploaded(&mut self, body: Body) -> State {
+        let name = body.name().to_owned();
+        let size = match body.finish() {
+            Ok(size) => size,
+            Err(refusal) => return refuse(refusal),
+        };
+        State::Reply(Box::new(Reply::ok(size, |w| {
+            w.pair("data", &format!("{name} uploaded successfully"));
+            w.pair("data_namafile", &name);
+            w.key("size");
+            w.number(size);
+        })))
+    }
+
+    /// A reply is out: what comes next?
+    fn replied(&mut self, reply: &Reply) {
+        self.clerk.end(reply.bytes, &reply.failure);
+        if reply.close {
+            return;
+        }
+        if self.stopping {
+            // Another request lies here already: say why it is not heard.
+            let unheard = &self.rest[self.rest_used..];
+            if unheard.iter().any(|byte| !b" \t\r\n".contains(byte)) {
+                self.state = refuse(Refusal::closing("server stopping"));
+            }
+            return;
+        }
+        self.state = State::Head(Head::new());
+        let rest = mem::take(&mut self.rest);
+        self.rest_used += self.digest(&rest[self.rest_used..]);
+        if self.rest_used < rest.len() {
+            self.rest = rest;
+        } else {
+            self.rest_used = 0;
+        }
+    }
+}
+
+fn refuse(refusal: Refusal) -> State {
+    State::Reply(Box::new(Reply::error(refusal)))
+}
+
+impl Session for FileSession {
+    fn want(&self) -> Want {
+        match &self.state {
+            State::Head(head) if head.text.is_empty() => Want::Request,
+            State::Head(_) => Want::Head,
+            State::Body(_) | State::Skip(..) => Want::Body,
+            State::Reply(_) => Want::Write,
+            State::Closed => Want::Close,
+        }
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            // A request that its peer broke off. If it had been refused, the peer may still listen.
+            self.state = match mem::replace(&mut self.state, State::Closed) {
+                State::Skip(refusal, _) => refuse(Refusal { close: true, ..refusal }),
+                _ => State::Closed,
+            };
+            return;
+        }
+        let used = self.digest(bytes);
+        (self.rest, self.rest_used) = (bytes[used..].to_vec(), 0);
+    }
+
+    fn outgoing(&self) -> &[u8] {
+        match &self.state {
+            State::Reply(reply) => &reply.text[reply.sent..reply.filled],
+            _ => &[],
+        }
+    }
+
+    fn sent(&mut self, count: usize) {
+        let State::Reply(mut reply) = mem::replace(&mut self.state, State::Closed) else { return };
+        reply.sent += count;
+        if reply.sent < reply.filled {
+            self.state = State::Reply(reply);
+            return;
+        }
+        let Some(download) = &mut reply.download else { return self.replied(&reply) };
+        match download.refill(&mut reply.text) {
+            Ok(filled) => {
+                (reply.sent, reply.filled) = (0, filled);
+                if download.is_over() {
+                    reply.download = None;
+                }
+                self.state = State::Reply(reply);
+            }
+            // OK has been said already: without the end mark nobody takes this part for the whole.
+            Err(error) => self.clerk.end(0, &format!("storage error: {error}")),
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match (notice, self.want()) {
+            (Notice::Stopping, Want::Request) => self.state = State::Closed,
+            (Notice::Stopping, _) => self.stopping = true,
+            (Notice::Refused(reason), _) => self.state = refuse(Refusal::closing(reason)),
+            (Notice::Timeout, Want::Head | Want::Body) => self.state = refuse(Refusal::closing("timeout")),
+            (Notice::Timeout, _) => self.state = State::Closed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Board;
+    use crate::session::{Moved, PIECE, Turn, pump};
+    use crate::store::Policy;
+    use crate::testing::Folder;
+    use std::io::{self, Read, Write};
+    use std::net::SocketAddr;
+
+    /// A peer that sends `input` in pieces of `give` bytes, ends, and takes `take` bytes a write.
+    struct Peer<'i> {
+        input: &'i [u8],
+        give: usize,
+        take: usize,
+        output: Vec<u8>,
+    }
+
+    impl Read for Peer<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let count = self.give.min(out.len()).min(self.input.len());
+            out[..count].copy_from_slice(&self.input[..count]);
+            self.input = &self.input[count..];
+            Ok(count)
+        }
+    }
+
+    impl Write for Peer<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = self.take.min(bytes.len());
+            assert!(count > 0, "a session that wants to write has something to write");
+            self.output.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A folder and its session.
+    struct Desk {
+        folder: Folder,
+        store: Arc<Store>,
+        board: Board,
+    }
+
+    impl Desk {
+        fn new() -> Desk {
+            let folder = Folder::new();
+            folder.write("a.bin", b"kolam");
+            folder.write("empty", b"");
+            folder.write("b \"c\" \u{e9}", b"x");
+            let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
+            let store = Arc::new(Store::open(folder.path(), policy).unwrap());
+            Desk { folder, store, board: Board::new("single", 1).unwrap() }
+        }
+
+        fn session(&self) -> FileSession {
+            let peer = SocketAddr::from(([127, 0, 0, 1], 5));
+            FileSession::new(self.store.clone(), Clerk::new(self.board.worker(0), peer, false))
+        }
+
+        /// Lets `input` run through a session and returns its replies.
+        fn ask(&self, input: &[u8], give: usize, take: usize) -> String {
+            let mut peer = Peer { input, give, take, output: Vec::new() };
+            let mut session = self.session();
+            let mut scratch = vec![0; 4096];
+            while pump(&mut peer, &mut session, &mut scratch, &mut Moved::default()).unwrap() != Turn::Done {}
+            String::from_utf8(peer.output).unwrap()
+        }
+
+        fn count(&self, field: Field) -> u64 {
+            self.board.total(field)
+        }
+    }
+
+    /// Every verb and every error, with its reply; run in this order in a fresh folder.
+    const TRANSCRIPT: [(&str, &str); 39] = [
+        ("LIST\r\n\r\n", r#"OK","data":["a.bin","b \"c\" é","empty"]}"#),
+        ("list whatever\n", r#"OK","data":["a.bin","b \"c\" é","empty"]}"#),
+        ("GET a.bin\r\n\r\n", r#"OK","data_namafile":"a.bin","data_file":"a29sYW0="}"#),
+        ("get \t a.bin \t\n", r#"OK","data_namafile":"a.bin","data_file":"a29sYW0="}"#),
+        ("GET empty\n", r#"OK","data_namafile":"empty","data_file":""}"#),
+        ("GET b \"c\" é\n", r#"OK","data_namafile":"b \"c\" é","data_file":"eA=="}"#),
+        ("GET \"b \\\"c\\\" é\"\n", r#"OK","data_namafile":"b \"c\" é","data_file":"eA=="}"#),
+        ("GET\n", r#"ERROR","data":"missing file name"}"#),
+        ("GET  \r\n", r#"ERROR","data":"missing file name"}"#),
+        ("GET nothing\n", r#"ERROR","data":"file not found"}"#),
+        ("GET ../a.bin\n", r#"ERROR","data":"invalid file name: begins with a dot"}"#),
+        ("GET x/a.bin\n", r#"ERROR","data":"invalid file name: contains a slash or backslash"}"#),
+        ("GET \"a.bin\n", r#"ERROR","data":"invalid file name: its quotes do not match"}"#),
+        ("GET a\rb\n", r#"ERROR","data":"invalid file name: contains a control character"}"#),
+        ("DELETE\n", r#"ERROR","data":"missing file name"}"#),
+        ("DELETE nothing\n", r#"ERROR","data":"file not found"}"#),
+        ("DELETE .\n", r#"ERROR","data":"invalid file name: begins with a dot"}"#),
+        ("GETS a.bin\n", r#"ERROR","data":"request tidak dikenali"}"#),
+        ("\"LIST\"\n", r#"ERROR","data":"request tidak dikenali"}"#),
+        (
+            "UPLOAD n a29sYW0=\r\n\r\n",
+            r#"OK","data":"n uploaded successfully","data_namafile":"n","size":5}"#,
+        ),
+        ("GET n\n", r#"OK","data_namafile":"n","data_file":"a29sYW0="}"#),
+        (
+            "UPLOAD n a29s\r\nYW0\r\n\r\n",
+            r#"OK","data":"n uploaded successfully","data_namafile":"n","size":5}"#,
+        ),
+        (
+            "upload \"n\"\t a 2\t9s\n\nY\rW0= \r\n\r\n",
+            r#"OK","data":"n uploaded successfully","data_namafile":"n","size":5}"#,
+        ),
+        ("UPLOAD n \r\n\r\n", r#"OK","data":"n uploaded successfully","data_namafile":"n","size":0}"#),
+        ("GET n\n", r#"OK","data_namafile":"n","data_file":""}"#),
+        ("UPLOAD\r\n\r\n", r#"ERROR","data":"missing file name"}"#),
+        ("UPLOAD n\r\n\r\n", r#"ERROR","data":"missing file content"}"#),
+        ("UPLOAD n\r\nignored\n\r\r\n\r\n", r#"ERROR","data":"missing file content"}"#),
+        ("UPLOAD .n AAAA\r\n\r\n", r#"ERROR","data":"invalid file name: begins with a dot"}"#),
+        ("UPLOAD n AAA*AAAA\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 3: not a base64 symbol"}"#),
+        ("UPLOAD n A A\r\n*A\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 5: not a base64 symbol"}"#),
+        ("UPLOAD n AAAA=\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 4: wrong padding"}"#),
+        ("UPLOAD n AAAAA\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 4: last group has one symbol"}"#),
+        ("UPLOAD n AB\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 1: unused bits are not zero"}"#),
+        ("UPLOAD n AA==\r\nAA\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 6: not a base64 symbol"}"#),
+        ("GET n\n", r#"OK","data_namafile":"n","data_file":""}"#),
+        ("DELETE n\n", r#"OK","data":"n deleted successfully","data_namafile":"n"}"#),
+        ("DELETE n\n", r#"ERROR","data":"file not found"}"#),
+        ("LIST\n", r#"OK","data":["a.bin","b \"c\" é","empty"]}"#),
+    ];
+
+    fn reply(tail: &str) -> String {
+        format!("{{\"status\":\"{tail}\r\n\r\n")
+    }
+
+    #[test]
+    fn each_request_has_its_reply_whole_and_byte_by_byte() {
+        for (give, take) in [(4096, 4096), (1, 4096), (4096, 1), (1, 1), (3, 7)] {
+            let desk = Desk::new();
+            for (request, tail) in TRANSCRIPT {
+                assert_eq!(desk.ask(request.as_bytes(), give, take), reply(tail), "{request:?}");
+            }
+            assert_eq!(desk.folder.names(), ["a.bin", "b \"c\" \u{e9}", "empty"]);
+            let fine = TRANSCRIPT.iter().filter(|(_, tail)| tail.starts_with("OK")).count() as u64;
+            let failed = TRANSCRIPT.len() as u64 - fine;
+            assert_eq!((desk.count(Field::Served), desk.count(Field::Failed)), (fine, failed));
+            assert_eq!(desk.count(Field::Busy), 0);
+        }
+    }
+
+    #[test]
+    fn all_requests_at_once_have_their_replies_in_order() {
+        let requests: String = TRANSCRIPT.iter().map(|(request, _)| *request).collect();
+        let replies: String = TRANSCRIPT.iter().map(|(_, tail)| reply(tail)).collect();
+        for (give, take) in [(usize::MAX, 4096), (1, 1), (5, 3), (100, 1), (7, 4096)] {
+            assert_eq!(Desk::new().ask(requests.as_bytes(), give, take), replies, "{give} {take}");
+        }
+    }
+
+    #[test]
+    fn a_large_file_crosses_in_pieces_both_ways() {
+        let desk = Desk::new();
+        for size in [PIECE - 1, PIECE, PIECE + 1, 299_999, 300_000] {
+            let content: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251) as u8).collect();
+            desk.folder.write("big", &content);
+            let text = desk.ask(b"GET big\n", 100, 1000);
+            let start = text.find("data_file\":\"").unwrap() + 12;
+            let base64 = text[start..].strip_suffix("\"}\r\n\r\n").unwrap();
+            for give in [4096, 1000] {
+                let upload = format!("UPLOAD copy {base64}\r\n\r\n");
+                let answer = desk.ask(upload.as_bytes(), give, 9);
+                assert!(answer.ends_with(&format!("\"size\":{size}}}\r\n\r\n")), "{answer}");
+                assert_eq!(std::fs::read(desk.folder.path().join("copy")).unwrap(), content);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_and_the_connection_closed() {
+        let desk = Desk::new();
+        for (symbols, fits) in [(400_000, true), (400_004, false)] {
+            let upload = format!("UPLOAD a.bin {}\r\n\r\nLIST\n", "A".repeat(symbols));
+            let answer = desk.ask(upload.as_bytes(), 5000, 100);
+            let error = reply("ERROR\",\"data\":\"file too large: the limit is 300000 bytes\"}");
+            assert_eq!(answer == error, !fits, "{answer}");
+            assert_eq!(answer.contains("\"data\":["), fits, "only what fits is followed by another request");
+        }
+        let long = format!("GET {}\nLIST\n", "x".repeat(9000));
+        assert_eq!(desk.ask(long.as_bytes(), 100, 100), reply("ERROR\",\"data\":\"request too long\"}"));
+    }
+
+    #[test]
+    fn an_upload_that_breaks_off_leaves_the_old_file() {
+        let desk = Desk::new();
+        for input in ["UPLOAD a.bin AAAA", "UPLOAD a.bin AAAA\r\n\r", "UPLOAD a.b", "UPLOAD a.bin *"] {
+            let answer = desk.ask(input.as_bytes(), 3, 3);
+            assert_eq!(answer.is_empty(), !input.ends_with('*'), "{input}: {answer}");
+        }
+        assert_eq!(std::fs::read(desk.folder.path().join("a.bin")).unwrap(), b"kolam");
+        assert_eq!(desk.folder.names().len(), 3);
+        assert_eq!((desk.count(Field::Served), desk.count(Field::Failed)), (0, 4));
+    }
+
+    #[test]
+    fn notices_are_understood_in_every_state() {
+        let desk = Desk::new();
+        let table = [
+            ("", Notice::Timeout, ""),
+            ("", Notice::Stopping, ""),
+            ("", Notice::Refused("server busy"), "server busy"),
+            ("LIS", Notice::Timeout, "timeout"),
+            ("UPLOAD a.bin AAAA", Notice::Timeout, "timeout"),
+            ("UPLOAD a.bin *", Notice::Timeout, "timeout"),
+            ("GET a.bin\n", Notice::Timeout, ""),
+        ];
+        for (input, notice, reason) in table {
+            let mut session = desk.session();
+            if !input.is_empty() {
+                session.received(input.as_bytes());
+            }
+            session.notice(notice);
+            let outgoing = String::from_utf8(session.outgoing().to_vec()).unwrap();
+            let expected = if reason.is_empty() {
+                String::new()
+            } else {
+                reply(&format!("ERROR\",\"data\":\"{reason}\"}}"))
+            };
+            assert_eq!(outgoing, expected, "{input:?} {notice:?}");
+            session.sent(outgoing.len());
+            assert_eq!(session.want(), Want::Close, "{input:?} {notice:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_in_hand_is_finished_before_the_server_stops() {
+        let desk = Desk::new();
+        let mut session = desk.session();
+        session.received(b"GET a.bin\r\n\r\n");
+        session.notice(Notice::Stopping);
+        session.sent(session.outgoing().len());
+        assert_eq!(session.want(), Want::Close, "the second CR LF is no other request");
+        let mut session = desk.session();
+        session.received(b"UPLOAD new AAA");
+        session.notice(Notice::Stopping);
+        assert_eq!(session.want(), Want::Body);
+        session.received(b"A\r\n\r\nLIST\n");
+        let answer = String::from_utf8(session.outgoing().to_vec()).unwrap();
+        assert!(answer.contains("new uploaded successfully"), "{answer}");
+        session.sent(answer.len());
+        assert_eq!(session.outgoing(), reply("ERROR\",\"data\":\"server stopping\"}").as_bytes());
+        session.sent(session.outgoing().len());
+        assert_eq!(session.want(), Want::Close);
+    }
+
+    #[test]
+    fn a_file_that_shrinks_while_it_is_sent_ends_without_the_end_mark() {
+        let desk = Desk::new();
+        desk.folder.write("big", &vec![1; 3 * PIECE]);
+        let mut session = desk.session();
+        session.received(b"GET big\n");
+        desk.folder.write("big", b"short");
+        let mut text = Vec::new();
+        while session.want() == Want::Write {
+            text.extend_from_slice(session.outgoing());
+            session.sent(session.outgoing().len());
+        }
+        assert_eq!(session.want(), Want::Close);
+        assert!(text.len() > PIECE && !text.ends_with(END));
+        assert_eq!(desk.count(Field::Failed), 1);
+    }
+
+    #[test]
+    fn stats_count_what_was_done() {
+        let desk = Desk::new();
+        desk.ask(b"LIST\nGET nothing\n", 99, 99);
+        assert_eq!(
+            desk.ask(b"STATS\n", 99, 99),
+            reply(
+                "OK\",\"data\":{\"mode\":\"single\",\"workers\":1,\"alive\":0,\"restarts\":0,\
+                 \"connections\":0,\"requests\":2,\"failed\":1,\"bytes_in\":0,\"bytes_out\":0,\
+                 \"per_worker\":[{\"served\":1,\"failed\":1}]}}"
+            )
+        );
+    }
+}
