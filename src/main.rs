@@ -23,6 +23,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes that die with their parent");
 
+mod args; //      1b   options, errors, exit codes
 mod b64; //       2    bytes become text
 mod json; //      3    structure becomes text
 mod store; //     4    one folder and its files

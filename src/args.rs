@@ -1,0 +1,417 @@
+//! # Chapter 1b. What did the user ask for?
+//!
+//! Each subcommand is a table of options; the same table parses the command line, writes the help text and
+//! finds the option that was probably meant. Every mistake is answered with one line that names the option,
+//! the value and the remedy.
+//!
+//! The invariant: a value that reaches a subcommand has been checked; the exit codes are the same in all of
+//! them: 0 fine, 1 something failed, 2 usage, 130 interrupted.
+//!
+//! What must not live here: any option's meaning.
+//!
+//! before: `main.rs` … after: `b64.rs`
+//!
+//! Experiment: type `kolam serve --wrokers 3`, then raise `FAR` and type nonsense.
+
+use std::fmt::{Display, Write as _};
+use std::io::{self, ErrorKind, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// One option of a subcommand.
+pub struct Opt {
+    /// With its dashes.
+    pub name: &'static str,
+    /// What its value is called in the help; empty for a switch.
+    pub value: &'static str,
+    pub help: &'static str,
+}
+
+/// Shorthand for the tables.
+pub const fn opt(name: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt { name, value, help }
+}
+
+/// A subcommand.
+pub struct Command {
+    pub name: &'static str,
+    /// The words that are no options, as the help shows them; all of them are required.
+    pub words: &'static [&'static str],
+    pub about: &'static str,
+    pub options: &'static [&'static [Opt]],
+    pub run: fn(&Args) -> Result<(), Failure>,
+}
+
+/// Why the program ends without success.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line makes no sense.
+    Usage(String),
+    /// Something did not work.
+    Failed(String),
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+    /// Whoever read our output has gone (`| head -1`): a clean end.
+    OutputClosed,
+}
+
+impl Failure {
+    /// Tells the user and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        let (text, code) = match self {
+            Failure::OutputClosed => return ExitCode::SUCCESS,
+            Failure::Usage(text) => (text.as_str(), 2),
+            Failure::Failed(text) => (text.as_str(), 1),
+            Failure::Interrupted => ("interrupted", 130),
+        };
+        let _ = writeln!(io::stderr(), "kolam: {text}");
+        ExitCode::from(code)
+    }
+}
+
+/// A failure that is no mistake on the command line.
+pub fn failed<T>(text: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Failed(text.into()))
+}
+
+fn usage<T>(text: String) -> Result<T, Failure> {
+    Err(Failure::Usage(text))
+}
+
+/// Prints to stdout.
+pub fn say(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
+        Err(error) => failed(format!("cannot write to stdout: {error}")),
+    }
+}
+
+/// A parsed command line.
+pub struct Args {
+    command: &'static Command,
+    words: Vec<String>,
+    given: Vec<(&'static str, String)>,
+}
+
+impl Args {
+    /// Sorts `words` into options of `command` and the rest. `None`: the help was asked for.
+    pub fn parse(command: &'static Command, words: &[String]) -> Result<Option<Args>, Failure> {
+        let mut args = Args { command, words: Vec::new(), given: Vec::new() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--help" | "-h" => return Ok(None),
+                "--" => args.words.extend(words.by_ref().cloned()),
+                "-" => args.words.push(word.clone()),
+                _ if word.starts_with('-') => args.take_option(word, &mut words)?,
+                _ => args.words.push(word.clone()),
+            }
+        }
+        if let Some(missing) = command.words.get(args.words.len()) {
+            return usage(format!("{}: {missing} is missing; try kolam {0} --help", command.name));
+        }
+        if let Some(extra) = args.words.get(command.words.len()) {
+            return usage(format!("{}: unexpected word '{extra}'; try kolam {0} --help", command.name));
+        }
+        Ok(Some(args))
+    }
+
+    /// option = name [ "=" value ] / name value
+    fn take_option<'w>(
+        &mut self,
+        word: &str,
+        words: &mut impl Iterator<Item = &'w String>,
+    ) -> Result<(), Failure> {
+        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        let mut options = self.command.options.iter().copied().flatten();
+        let Some(option) = options.find(|option| option.name == name) else {
+            let known = self.command.options.iter().copied().flatten().map(|option| option.name);
+            let hint = nearest(name, known).map_or_else(
+                || format!("; kolam {} --help lists all", self.command.name),
+                |near| format!("; did you mean {near}?"),
+            );
+            return usage(format!("{}: unknown option {name}{hint}", self.command.name));
+        };
+        let value = match (option.value, value) {
+            ("", Some(_)) => return usage(format!("{name} takes no value")),
+            ("", None) => String::new(),
+            (_, Some(value)) => value.to_owned(),
+            (what, None) => match words.next() {
+                Some(value) => value.clone(),
+                None => return usage(format!("{name} needs a value: {name} {what}")),
+            },
+        };
+        self.given.push((option.name, value));
+        Ok(())
+    }
+
+    /// The word at `index`, counted from 0.
+    pub fn word(&self, index: usize) -> Option<&str> {
+        self.words.get(index).map(String::as_str)
+    }
+
+    /// The value of an option as it was typed, the last one if it was repeated.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let found = self.given.iter().rev().find(|(given, _)| *given == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.text(name).is_some()
+    }
+
+    /// A whole number within `range`.
+    pub fn number(&self, name: &str, default: u64, range: RangeInclusive<u64>) -> Result<u64, Failure> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => usage(format!(
+                "{name} {text}: expected a whole number from {} to {}",
+                range.start(),
+                range.end()
+            )),
+        }
+    }
+
+    /// Seconds, fractions allowed.
+    pub fn seconds(&self, name: &str, default: f64) -> Result<Duration, Failure> {
+        let seconds = match self.text(name) {
+            None => default,
+            Some(text) => match text.parse() {
+                Ok(seconds) if (0.001..=1e9).contains(&seconds) => seconds,
+                _ => {
+                    return usage(format!(
+                        "{name} {text}: expected seconds from 0.001 to 1e9, such as 10 or 0.5"
+                    ));
+                }
+            },
+        };
+        Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// Bytes: `1048576`, `1024K`, `1M` or `1G`, in powers of 1024.
+    pub fn size(&self, name: &str, default: u64) -> Result<u64, Failure> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        let shift = match text.bytes().last().map(|unit| unit.to_ascii_uppercase()) {
+            Some(b'K') => 10,
+            Some(b'M') => 20,
+            Some(b'G') => 30,
+            _ => 0,
+        };
+        let digits = if shift > 0 { &text[..text.len() - 1] } else { text };
+        match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)) {
+            Some(bytes) => Ok(bytes),
+            None => usage(format!("{name} {text}: expected bytes, such as 1048576, 512K, 100M or 1G")),
+        }
+    }
+
+    /// One word out of `choices`.
+    pub fn choice<'c>(&self, name: &str, default: &'c str, choices: &[&'c str]) -> Result<&'c str, Failure> {
+        pick(name, self.text(name).unwrap_or(default), choices)
+    }
+
+    /// A comma-separated list of words out of `choices`, each at most once.
+    pub fn choices<'c>(
+        &self,
+        name: &str,
+        default: &str,
+        choices: &[&'c str],
+    ) -> Result<Vec<&'c str>, Failure> {
+        let text = self.text(name).unwrap_or(default);
+        let mut picked = Vec::new();
+        for word in text.split(',') {
+            let word = pick(name, word, choices)?;
+            if picked.contains(&word) {
+                return usage(format!("{name} {text}: {word} is there twice"));
+            }
+            picked.push(word);
+        }
+        Ok(picked)
+    }
+
+    /// A comma-separated list of numbers within `range`, each at most once.
+    pub fn numbers(
+        &self,
+        name: &str,
+        default: &str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Vec<u64>, Failure> {
+        let text = self.text(name).unwrap_or(default);
+        let mut numbers = Vec::new();
+        for word in text.split(',') {
+            match word.parse() {
+                Ok(number) if range.contains(&number) && !numbers.contains(&number) => numbers.push(number),
+                _ => {
+                    let (low, high) = range.into_inner();
+                    return usage(format!(
+                        "{name} {text}: expected different numbers from {low} to {high}, such as 1,5,50"
+                    ));
+                }
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// `HOST:PORT`, looked up. A host with several addresses gives its IPv4 one, so that `localhost` means
+    /// the same to a server and to its clients.
+    pub fn address(&self, name: &str, default: &str) -> Result<SocketAddr, Failure> {
+        let text = self.text(name).unwrap_or(default);
+        if !text.contains(':') {
+            return usage(format!("{name} {text}: expected HOST:PORT, such as {default}"));
+        }
+        let found = text.to_socket_addrs().map(|addresses| addresses.min_by_key(SocketAddr::is_ipv6));
+        let remedy = "expected HOST:PORT with a known host and a port from 0 to 65535";
+        match found {
+            Ok(Some(address)) => Ok(address),
+            Ok(None) => usage(format!("{name} {text}: {remedy}")),
+            Err(error) => usage(format!("{name} {text}: {remedy} ({error})")),
+        }
+    }
+}
+
+fn pick<'c>(name: &str, word: &str, choices: &[&'c str]) -> Result<&'c str, Failure> {
+    choices.iter().copied().find(|choice| *choice == word).map_or_else(
+        || {
+            let hint = nearest(word, choices.iter().copied());
+            let hint = hint.map_or(String::new(), |near| format!("; did you mean {near}?"));
+            usage(format!("{name} {word}: expected {}{hint}", choices.join(", ")))
+        },
+        Ok,
+    )
+}
+
+/// Edits beyond which two words have nothing to do with each other.
+const FAR: usize = 3;
+
+/// The known word that is the fewest edits away, if one is near.
+pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let near = known.map(|known| (distance(word, known), known)).min()?;
+    (near.0 <= FAR.min(word.len() / 2)).then_some(near.1)
+}
+
+/// Single-character edits between two words, two neighbours that changed places being one (the
+/// "optimal string alignment" distance: Levenshtein 1966 with Damerau's transposition).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            if i == 0 || j == 0 {
+                rows[i][j] = i + j;
+                continue;
+            }
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            rows[i][j] = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                rows[i][j] = rows[i][j].min(rows[i - 2][j - 2] + 1);
+            }
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+impl Command {
+    /// The help text, made from the same table that parses.
+    pub fn help(&self) -> String {
+        let mut text = format!("kolam {}: {}\n\nusage: kolam {0}", self.name, self.about);
+        for word in self.words {
+            let _ = write!(text, " {word}");
+        }
+        text.push_str(" [options]\n\n");
+        let mut line = |name: &dyn Display, help: &str| {
+            let _ = writeln!(text, "  {name:<28} {help}");
+        };
+        for option in self.options.iter().copied().flatten() {
+            line(&format!("{} {}", option.name, option.value), option.help);
+        }
+        line(&"--help", "this text");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static COMMAND: Command = Command {
+        name: "test",
+        words: &["FILE", "MORE"],
+        about: "about",
+        options: &[&[opt("--number", "N", "help"), opt("--switch", "", "help")]],
+        run: |_| Ok(()),
+    };
+
+    fn parse(line: &str) -> Result<Args, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        match Args::parse(&COMMAND, &words) {
+            Ok(args) => Ok(args.expect("no help was asked for")),
+            Err(Failure::Usage(text)) => Err(text),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_and_words_are_sorted() {
+        let args = parse("a --number 5 - --switch --number=7 ").unwrap();
+        assert_eq!((args.word(0), args.word(1), args.word(2)), (Some("a"), Some("-"), None));
+        assert_eq!(args.number("--number", 1, 1..=9).unwrap(), 7);
+        assert!(args.has("--switch"));
+        let args = parse("-- --switch b").unwrap();
+        assert_eq!((args.word(0), args.has("--switch")), (Some("--switch"), false));
+    }
+
+    #[test]
+    fn mistakes_name_the_word_and_the_remedy() {
+        let table = [
+            ("", "test: FILE is missing; try kolam test --help"),
+            ("a", "test: MORE is missing; try kolam test --help"),
+            ("a b c", "test: unexpected word 'c'; try kolam test --help"),
+            ("a --nubmer 3", "test: unknown option --nubmer; did you mean --number?"),
+            ("a --zzz", "test: unknown option --zzz; kolam test --help lists all"),
+            ("a --number", "--number needs a value: --number N"),
+            ("a --switch=1", "--switch takes no value"),
+        ];
+        for (line, message) in table {
+            assert_eq!(parse(line).err().as_deref(), Some(message), "{line}");
+        }
+    }
+
+    fn value<T>(value: &str, read: impl Fn(&Args) -> Result<T, Failure>) -> Option<T> {
+        read(&parse(&format!("a b --number={value}")).unwrap()).ok()
+    }
+
+    #[test]
+    fn values_are_checked_on_both_sides() {
+        let number = |text| value(text, |args| args.number("--number", 1, 2..=9));
+        assert_eq!(["1", "2", "9", "10", "x", "-3"].map(number), [None, Some(2), Some(9), None, None, None]);
+        let size = |text| value(text, |args| args.size("--number", 1));
+        assert_eq!(["0", "12", "3k", "2M", "1G"].map(size), [0, 12, 3072, 2 << 20, 1 << 30].map(Some));
+        assert_eq!(["", "K", "1T", "99999999999G", "1.5M", "é"].map(size), [None; 6]);
+        let seconds = |text| value(text, |args| args.seconds("--number", 1.0));
+        assert_eq!(seconds("0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(["0", "-1", "nan", "inf", "1e99", "x"].map(seconds), [None; 6]);
+        let numbers = |text| value(text, |args| args.numbers("--number", "1", 1..=9));
+        assert_eq!(numbers("1,9"), Some(vec![1, 9]));
+        assert_eq!(["0", "1,1", "1,", "10"].map(numbers), [None, None, None, None]);
+        let choices = |text| value(text, |args| args.choices("--number", "a", &["a", "b"]));
+        assert_eq!(choices("b,a"), Some(vec!["b", "a"]));
+        assert_eq!(["c", "a,a", ""].map(choices), [None, None, None]);
+        let address = |text| value(text, |args| args.address("--number", "127.0.0.1:1"));
+        assert!(address("127.0.0.1:0").is_some() && address("[::1]:80").is_some());
+        assert!(address("127.0.0.1").is_none() && address("127.0.0.1:65536").is_none());
+    }
+
+    #[test]
+    fn near_words_are_found_and_far_ones_are_not() {
+        let known = ["--workers", "--mode", "--root"];
+        let find = |word| nearest(word, known.into_iter());
+        assert_eq!(find("--wrokers"), Some("--workers"));
+        assert_eq!(find("--rot"), Some("--root"));
+        assert_eq!(find("--quiet"), None);
+        assert_eq!([distance("", "ab"), distance("ab", "ba"), distance("abc", "abd")], [2, 1, 1]);
+    }
+}
