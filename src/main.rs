@@ -32,6 +32,7 @@ mod ledger; //    5b   counts and log
 mod grammar; //   6    a stream becomes requests
 mod transfer; //  6b   files cross in pieces
 mod protocol; //  6c   what each verb does
+mod farewell; //  7b   closing so that the reply arrives
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
 
