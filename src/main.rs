@@ -33,6 +33,7 @@ mod grammar; //   6    a stream becomes requests
 mod transfer; //  6b   files cross in pieces
 mod protocol; //  6c   what each verb does
 mod farewell; //  7b   closing so that the reply arrives
+mod pool; //      8    threads, processes, supervisor
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
 
