@@ -32,6 +32,7 @@ mod ledger; //    5b   counts and log
 mod grammar; //   6    a stream becomes requests
 mod transfer; //  6b   files cross in pieces
 mod protocol; //  6c   what each verb does
+mod host; //      7a   one connection, accept to close
 mod farewell; //  7b   closing so that the reply arrives
 mod pool; //      8    threads, processes, supervisor
 #[allow(unsafe_code)]
