@@ -32,6 +32,7 @@ mod ledger; //    5b   counts and log
 mod grammar; //   6    a stream becomes requests
 mod transfer; //  6b   files cross in pieces
 mod protocol; //  6c   what each verb does
+mod server; //    7    listener, mode, stop
 mod host; //      7a   one connection, accept to close
 mod farewell; //  7b   closing so that the reply arrives
 mod pool; //      8    threads, processes, supervisor
@@ -41,4 +42,51 @@ mod sys; //       9    system calls
 #[cfg(test)]
 mod testing; //        what unit tests share
 
-fn main() {}
+use args::{Args, Command, Failure, nearest, say};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::{env, panic};
+
+/// What `kolam` can be asked to do.
+static COMMANDS: [&Command; 1] = [&server::SERVE];
+
+fn main() -> ExitCode {
+    // One line instead of Rust's many: a panic is a fault of ours, and costs one request.
+    panic::set_hook(Box::new(|info| {
+        let _ = writeln!(io::stderr(), "kolam: this is a bug: {}", info.to_string().replace('\n', " "));
+    }));
+    let words: Result<Vec<String>, _> = env::args_os().skip(1).map(|word| word.into_string()).collect();
+    let result = match words {
+        Ok(words) => run(&words),
+        Err(word) => Err(Failure::Usage(format!("{} is not UTF-8", word.to_string_lossy()))),
+    };
+    result.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+fn run(words: &[String]) -> Result<(), Failure> {
+    let Some((name, rest)) = words.split_first() else {
+        return Err(Failure::Usage(format!("no command\n{}", overview())));
+    };
+    match name.as_str() {
+        "--help" | "-h" | "help" => return say(&overview()),
+        "--version" | "-V" => return say(concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n")),
+        _ => {}
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        let near = nearest(name, COMMANDS.iter().map(|command| command.name));
+        let hint = near.map_or("try kolam --help".to_owned(), |near| format!("did you mean {near}?"));
+        return Err(Failure::Usage(format!("unknown command {name}; {hint}")));
+    };
+    match Args::parse(command, rest)? {
+        Some(args) => (command.run)(&args),
+        None => say(&command.help()),
+    }
+}
+
+fn overview() -> String {
+    let mut text = "usage: kolam COMMAND [options]\n\n".to_owned();
+    for command in COMMANDS {
+        text += &format!("  {:<10} {}\n", command.name, command.about);
+    }
+    text + "\nkolam COMMAND --help tells more; kolam --version prints the version\n"
+}

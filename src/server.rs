@@ -1,0 +1,257 @@
+//! # Chapter 7. How do a listener, a mode and a protocol become a server?
+//!
+//! Bind, open the folder, start the workers, say one line. From then on every connection goes the same way:
+//! somebody accepts it, somebody gives it a session and calls `pump` until it is over. The modes differ only
+//! in who those two are:
+//!
+//! ```text
+//!              who accepts                    who pumps
+//!   single     the accept loop                the accept loop
+//!   thread     the main thread                the pool's threads, fed by a channel
+//!   process    each forked worker             the same forked worker
+//! ```
+//!
+//! The invariant: a connection is given a seat when it is accepted and gives it back when it is closed; a
+//! request in hand when the server is asked to stop is finished, for as long as the grace lasts.
+//!
+//! What must not live here: what happens on a connection (`host.rs`), `fork`, threads.
+//!
+//! before: `protocol.rs` … after: `host.rs`
+//!
+//! Experiment: start `--mode single` and `--mode thread`, open two connections with `nc`, and type LIST
+//! in the second.
+
+use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
+use crate::farewell::Farewells;
+use crate::host::{Arrival, Guest, Host, House};
+use crate::ledger::{self, Board, Field, Seat};
+use crate::pool::{Crew, Supervisor, ThreadPool};
+use crate::session::Limits;
+use crate::store::{Policy, Store};
+use crate::sys::{self, Ended, Listen, Pid, Stop};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// All modes, in the order of the course.
+pub const MODES: [&str; 3] = ["single", "thread", "process"];
+
+const OPTIONS: &[Opt] = &[
+    opt("--mode", "MODE", "single, thread or process (thread)"),
+    opt("--workers", "N", "threads or processes (one a core, at least 4)"),
+    opt("--listen", "HOST:PORT", "where to listen; port 0 picks one (127.0.0.1:6666)"),
+    opt("--root", "DIR", "folder to serve, made when missing (files)"),
+    opt("--max-upload", "SIZE", "largest upload (1G)"),
+    opt("--sync", "", "flush an upload to the disk before saying OK"),
+    opt("--read-only", "", "refuse UPLOAD and DELETE"),
+    opt("--allow-write", "", "accept them on an address that is not loopback"),
+    opt("--idle-timeout", "S", "close connections on which nothing moves (30)"),
+    opt("--head-timeout", "S", "longest time for verb and name to arrive (10)"),
+    opt("--max-connections", "N", "more are answered `server busy` (4096)"),
+    opt("--grace", "S", "how long a stop waits for requests in hand (10)"),
+    opt("--quiet", "", "no log on stderr"),
+];
+
+pub static SERVE: Command = Command {
+    name: "serve",
+    words: &[],
+    about: "serve the regular files of one folder",
+    options: &[OPTIONS],
+    run,
+};
+
+/// Connections that may wait in the kernel until a worker is free. `bind` gives 128, too few for a burst.
+const BACKLOG: i32 = 4096;
+
+/// How long threads may overstay the grace, in a slow disk for example, before they are left alone.
+const OVERSTAY: Duration = Duration::from_millis(500);
+
+fn run(args: &Args) -> Result<(), Failure> {
+    let mode = args.choice("--mode", "thread", &MODES)?;
+    let cores = thread::available_parallelism().map_or(4, usize::from).max(4) as u64;
+    let default = if mode == "single" { 1 } else { cores };
+    let workers = args.number("--workers", default, 1..=4096)?;
+    if mode == "single" && workers != 1 {
+        return Err(Failure::Usage(format!("--workers {workers}: --mode single has one worker")));
+    }
+    let address = args.address("--listen", "127.0.0.1:6666")?;
+    let root = PathBuf::from(args.text("--root").unwrap_or("files"));
+    let remote = !address.ip().is_loopback() && !args.has("--allow-write");
+    let policy = Policy {
+        read_only: match () {
+            () if args.has("--read-only") => Some("this server is read-only"),
+            () if remote => Some("this server is not on loopback and runs without --allow-write"),
+            () => None,
+        },
+        max_upload: args.size("--max-upload", 1 << 30)?,
+        sync: args.has("--sync"),
+    };
+    let limits = Limits {
+        idle: args.seconds("--idle-timeout", 30.0)?,
+        head: args.seconds("--head-timeout", 10.0)?,
+        grace: args.seconds("--grace", 10.0)?,
+    };
+    let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
+    let log = !args.has("--quiet");
+    if remote && log && !args.has("--read-only") {
+        ledger::log(
+            "other machines can reach this server: UPLOAD and DELETE are refused without --allow-write",
+        );
+    }
+    let store = Store::open(&root, policy);
+    let store = store.or_else(|error| {
+        failed(format!("cannot serve --root {}: {error}; name a folder that can be written", root.display()))
+    })?;
+    let listener = listen(address).or_else(|error| {
+        failed(format!("cannot listen on {address}: {error}; choose another --listen HOST:PORT"))
+    })?;
+    // If it fails there will be fewer connections, and then a line in the log says so.
+    let _ = sys::raise_descriptor_limit();
+    let setup = Board::new(mode, workers as usize).and_then(|board| Ok((board, listener.local_addr()?)));
+    let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
+    let (complained, started) = (AtomicU64::new(0), Instant::now());
+    let store = Arc::new(store);
+    let house = House { listener, store, board, limits, max_connections, log, complained, started };
+    let crew = if workers == 1 { "worker" } else { "workers" };
+    let root = root.display();
+    let ready =
+        format!("listening on {address} (file protocol, {mode} mode, {workers} {crew}, root {root})\n");
+    let house = Arc::new(house);
+    let result = match mode {
+        "single" => serve_single(house, &ready),
+        "thread" => serve_with_threads(house, &ready),
+        _ => serve_with_processes(house, &ready),
+    };
+    result.or_else(|error| failed(format!("the server ended: {error}")))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    sys::set_backlog(&listener, BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+// ---- the modes ----
+
+/// The accept loop serves each connection itself.
+fn serve_single(house: Arc<House>, ready: &str) -> io::Result<()> {
+    let stop = Stop::listen(Listen::Stop)?;
+    let mut host = Host::new(house, 0, stop, true);
+    host.tally.set(Field::Pid, process::id().into());
+    announce(ready);
+    host.accept_and_serve()
+}
+
+/// The main thread accepts; the pool's threads serve.
+fn serve_with_threads(house: Arc<House>, ready: &str) -> io::Result<()> {
+    let stop = Stop::listen(Listen::Stop)?;
+    let shared = house.clone();
+    let pool = ThreadPool::start(house.board.workers, move |index| {
+        let mut host = Host::new(shared.clone(), index, stop, false);
+        host.tally.set(Field::Pid, process::id().into());
+        move |(guest, _seat): (Guest, Seat)| host.serve(guest)
+    })?;
+    announce(ready);
+    let mut farewells = Farewells::default();
+    while !stop.raised() {
+        match house.accept() {
+            Arrival::Guest(guest) => match house.board.house().admit(house.max_connections) {
+                Some(seat) => pool.submit((guest, seat)),
+                None => house.turn_away(guest, &mut farewells, "server busy"),
+            },
+            Arrival::Nobody => {
+                farewells.wait(&[house.listener.as_fd(), stop.as_fd()], None)?;
+                farewells.tend();
+            }
+            Arrival::NoRoom => house.wait_for_room(stop)?,
+            Arrival::Shut => break,
+        }
+    }
+    house.shut(&mut farewells);
+    let now = Instant::now();
+    pool.finish(Some(now + house.limits.grace + OVERSTAY));
+    farewells.finish(now + house.closing_time())
+}
+
+/// Forked workers accept and serve; this process only replaces those that die, and shuts the door.
+fn serve_with_processes(house: Arc<House>, ready: &str) -> io::Result<()> {
+    let stop = Stop::listen(Listen::StopAndChildren)?;
+    let workers = house.board.workers;
+    let mut supervisor = Supervisor::start(&house, workers)?;
+    let mut announced = false;
+    let stopped = supervisor.watch(stop, || {
+        if !announced && house.board.alive() == workers {
+            announced = true;
+            announce(ready);
+        }
+    })?;
+    let mut farewells = Farewells::default();
+    house.shut(&mut farewells);
+    let now = Instant::now();
+    supervisor.dismiss(stop, if stopped { house.limits.grace } else { Duration::ZERO })?;
+    farewells.finish(now + house.closing_time())?;
+    if stopped { Ok(()) } else { Err(io::Error::other("its workers keep dying young")) }
+}
+
+/// The one line on stdout. A reader that has gone does not keep the server from serving.
+fn announce(ready: &str) {
+    let _ = say(ready);
+}
+
+impl Crew for Arc<House> {
+    fn work(&self, index: usize) -> i32 {
+        let life = Stop::listen(Listen::Worker).and_then(|stop| {
+            let mut host = Host::new(self.clone(), index, stop, false);
+            host.tally.set(Field::Pid, process::id().into());
+            sys::wake_parent();
+            host.accept_and_serve()
+        });
+        match life {
+            Ok(()) => 0,
+            Err(error) => {
+                self.note(&format!("worker {index} cannot go on: {error}"));
+                1
+            }
+        }
+    }
+
+    fn hired(&self, index: usize, pid: Pid, again: bool) {
+        if again {
+            self.board.worker(index).add(Field::Restarts, 1);
+            self.note(&format!("worker {index} is now process {pid}"));
+        }
+    }
+
+    fn died(&self, index: usize, ended: Ended) {
+        self.board.worker(index).bury();
+        match (ended.signal, ended.code) {
+            (Some(signal), _) => {
+                self.note(&format!("worker {index} (process {}) was killed by signal {signal}", ended.pid));
+            }
+            // It has said why itself.
+            (None, Some(1)) => {}
+            (None, code) => {
+                let code = code.unwrap_or_default();
+                self.note(&format!("worker {index} (process {}) ended with code {code}", ended.pid));
+            }
+        }
+        if let Err(error) = self.store.sweep(Some(ended.pid as u32)) {
+            self.note(&format!("cannot remove what it left: {error}"));
+        }
+    }
+
+    fn not_hired(&self, index: usize, error: &io::Error) {
+        self.note(&format!("cannot fork worker {index}: {error}"));
+    }
+
+    fn any_ready(&self) -> bool {
+        self.board.alive() > 0
+    }
+}
