@@ -38,6 +38,7 @@ mod farewell; //  7b   closing so that the reply arrives
 mod pool; //      8    threads, processes, supervisor
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
+mod client; //    11   the other side
 
 #[cfg(test)]
 mod testing; //        what unit tests share

@@ -1,0 +1,354 @@
+//! # Chapter 11. What does the same protocol look like from the other side?
+//!
+//! Straight on: connect, send, read the reply, return. A client waits for one server only, so it may block,
+//! and nothing here is turned inside out as in `protocol.rs`. Content streams: an upload is encoded piece by
+//! piece into the socket, a download is decoded piece by piece out of a JSON string that never exists whole.
+//!
+//! ```text
+//!   server ──256 KiB──► json::Reader ──symbols──► Decoder ──192 KiB──► any `Write`
+//! ```
+//!
+//! The invariant: success means that the server said OK *and* that its reply was complete to the end mark.
+//!
+//! What must not live here: anything only our own server does. Keys may come in any order, with any white
+//! space and any escapes, so other people's servers of this protocol work too.
+//!
+//! before: `sys.rs` … after: `commands.rs`
+//!
+//! Experiment: download a large file, and meanwhile look at VmHWM in /proc/<pid>/status.
+
+use crate::b64::{self, Decoder, Encoder};
+use crate::grammar::END;
+use crate::json::{self, Inside, Reader, Value};
+use crate::session::{PIECE, PIECE_TEXT};
+use crate::sys::Stop;
+use std::fmt;
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Largest reply in bytes that is held in memory (LIST, STATS, errors): a quarter of a million long names.
+const REPLY_LIMIT: usize = 64 << 20;
+
+/// Longest key in bytes of a reply.
+const KEY_LIMIT: usize = 1024;
+
+/// Most keys of a reply; ours have four.
+const PAIRS_LIMIT: usize = 64;
+
+/// Why a request failed.
+#[derive(Debug)]
+pub enum Error {
+    /// No connection.
+    Refused(io::Error),
+    /// The connection broke.
+    Reset(io::Error),
+    /// The server was silent, or did not listen, for too long.
+    Timeout,
+    /// The reply ended too early.
+    Short,
+    /// The reply, or the content in it, is not what it must be.
+    Corrupt(String),
+    /// The server said no, for this reason.
+    Server(String),
+    /// This side could not read or write its file.
+    Local(io::Error),
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+}
+
+/// The words under which failures are counted, in this order.
+pub const CAUSES: [&str; 6] = ["refused", "reset", "timeout", "short", "corrupt", "server error"];
+
+impl Error {
+    /// Index into `CAUSES`; what went wrong on this side counts as corrupt.
+    pub fn cause(&self) -> usize {
+        match self {
+            Error::Refused(_) => 0,
+            Error::Reset(_) => 1,
+            Error::Timeout => 2,
+            Error::Short => 3,
+            Error::Corrupt(_) | Error::Local(_) | Error::Interrupted => 4,
+            Error::Server(_) => 5,
+        }
+    }
+
+    /// An error of the socket.
+    fn of_socket(error: io::Error) -> Error {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout,
+            ErrorKind::Interrupted => Error::Interrupted,
+            ErrorKind::UnexpectedEof => Error::Short,
+            _ => Error::Reset(error),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Refused(error) => write!(f, "cannot connect: {error}"),
+            Error::Reset(error) => write!(f, "the connection broke: {error}"),
+            Error::Timeout => write!(f, "the server took too long; a longer --timeout may help"),
+            Error::Short => write!(f, "the server closed the connection before its reply was complete"),
+            Error::Corrupt(why) => write!(f, "the reply cannot be understood: {why}"),
+            Error::Server(reason) => write!(f, "the server says: {}", printable(reason)),
+            Error::Local(error) => write!(f, "{error}"),
+            Error::Interrupted => write!(f, "interrupted"),
+        }
+    }
+}
+
+/// What a stranger's text looks like when it cannot do anything to our terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+impl From<json::Error> for Error {
+    fn from(error: json::Error) -> Error {
+        match error {
+            json::Error::Io(error) => Error::of_socket(error),
+            json::Error::End => Error::Short,
+            other => Error::Corrupt(other.to_string()),
+        }
+    }
+}
+
+impl From<b64::Error> for Error {
+    fn from(error: b64::Error) -> Error {
+        Error::Corrupt(error.to_string())
+    }
+}
+
+/// The socket, for calls that a signal may interrupt: they go on, unless it was a request to stop.
+struct Wire {
+    stream: TcpStream,
+    stop: Stop,
+}
+
+impl Wire {
+    fn retry<T>(&mut self, mut call: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match call(&mut self.stream) {
+                Err(error) if error.kind() == ErrorKind::Interrupted && !self.stop.raised() => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let sent = self.retry(|stream| stream.write(bytes)).map_err(Error::of_socket)?;
+            bytes = &bytes[sent..];
+        }
+        if self.stop.raised() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.retry(|stream| stream.read(out))
+    }
+}
+
+/// A connection to a server.
+pub struct Client {
+    reader: Reader<Wire>,
+    stop: Stop,
+    /// Base64 text on its way out; one piece. Grows only when something is uploaded.
+    text: Vec<u8>,
+    /// Decoded content on its way in; one piece. Grows only when something is downloaded.
+    bytes: Vec<u8>,
+}
+
+/// A reply without the content of its `data_file`.
+struct Reply {
+    pairs: Vec<(String, Value)>,
+    /// Bytes of content; `None` when there was no `data_file`.
+    content: Option<u64>,
+}
+
+impl Client {
+    /// Connects; `timeout` bounds this and every later wait for the server.
+    pub fn connect(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Client, Error> {
+        let stream = TcpStream::connect_timeout(&address, timeout).map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => Error::Timeout,
+            ErrorKind::Interrupted => Error::Interrupted,
+            _ => Error::Refused(error),
+        })?;
+        let ready = stream.set_nodelay(true);
+        let ready = ready.and_then(|()| stream.set_read_timeout(Some(timeout)));
+        ready.and_then(|()| stream.set_write_timeout(Some(timeout))).map_err(Error::Refused)?;
+        let reader = Reader::new(Wire { stream, stop }, PIECE_TEXT);
+        Ok(Client { reader, stop, text: Vec::new(), bytes: Vec::new() })
+    }
+
+    /// LIST: the names of the files.
+    pub fn list(&mut self) -> Result<Vec<String>, Error> {
+        self.send(b"LIST\r\n\r\n")?;
+        let reply = self.reply()?;
+        let names = reply.get("data").and_then(Value::as_array);
+        let names =
+            names.and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect());
+        names.ok_or_else(|| Error::Corrupt("data is no list of names".to_owned()))
+    }
+
+    /// STATS: what the server has counted.
+    pub fn stats(&mut self) -> Result<Value, Error> {
+        self.send(b"STATS\r\n\r\n")?;
+        let reply = self.reply()?;
+        reply.get("data").cloned().ok_or_else(|| Error::Corrupt("data is missing".to_owned()))
+    }
+
+    /// Bytes of replies read so far.
+    pub fn received(&self) -> u64 {
+        self.reader.offset()
+    }
+
+    /// DELETE.
+    pub fn delete(&mut self, name: &str) -> Result<(), Error> {
+        self.send(format!("DELETE {}\r\n\r\n", quote(name)?).as_bytes())?;
+        self.reply().map(drop)
+    }
+
+    /// GET: writes the content to `sink` and returns its length in bytes. When it fails, what `sink` has
+    /// got so far is worthless.
+    pub fn download(&mut self, name: &str, sink: &mut dyn Write) -> Result<u64, Error> {
+        self.send(format!("GET {}\r\n\r\n", quote(name)?).as_bytes())?;
+        let reply = self.read_reply(Some(sink))?;
+        reply.content.ok_or_else(|| Error::Corrupt("data_file is missing".to_owned()))
+    }
+
+    /// UPLOAD: sends what `source` holds and returns its length in bytes.
+    pub fn upload(&mut self, name: &str, source: &mut dyn BufRead) -> Result<u64, Error> {
+        let sent = self.send_content(name, source);
+        match sent {
+            // The server may have had a reason to stop listening. If it told us, that is the better error.
+            Err(Error::Reset(error)) => Err(match self.reply() {
+                Err(Error::Server(reason)) => Error::Server(reason),
+                _ => Error::Reset(error),
+            }),
+            Err(other) => Err(other),
+            Ok(sent) => {
+                let reply = self.reply()?;
+                match reply.get("size").map(Value::as_u64) {
+                    Some(size) if size != Some(sent) => Err(Error::Corrupt("another size was stored".into())),
+                    _ => Ok(sent),
+                }
+            }
+        }
+    }
+
+    fn send_content(&mut self, name: &str, source: &mut dyn BufRead) -> Result<u64, Error> {
+        self.text.resize(b64::encoded_len(PIECE + 2), 0);
+        let mut encoder = Encoder::default();
+        let mut length = 0;
+        self.send(format!("UPLOAD {} ", quote(name)?).as_bytes())?;
+        loop {
+            let bytes = match source.fill_buf() {
+                Err(error) if error.kind() == ErrorKind::Interrupted && !self.stop.raised() => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(Error::Interrupted),
+                other => other.map_err(Error::Local)?,
+            };
+            let piece = &bytes[..bytes.len().min(PIECE)];
+            let count = piece.len();
+            let filled = match count {
+                0 => encoder.finish(&mut self.text),
+                _ => encoder.encode(piece, &mut self.text),
+            };
+            self.reader.source().send(&self.text[..filled])?;
+            if count == 0 {
+                self.send(END)?;
+                return Ok(length);
+            }
+            source.consume(count);
+            length += count as u64;
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.reader.source().send(bytes)
+    }
+
+    /// A reply that is small enough to hold; its pairs, when it says OK.
+    fn reply(&mut self) -> Result<Value, Error> {
+        Ok(Value::Object(self.read_reply(None)?.pairs))
+    }
+
+    /// reply = object ws CR LF CR LF ; the content of `data_file` goes to `sink`, all else is held
+    fn read_reply(&mut self, mut sink: Option<&mut dyn Write>) -> Result<Reply, Error> {
+        let mut reply = Reply { pairs: Vec::new(), content: None };
+        let (mut first, mut budget) = (true, REPLY_LIMIT);
+        self.reader.open_object()?;
+        while let Some(key) = self.reader.next_key(first, KEY_LIMIT)? {
+            first = false;
+            match &mut sink {
+                Some(sink)
+                    if key == "data_file" && reply.content.is_none() && self.reader.open_string()? =>
+                {
+                    reply.content = Some(self.read_content(*sink)?);
+                }
+                _ if reply.pairs.len() >= PAIRS_LIMIT => return Err(Error::Corrupt("too many keys".into())),
+                _ => reply.pairs.push((key, self.reader.value(&mut budget)?)),
+            }
+        }
+        self.reader.end_mark(END)?;
+        let said = |wanted| reply.pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value);
+        match said("status").and_then(Value::as_str) {
+            Some("OK") => Ok(reply),
+            Some("ERROR") => {
+                let reason = said("data").and_then(Value::as_str).unwrap_or("no reason given");
+                Err(Error::Server(reason.to_owned()))
+            }
+            _ => Err(Error::Corrupt("status is neither OK nor ERROR".to_owned())),
+        }
+    }
+
+    /// The inside of the `data_file` string.
+    fn read_content(&mut self, sink: &mut dyn Write) -> Result<u64, Error> {
+        self.bytes.resize(b64::decoded_room(PIECE_TEXT), 0);
+        let mut decoder = Decoder::new();
+        let mut length = 0;
+        loop {
+            let text = self.reader.available()?;
+            let step = decoder.decode(text, &mut self.bytes)?;
+            let whole = step.read == text.len();
+            self.reader.consume(step.read);
+            sink.write_all(&self.bytes[..step.wrote]).map_err(Error::Local)?;
+            length += step.wrote as u64;
+            if self.stop.raised() {
+                return Err(Error::Interrupted);
+            }
+            if whole {
+                continue;
+            }
+            // What stopped the decoder is the end of the string, an escape, or not base64.
+            let byte = match self.reader.inside_string()? {
+                Inside::End => break,
+                Inside::Escaped(' ' | '\t' | '\r' | '\n') | Inside::Plain(b' ') => {
+                    decoder.skip(1);
+                    continue;
+                }
+                Inside::Escaped(c) if c.is_ascii() => c as u8,
+                Inside::Escaped(_) | Inside::Plain(_) => return Err(decoder.reject().into()),
+            };
+            let step = decoder.decode(&[byte], &mut self.bytes)?;
+            if step.read == 0 {
+                return Err(decoder.reject().into());
+            }
+            sink.write_all(&self.bytes[..step.wrote]).map_err(Error::Local)?;
+            length += step.wrote as u64;
+        }
+        let last = decoder.finish(&mut self.bytes)?;
+        sink.write_all(&self.bytes[..last]).map_err(Error::Local)?;
+        Ok(length + last as u64)
+    }
+}
+
+/// name = DQUOTE *( character / `\"` / `\\` ) DQUOTE ; a line end in it would begin another request
+fn quote(name: &str) -> Result<String, Error> {
+    if name.contains(char::is_control) {
+        return Err(Error::Local(io::Error::other("a file name cannot contain control characters")));
+    }
+    Ok(format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")))
+}
