@@ -39,6 +39,7 @@ mod pool; //      8    threads, processes, supervisor
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
 mod client; //    11   the other side
+mod commands; //  11b  the client's command line
 
 #[cfg(test)]
 mod testing; //        what unit tests share
@@ -49,7 +50,14 @@ use std::process::ExitCode;
 use std::{env, panic};
 
 /// What `kolam` can be asked to do.
-static COMMANDS: [&Command; 1] = [&server::SERVE];
+static COMMANDS: [&Command; 6] = [
+    &server::SERVE,
+    &commands::LIST,
+    &commands::DOWNLOAD,
+    &commands::UPLOAD,
+    &commands::DELETE,
+    &commands::STATS,
+];
 
 fn main() -> ExitCode {
     // One line instead of Rust's many: a panic is a fault of ours, and costs one request.

@@ -1,0 +1,315 @@
+//! # Chapter 11b. How does a person use the client?
+//!
+//! `list`, `download`, `upload`, `delete` and `stats`: one connection, one request, one clear sentence when
+//! it fails. `-` stands for stdin or stdout; a progress line appears on a terminal when a transfer takes
+//! longer than a second.
+//!
+//! The invariant: a local file is replaced only by a whole download. Until then the content is in a temporary
+//! file beside it, which an error or one Ctrl-C removes; only a kill or a second Ctrl-C leaves it behind.
+//!
+//! What must not live here: the protocol.
+//!
+//! before: `client.rs` … after: `stress.rs`
+//!
+//! Experiment: press Ctrl-C in the middle of a download and look for what is left.
+
+use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
+use crate::client::{Client, Error, printable};
+use crate::json::Value;
+use crate::session::PIECE;
+use crate::store::check_name;
+use crate::sys::{Listen, Stop};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::{Duration, Instant};
+
+const CONNECTION: &[Opt] = &[
+    opt("--server", "HOST:PORT", "the server to talk to (127.0.0.1:6666)"),
+    opt("--timeout", "S", "longest wait for the server to move (30)"),
+];
+
+pub static LIST: Command = Command {
+    name: "list",
+    words: &[],
+    about: "print the names of the files on the server, a line each",
+    options: &[CONNECTION],
+    run: list,
+};
+
+pub static DOWNLOAD: Command = Command {
+    name: "download",
+    words: &["NAME"],
+    about: "fetch a file",
+    options: &[&[opt("-o", "FILE", "where to put it; - is stdout (NAME)")], CONNECTION],
+    run: download,
+};
+
+pub static UPLOAD: Command = Command {
+    name: "upload",
+    words: &["FILE"],
+    about: "send a file; - is stdin",
+    options: &[&[opt("--as", "NAME", "its name on the server (that of FILE)")], CONNECTION],
+    run: upload,
+};
+
+pub static DELETE: Command = Command {
+    name: "delete",
+    words: &["NAME"],
+    about: "delete a file on the server",
+    options: &[CONNECTION],
+    run: delete,
+};
+
+pub static STATS: Command = Command {
+    name: "stats",
+    words: &[],
+    about: "print what the server has counted",
+    options: &[CONNECTION],
+    run: stats,
+};
+
+/// Connects, asks once, and says in the error whose fault it was.
+fn ask<T>(args: &Args, request: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, Failure> {
+    let stop = match Stop::listen(Listen::Stop) {
+        Ok(stop) => stop,
+        Err(error) => return failed(format!("cannot listen for signals: {error}")),
+    };
+    let address = args.address("--server", "127.0.0.1:6666")?;
+    let timeout = args.seconds("--timeout", 30.0)?;
+    let answer = Client::connect(address, timeout, stop).and_then(|mut client| request(&mut client));
+    answer.or_else(|error| match error {
+        Error::Interrupted => Err(Failure::Interrupted),
+        // Whoever read our output has had enough.
+        Error::Local(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
+        Error::Local(error) => failed(error.to_string()),
+        error => failed(format!("{address}: {error}")),
+    })
+}
+
+fn list(args: &Args) -> Result<(), Failure> {
+    let names = ask(args, |client| client.list())?;
+    let mut text = String::new();
+    for name in names {
+        text += &printable(&name);
+        text.push('\n');
+    }
+    say(&text)
+}
+
+fn delete(args: &Args) -> Result<(), Failure> {
+    let name = args.word(0).unwrap_or_default();
+    ask(args, |client| client.delete(name))?;
+    say(&format!("{name} deleted\n"))
+}
+
+/// One line a count, one line a worker.
+fn stats(args: &Args) -> Result<(), Failure> {
+    let stats = ask(args, |client| client.stats())?;
+    let Value::Object(pairs) = stats else { return failed("the server's STATS is no object") };
+    let mut text = String::new();
+    for (key, value) in pairs {
+        let key = printable(&key);
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    text += &format!("{key} {index:<5} {}\n", plain(item));
+                }
+            }
+            value => text += &format!("{key:<16} {}\n", plain(&value)),
+        }
+    }
+    say(&text)
+}
+
+/// A value as a person would write it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => printable(text),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
+        Value::Object(pairs) => pairs
+            .iter()
+            .map(|(key, value)| format!("{} {}", printable(key), plain(value)))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+fn download(args: &Args) -> Result<(), Failure> {
+    let name = args.word(0).unwrap_or_default();
+    let target = args.text("-o").unwrap_or(name);
+    if args.text("-o").is_none() && check_name(name.as_bytes()).is_err() {
+        return Err(Failure::Usage(format!("download: say with -o FILE where to put {name:?}")));
+    }
+    let cannot = |error| Error::Local(in_words("write", target, error));
+    let size = ask(args, |client| {
+        let path = Path::new(target);
+        if target == "-" {
+            // Not `io::stdout()`, which looks for line ends and may lose the last line's errors.
+            let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(cannot)?);
+            return client.download(name, &mut Progress::new(&mut stdout, "write", "stdout", None));
+        }
+        // A device or a pipe is written into; to replace it would destroy it.
+        if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            let mut file = File::options().write(true).open(path).map_err(cannot)?;
+            return client.download(name, &mut Progress::new(&mut file, "write", target, None));
+        }
+        let mut file = Temporary::create(path).map_err(cannot)?;
+        let size = client.download(name, &mut Progress::new(&mut file.file, "write", target, None))?;
+        file.commit().map_err(cannot)?;
+        Ok(size)
+    })?;
+    if target == "-" { Ok(()) } else { say(&format!("{target} downloaded, {size} bytes\n")) }
+}
+
+fn upload(args: &Args) -> Result<(), Failure> {
+    let path = args.word(0).unwrap_or_default();
+    let own_name = Path::new(path).file_name().and_then(|name| name.to_str());
+    let name = match args.text("--as") {
+        Some(name) => name,
+        None if path == "-" => return Err(Failure::Usage("upload: stdin has no name; add --as NAME".into())),
+        None => match own_name {
+            Some(name) => name,
+            None => return Err(Failure::Usage(format!("upload: {path} has no file name; add --as NAME"))),
+        },
+    };
+    let cannot = |error| Failure::Failed(in_words("read", path, error).to_string());
+    let (file, total) = if path == "-" {
+        (File::from(io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?), None)
+    } else {
+        let file = File::open(path).map_err(cannot)?;
+        let about = file.metadata().map_err(cannot)?;
+        (file, about.is_file().then_some(about.len()))
+    };
+    let mut source = Progress::new(BufReader::with_capacity(PIECE, file), "read", path, total);
+    let size = ask(args, |client| client.upload(name, &mut source))?;
+    drop(source);
+    say(&format!("{name} uploaded, {size} bytes\n"))
+}
+
+/// An error of a local file, with what was tried and the name.
+fn in_words(verb: &str, path: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {verb} {path}: {error}"))
+}
+
+/// A file beside its target that takes the target's name when it is whole.
+struct Temporary {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Temporary {
+    fn create(target: &Path) -> io::Result<Temporary> {
+        let Some(name) = target.file_name() else { return Err(io::ErrorKind::InvalidFilename.into()) };
+        // The target's own name may be as long as names can be, so it is not part of this one.
+        let path = target.with_file_name(format!(".kolam-download-{}", process::id()));
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok(Temporary { file, path, target: target.with_file_name(name) })
+    }
+
+    fn commit(mut self) -> io::Result<()> {
+        fs::rename(&self.path, &self.target)?;
+        self.path.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Before the progress line appears.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two looks of the progress line.
+const REFRESH: Duration = Duration::from_millis(200);
+
+/// Counts what flows through it, shows it when somebody is likely to wait, and names it in errors.
+struct Progress<'n, T> {
+    inner: T,
+    /// `read` or `write`, and what.
+    verb: &'static str,
+    name: &'n str,
+    /// Bytes in all, if known.
+    total: Option<u64>,
+    done: u64,
+    start: Instant,
+    /// When the line was drawn last; `None`: not yet.
+    drawn: Option<Instant>,
+    /// Somebody looks at stderr.
+    terminal: bool,
+}
+
+impl<'n, T> Progress<'n, T> {
+    fn new(inner: T, verb: &'static str, name: &'n str, total: Option<u64>) -> Progress<'n, T> {
+        let terminal = io::stderr().is_terminal();
+        Progress { inner, verb, name, total, done: 0, start: Instant::now(), drawn: None, terminal }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        if !self.terminal || self.start.elapsed() < PATIENCE {
+            return;
+        }
+        if self.drawn.is_some_and(|drawn| drawn.elapsed() < REFRESH) {
+            return;
+        }
+        self.drawn = Some(Instant::now());
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let rate = mib(self.done) / self.start.elapsed().as_secs_f64();
+        let of = self.total.map_or(String::new(), |total| format!(" of {:.1}", mib(total)));
+        let name = self.name;
+        let _ = write!(io::stderr(), "\r\x1b[K{name}: {:.1}{of} MiB, {rate:.1} MiB/s", mib(self.done));
+    }
+}
+
+impl<T> Drop for Progress<'_, T> {
+    fn drop(&mut self) {
+        if self.drawn.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl<T: Write> Write for Progress<'_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes);
+        let count = written.map_err(|error| in_words(self.verb, self.name, error))?;
+        self.count(count);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<T: BufRead> Read for Progress<'_, T> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(out)?;
+        self.count(count);
+        Ok(count)
+    }
+}
+
+impl<T: BufRead> BufRead for Progress<'_, T> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let (verb, name) = (self.verb, self.name);
+        self.inner.fill_buf().map_err(|error| in_words(verb, name, error))
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.inner.consume(count);
+        self.count(count);
+    }
+}
