@@ -40,6 +40,7 @@ mod pool; //      8    threads, processes, supervisor
 mod sys; //       9    system calls
 mod client; //    11   the other side
 mod commands; //  11b  the client's command line
+mod plan; //      12a  which rows there are
 
 #[cfg(test)]
 mod testing; //        what unit tests share

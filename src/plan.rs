@@ -1,0 +1,196 @@
+//! # Chapter 12a. Which combinations are there?
+//!
+//! Three operations, some volumes, some numbers of clients, some numbers of server workers: a row for each
+//! combination, numbered from 1 within its mode, the last of the four changing fastest. The assignment asks
+//! for 2 × 3 × 3 × 3 = 54 rows a mode.
+//!
+//! ```text
+//!   operation ─► volume ─► client workers ─► server workers      1: download 10 MiB, 1 client, 1 worker
+//!                                                                2: download 10 MiB, 1 client, 5 workers
+//! ```
+//!
+//! The invariant: the same options make the same rows with the same numbers.
+//!
+//! What must not live here: running them.
+//!
+//! before: `stress.rs` … after: `clients.rs`
+//!
+//! Experiment: `kolam stress --dry-run --ops download,upload,list` and count.
+
+use crate::args::{Args, Failure, Opt, opt};
+use crate::server::MODES;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a client worker can do, in the order of the rows.
+const OPERATIONS: [&str; 3] = ["download", "upload", "list"];
+
+pub const OPTIONS: &[Opt] = &[
+    opt("--modes", "LIST", "server modes: single, thread, process (thread,process)"),
+    opt("--client-mode", "MODE", "same, thread or process (same)"),
+    opt("--ops", "LIST", "download, upload, list (download,upload)"),
+    opt("--volumes", "LIST", "file sizes in MiB (10,50,100)"),
+    opt("--clients", "LIST", "client workers (1,5,50)"),
+    opt("--servers", "LIST", "server workers (1,5,50)"),
+    opt("--out", "DIR", "where the results go (results)"),
+    opt("--root", "DIR", "where the served files live (beside the results)"),
+    opt("--target", "HOST:PORT", "test this running server instead of our own"),
+    opt("--timeout", "S", "longest wait of a client for the server to move (120)"),
+    opt("--quick", "", "volumes 1,2,4; clients and servers 1,5"),
+    opt("--dry-run", "", "print the rows and do nothing"),
+];
+
+/// One combination of the matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Counted from 1 within the mode.
+    pub number: usize,
+    pub mode: &'static str,
+    /// `thread` or `process`: what the client workers are.
+    pub client_mode: &'static str,
+    pub operation: &'static str,
+    pub volume_mib: u64,
+    pub clients: u64,
+    pub servers: u64,
+}
+
+impl Row {
+    /// Bytes of file content that cross when all goes well; LIST moves next to nothing.
+    pub fn bytes(&self) -> u64 {
+        if self.operation == "list" { 0 } else { (self.volume_mib << 20) * self.clients }
+    }
+}
+
+/// What was asked for.
+pub struct Plan {
+    pub rows: Vec<Row>,
+    /// Where the results go.
+    pub out: PathBuf,
+    /// Where the folder with the files is made.
+    pub root: PathBuf,
+    /// A server that is none of ours.
+    pub target: Option<SocketAddr>,
+    /// How long a client waits for its server to move.
+    pub timeout: Duration,
+}
+
+impl Plan {
+    /// Reads it from the command line.
+    pub fn from(args: &Args) -> Result<Plan, Failure> {
+        let quick = args.has("--quick");
+        let modes = args.choices("--modes", "thread,process", &MODES)?;
+        let client_mode = args.choice("--client-mode", "same", &["same", "thread", "process"])?;
+        let mut operations = args.choices("--ops", "download,upload", &OPERATIONS)?;
+        operations.sort_by_key(|operation| OPERATIONS.iter().position(|known| known == operation));
+        let volumes = args.numbers("--volumes", if quick { "1,2,4" } else { "10,50,100" }, 1..=100_000)?;
+        let workers = if quick { "1,5" } else { "1,5,50" };
+        let clients = args.numbers("--clients", workers, 1..=10_000)?;
+        let servers = args.numbers("--servers", workers, 1..=4096)?;
+        let mut rows = Vec::new();
+        for &mode in &modes {
+            let client_mode = match client_mode {
+                "same" if mode == "process" => "process",
+                "same" => "thread",
+                other => other,
+            };
+            // A single server has one worker, whatever else is asked for.
+            let servers = if mode == "single" { &[1][..] } else { &servers };
+            let before = rows.len();
+            for_each(&operations, &volumes, &clients, servers, |operation, volume_mib, clients, servers| {
+                let number = rows.len() - before + 1;
+                rows.push(Row { number, mode, client_mode, operation, volume_mib, clients, servers });
+            });
+        }
+        let out = PathBuf::from(args.text("--out").unwrap_or("results"));
+        let root = args.text("--root").map_or(out.clone(), PathBuf::from);
+        let target = args.has("--target").then(|| args.address("--target", "127.0.0.1:6666")).transpose()?;
+        Ok(Plan { rows, out, root, target, timeout: args.seconds("--timeout", 120.0)? })
+    }
+
+    /// File sizes in MiB, each once.
+    pub fn volumes(&self) -> Vec<u64> {
+        let mut volumes: Vec<u64> = self.rows.iter().map(|row| row.volume_mib).collect();
+        volumes.sort_unstable();
+        volumes.dedup();
+        volumes
+    }
+
+    /// Bytes that must fit below `root`: the sources, and the uploads of the largest row.
+    pub fn space(&self) -> u64 {
+        let sources: u64 = self.volumes().iter().map(|volume| volume << 20).sum();
+        let uploads = self.rows.iter().filter(|row| row.operation == "upload" && self.target.is_none());
+        sources + uploads.map(Row::bytes).max().unwrap_or(0)
+    }
+}
+
+/// All combinations, the last argument changing fastest.
+fn for_each(
+    operations: &[&'static str],
+    volumes: &[u64],
+    clients: &[u64],
+    servers: &[u64],
+    mut row: impl FnMut(&'static str, u64, u64, u64),
+) {
+    for &operation in operations {
+        for &volume in volumes {
+            for &clients in clients {
+                servers.iter().for_each(|&servers| row(operation, volume, clients, servers));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Command;
+
+    static COMMAND: Command =
+        Command { name: "test", words: &[], about: "", options: &[OPTIONS], run: |_| Ok(()) };
+
+    fn plan(line: &str) -> Plan {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Plan::from(&Args::parse(&COMMAND, &words).unwrap().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_assignment_has_54_rows_a_mode_in_its_order() {
+        let plan = plan("");
+        assert_eq!(plan.rows.len(), 108);
+        let numbers: Vec<usize> = plan.rows.iter().map(|row| row.number).collect();
+        assert_eq!(numbers, (1..=54).chain(1..=54).collect::<Vec<_>>());
+        let cells = |row: &Row| (row.mode, row.operation, row.volume_mib, row.clients, row.servers);
+        let table = [
+            (0, ("thread", "download", 10, 1, 1)),
+            (1, ("thread", "download", 10, 1, 5)),
+            (3, ("thread", "download", 10, 5, 1)),
+            (9, ("thread", "download", 50, 1, 1)),
+            (26, ("thread", "download", 100, 50, 50)),
+            (27, ("thread", "upload", 10, 1, 1)),
+            (107, ("process", "upload", 100, 50, 50)),
+        ];
+        for (at, expected) in table {
+            assert_eq!(cells(&plan.rows[at]), expected);
+        }
+    }
+
+    #[test]
+    fn options_choose_the_rows() {
+        let single = plan("--modes single");
+        assert_eq!((single.rows.len(), single.rows[17].number), (18, 18));
+        assert!(single.rows.iter().all(|row| row.servers == 1 && row.client_mode == "thread"));
+        let quick = plan("--quick --ops upload,list,download");
+        assert_eq!((quick.rows.len(), quick.volumes()), (72, vec![1, 2, 4]));
+        assert_eq!((quick.rows[0].operation, quick.rows[35].operation), ("download", "list"));
+        assert_eq!(plan("").rows[54].client_mode, "process");
+        assert_eq!(plan("--client-mode thread").rows[54].client_mode, "thread");
+    }
+
+    #[test]
+    fn space_is_that_of_the_sources_and_the_largest_upload() {
+        assert_eq!(plan("").space(), (160 + 5000) << 20);
+        assert_eq!(plan("--ops download").space(), 160 << 20);
+        assert_eq!(plan("--target 127.0.0.1:1").space(), 160 << 20);
+    }
+}
