@@ -41,6 +41,7 @@ mod sys; //       9    system calls
 mod client; //    11   the other side
 mod commands; //  11b  the client's command line
 mod plan; //      12a  which rows there are
+mod clients; //   12b  all start at once
 
 #[cfg(test)]
 mod testing; //        what unit tests share
