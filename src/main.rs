@@ -42,6 +42,7 @@ mod client; //    11   the other side
 mod commands; //  11b  the client's command line
 mod plan; //      12a  which rows there are
 mod clients; //   12b  all start at once
+mod rig; //       12c  files and server of a row
 
 #[cfg(test)]
 mod testing; //        what unit tests share

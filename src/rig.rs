@@ -1,0 +1,426 @@
+//! # Chapter 12c. What stands around a row of the stress test?
+//!
+//! The files that are sent, the server that is tested, and the comparison of what arrived. The server is the
+//! same program in a separate process, so that its memory and processor time are its own; or it is somebody
+//! else's, and then we know only what it tells.
+//!
+//! ```text
+//!   <root>/kolam-stress-<pid>/   10MiB.bin 50MiB.bin …   sources, random, served and uploaded from here
+//!                                upload-0.bin …          what the clients of a row uploaded
+//! ```
+//!
+//! The invariant: the server goes when the tester goes, however it ends; the folder goes too, or, if the
+//! tester was killed, when the next one starts. Nothing in this file runs while the clock of a row runs.
+//!
+//! What must not live here: the order of the rows.
+//!
+//! before: `clients.rs` … after: `report.rs`
+//!
+//! Experiment: flip one byte of an upload before `verify` sees it, and read the CSV.
+
+use crate::client::{Client, Error};
+use crate::clients::{Record, Task, download, upload_name};
+use crate::json::Value;
+use crate::ledger::utc;
+use crate::plan::{Plan, Row};
+use crate::sys::{self, Interest, Map, Pid, PollFd, Stop};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{self, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant, SystemTime};
+use std::{env, thread};
+
+/// How long a server may take to stop when nothing is in flight.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// Files are made and compared in pieces of this many bytes.
+const CHUNK: usize = 1 << 20;
+
+/// How the name of a tester's folder begins; the number of its process follows.
+const FOLDER: &str = "kolam-stress-";
+
+/// The files of a stress test.
+pub struct Rig {
+    /// A folder of our own, removed at the end.
+    folder: PathBuf,
+    /// The open folder, locked: it is in use.
+    _lock: File,
+    /// Content of each volume in MiB.
+    sources: Vec<(u64, Arc<Map>)>,
+    timeout: Duration,
+    stop: Stop,
+    /// Bytes moved by the clients of the running row.
+    pub progress: &'static AtomicU64,
+}
+
+fn source_name(volume_mib: u64) -> String {
+    format!("{volume_mib}MiB.bin")
+}
+
+impl Rig {
+    /// Makes the files.
+    pub fn new(plan: &Plan, stop: Stop) -> io::Result<Rig> {
+        let progress = &sys::shared_counters(1)?[0];
+        sweep(&plan.root)?;
+        let folder = plan.root.join(format!("{FOLDER}{}", process::id()));
+        fs::create_dir(&folder)?;
+        let lock = File::open(&folder)?;
+        let _ = lock.try_lock();
+        let (sources, timeout) = (Vec::new(), plan.timeout);
+        let mut rig = Rig { folder, _lock: lock, sources, timeout, stop, progress };
+        for volume in plan.volumes() {
+            let path = rig.folder.join(source_name(volume));
+            write_random(&path, volume << 20, volume)?;
+            rig.sources.push((volume, Arc::new(Map::of(&File::open(path)?)?)));
+        }
+        Ok(rig)
+    }
+
+    fn content(&self, row: &Row) -> Arc<Map> {
+        let found = self.sources.iter().find(|(volume, _)| *volume == row.volume_mib);
+        found.expect("each volume of the plan has a source").1.clone()
+    }
+
+    /// What the clients of `row` are to do.
+    pub fn task(&self, row: &Row, server: &Server) -> Task {
+        let name = source_name(row.volume_mib);
+        let names = self.sources.iter().map(|(volume, _)| source_name(*volume));
+        let only = server.is_ours();
+        Task {
+            address: server.address,
+            operation: row.operation,
+            names: if only { names.collect() } else { vec![name.clone()] },
+            only,
+            name,
+            content: self.content(row),
+            timeout: self.timeout,
+            stop: self.stop,
+            progress: self.progress,
+        }
+    }
+
+    fn connect(&self, address: SocketAddr) -> Result<Client, Error> {
+        Client::connect(address, self.timeout, self.stop)
+    }
+
+    /// A server that does not serve our folder is given the file to download or to list.
+    pub fn before(&self, row: &Row, server: &Server) -> Result<(), Error> {
+        if server.is_ours() || row.operation == "upload" {
+            return Ok(());
+        }
+        let content = self.content(row);
+        self.connect(server.address)?.upload(&source_name(row.volume_mib), &mut &content[..]).map(drop)
+    }
+
+    /// Compares what each successful worker uploaded with what it should be; who was wrong has failed.
+    pub fn verify(&self, row: &Row, server: &Server, records: &mut [Record]) {
+        let content = self.content(row);
+        for record in records.iter_mut().filter(|record| record.failure.is_none()) {
+            let name = upload_name(record.index);
+            let result = if server.is_ours() {
+                compare(&self.folder.join(name), &content)
+            } else {
+                let client = self.connect(server.address);
+                client.and_then(|mut client| download(&mut client, &name, &content, self.progress)).map(drop)
+            };
+            record.failure = result.err().map(|error| (error.cause(), format!("stored upload: {error}")));
+        }
+    }
+
+    /// Removes what a row has left, as far as it is there.
+    pub fn after(&self, row: &Row, server: &Server) {
+        let uploads = (0..row.clients as usize).map(upload_name).filter(|_| row.operation == "upload");
+        if server.is_ours() {
+            uploads.for_each(|name| drop(fs::remove_file(self.folder.join(name))));
+        } else if let Ok(mut client) = self.connect(server.address) {
+            let source = (row.operation != "upload").then(|| source_name(row.volume_mib));
+            uploads.chain(source).for_each(|name| drop(client.delete(&name)));
+        }
+    }
+
+    /// What the server has counted, if it tells.
+    pub fn stats(&self, server: &Server) -> Option<Stats> {
+        Stats::from(&self.connect(server.address).ok()?.stats().ok()?)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Removes the folders of testers that were killed: those that nobody has locked.
+fn sweep(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDER));
+        if ours && File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Fills a file with bytes that do not compress and do not repeat (SplitMix64: Steele, Lea and Flood, "Fast
+/// splittable pseudorandom number generators", 2014).
+fn write_random(path: &Path, bytes: u64, seed: u64) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    let mut state = seed;
+    let mut chunk = vec![0; CHUNK];
+    let mut left = bytes;
+    while left > 0 {
+        for word in chunk.chunks_exact_mut(8) {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            word.copy_from_slice(&(mixed ^ mixed >> 31).to_le_bytes());
+        }
+        let count = left.min(CHUNK as u64);
+        file.write_all(&chunk[..count as usize])?;
+        left -= count;
+    }
+    Ok(())
+}
+
+/// Compares a stored file with what it should hold.
+fn compare(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let mut file = File::open(path).map_err(|error| Error::Corrupt(error.to_string()))?;
+    let length = file.metadata().map_err(Error::Local)?.len();
+    if length != content.len() as u64 {
+        return Err(Error::Corrupt(format!("{length} bytes instead of {}", content.len())));
+    }
+    let mut chunk = vec![0; CHUNK];
+    for (number, expected) in content.chunks(CHUNK).enumerate() {
+        let chunk = &mut chunk[..expected.len()];
+        file.read_exact(chunk).map_err(Error::Local)?;
+        if chunk != expected {
+            return Err(Error::Corrupt(format!("wrong content in MiB {number}")));
+        }
+    }
+    Ok(())
+}
+
+/// The part of STATS that says who failed.
+pub struct Stats {
+    alive: u64,
+    restarts: u64,
+    /// Failed requests of each worker.
+    failed: Vec<u64>,
+}
+
+impl Stats {
+    fn from(value: &Value) -> Option<Stats> {
+        let count = |key| value.get(key).and_then(Value::as_u64);
+        let workers = value.get("per_worker")?.as_array()?;
+        let failed = workers.iter().map(|worker| worker.get("failed").and_then(Value::as_u64));
+        Some(Stats {
+            alive: count("alive")?,
+            restarts: count("restarts")?,
+            failed: failed.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Workers that have lived and failed nothing since `before`, and the others; `None` if they are not
+    /// `expected` many. STATS does not say which workers died, so those are matched with workers that
+    /// failed a request: dying in the middle of one is the usual way.
+    pub fn workers_since(&self, before: Option<&Stats>, expected: u64) -> Option<(u64, u64)> {
+        let workers = self.failed.len() as u64;
+        let then = |index: usize| before.and_then(|stats| stats.failed.get(index)).copied().unwrap_or(0);
+        let failing = self.failed.iter().enumerate().filter(|(index, failed)| **failed > then(*index));
+        let died = self.restarts - before.map_or(0, |stats| stats.restarts).min(self.restarts);
+        let bad = (failing.count() as u64).max(died).max(workers.saturating_sub(self.alive)).min(workers);
+        (workers == expected).then_some((workers - bad, bad))
+    }
+}
+
+/// The server of one row.
+pub struct Server {
+    pub address: SocketAddr,
+    /// `None`: it runs anyway and is not ours to stop.
+    child: Option<Child>,
+}
+
+/// A server that we have started.
+struct Child {
+    pid: Pid,
+    /// Ends when the last process of the server has ended.
+    stdout: ChildStdout,
+}
+
+impl Server {
+    /// Starts the server of `row` and waits until it says that it is ready.
+    pub fn start(plan: &Plan, row: &Row, rig: &Rig) -> Result<Server, String> {
+        if let Some(address) = plan.target {
+            return Ok(Server { address, child: None });
+        }
+        let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+        let mut command = Command::new(program);
+        command.args(["serve", "--quiet", "--listen", "127.0.0.1:0", "--mode", row.mode]);
+        command.args(["--workers", &row.servers.to_string(), "--max-upload", "1024G"]);
+        command.args(["--max-connections", &(row.clients + 16).to_string()]);
+        command.args(["--idle-timeout", &(rig.timeout.as_secs() + 1).to_string(), "--root"]).arg(&rig.folder);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        sys::die_with_parent(&mut command);
+        let mut child = command.spawn().map_err(|error| format!("cannot start the server: {error}"))?;
+        let mut stdout = BufReader::new(child.stdout.take().ok_or("the server has no stdout")?);
+        let mut line = String::new();
+        stdout.read_line(&mut line).map_err(|error| format!("cannot hear the server: {error}"))?;
+        let pid = child.id() as Pid;
+        // `listening on 127.0.0.1:40001 (…`
+        let address = line.split(' ').nth(2).and_then(|address| address.parse().ok());
+        let child = Some(Child { pid, stdout: stdout.into_inner() });
+        match address {
+            Some(address) => Ok(Server { address, child }),
+            None => {
+                let _ = Server { address: ([127, 0, 0, 1], 0).into(), child }.stop();
+                Err("the server did not become ready".to_owned())
+            }
+        }
+    }
+
+    pub fn is_ours(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Highest resident memory in KiB: what each process had at its highest, less the pages that all share
+    /// (the program itself, the counters), which are counted once. An estimate: not all need have been
+    /// highest at once, and a worker that was replaced is not in it.
+    pub fn peak_rss_kib(&self) -> Option<u64> {
+        let pid = self.child.as_ref()?.pid;
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        let mut peak = memory(pid, "VmHWM")?;
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            let shared = memory(child, "RssFile")? + memory(child, "RssShmem")?;
+            peak += memory(child, "VmHWM")?.saturating_sub(shared);
+        }
+        Some(peak)
+    }
+
+    /// Stops it and waits until all its processes have ended; returns their processor time.
+    pub fn stop(mut self) -> Result<Option<Duration>, String> {
+        let Some(child) = self.child.take() else { return Ok(None) };
+        let _ = sys::kill(child.pid, sys::SIGTERM);
+        let deadline = Instant::now() + STOP_LIMIT;
+        // The pipe's other end is open in all its processes: the end of the file is the end of them.
+        let mut ended = Ok(0);
+        while matches!(ended, Ok(0)) && Instant::now() < deadline {
+            ended = sys::poll(&mut [PollFd::new(child.stdout.as_fd(), Interest::Read)], Some(deadline));
+        }
+        let in_time = matches!(ended, Ok(1..));
+        if !in_time {
+            let _ = sys::kill(child.pid, sys::SIGKILL);
+        }
+        match sys::reap(child.pid, true) {
+            Ok(Some(ended)) if in_time && ended.code == Some(0) => Ok(Some(ended.cpu)),
+            Ok(Some(_)) if !in_time => Err(format!("the server did not stop within {STOP_LIMIT:?}")),
+            Ok(ended) => Err(format!("the server ended badly: {ended:?}")),
+            Err(error) => Err(format!("cannot wait for the server: {error}")),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            let _ = sys::kill(child.pid, sys::SIGKILL);
+            let _ = sys::reap(child.pid, true);
+        }
+    }
+}
+
+/// A field of /proc/<pid>/status in KiB (proc_pid_status(5)).
+fn memory(pid: Pid, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The machine in a few lines.
+pub fn machine(root: &Path) -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_once(':').map_or("unknown", |(_, value)| value.trim()).to_owned()
+    };
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    [
+        ("date", utc(SystemTime::now())),
+        ("version", concat!("kolam ", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("cpu", field(&read("/proc/cpuinfo"), "model name")),
+        ("cores", cores.to_string()),
+        ("memory", field(&read("/proc/meminfo"), "MemTotal")),
+        ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
+        ("root on", file_system(root, &read("/proc/self/mountinfo"))),
+    ]
+    .map(|(name, value)| format!("{name:<8} {value}\n"))
+    .concat()
+}
+
+/// The type of the file system that holds `path`: that of the longest mount point above it
+/// (proc_pid_mountinfo(5)).
+fn file_system(path: &Path, mounts: &str) -> String {
+    let path = path.canonicalize().unwrap_or_default();
+    let mounted = mounts.lines().filter_map(|line| {
+        let (place, about) = line.split_once(" - ")?;
+        let point = place.split(' ').nth(4)?;
+        path.starts_with(point).then_some((point.len(), about.split(' ').next()?))
+    });
+    // A later mount hides an earlier one at the same point; `max_by_key` takes the last of equals.
+    mounted.max_by_key(|(length, _)| *length).map_or("unknown", |(_, kind)| kind).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Folder;
+
+    fn stats(alive: u64, restarts: u64, failed: &[u64]) -> Stats {
+        Stats { alive, restarts, failed: failed.to_vec() }
+    }
+
+    #[test]
+    fn server_workers_are_counted_not_guessed() {
+        let table = [
+            (stats(3, 0, &[0, 0, 0]), None, 3, Some((3, 0))),
+            (stats(3, 0, &[0, 2, 1]), None, 3, Some((1, 2))),
+            (stats(3, 1, &[0, 1, 0]), None, 3, Some((2, 1))),
+            (stats(3, 1, &[0, 0, 0]), None, 3, Some((2, 1))),
+            (stats(2, 0, &[0, 0, 0]), None, 3, Some((2, 1))),
+            (stats(3, 9, &[0, 0, 0]), None, 3, Some((0, 3))),
+            (stats(3, 1, &[0, 1, 0]), Some(stats(3, 1, &[0, 1, 0])), 3, Some((3, 0))),
+            (stats(3, 0, &[0, 0, 0]), None, 5, None),
+        ];
+        for (now, before, expected, result) in table {
+            assert_eq!(now.workers_since(before.as_ref(), expected), result);
+        }
+    }
+
+    #[test]
+    fn a_stored_upload_must_be_right() {
+        let folder = Folder::new();
+        let path = folder.path().join("a");
+        write_random(&path, 3 << 20, 1).unwrap();
+        let content = fs::read(&path).unwrap();
+        assert!(compare(&path, &content).is_ok());
+        let mut wrong = content.clone();
+        wrong[2 << 20] ^= 1;
+        assert!(compare(&path, &wrong).is_err());
+        assert!(compare(&path, &content[1..]).is_err());
+        assert!(compare(&folder.path().join("b"), &content).is_err());
+    }
+
+    #[test]
+    fn the_longest_mount_point_counts() {
+        let mounts = "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /dev rw - devtmpfs dev rw\n\
+                      3 2 0:3 / /dev/shm rw - tmpfs tmpfs rw\n4 1 0:4 / /de rw - xfs x rw\n";
+        assert_eq!(file_system(Path::new("/dev/shm"), mounts), "tmpfs");
+        assert_eq!(file_system(Path::new("/dev"), mounts), "devtmpfs");
+        assert_eq!(file_system(Path::new("/proc"), mounts), "ext4");
+    }
+}
