@@ -43,6 +43,7 @@ mod commands; //  11b  the client's command line
 mod plan; //      12a  which rows there are
 mod clients; //   12b  all start at once
 mod rig; //       12c  files and server of a row
+mod report; //    13   tables and findings
 
 #[cfg(test)]
 mod testing; //        what unit tests share
