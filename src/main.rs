@@ -18,8 +18,6 @@
 //!
 //! Experiment: remove `#[allow(unsafe_code)]` above `mod sys`, and read what the compiler says.
 
-#![allow(dead_code, unused_imports)]
-
 #[cfg(not(target_os = "linux"))]
 compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes that die with their parent");
 
@@ -40,6 +38,7 @@ mod pool; //      8    threads, processes, supervisor
 mod sys; //       9    system calls
 mod client; //    11   the other side
 mod commands; //  11b  the client's command line
+mod stress; //    12   all combinations
 mod plan; //      12a  which rows there are
 mod clients; //   12b  all start at once
 mod rig; //       12c  files and server of a row
@@ -54,13 +53,14 @@ use std::process::ExitCode;
 use std::{env, panic};
 
 /// What `kolam` can be asked to do.
-static COMMANDS: [&Command; 6] = [
+static COMMANDS: [&Command; 7] = [
     &server::SERVE,
     &commands::LIST,
     &commands::DOWNLOAD,
     &commands::UPLOAD,
     &commands::DELETE,
     &commands::STATS,
+    &stress::STRESS,
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,257 @@
+//! # Chapter 12. Which pool is faster, and how would we know?
+//!
+//! By running every combination and checking every byte. A row is one operation, one volume, so many clients,
+//! so many server workers. For each row the tester starts a server of its own, waits until that says it is
+//! ready, lets all clients start at once, stops the clock, asks the server what it counted, compares what
+//! was uploaded with what should have been, and writes one line.
+//!
+//! ```text
+//!   rows ──► start server ──► run clients ──► STATS ──► verify, clean up ──► stop server ──► CSV line
+//!                             └─ the clock ─┘
+//! ```
+//!
+//! The invariant: a row is written when it is done and never before; killing the tester loses the row that
+//! runs and leaves no server behind.
+//!
+//! What must not live here: which rows there are (`plan.rs`), the clients (`clients.rs`), server and files
+//! (`rig.rs`), how results are written (`report.rs`).
+//!
+//! before: `commands.rs` … after: `plan.rs`
+//!
+//! Experiment: run `make stress-quick`, then run it again with `taskset -c 0` and explain the difference.
+
+use crate::args::{Args, Command, Failure, failed, say};
+use crate::clients::{self, Records};
+use crate::plan::{OPTIONS, Plan, Row};
+use crate::report::{self, Outcome};
+use crate::rig::{Rig, Server, machine};
+use crate::server::MODES;
+use crate::sys::{self, Listen, Stop};
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+pub static STRESS: Command = Command {
+    name: "stress",
+    words: &[],
+    about: "run all combinations, check every byte, write the tables",
+    options: &[OPTIONS],
+    run,
+};
+
+fn run(args: &Args) -> Result<(), Failure> {
+    let plan = Plan::from(args)?;
+    if args.has("--dry-run") {
+        return say(&dry_run(&plan));
+    }
+    let cannot = |what: &str, path: &Path, error: io::Error| {
+        Failure::Failed(format!("cannot {what} {}: {error}", path.display()))
+    };
+    fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, error))?;
+    fs::create_dir_all(&plan.root).map_err(|error| cannot("make --root", &plan.root, error))?;
+    let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, error))?;
+    if let Some(missing) = plan.space().checked_sub(free).filter(|&missing| missing > 0) {
+        let (missing, root) = (report::human(missing as f64), plan.root.display());
+        let need = report::human(plan.space() as f64);
+        return failed(format!("{root}: the largest row needs {need}, {missing} more than there is"));
+    }
+    let about = plan.out.join("machine.txt");
+    fs::write(&about, machine(&plan.root)).map_err(|error| cannot("write", &about, error))?;
+    // If it fails, clients that find no descriptor count as failed.
+    let _ = sys::raise_descriptor_limit();
+    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
+    let rig = Rig::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, error))?;
+    Tester { plan: &plan, rig, live: Live::new(&plan), done: Vec::new() }.run(stop)
+}
+
+/// Rows and bytes, in words.
+fn dry_run(plan: &Plan) -> String {
+    let mut text = String::new();
+    for row in &plan.rows {
+        text += &format!("{:>4} {}\n", row.number, report::describe(row));
+    }
+    let content: u64 = plan.rows.iter().map(Row::bytes).sum();
+    let [content, space] = [content, plan.space()].map(|bytes| report::human(bytes as f64));
+    text + &format!("{} rows, {content} of content, {space} of space needed\n", plan.rows.len())
+}
+
+/// The loop over all rows.
+struct Tester<'p> {
+    plan: &'p Plan,
+    rig: Rig,
+    live: Live,
+    done: Vec<(Row, Outcome)>,
+}
+
+impl Tester<'_> {
+    fn run(mut self, stop: Stop) -> Result<(), Failure> {
+        let mut csv: Option<(&str, File)> = None;
+        for row in &self.plan.rows {
+            if stop.raised() {
+                break;
+            }
+            // A new mode begins a new file.
+            if csv.as_ref().is_none_or(|(mode, _)| *mode != row.mode) {
+                csv = Some((row.mode, self.create(row.mode)?));
+            }
+            let outcome = self.row(row);
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(_) if stop.raised() => break,
+                Err(error) => {
+                    return failed(format!("row {} ({}): {error}", row.number, report::describe(row)));
+                }
+            };
+            if stop.raised() {
+                break;
+            }
+            if let Some((mode, file)) = &mut csv {
+                let line = outcome.csv(row) + "\n";
+                let written = file.write_all(line.as_bytes());
+                written.or_else(|error| failed(format!("cannot write the row into {mode}.csv: {error}")))?;
+            }
+            self.live.row_done(row, &outcome)?;
+            self.done.push((row.clone(), outcome));
+        }
+        self.live.clear()?;
+        self.finish(stop)
+    }
+
+    fn create(&self, mode: &str) -> Result<File, Failure> {
+        let path = self.plan.out.join(format!("{mode}.csv"));
+        let file = File::create(&path).and_then(|mut file| {
+            writeln!(file, "{}", report::HEADER)?;
+            Ok(file)
+        });
+        file.or_else(|error| failed(format!("cannot write {}: {error}", path.display())))
+    }
+
+    /// One row, from the start of its server to its end.
+    fn row(&mut self, row: &Row) -> Result<Outcome, String> {
+        let server = Server::start(self.plan, row, &self.rig)?;
+        // If a server that is not ours does not take the file, its clients will fail, and say why.
+        let _ = self.rig.before(row, &server);
+        let before = if server.is_ours() { None } else { self.rig.stats(&server) };
+        let task = Arc::new(self.rig.task(row, &server));
+        let live = &mut self.live;
+        let progress = self.rig.progress;
+        progress.store(0, Relaxed);
+        live.show(row, progress);
+        let records = clients::run(row.client_mode, row.clients as usize, &task, || live.show(row, progress));
+        let mut records = records.map_err(|error| format!("cannot run the clients: {error}"))?;
+        let stats = self.rig.stats(&server);
+        if row.operation == "upload" {
+            self.rig.verify(row, &server, &mut records.records);
+        }
+        self.rig.after(row, &server);
+        let mut outcome = tally(&records);
+        outcome.servers = stats.and_then(|stats| stats.workers_since(before.as_ref(), row.servers));
+        outcome.server_peak_rss_kib = server.peak_rss_kib();
+        outcome.server_cpu = server.stop()?.map(|cpu| cpu.as_secs_f64());
+        Ok(outcome)
+    }
+
+    /// The tables, and the verdict.
+    fn finish(self, stop: Stop) -> Result<(), Failure> {
+        let mut text = String::new();
+        for mode in MODES {
+            let rows: Vec<_> = self.done.iter().filter(|(row, _)| row.mode == mode).cloned().collect();
+            if !rows.is_empty() {
+                text += &format!("\n{mode} mode\n\n{}", report::table(&rows));
+            }
+        }
+        let summary =
+            report::summary(&self.done, self.plan.rows.len(), self.live.start.elapsed().as_secs_f64());
+        let out = self.plan.out.display();
+        say(&format!("{text}\n{summary}results    {out}\n"))?;
+        if stop.raised() {
+            return Err(Failure::Interrupted);
+        }
+        match self.done.iter().map(|(_, outcome)| outcome.failed()).sum() {
+            0_u64 => Ok(()),
+            count => failed(format!("{count} client workers failed")),
+        }
+    }
+}
+
+/// The records of a row become its outcome.
+fn tally(records: &Records) -> Outcome {
+    let mut outcome = Outcome { wall: records.wall.as_secs_f64(), ..Outcome::default() };
+    for record in &records.records {
+        outcome.client_cpu += record.cpu.as_secs_f64();
+        match &record.failure {
+            None => {
+                outcome.times.push(record.time.as_secs_f64());
+                outcome.bytes += record.bytes;
+            }
+            Some((cause, why)) => {
+                outcome.failures[*cause] += 1;
+                outcome.example.get_or_insert_with(|| format!("client {}: {why}", record.index));
+            }
+        }
+    }
+    outcome
+}
+
+/// One live line on a terminal; elsewhere a plain line for each row that is done.
+struct Live {
+    terminal: bool,
+    start: Instant,
+    rows: usize,
+    rows_done: usize,
+    /// Content of all rows, and of those that are done, in bytes.
+    bytes: u64,
+    bytes_done: u64,
+    row_start: Instant,
+}
+
+impl Live {
+    fn new(plan: &Plan) -> Live {
+        let (rows, bytes) = (plan.rows.len(), plan.rows.iter().map(Row::bytes).sum());
+        let (terminal, now) = (io::stdout().is_terminal(), Instant::now());
+        Live { terminal, start: now, rows, rows_done: 0, bytes, bytes_done: 0, row_start: now }
+    }
+
+    fn show(&mut self, row: &Row, progress: &AtomicU64) {
+        if !self.terminal {
+            return;
+        }
+        let moved = progress.load(Relaxed);
+        let elapsed = self.start.elapsed().as_secs_f64();
+        let rate = report::human(moved as f64 / self.row_start.elapsed().as_secs_f64());
+        let done = self.bytes_done + moved.min(row.bytes());
+        let left = match done {
+            0 => "?".to_owned(),
+            done => clock(elapsed * (self.bytes - done) as f64 / done as f64),
+        };
+        let (number, rows, what) = (self.rows_done + 1, self.rows, report::describe(row));
+        let elapsed = clock(elapsed);
+        let line = format!("row {number}/{rows} {what} | {rate}/s | {elapsed} elapsed, {left} left");
+        let _ = say(&format!("\r\x1b[K{line}"));
+    }
+
+    fn row_done(&mut self, row: &Row, outcome: &Outcome) -> Result<(), Failure> {
+        self.rows_done += 1;
+        self.bytes_done += row.bytes();
+        self.row_start = Instant::now();
+        if self.terminal {
+            return Ok(());
+        }
+        let rate = outcome.total_rate().map_or("-".to_owned(), |rate| report::human(rate) + "/s");
+        let (ok, all, time) = (outcome.times.len(), row.clients, outcome.wall);
+        let (number, rows) = (self.rows_done, self.rows);
+        say(&format!("{number}/{rows} {}: {ok} of {all} ok, {time:.3} s, {rate}\n", report::describe(row)))
+    }
+
+    fn clear(&self) -> Result<(), Failure> {
+        if self.terminal { say("\r\x1b[K") } else { Ok(()) }
+    }
+}
+
+/// Seconds as minutes and seconds.
+fn clock(seconds: f64) -> String {
+    format!("{}:{:02}", seconds as u64 / 60, seconds as u64 % 60)
+}
