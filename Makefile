@@ -1,0 +1,62 @@
+# kolam: build, run and measure. `make help` lists everything.
+#
+# Each variable can be set on the command line: make server MODE=process W=5
+
+CARGO ?= cargo
+KOLAM = target/release/kolam
+
+# make server
+MODE ?= thread
+W ?=
+HOST ?= 127.0.0.1
+PORT ?= 6666
+ROOT ?= files
+
+# make stress, make stress-quick
+MODES ?= thread,process
+OUT ?= results
+
+# More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
+ARGS ?=
+
+.PHONY: help build server stress stress-quick test check format clean
+
+help:
+	@echo 'make build                 build $(KOLAM)'
+	@echo 'make server                serve a folder     MODE=$(MODE) W= HOST=$(HOST) PORT=$(PORT) ROOT=$(ROOT)'
+	@echo 'make stress                all combinations   MODES=$(MODES) OUT=$(OUT) STRESS_ROOT='
+	@echo 'make stress-quick          the same, small: seconds'
+	@echo 'make test                  all tests'
+	@echo 'make check                 format, clippy with warnings as errors, tests'
+	@echo 'make format                format the sources'
+	@echo 'make clean                 remove what was built (target), nothing else'
+	@echo
+	@echo 'MODE   single, thread or process      W   workers (one a core, at least 4)'
+	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
+	@echo "ARGS   more options for the program: make server ARGS='--sync --read-only'"
+
+build:
+	@$(CARGO) build --release --locked --quiet
+
+server: build
+	@exec $(KOLAM) serve --mode $(MODE) $(if $(W),--workers $(W)) --listen $(HOST):$(PORT) --root '$(ROOT)' $(ARGS)
+
+stress: build
+	@exec $(KOLAM) stress --modes $(MODES) --out '$(OUT)' $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+
+stress-quick: build
+	@exec $(KOLAM) stress --quick --modes $(MODES) --out '$(OUT)' $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+
+test:
+	@$(CARGO) test --locked
+
+check:
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(CARGO) test --locked
+
+format:
+	@$(CARGO) fmt
+
+clean:
+	@$(CARGO) clean
