@@ -1,0 +1,789 @@
+//! The rules of this project that a program can check, so that nobody has to remember them in a review.
+//! One test a rule: its name is the rule, its failure names the file, the line and the remedy.
+//! First the tables and bounds, then the rules in the order of a reader's questions, then the scanner.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+// ---- Tables and bounds: a rule is changed here, on purpose and in one place ----
+
+/// Which chapters each chapter may name by `crate::`. `main.rs` may name all, and nobody names `main.rs`.
+const MAY_USE: [(&str, &[&str]); 21] = [
+    ("args", &[]),
+    ("b64", &[]),
+    ("json", &[]),
+    ("store", &["sys"]),
+    ("session", &[]),
+    ("ledger", &["sys"]),
+    ("grammar", &["b64", "store"]),
+    ("transfer", &["b64", "grammar", "session", "store"]),
+    ("protocol", &["grammar", "json", "ledger", "session", "store", "transfer"]),
+    ("server", &["args", "farewell", "host", "ledger", "pool", "session", "store", "sys"]),
+    ("host", &["farewell", "ledger", "protocol", "session", "store", "sys"]),
+    ("farewell", &["sys"]),
+    ("pool", &["sys"]),
+    ("sys", &[]),
+    ("client", &["b64", "grammar", "json", "session", "sys"]),
+    ("commands", &["args", "client", "json", "session", "store", "sys"]),
+    ("stress", &["args", "clients", "plan", "report", "rig", "server", "sys"]),
+    ("plan", &["args", "server"]),
+    ("clients", &["client", "pool", "sys"]),
+    ("rig", &["client", "clients", "json", "ledger", "plan", "sys"]),
+    ("report", &["client", "plan"]),
+];
+
+/// Rows of `MAY_USE` that the design fixes for ever: these four are read, and reused, alone.
+const ALONE: [(&str, &[&str]); 4] = [("b64", &[]), ("json", &[]), ("session", &[]), ("store", &["sys"])];
+
+/// What the protocol must never learn of: it would be a protocol for one mode only.
+const NOT_FOR_PROTOCOL: [&str; 3] = ["sys", "server", "pool"];
+
+const MAY_BE_UNSAFE: [&str; 2] = ["src/sys.rs", "src/b64_simd.rs"];
+
+/// Lines of a file in front of its tests: what one can read in one sitting.
+const FILE_LIMIT: usize = 450;
+/// Lines of a function from its signature to its closing brace: one screen.
+const FUNCTION_LIMIT: usize = 60;
+/// Lines of the function in the middle: more hides steps, fewer scatters them.
+const MEDIAN_FUNCTION: std::ops::RangeInclusive<usize> = 3..=18;
+/// Percent of the lines that are not blank.
+const COMMENTS: std::ops::RangeInclusive<usize> = 15..=50;
+/// Characters; `max_width` in `rustfmt.toml` says the same, but rustfmt does not break comments.
+const LINE_LIMIT: usize = 110;
+
+/// The modes are `single`, `thread`, `process`, `event`. These are other people's names for them.
+const FOREIGN_MODES: [&str; 6] =
+    ["epoll mode", "threaded mode", "multiprocess", "fork mode", "forked mode", "forking mode"];
+const MACHINE_PATHS: [&str; 3] = ["/home/", "/root/", "/work"];
+const UNFINISHED: [&str; 5] = ["TODO", "FIXME", "XXX", "unimplemented!", "todo!"];
+
+// ---- Rule 1: headers ----
+
+#[test]
+fn every_file_opens_with_its_question() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let first = source.text.lines().next().unwrap_or_default();
+        let titled = source.chapter().is_some_and(|number| rank(number).0 > 0)
+            || source.is_appendix() && first.starts_with("//! # Appendix. ");
+        if !titled || !first.ends_with('?') {
+            faults.push(format!("{}:1: begin with `//! # Chapter N. A question?`", source.path));
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn every_header_tells_invariant_refusals_and_an_experiment() {
+    let mut faults = Vec::new();
+    for source in chapters() {
+        let header = source.header();
+        for phrase in ["invariant", "What must not live here", "before: ", "after: ", "Experiment"] {
+            if !header.contains(phrase) {
+                faults.push(format!("{}:1: the header lacks {phrase:?}: write that part", source.path));
+            }
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn before_and_after_link_all_chapters_in_one_chain() {
+    let mut faults = Vec::new();
+    let mut previous = ("the README".to_owned(), (0, ""));
+    let all = chapters();
+    let chain = chain(&all);
+    for source in &chain {
+        let (before, rank) = (source.neighbours().0, rank(source.chapter().unwrap_or_default()));
+        if before != previous.0 {
+            let line = source.line_of("//! before: ");
+            faults.push(format!("{}:{line}: before: {before}; write {}", source.path, previous.0));
+        }
+        if rank <= previous.1 {
+            faults.push(format!("{}:1: give it a number above that of {}", source.path, previous.0));
+        }
+        previous = (source.file().to_owned(), rank);
+    }
+    for lost in all.iter().filter(|source| !chain.iter().any(|linked| linked.path == source.path)) {
+        faults.push(format!("{}:1: no `after:` leads here; name it in the chapter before it", lost.path));
+    }
+    for last in chain.last().iter().filter(|last| last.neighbours().1 != "the README again") {
+        let line = last.line_of("//! before: ");
+        faults.push(format!("{}:{line}: write after: the next chapter, or the README again", last.path));
+    }
+    report(faults);
+}
+
+// ---- Rule 2: main.rs is the table of contents ----
+
+#[test]
+fn sources_lie_flat_in_one_folder() {
+    let nested = walk("src").into_iter().filter(|path| path.matches('/').count() > 1);
+    report(nested.map(|path| format!("{path}:1: move it up into src/ itself")).collect());
+}
+
+/// `cargo fmt` leaves this order alone only with `reorder_modules = false` in `rustfmt.toml`.
+#[test]
+fn main_lists_the_chapters_in_reading_order_with_their_numbers() {
+    let all = chapters();
+    let chain = chain(&all);
+    let main = Source::read("src/main.rs");
+    let mut faults = Vec::new();
+    let mut expected = chain.iter().skip(1);
+    for (number, line) in numbered(&main.text) {
+        let Some((module, comment)) = line.strip_prefix("mod ").and_then(|rest| rest.split_once(';')) else {
+            continue;
+        };
+        if module == "testing" {
+            continue;
+        }
+        let Some(source) = expected.next() else {
+            faults.push(format!("src/main.rs:{number}: {module} is not in the chain of before and after"));
+            continue;
+        };
+        let (wanted, chapter) = (source.module(), source.chapter().unwrap_or_default());
+        let mut words = comment.split_whitespace();
+        let good = [words.next(), words.next()] == [Some("//"), Some(chapter)] && words.next().is_some();
+        if module != wanted || !good {
+            faults.push(format!("src/main.rs:{number}: write `mod {wanted}; // {chapter} a few words` here"));
+        }
+    }
+    for lost in expected {
+        faults.push(format!("src/main.rs:1: add `mod {};` behind the others", lost.module()));
+    }
+    report(faults);
+}
+
+// ---- Rule 3: arrows between chapters ----
+
+#[test]
+fn chapters_use_only_what_the_table_allows() {
+    let mut faults = Vec::new();
+    for source in chapters().iter().filter(|source| source.module() != "main") {
+        let Some((_, allowed)) = MAY_USE.iter().find(|(module, _)| *module == source.module()) else {
+            faults.push(format!("{}:1: give it a row in MAY_USE of tests/tidy.rs", source.path));
+            continue;
+        };
+        let code = code_of(source.program());
+        for (line, name) in named_by(&code, "crate::") {
+            if !allowed.contains(&name.as_str()) {
+                let remedy = "do without it, or say in MAY_USE of tests/tidy.rs that it may";
+                faults.push(format!("{}:{line}: it may not use {name}; {remedy}", source.path));
+            }
+        }
+        for (line, _) in named_by(&code, "super::") {
+            faults.push(format!("{}:{line}: write `crate::` here, which this test sees", source.path));
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn arrows_between_chapters_never_form_a_circle() {
+    // Take away whoever uses nobody that is left, or is used by nobody, again and again: circles stay.
+    let mut left: Vec<(&str, &[&str])> = MAY_USE.to_vec();
+    loop {
+        let names: Vec<&str> = left.iter().map(|row| row.0).collect();
+        let used: Vec<&str> = left.iter().flat_map(|row| row.1).copied().collect();
+        left.retain(|row| used.contains(&row.0) && row.1.iter().any(|name| names.contains(name)));
+        if left.len() == names.len() {
+            break;
+        }
+    }
+    let stuck = left.iter().map(|row| format!("tests/tidy.rs: MAY_USE: {} is in a circle; cut it", row.0));
+    report(stuck.collect());
+}
+
+#[test]
+fn the_table_keeps_what_the_design_promises() {
+    let mut faults = Vec::new();
+    for (module, used) in MAY_USE {
+        if let Some((_, fixed)) = ALONE.iter().find(|row| row.0 == module && row.1 != used) {
+            faults.push(format!("tests/tidy.rs: MAY_USE: {module} may use {fixed:?} and nothing else"));
+        }
+        if module == "protocol" && used.iter().any(|name| NOT_FOR_PROTOCOL.contains(name)) {
+            faults.push(format!("tests/tidy.rs: MAY_USE: protocol uses none of {NOT_FOR_PROTOCOL:?}"));
+        }
+    }
+    report(faults);
+}
+
+// ---- Rule 4: unsafe code ----
+
+#[test]
+fn unsafe_code_stands_only_in_its_places() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|source| !MAY_BE_UNSAFE.contains(&source.path.as_str())) {
+        for (line, _) in numbered(&code_of(&source.text)).filter(|(_, code)| has_word(code, "unsafe")) {
+            faults.push(format!("{}:{line}: wrap it in a safe function of src/sys.rs", source.path));
+        }
+    }
+    report(faults);
+}
+
+/// Clippy's `undocumented_unsafe_blocks` asks for the same, but only where clippy runs.
+#[test]
+fn every_unsafe_block_says_why_it_is_sound() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let code = code_of(&source.text);
+        let (lines, code): (Vec<_>, Vec<_>) = (source.text.lines().collect(), code.lines().collect());
+        for at in (0..lines.len()).filter(|&at| opens_unsafe(code[at]) && !is_justified(&lines, &code, at)) {
+            faults.push(format!("{}:{}: write `// SAFETY: why` above its statement", source.path, at + 1));
+        }
+    }
+    report(faults);
+}
+
+fn opens_unsafe(code: &str) -> bool {
+    code.match_indices("unsafe").any(|(at, word)| {
+        let next = code[at + word.len()..].trim_start();
+        next.starts_with('{') || next.starts_with("impl")
+    })
+}
+
+/// Looks up to three lines back, and further as long as the statement has not begun.
+fn is_justified(lines: &[&str], code: &[&str], at: usize) -> bool {
+    for above in (0..at).rev() {
+        if lines[above].trim_start().starts_with("// SAFETY:") {
+            return true;
+        }
+        let begun = code[above].trim_end().ends_with([';', '{', '}']);
+        if begun && at - above >= 3 {
+            return false;
+        }
+    }
+    false
+}
+
+// ---- Rules 5 and 6: sizes ----
+
+#[test]
+fn no_file_is_longer_than_one_sitting() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let count = source.program().lines().count();
+        if count > FILE_LIMIT {
+            let remedy = "split it where a reader would";
+            faults.push(format!("{}:{FILE_LIMIT}: {count} lines without tests; {remedy}", source.path));
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn no_function_is_longer_than_one_screen() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        for function in functions(&source.text).iter().filter(|function| function.length > FUNCTION_LIMIT) {
+            let Function { name, line, length } = function;
+            faults.push(format!("{}:{line}: {name} has {length} lines; give its steps names", source.path));
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn the_median_function_is_neither_a_tangle_nor_a_splinter() {
+    let mut lengths: Vec<usize> =
+        sources().iter().flat_map(|source| functions(&source.text)).map(|function| function.length).collect();
+    lengths.sort_unstable();
+    let median = lengths.get(lengths.len() / 2).copied().unwrap_or_default();
+    assert!(MEDIAN_FUNCTION.contains(&median), "src: the median function has {median} lines; split or merge");
+}
+
+#[test]
+fn comments_are_a_measured_part_of_the_text() {
+    let all = chapters();
+    let lines = all.iter().flat_map(|source| source.program().lines()).map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let comments = lines.iter().filter(|line| line.starts_with("//")).count();
+    let percent = 100 * comments / lines.len().max(1);
+    let remedy = "add reasons, or delete what repeats its line";
+    assert!(COMMENTS.contains(&percent), "src: {percent} % of the lines are comments; {remedy}");
+}
+
+// ---- Rule 7: dependencies ----
+
+#[test]
+fn libc_is_the_only_dependency() {
+    let mut faults = Vec::new();
+    let mut section = "";
+    let manifest = Source::read("Cargo.toml");
+    for (number, line) in numbered(&manifest.text) {
+        let key = line.split(['=', '.', ' ']).next().unwrap_or_default();
+        if line.starts_with('[') {
+            section = line.trim();
+            if section.contains("dependencies") && section != "[dependencies]" {
+                faults.push(format!("Cargo.toml:{number}: remove {section}; only [dependencies] is allowed"));
+            }
+        } else if section == "[dependencies]" && !["", "#", "libc"].contains(&key) {
+            faults.push(format!("Cargo.toml:{number}: remove {key}; libc is the only dependency"));
+        }
+    }
+    let lock = Source::read("Cargo.lock");
+    for (number, line) in numbered(&lock.text).filter(|(_, line)| line.starts_with("name = ")) {
+        if !["name = \"kolam\"", "name = \"libc\""].contains(&line) {
+            faults.push(format!("Cargo.lock:{number}: {line}: run cargo build and commit what it leaves"));
+        }
+    }
+    report(faults);
+}
+
+// ---- Rule 8: the README tells the truth ----
+
+#[test]
+fn the_readme_lists_every_chapter() {
+    let readme = Source::read("README.md");
+    let all = chapters();
+    let missing = all.iter().filter(|source| !has_word(&readme.text, source.file()));
+    report(missing.map(|source| format!("README.md:1: list {} among the chapters", source.path)).collect());
+}
+
+#[test]
+fn every_make_target_of_the_readme_exists() {
+    let makefile = Source::read("Makefile");
+    let heads = makefile.text.lines().filter(|line| !line.starts_with(['\t', '#', '.']));
+    let targets: Vec<&str> = heads
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(_, rest)| !rest.starts_with('='))
+        .flat_map(|(names, _)| names.split_whitespace())
+        .collect();
+    let mut faults = Vec::new();
+    for (number, code) in code_in_markdown(&Source::read("README.md").text) {
+        for target in make_targets(&code).iter().filter(|target| !targets.contains(target)) {
+            faults.push(format!(
+                "README.md:{number}: the Makefile has no target {target}; correct one of them"
+            ));
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn every_option_of_the_readme_exists() {
+    let program: String = sources().iter().map(Source::program).collect();
+    let readme = Source::read("README.md");
+    let mut faults = Vec::new();
+    for (number, line) in numbered(&readme.text) {
+        let is_command = line.contains("kolam ") || line.contains("ARGS=");
+        for option in options(line).into_iter().filter(|_| is_command) {
+            if !program.contains(&format!("\"{option}\"")) {
+                faults.push(format!("README.md:{number}: kolam has no option {option}; correct the README"));
+            }
+        }
+    }
+    report(faults);
+}
+
+/// The pieces of a Markdown text that are code (indented, fenced or between backticks), with their lines.
+fn code_in_markdown(text: &str) -> Vec<(usize, String)> {
+    let mut pieces = Vec::new();
+    let mut fenced = false;
+    for (number, line) in numbered(text) {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced || line.starts_with("    ") {
+            pieces.push((number, line.to_owned()));
+        } else {
+            pieces.extend(line.split('`').skip(1).step_by(2).map(|code| (number, code.to_owned())));
+        }
+    }
+    pieces
+}
+
+/// `make check && make server W=5  # comment` names `check` and `server`.
+fn make_targets(code: &str) -> Vec<&str> {
+    let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let commands = code.split(['&', ';', '#']).map(|command| command.trim().trim_start_matches("$ "));
+    let words = commands.filter_map(|command| command.strip_prefix("make "));
+    let names = words.flat_map(|words| words.split_whitespace().take_while(is_name));
+    names.filter(|name| !name.starts_with('-')).collect()
+}
+
+/// The words of the form `--name` in a line.
+fn options(line: &str) -> Vec<&str> {
+    let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let is_option = |word: &&str| {
+        word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+    };
+    words.filter(is_option).collect()
+}
+
+// ---- Rules 9 to 12: words and lines ----
+
+#[test]
+fn the_modes_bear_their_own_names() {
+    let mut faults = Vec::new();
+    for source in texts().iter().filter(|source| !source.path.starts_with("tests/")) {
+        for (number, line) in numbered(&source.text) {
+            let line = line.to_lowercase();
+            for name in FOREIGN_MODES.iter().filter(|name| line.contains(*name)) {
+                let remedy = "say single, thread, process or event";
+                faults.push(format!("{}:{number}: {name:?} is not ours; {remedy}", source.path));
+            }
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn nothing_points_to_the_machine_it_was_written_on() {
+    let mut faults = Vec::new();
+    for source in texts().iter().filter(|source| source.path != "tests/tidy.rs") {
+        for (number, line) in numbered(&source.text) {
+            for path in MACHINE_PATHS.iter().filter(|path| has_word(line, path)) {
+                faults.push(format!("{}:{number}: {path} is one machine's; make it relative", source.path));
+            }
+            for address in private_addresses(line) {
+                let remedy = "use 127.0.0.1 or 192.0.2.1, which is kept for examples";
+                faults.push(format!("{}:{number}: {address} is private; {remedy}", source.path));
+            }
+        }
+    }
+    report(faults);
+}
+
+fn private_addresses(line: &str) -> Vec<Ipv4Addr> {
+    let words = line.split(|c: char| !(c.is_ascii_digit() || c == '.'));
+    let addresses = words.filter_map(|word| word.trim_matches('.').parse::<Ipv4Addr>().ok());
+    addresses.filter(Ipv4Addr::is_private).collect()
+}
+
+#[test]
+fn lines_are_short_without_tabs_or_trailing_blanks() {
+    let mut faults = Vec::new();
+    for source in texts() {
+        let is_rust = source.path.ends_with(".rs");
+        for (number, line) in numbered(&source.text) {
+            let count = line.chars().count();
+            if is_rust && count > LINE_LIMIT {
+                faults.push(format!("{}:{number}: {count} characters; break at {LINE_LIMIT}", source.path));
+            }
+            if line.contains('\t') && source.path != "Makefile" {
+                faults.push(format!("{}:{number}: a tab; write blanks, or \\t in a string", source.path));
+            }
+            if line.ends_with(char::is_whitespace) {
+                faults.push(format!("{}:{number}: blanks at the end; remove them", source.path));
+            }
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (number, line) in numbered(&source.text) {
+            for mark in UNFINISHED.iter().filter(|mark| has_word(line, mark)) {
+                faults.push(format!("{}:{number}: {mark}: do it, or open an issue", source.path));
+            }
+        }
+    }
+    report(faults);
+}
+
+// ---- Files ----
+
+/// A text of the project; its path is relative to the project's folder.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn read(path: &str) -> Source {
+        match fs::read_to_string(root().join(path)) {
+            Ok(text) => Source { path: path.to_owned(), text },
+            Err(error) => panic!("{path}: {error}; the rules ask for this file"),
+        }
+    }
+
+    fn file(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    fn module(&self) -> &str {
+        self.file().trim_end_matches(".rs")
+    }
+
+    /// What unit tests share is no chapter.
+    fn is_appendix(&self) -> bool {
+        self.path == "src/testing.rs"
+    }
+
+    /// `6b` of `//! # Chapter 6b. Question?`.
+    fn chapter(&self) -> Option<&str> {
+        Some(self.text.strip_prefix("//! # Chapter ")?.split_once(". ")?.0)
+    }
+
+    /// The `//!` lines at the top as one line, so that a phrase is found wherever it was broken.
+    fn header(&self) -> String {
+        let lines = self.text.lines().map_while(|line| line.strip_prefix("//!"));
+        lines.collect()
+    }
+
+    /// `before` and `after` of the header's line ``before: `a.rs` … after: `b.rs` ``.
+    fn neighbours(&self) -> (String, String) {
+        let link = self.text.lines().find_map(|line| line.strip_prefix("//! before: "));
+        let (before, after) = link.and_then(|link| link.split_once(" … after: ")).unwrap_or_default();
+        (before.replace('`', ""), after.replace('`', ""))
+    }
+
+    /// The number of the first line that begins with `start`, or 1.
+    fn line_of(&self, start: &str) -> usize {
+        numbered(&self.text).find(|(_, line)| line.starts_with(start)).map_or(1, |(number, _)| number)
+    }
+
+    /// The text in front of `#[cfg(test)] mod tests`.
+    fn program(&self) -> &str {
+        if self.is_appendix() {
+            return "";
+        }
+        self.text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default()
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below `folder`, sorted, with paths relative to the project.
+fn walk(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(folder)).into_iter().flatten().flatten();
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        match entry.path().is_dir() {
+            true => paths.extend(walk(&path)),
+            false => paths.push(path),
+        }
+    }
+    paths.sort();
+    paths
+}
+
+fn sources() -> Vec<Source> {
+    let paths = walk("src").into_iter().filter(|path| path.ends_with(".rs"));
+    paths.map(|path| Source::read(&path)).collect()
+}
+
+fn chapters() -> Vec<Source> {
+    sources().into_iter().filter(|source| !source.is_appendix()).collect()
+}
+
+/// Every text that people read: sources, tests, and the files beside them that exist.
+fn texts() -> Vec<Source> {
+    let beside = ["README.md", "Makefile", ".ci/run"].map(str::to_owned);
+    let beside = beside.into_iter().filter(|path| Path::exists(&root().join(path)));
+    let rust = walk("src").into_iter().chain(walk("tests")).filter(|path| path.ends_with(".rs"));
+    rust.chain(beside).map(|path| Source::read(&path)).collect()
+}
+
+/// The chapters in reading order: `main.rs`, then wherever each `after:` leads.
+fn chain(all: &[Source]) -> Vec<&Source> {
+    let mut chain: Vec<&Source> = Vec::new();
+    let mut next = "main.rs".to_owned();
+    while let Some(source) = all.iter().find(|source| source.file() == next) {
+        if chain.iter().any(|linked| linked.path == source.path) {
+            break;
+        }
+        chain.push(source);
+        next = source.neighbours().1;
+    }
+    chain
+}
+
+/// `6b` comes behind `6` and in front of `7`. A number that is none ranks lowest.
+fn rank(number: &str) -> (u32, &str) {
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    (number[..end].parse().unwrap_or(0), &number[end..])
+}
+
+/// Fails with all faults at once, one a line, if there are any.
+fn report(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+// ---- The scanner: what is code, which names and functions are in it ----
+
+fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines())
+}
+
+fn is_word_part(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether `word` occurs in `text` on its own: `unsafe` is not in `unsafe_code`, `/work` not in `/workers`.
+fn has_word(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let glued_left = text[..at].ends_with(is_word_part) && word.starts_with(is_word_part);
+        let glued_right = text[at + word.len()..].starts_with(is_word_part) && word.ends_with(is_word_part);
+        !glued_left && !glued_right
+    })
+}
+
+/// Rust text with blanks in the place of comments, strings and characters; every line keeps its number.
+fn code_of(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let mut code = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < chars.len() {
+        let in_word = at > 0 && is_word_part(chars[at - 1]);
+        let end = chars.len().min(at + prose_length(&chars[at..], in_word));
+        if end == at {
+            code.push(chars[at]);
+            at += 1;
+            continue;
+        }
+        code.extend(chars[at..end].iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
+        at = end;
+    }
+    code
+}
+
+/// The length of the comment, string or character that `rest` begins with; 0 when that is code.
+fn prose_length(rest: &[char], in_word: bool) -> usize {
+    match rest {
+        ['/', '/', ..] => length_until(rest, 2, "\n") - 1,
+        ['/', '*', ..] => length_until(rest, 2, "*/"),
+        ['"', ..] => string_length(rest),
+        ['r', '"' | '#', ..] if !in_word => raw_string_length(rest),
+        ['b' | 'c', 'r', '"' | '#', ..] if !in_word => 1 + raw_string_length(&rest[1..]),
+        ['\'', '\\', _, ..] => length_until(rest, 3, "'"),
+        ['\'', _, '\'', ..] => 3, // anything else behind an apostrophe is a lifetime
+        _ => 0,
+    }
+}
+
+/// The length up to and with the first `end` at or behind `from`; more than all when there is none.
+fn length_until(rest: &[char], from: usize, end: &str) -> usize {
+    let end: Vec<char> = end.chars().collect();
+    let found = (from..rest.len()).find(|&at| rest[at..].starts_with(&end));
+    found.unwrap_or(rest.len()) + end.len()
+}
+
+fn string_length(rest: &[char]) -> usize {
+    let mut at = 1;
+    while at < rest.len() && rest[at] != '"' {
+        at += if rest[at] == '\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
+/// `r#"…"#` with any number of `#`; `r#name` is code.
+fn raw_string_length(rest: &[char]) -> usize {
+    let hashes = rest[1..].iter().take_while(|&&c| c == '#').count();
+    match rest.get(1 + hashes) {
+        Some('"') => length_until(rest, 2 + hashes, &format!("\"{}", "#".repeat(hashes))),
+        _ => 0,
+    }
+}
+
+/// The names that `code` reaches through `prefix`, with their lines: `crate::{a, b::{c, d}}` names a and b.
+fn named_by(code: &str, prefix: &str) -> Vec<(usize, String)> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        let line = 1 + code[..at].matches('\n').count();
+        names.extend(first_names(&code[at + prefix.len()..]).into_iter().map(|name| (line, name)));
+    }
+    names
+}
+
+fn first_names(path: &str) -> Vec<String> {
+    let Some(group) = path.strip_prefix('{') else { return vec![first_word(path)] };
+    let mut outer = String::new();
+    let mut depth = 0;
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            _ if depth == 0 => outer.push(c),
+            _ => {}
+        }
+    }
+    outer.split(',').map(first_word).filter(|name| !name.is_empty()).collect()
+}
+
+fn first_word(path: &str) -> String {
+    path.trim_start().chars().take_while(|&c| is_word_part(c) || c == '*').collect()
+}
+
+struct Function {
+    name: String,
+    /// Counted from 1.
+    line: usize,
+    /// In lines, from the signature to the closing brace.
+    length: usize,
+}
+
+/// All functions with a body. Relies on rustfmt: a closing brace stands exactly below its signature.
+fn functions(text: &str) -> Vec<Function> {
+    let code = code_of(text);
+    let lines: Vec<&str> = code.lines().map(str::trim_end).collect();
+    let mut functions = Vec::new();
+    for at in 0..lines.len() {
+        if let Some(name) = function_name(lines[at])
+            && let Some(length) = function_length(&lines[at..])
+        {
+            functions.push(Function { name, line: at + 1, length });
+        }
+    }
+    functions
+}
+
+fn function_name(line: &str) -> Option<String> {
+    const BEFORE_FN: [&str; 6] = ["pub", "pub(crate)", "const", "async", "unsafe", "extern"];
+    let mut words = line.split_whitespace().skip_while(|word| BEFORE_FN.contains(word));
+    (words.next()? == "fn").then(|| words.next().map(first_word))?
+}
+
+/// `None` for a declaration without a body.
+fn function_length(lines: &[&str]) -> Option<usize> {
+    let signature_end = lines.iter().position(|line| line.ends_with([';', '{', '}']))?;
+    match lines[signature_end].chars().next_back()? {
+        ';' => None,
+        '}' => Some(signature_end + 1),
+        _ => {
+            let indent = lines[0].len() - lines[0].trim_start().len();
+            let end = format!("{}}}", " ".repeat(indent));
+            Some(lines.iter().position(|line| *line == end)? + 1)
+        }
+    }
+}
+
+#[test]
+fn the_scanner_tells_code_from_prose() {
+    for (text, code) in [
+        ("a // b\nc", "a     \nc"),
+        ("a /* b\n */ c", "a     \n    c"),
+        ("f(\"a\\\"b\") c", "f(      ) c"),
+        ("f(r#\"a\"b\"#) c", "f(        ) c"),
+        ("f(br\"\\\") c", "f(     ) c"),
+        ("r#fn + number\"a\"", "r#fn + number   "),
+        ("b'\"' '\\'' '\\u{7f}' 'x", "b                  'x"),
+        ("fn a<'a>(b: &'a str)", "fn a<'a>(b: &'a str)"),
+        ("\"never closed", "             "),
+        ("// at the very end", "                  "),
+    ] {
+        assert_eq!(code_of(text), code, "{text}");
+    }
+}
+
+#[test]
+fn the_scanner_finds_names_functions_and_commands() {
+    let names = |code: &str| named_by(code, "crate::").into_iter().map(|found| found.1).collect::<Vec<_>>();
+    assert_eq!(names("use crate::{\n    a::{b, c},\n    d,\n};\ncrate::e::f()"), ["a", "d", "e"]);
+    assert_eq!(names("use crate::*;"), ["*"]);
+    assert!(has_word("[unsafe]", "unsafe") && !has_word("unsafe_code", "unsafe"));
+    let text =
+        "fn a() {}\ntrait B {\n    fn c();\n    pub const fn d(\n    ) {\n        {\n        }\n    }\n}";
+    let found: Vec<_> = functions(text).into_iter().map(|f| (f.name, f.line, f.length)).collect();
+    assert_eq!(found, [("a".to_owned(), 1, 1), ("d".to_owned(), 4, 5)]);
+    assert_eq!(make_targets("$ make a b W=5 c && make -j2 d # make e"), ["a", "b", "d", "e"]);
+    assert_eq!(options("| --- | `kolam a --b-c=d` -- --5 (--e)"), ["--b-c", "--e"]);
+}
