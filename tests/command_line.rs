@@ -1,0 +1,525 @@
+//! The program as people use it: the client's commands against the real server and against servers that lie,
+//! exit codes, messages, mistyped words, closed pipes, interrupted transfers, and a server that cannot start.
+
+// The helpers of a test may fail like the test itself.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{
+    Background, Ended, Folder, MODES, PATIENCE, Run, Server, base64, eventually, kolam, noise, run,
+    run_with_input, signal, upload,
+};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The commands that talk to a server, each with the words it needs.
+const CLIENT: [&[&str]; 5] =
+    [&["list"], &["download", "a"], &["upload", "-", "--as", "a"], &["delete", "a"], &["stats"]];
+
+/// Runs a client command against the server at `address`.
+fn ask(address: SocketAddr, words: &[&str]) -> Ended {
+    let address = address.to_string();
+    run(&[words, &["--server", &address]].concat())
+}
+
+// ---- the client and its server ----
+
+#[test]
+fn the_client_uploads_lists_downloads_counts_and_deletes() {
+    for mode in MODES {
+        let (files, here) = (Folder::new(), Folder::new());
+        let server = Server::start(mode, 2, &files, &[]);
+        let content = noise(1_500_001, 1);
+        here.write("a.bin", &content);
+        here.write("empty", b"");
+        let [source, empty, target] =
+            ["a.bin", "empty", "b.bin"].map(|name| here.join(name).display().to_string());
+        let ask = |words: &[&str]| ask(server.address, words);
+        assert_eq!(ask(&["upload", &source]).ok(), "a.bin uploaded, 1500001 bytes\n");
+        assert_eq!(ask(&["upload", &empty, "--as", "my empty \"file\""]).ok().lines().count(), 1);
+        assert!(files.read("a.bin") == content, "{mode}");
+        assert_eq!(ask(&["list"]).ok(), "a.bin\nmy empty \"file\"\n");
+        assert_eq!(
+            ask(&["download", "a.bin", "-o", &target]).ok(),
+            format!("{target} downloaded, 1500001 bytes\n")
+        );
+        assert!(here.read("b.bin") == content, "{mode}");
+        assert_eq!(ask(&["download", "my empty \"file\"", "-o", &target]).code, Some(0));
+        assert_eq!(here.read("b.bin"), b"", "{mode}");
+        assert_eq!(ask(&["delete", "a.bin"]).ok(), "a.bin deleted\n");
+        assert_eq!(ask(&["delete", "my empty \"file\""]).code, Some(0));
+        assert_eq!(ask(&["list"]).ok(), "");
+        let stats = ask(&["stats"]);
+        let counted = |key: &str| stats.ok().lines().any(|line| line.starts_with(key));
+        assert!(counted("mode ") && counted("requests ") && counted("per_worker 0"), "{mode} {stats:?}");
+        assert!(stats.text().contains(mode), "{mode} {stats:?}");
+        assert!(files.names().is_empty(), "{mode}");
+        assert_eq!(here.names(), ["a.bin", "b.bin", "empty"], "{mode}");
+        server.stop();
+    }
+}
+
+#[test]
+fn a_dash_is_stdin_or_stdout() {
+    let files = Folder::new();
+    let server = Server::start("thread", 2, &files, &[]);
+    let address = server.address.to_string();
+    for size in [0, 1, 5, 1023, 400_000] {
+        let mut content = noise(size, 3);
+        content.iter_mut().step_by(7).for_each(|byte| *byte = b'\n');
+        let sent = run_with_input(&["upload", "-", "--as", "a", "--server", &address], &content);
+        assert_eq!(sent.ok(), format!("a uploaded, {size} bytes\n"));
+        let fetched = ask(server.address, &["download", "a", "-o", "-"]);
+        assert_eq!((fetched.code, fetched.stderr.as_str()), (Some(0), ""));
+        assert!(fetched.stdout == content, "{size} bytes");
+    }
+    run_with_input(&["upload", "-", "--server", &address], b"A").failed(2, &["--as"]);
+    server.stop();
+}
+
+#[test]
+fn a_download_goes_to_its_own_name_in_the_current_folder() {
+    let (files, here) = (Folder::new(), Folder::new());
+    files.write("a b", b"content");
+    files.write("-x", b"dash");
+    let server = Server::start("thread", 2, &files, &[]);
+    let address = format!("--server={}", server.address);
+    for words in [&["download", &address, "a b"][..], &["download", &address, "--", "-x"]] {
+        Run::start(kolam(words).current_dir(here.path())).finish(PATIENCE).ok();
+    }
+    assert_eq!((here.read("a b"), here.read("-x")), (b"content".to_vec(), b"dash".to_vec()));
+    assert_eq!(here.names(), ["-x", "a b"]);
+    server.stop();
+}
+
+#[test]
+fn a_download_that_is_refused_says_why_and_leaves_no_file() {
+    let (files, here) = (Folder::new(), Folder::new());
+    let server = Server::start("thread", 2, &files, &[]);
+    let target = here.join("a").display().to_string();
+    let download = || ask(server.address, &["download", "a", "-o", &target]);
+    download().failed(1, &["file not found", &server.address.to_string()]);
+    assert!(here.names().is_empty());
+    here.write("a", b"old");
+    download().failed(1, &["file not found"]);
+    assert_eq!(here.read("a"), b"old");
+    ask(server.address, &["download", "../a", "-o", &target]).failed(1, &["invalid file name"]);
+    ask(server.address, &["delete", "a"]).failed(1, &["file not found"]);
+    files.write("a", b"A");
+    let folder = here.path().display().to_string();
+    ask(server.address, &["download", "a", "-o", &folder]).failed(1, &["cannot write", &folder]);
+    let nowhere = here.join("none/a").display().to_string();
+    ask(server.address, &["download", "a", "-o", &nowhere]).failed(1, &["cannot write", &nowhere]);
+    assert_eq!(here.names(), ["a"]);
+    server.stop();
+}
+
+#[test]
+fn an_upload_that_is_refused_says_why() {
+    let (files, here) = (Folder::new(), Folder::new());
+    files.write("big", b"old");
+    here.write("big", &noise(16 << 20, 1));
+    let server = Server::start("thread", 2, &files, &["--max-upload", "1M"]);
+    let [big, none] = ["big", "none"].map(|name| here.join(name).display().to_string());
+    ask(server.address, &["upload", &big]).failed(1, &["file too large"]);
+    ask(server.address, &["upload", &big, "--as", ".big"]).failed(1, &["invalid file name"]);
+    ask(server.address, &["upload", &big, "--as", "a\nb"]).failed(1, &["control character"]);
+    ask(server.address, &["upload", &none]).failed(1, &["cannot read", &none]);
+    let folder = here.path().display().to_string();
+    ask(server.address, &["upload", &folder]).failed(1, &["cannot read", &folder]);
+    ask(server.address, &["upload", "/"]).failed(2, &["--as"]);
+    assert_eq!((files.read("big"), files.names()), (b"old".to_vec(), vec!["big".to_owned()]));
+    server.stop();
+    let server = Server::start("thread", 2, &files, &["--read-only"]);
+    ask(server.address, &["upload", &big]).failed(1, &["permission denied"]);
+    ask(server.address, &["delete", "big"]).failed(1, &["permission denied"]);
+    server.stop();
+}
+
+#[test]
+fn a_download_into_a_pipe_does_not_put_a_file_in_its_place() {
+    let (files, here) = (Folder::new(), Folder::new());
+    files.write("a", b"content");
+    let server = Server::start("thread", 2, &files, &[]);
+    let pipe = here.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Open for both, so that nobody waits for the other end.
+    let mut ends = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let ended = ask(server.address, &["download", "a", "-o", pipe.to_str().unwrap()]);
+    let kind = fs::symlink_metadata(&pipe).unwrap().file_type();
+    assert!(kind.is_fifo(), "the pipe has become {kind:?}");
+    if ended.code == Some(0) {
+        let mut content = [0; 7];
+        ends.read_exact(&mut content).unwrap();
+        assert_eq!(&content, b"content");
+    }
+    server.stop();
+}
+
+// ---- mistakes ----
+
+#[test]
+fn mistakes_on_the_command_line_end_with_2_and_one_line() {
+    let table: [(&[&str], &[&str]); 27] = [
+        (&["uplaod", "a"], &["uplaod", "did you mean upload?"]),
+        (&["serv"], &["did you mean serve?"]),
+        (&["frobnicate"], &["frobnicate", "kolam --help"]),
+        (&["serve", "--wrokers", "3"], &["--wrokers", "did you mean --workers?"]),
+        (&["list", "--sever", "x:1"], &["--sever", "did you mean --server?"]),
+        (&["stress", "--volums", "1"], &["did you mean --volumes?"]),
+        (&["serve", "--xyzzyplugh"], &["unknown option --xyzzyplugh"]),
+        (&["serve", "--mode", "thraed"], &["thraed", "single, thread, process", "did you mean thread?"]),
+        (&["serve", "--mode", "single", "--workers", "5"], &["--workers 5", "single"]),
+        (&["serve", "--workers", "0"], &["--workers 0", "from 1"]),
+        (&["serve", "--workers", "many"], &["--workers many"]),
+        (&["serve", "--workers"], &["--workers", "needs a value"]),
+        (&["serve", "--quiet=yes"], &["--quiet", "no value"]),
+        (&["serve", "--listen", "localhost"], &["--listen localhost", "HOST:PORT"]),
+        (&["serve", "--listen", "127.0.0.1:70000"], &["--listen 127.0.0.1:70000"]),
+        (&["serve", "--max-upload", "5X"], &["--max-upload 5X"]),
+        (&["serve", "--max-upload", "99999999999G"], &["--max-upload"]),
+        (&["serve", "--idle-timeout", "-1"], &["--idle-timeout -1"]),
+        (&["serve", "--grace", "nan"], &["--grace nan"]),
+        (&["serve", "extra"], &["extra"]),
+        (&["download"], &["NAME is missing", "kolam download --help"]),
+        (&["download", "a", "b"], &["'b'"]),
+        (&["download", "../a"], &["-o"]),
+        (&["stress", "--ops", "downlaod"], &["did you mean download?"]),
+        (&["stress", "--volumes", "1,1"], &["--volumes 1,1"]),
+        (&["stress", "--clients", "1,,5"], &["--clients 1,,5"]),
+        (&["stress", "--servers", "0"], &["--servers 0"]),
+    ];
+    for (words, expected) in table {
+        let ended = run(words);
+        ended.failed(2, expected);
+        assert_eq!(ended.text(), "", "{words:?}");
+    }
+    let ended = Run::start(&mut kolam([OsStr::new("list"), OsStr::from_bytes(b"\xff")])).finish(PATIENCE);
+    ended.failed(2, &["not UTF-8"]);
+    let ended = run(&[]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("usage: kolam COMMAND"), "{ended:?}");
+}
+
+#[test]
+fn help_is_given_for_each_command() {
+    let commands = ["serve", "list", "download", "upload", "delete", "stats", "stress"];
+    for word in ["--help", "-h", "help"] {
+        let overview = run(&[word]);
+        commands.iter().for_each(|command| assert!(overview.ok().contains(command), "{overview:?}"));
+    }
+    assert_eq!(run(&["--version"]).ok(), concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n"));
+    for command in commands {
+        for words in [&[command, "--help"][..], &[command, "-h"], &[command, "--help", "--nonsense"]] {
+            let help = run(words);
+            assert!(help.ok().contains(&format!("usage: kolam {command}")), "{help:?}");
+            assert!(help.text().lines().all(|line| line.len() <= 110), "{help:?}");
+        }
+    }
+    let serve = run(&["serve", "--help"]);
+    for option in ["--mode", "--workers", "--listen", "--root", "--max-upload", "--sync", "--read-only"] {
+        assert!(serve.text().contains(option), "{option}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why_in_one_line() {
+    let folder = Folder::new();
+    folder.write("file", b"");
+    let root = folder.path().to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for mode in MODES {
+        let serve = ["serve", "--mode", mode, "--listen"];
+        run(&[&serve[..], &[&address, "--root", root]].concat()).failed(1, &["cannot listen", &address]);
+        for path in [folder.join("file"), folder.join("file/below"), "/proc/kolam".into()] {
+            let root = path.to_str().unwrap();
+            let ended = run(&[&serve[..], &["127.0.0.1:0", "--root", root]].concat());
+            ended.failed(1, &["--root", root]);
+            assert_eq!(ended.text(), "");
+        }
+    }
+    assert_eq!(folder.names(), ["file"]);
+}
+
+#[test]
+fn a_folder_to_serve_is_made_when_it_is_missing() {
+    let folder = Folder::new();
+    let server = Server::launch("thread", 2, &folder.join("new/files"), &["--quiet"]);
+    assert!(server.ask(upload("a", b"A")).contains("OK"));
+    server.stop();
+    assert_eq!(common::names(&folder.join("new/files")), ["a"]);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for words in CLIENT {
+        ask(address, words).failed(1, &["cannot connect", &address.to_string()]);
+    }
+}
+
+// ---- output that nobody takes ----
+
+/// A pipe whose reader has gone.
+fn closed_pipe() -> Stdio {
+    io::pipe().unwrap().1.into()
+}
+
+/// Runs the program with its stdout going to `stdout`; returns exit code and stderr.
+fn run_into(stdout: Stdio, words: &[&str]) -> (Option<i32>, String) {
+    let child = kolam(words).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_closed_stdout_is_a_clean_end() {
+    let files = Folder::new();
+    files.write("a", &noise(3 << 20, 1));
+    let server = Server::start("thread", 2, &files, &[]);
+    let address = server.address.to_string();
+    let clean = (Some(0), String::new());
+    for words in [&["list"][..], &["stats"], &["download", "a", "-o", "-"]] {
+        let words = [words, &["--server", &address]].concat();
+        assert_eq!(run_into(closed_pipe(), &words), clean, "{words:?}");
+    }
+    for words in [&["--help"][..], &["serve", "--help"], &["--version"], &["stress", "--dry-run"]] {
+        assert_eq!(run_into(closed_pipe(), words), clean, "{words:?}");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_server_serves_on_when_nobody_reads_its_one_line() {
+    let (files, port) = (Folder::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = port.local_addr().unwrap();
+    drop(port);
+    let words =
+        ["serve", "--quiet", "--listen", &address.to_string(), "--root", files.path().to_str().unwrap()];
+    let mut command = kolam(words);
+    let mut child = command.stdout(closed_pipe()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("it serves", || TcpStream::connect(address).is_ok());
+    let listed = ask(address, &["list"]);
+    signal(child.id(), libc::SIGTERM);
+    let status = child.wait().unwrap();
+    assert_eq!((listed.ok(), status.code()), ("", Some(0)));
+    assert_eq!(io::read_to_string(child.stderr.unwrap()).unwrap(), "");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let files = Folder::new();
+    let server = Server::start("thread", 2, &files, &[]);
+    let address = server.address.to_string();
+    let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    for size in [10, 300_000] {
+        files.write("a", &noise(size, 1));
+        for words in [&["list"][..], &["stats"], &["download", "a", "-o", "-"]] {
+            let (code, stderr) = run_into(full(), &[words, &["--server", &address]].concat());
+            assert_eq!(code, Some(1), "{words:?} of {size} bytes: {stderr:?}");
+            assert_eq!(stderr.lines().count(), 1, "{words:?}: {stderr}");
+            assert!(stderr.contains("o space left"), "{words:?}: {stderr}");
+        }
+    }
+    server.stop();
+}
+
+// ---- servers that lie ----
+
+/// A server that answers one request with `reply` and, if `close`, ends the connection there.
+struct Fake {
+    address: SocketAddr,
+    _serving: Background,
+}
+
+fn fake(reply: impl AsRef<[u8]>, close: bool) -> Fake {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (address, reply) = (listener.local_addr().unwrap(), reply.as_ref().to_vec());
+    let mut kept = Vec::new();
+    let serving = Background::repeat(move || {
+        let Ok((mut stream, _)) = listener.accept() else {
+            std::thread::sleep(Duration::from_millis(2));
+            return true;
+        };
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut request, mut byte) = (Vec::new(), [0]);
+        while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+            request.push(byte[0]);
+        }
+        let _ = stream.write_all(&reply);
+        if !close {
+            kept.push(stream);
+        }
+        true
+    });
+    Fake { address, _serving: serving }
+}
+
+#[test]
+fn a_reply_may_be_written_in_any_way_that_json_allows() {
+    let here = Folder::new();
+    let target = here.join("a").display().to_string();
+    // "???>>>ok" holds both special symbols and padding.
+    assert_eq!(base64(b"???>>>ok"), "Pz8/Pj4+b2s=");
+    let replies = [
+        r#"{"status":"OK","data_namafile":"a","data_file":"Pz8/Pj4+b2s="}"#,
+        r#"{"data_file":"Pz8/Pj4+b2s=","data_namafile":"a","status":"OK"}"#,
+        " \r\n{ \"status\" :\t\"OK\" ,\n\"data_file\"\r:  \"Pz8/Pj4+b2s=\" } ",
+        r#"{"status":"OK","data_file":"Pz8\/Pj4+b2s\u003d"}"#,
+        r#"{"status":"OK","data_file":"\u0050\u007a8\u002fPj4\u002Bb2s\u003D"}"#,
+        r#"{"status":"OK","data_file":"Pz8/\r\nPj4+\nb2s="}"#,
+        r#"{"status":"OK","data_file":"Pz8/Pj4+b2s"}"#,
+        r#"{"status":"\u004f\u004B","more":[1,{"x":[null,true,-1.5e3]},"]}"],"data_file":"Pz8/Pj4+b2s="}"#,
+    ];
+    for reply in replies {
+        let fake = fake(format!("{reply}\r\n\r\n"), true);
+        let ended = ask(fake.address, &["download", "a", "-o", &target]);
+        assert_eq!(ended.code, Some(0), "{reply} {ended:?}");
+        assert_eq!(here.read("a"), b"???>>>ok", "{reply}");
+    }
+    assert_eq!(here.names(), ["a"]);
+}
+
+#[test]
+fn a_download_that_is_not_whole_and_right_leaves_the_old_file() {
+    let here = Folder::new();
+    here.write("a", b"old");
+    let target = here.join("a").display().to_string();
+    let whole = r#"{"status":"OK","data_namafile":"a","data_file":"S29sYW0="}"#.to_owned() + "\r\n\r\n";
+    let cuts = (0..whole.len()).map(|length| whole[..length].to_owned());
+    let wrong = [
+        r#"{"status":"OK","data_namafile":"a"}"#,
+        r#"{"status":"OK","data_file":null}"#,
+        r#"{"status":"OK","data_file":["S29sYW0="]}"#,
+        r#"{"status":"OK","data_file":"S29sYW0*"}"#,
+        r#"{"status":"OK","data_file":"S29sYW0=="}"#,
+        r#"{"status":"OK","data_file":"S29sYW0=S29s"}"#,
+        r#"{"status":"OK","data_file":"S29sY"}"#,
+        r#"{"status":"OK","data_file":"S29sYW1="}"#,
+        r#"{"status":"OK","data_file":"S29s\u00e9"}"#,
+        r#"{"data_file":"S29sYW0=","status":"ERROR","data":"changed my mind"}"#,
+        r#"{"data_file":"S29sYW0="}"#,
+        r#"{"status":true,"data_file":"S29sYW0="}"#,
+        r#"{"status":"OK","data_file":"S29sYW0=",}"#,
+        r#"{"status":"OK" "data_file":"S29sYW0="}"#,
+        r#"{"status":"OK","data_file":"S29sYW0="}}"#,
+        r#"{"status":"OK","data_file":"S29sYW0="}x"#,
+        r#"{"status":"ERROR","data":"no"}"#,
+        "{}",
+        "[]",
+        "HTTP/1.1 400 Bad Request",
+        "\u{1}\u{2}\u{3}",
+    ];
+    for reply in cuts.chain(wrong.iter().map(|reply| format!("{reply}\r\n\r\n"))) {
+        let fake = fake(&reply, true);
+        let ended = ask(fake.address, &["download", "a", "-o", &target]);
+        ended.failed(1, &[&fake.address.to_string()]);
+        assert_eq!((here.read("a"), here.names()), (b"old".to_vec(), vec!["a".to_owned()]), "{reply}");
+    }
+}
+
+#[test]
+fn words_of_another_server_do_not_reach_the_terminal_raw() {
+    let list = fake(r#"{"status":"OK","data":["a\u001b[2Jb","c\nd"]}"#.to_owned() + "\r\n\r\n", true);
+    let names = ask(list.address, &["list"]);
+    assert_eq!((names.code, names.text().lines().count()), (Some(0), 2), "{names:?}");
+    let error = fake(
+        r#"{"status":"ERROR","data":"\u001b[2J\u001b]0;title\u0007\nline"}"#.to_owned() + "\r\n\r\n",
+        true,
+    );
+    let stats =
+        fake(r#"{"status":"OK","data":{"mode":"\u001b[2J","x\u001b[2J\n":1}}"#.to_owned() + "\r\n\r\n", true);
+    let ended = [names, ask(stats.address, &["stats"]), ask(error.address, &["list"])];
+    for ended in ended {
+        let raw = |text: &str| text.contains(|c: char| c.is_control() && c != '\n');
+        assert!(!raw(ended.text()) && !raw(&ended.stderr) && ended.stderr.lines().count() <= 1, "{ended:?}");
+    }
+}
+
+#[test]
+fn an_upload_that_the_server_stored_differently_is_a_failure() {
+    let here = Folder::new();
+    here.write("a", b"four");
+    let source = here.join("a").display().to_string();
+    let reply = |size: &str| format!("{{\"status\":\"OK\",\"size\":{size}}}\r\n\r\n");
+    assert_eq!(ask(fake(reply("4"), true).address, &["upload", &source]).code, Some(0));
+    for size in ["3", "5", "-4", "4.5", "\"4\"", "null"] {
+        ask(fake(reply(size), true).address, &["upload", &source]).failed(1, &["size"]);
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let silent = fake("", false);
+    let half = fake(r#"{"status":"OK","data_file":"S29s"#, false);
+    for server in [&silent, &half] {
+        for words in CLIENT {
+            let ended = ask(server.address, &[words, &["--timeout", "0.3"]].concat());
+            assert_eq!(ended.code, Some(1), "{words:?} {ended:?}");
+        }
+    }
+    ask(silent.address, &["list", "--timeout", "0.3"]).failed(1, &["too long", "--timeout"]);
+}
+
+// ---- interrupted ----
+
+#[test]
+fn an_interrupted_download_ends_with_130_and_leaves_the_old_file() {
+    let here = Folder::new();
+    here.write("a", b"old");
+    let target = here.join("a").display().to_string();
+    let half = fake(r#"{"status":"OK","data_file":""#.to_owned() + &base64(&noise(600_000, 1)), false);
+    for number in [libc::SIGINT, libc::SIGTERM] {
+        let words = ["download", "a", "-o", &target, "--server", &half.address.to_string()];
+        let run = Run::start(&mut kolam(words));
+        eventually("the download has begun", || {
+            let part = here.names().into_iter().find(|name| name != "a");
+            part.is_some_and(|part| here.read(&part).len() > 100_000)
+        });
+        signal(run.child.id(), number);
+        run.finish(PATIENCE).failed(130, &["interrupted"]);
+        assert_eq!((here.read("a"), here.names()), (b"old".to_vec(), vec!["a".to_owned()]));
+    }
+}
+
+#[test]
+fn an_interrupted_upload_ends_with_130_and_stores_nothing() {
+    for mode in MODES {
+        let files = Folder::new();
+        let server = Server::start(mode, 2, &files, &[]);
+        let words = ["upload", "-", "--as", "a", "--server", &server.address.to_string()];
+        let mut run = Run::start(kolam(words).stdin(Stdio::piped()));
+        let mut stdin = run.child.stdin.take().unwrap();
+        stdin.write_all(&noise(300_000, 1)).unwrap();
+        eventually("the upload has begun", || !files.temporary().is_empty());
+        signal(run.child.id(), libc::SIGINT);
+        run.finish(PATIENCE).failed(130, &["interrupted"]);
+        eventually("nothing is left", || files.names().is_empty());
+        server.stop();
+    }
+}
+
+#[test]
+fn a_file_as_large_as_its_limit_crosses_by_the_client() {
+    let (files, here) = (Folder::new(), Folder::new());
+    File::create(here.join("a")).unwrap().set_len(20 << 20).unwrap();
+    let server = Server::start("process", 2, &files, &["--max-upload", "20M"]);
+    let [source, target] = ["a", "b"].map(|name| here.join(name).display().to_string());
+    ask(server.address, &["upload", &source]).ok();
+    ask(server.address, &["download", "a", "-o", &target]).ok();
+    assert!(here.read("b") == vec![0; 20 << 20]);
+    File::create(here.join("a")).unwrap().set_len((20 << 20) + 1).unwrap();
+    ask(server.address, &["upload", &source]).failed(1, &["file too large"]);
+    server.stop();
+}

@@ -1,0 +1,578 @@
+//! The stress tester on tiny matrices: the table it writes and the rules that its cells obey, targets that
+//! lie, refuse, stall or are somebody else's, workers and testers that are killed or interrupted, and that
+//! nothing is left behind.
+
+// The helpers of a test may fail like the test itself.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{
+    Background, END, Ended, Folder, MODES, PATIENCE, Run, Server, alive, children, eventually, kolam, run,
+    signal, within,
+};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The columns, in the order that is promised to whoever reads the files.
+const HEADER: &str = "no,operation,volume_mib,client_workers,server_workers,time_per_client_s,\
+throughput_per_client_Bps,client_ok,client_failed,server_ok,server_failed,mode,client_mode,wall_s,\
+total_Bps,p50_s,p95_s,max_s,server_peak_rss_kib,server_cpu_s,client_cpu_s,errors";
+
+/// Longest wait for a whole tiny matrix.
+const LONG: Duration = Duration::from_secs(50);
+
+const MIB: f64 = 1_048_576.0;
+
+/// Two folders, one for the results and one for the files of the test, and a tester.
+struct Bench {
+    out: Folder,
+    root: Folder,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench { out: Folder::new(), root: Folder::new() }
+    }
+
+    fn start(&self, words: &[&str]) -> Run {
+        let [out, root] = [&self.out, &self.root].map(|folder| folder.path().to_str().unwrap());
+        Run::start(&mut kolam([&["stress", "--out", out, "--root", root], words].concat()))
+    }
+
+    fn run(&self, words: &[&str]) -> Ended {
+        self.start(words).finish(LONG)
+    }
+
+    /// The rows of a mode, each as its cells by title.
+    fn rows(&self, mode: &str) -> Vec<Cells> {
+        let text = String::from_utf8(self.out.read(&format!("{mode}.csv"))).unwrap();
+        assert!(text.ends_with('\n'), "a line without its end: {text}");
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some(HEADER));
+        lines.map(Cells::new).collect()
+    }
+
+    /// Processes that were started for this bench.
+    fn processes(&self) -> Vec<u32> {
+        let root = self.root.path().as_os_str().as_encoded_bytes();
+        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            (alive(pid) && words.windows(root.len()).any(|window| window == root)).then_some(pid)
+        });
+        pids.collect()
+    }
+
+    #[track_caller]
+    fn assert_nothing_left(&self) {
+        eventually("all processes have ended", || self.processes().is_empty());
+        assert_eq!(self.root.names(), Vec::<String>::new());
+    }
+}
+
+/// A line of the CSV.
+struct Cells(HashMap<&'static str, String>);
+
+impl Cells {
+    fn new(line: &str) -> Cells {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells.len(), HEADER.split(',').count(), "{line}");
+        Cells(HEADER.split(',').zip(cells.into_iter().map(str::to_owned)).collect())
+    }
+
+    fn text(&self, title: &str) -> &str {
+        &self.0[title]
+    }
+
+    fn number(&self, title: &str) -> f64 {
+        self.text(title).parse().unwrap_or_else(|_| panic!("{title} is {:?}", self.text(title)))
+    }
+
+    fn row(&self) -> [&str; 6] {
+        let titles = ["operation", "volume_mib", "client_workers", "server_workers", "mode", "client_mode"];
+        titles.map(|title| self.text(title))
+    }
+
+    /// The rules that hold in every row of which nothing failed.
+    fn check(&self) {
+        let row = self.row().join(" ");
+        for title in HEADER.split(',').take(21) {
+            assert!(!self.text(title).is_empty(), "{row}: {title} is empty");
+        }
+        let [clients, servers] = ["client_workers", "server_workers"].map(|title| self.number(title));
+        assert_eq!((self.number("client_ok"), self.number("client_failed")), (clients, 0.0), "{row}");
+        assert_eq!((self.number("server_ok"), self.number("server_failed")), (servers, 0.0), "{row}");
+        assert_eq!(self.text("errors"), "", "{row}");
+        let [p50, p95, max, wall] = ["p50_s", "p95_s", "max_s", "wall_s"].map(|title| self.number(title));
+        let mean = self.number("time_per_client_s");
+        assert!(0.0 < p50 && p50 <= p95 && p95 <= max && mean <= max, "{row}");
+        // Cells are rounded to a microsecond.
+        assert!(max <= wall + 2e-6, "{row}: a client took {max} of {wall}");
+        assert!(self.number("server_peak_rss_kib") > 100.0 && self.number("server_cpu_s") >= 0.0, "{row}");
+        assert!(self.number("client_cpu_s") <= clients * max + 0.1, "{row}");
+        if self.text("operation") != "list" {
+            let bytes = self.number("volume_mib") * MIB;
+            let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
+            assert!(near(self.number("total_Bps") * wall, bytes * clients), "{row}: total");
+            assert!(near(self.number("throughput_per_client_Bps") * mean, bytes), "{row}: throughput");
+        }
+    }
+}
+
+// ---- whole tables ----
+
+#[test]
+fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
+    let bench = Bench::new();
+    let ended = bench.run(&[
+        "--modes",
+        "single,thread,process",
+        "--ops",
+        "list,upload,download",
+        "--volumes",
+        "1,2",
+        "--clients",
+        "1,3",
+        "--servers",
+        "1,2",
+    ]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    for mode in MODES {
+        let client_mode = if mode == "process" { "process" } else { "thread" };
+        let mut expected = Vec::new();
+        for operation in ["download", "upload", "list"] {
+            for volume in ["1", "2"] {
+                for clients in ["1", "3"] {
+                    let servers = if mode == "single" { &["1"][..] } else { &["1", "2"] };
+                    let row =
+                        |servers: &&'static str| [operation, volume, clients, *servers, mode, client_mode];
+                    expected.extend(servers.iter().map(row));
+                }
+            }
+        }
+        let rows = bench.rows(mode);
+        assert_eq!(rows.iter().map(Cells::row).collect::<Vec<_>>(), expected);
+        rows.iter().for_each(Cells::check);
+        let numbers: Vec<f64> = rows.iter().map(|row| row.number("no")).collect();
+        assert_eq!(numbers, (1..=rows.len()).map(|number| number as f64).collect::<Vec<_>>());
+        assert!(ended.text().contains(&format!("\n{mode} mode\n")), "{}", ended.text());
+    }
+    for words in ["Nomor", "worker client", "sukses/gagal", "rows       60 of 60", "failures   0\n"] {
+        assert!(ended.text().contains(words), "no {words:?} in {}", ended.text());
+    }
+    let table_lines = ended.text().lines().filter(|line| line.starts_with('|')).count();
+    assert_eq!(table_lines, 60 + 3 * 3, "{}", ended.text());
+    assert_eq!(bench.out.names(), ["machine.txt", "process.csv", "single.csv", "thread.csv"]);
+    let machine = String::from_utf8(bench.out.read("machine.txt")).unwrap();
+    for field in ["date", "version", "cpu", "cores", "memory", "kernel", "root on"] {
+        assert!(machine.lines().any(|line| line.starts_with(field)), "no {field} in {machine}");
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn clients_may_be_of_another_kind_than_the_server() {
+    for (mode, client_mode) in [("thread", "process"), ("process", "thread"), ("single", "process")] {
+        let bench = Bench::new();
+        let words = [
+            "--modes",
+            mode,
+            "--client-mode",
+            client_mode,
+            "--volumes",
+            "1",
+            "--clients",
+            "3",
+            "--servers",
+            "2",
+        ];
+        let ended = bench.run(&words);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        let rows = bench.rows(mode);
+        assert_eq!(rows.len(), 2);
+        rows.iter().for_each(Cells::check);
+        assert!(rows.iter().all(|row| row.text("mode") == mode && row.text("client_mode") == client_mode));
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_dry_run_tells_the_rows_and_touches_nothing() {
+    let here = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut command = kolam(["stress", "--dry-run", "--target", &address]);
+    let ended = Run::start(command.current_dir(here.path())).finish(PATIENCE);
+    let lines: Vec<&str> = ended.ok().lines().collect();
+    assert_eq!(lines.len(), 109, "{lines:?}");
+    assert!(lines[0].contains("download 10 MiB") && lines[108].starts_with("108 rows"), "{lines:?}");
+    assert!(here.names().is_empty());
+    assert!(listener.accept().is_err(), "it has connected");
+    let quick = run(&["stress", "--dry-run", "--quick", "--modes", "single"]);
+    assert!(quick.ok().contains("12 rows"), "{quick:?}");
+}
+
+#[test]
+fn server_workers_that_are_still_starting_are_not_counted_as_failed() {
+    // Other work on the machine lets them start late.
+    let busy: Vec<Background> = (0..4).map(|_| Background::repeat(|| (0..10_000).sum::<u64>() > 0)).collect();
+    for mode in ["thread", "process"] {
+        let bench = Bench::new();
+        let words = [
+            "--modes",
+            mode,
+            "--ops",
+            "list",
+            "--volumes",
+            "1",
+            "--clients",
+            "1",
+            "--servers",
+            "100,200,300",
+        ];
+        let ended = bench.run(&words);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        bench.rows(mode).iter().for_each(Cells::check);
+    }
+    drop(busy);
+}
+
+#[test]
+fn what_does_not_fit_on_the_disk_is_not_begun() {
+    let bench = Bench::new();
+    let ended = bench.run(&["--volumes", "100000", "--clients", "10000"]);
+    ended.failed(1, &["needs 953", "TiB", "more than there is", bench.root.path().to_str().unwrap()]);
+    bench.assert_nothing_left();
+    assert!(bench.out.names().is_empty());
+}
+
+#[test]
+fn results_that_cannot_be_written_are_a_failure() {
+    let bench = Bench::new();
+    bench.out.write("file", b"");
+    let out = bench.out.join("file").display().to_string();
+    let words = ["--modes", "thread", "--volumes", "1", "--clients", "1", "--servers", "1"];
+    bench.run(&[&["--out", &out], &words[..]].concat()).failed(1, &["--out", &out]);
+    fs::create_dir(bench.out.join("thread.csv")).unwrap();
+    bench.run(&words).failed(1, &["thread.csv"]);
+    bench.assert_nothing_left();
+}
+
+// ---- other people's servers ----
+
+#[test]
+fn a_target_is_measured_like_a_server_of_our_own_and_left_as_it_was() {
+    for mode in MODES {
+        let (bench, files) = (Bench::new(), Folder::new());
+        files.write("theirs", b"not ours");
+        let server = Server::start(mode, 3, &files, &[]);
+        let workers = if mode == "single" { "1" } else { "3" };
+        let words = [
+            "--modes",
+            mode,
+            "--target",
+            &server.address.to_string(),
+            "--volumes",
+            "1,2",
+            "--clients",
+            "1,2",
+        ];
+        let ended = bench.run(&[&words[..], &["--ops", "download,upload", "--servers", workers]].concat());
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        let rows = bench.rows(mode);
+        assert_eq!(rows.len(), 8, "{mode}");
+        for row in &rows {
+            assert_eq!((row.text("server_ok"), row.text("server_failed")), (workers, "0"), "{mode}");
+            // Nobody can see the memory and the processor time of a server that is not ours.
+            assert_eq!((row.text("server_peak_rss_kib"), row.text("server_cpu_s")), ("", ""), "{mode}");
+            assert_eq!((row.text("client_failed"), row.text("errors")), ("0", ""), "{mode}");
+        }
+        bench.assert_nothing_left();
+        assert_eq!((files.names(), files.read("theirs")), (vec!["theirs".to_owned()], b"not ours".to_vec()));
+        server.stop();
+    }
+}
+
+#[test]
+fn the_list_of_a_target_may_hold_files_that_are_not_ours() {
+    let (bench, files) = (Bench::new(), Folder::new());
+    files.write("theirs", b"not ours");
+    let server = Server::start("thread", 3, &files, &[]);
+    let words =
+        ["--target", &server.address.to_string(), "--volumes", "1", "--clients", "2", "--servers", "3"];
+    let ended = bench.run(&[&words[..], &["--ops", "list", "--modes", "thread"]].concat());
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert_eq!(bench.rows("thread")[0].text("client_ok"), "2");
+    assert_eq!(files.names(), ["theirs"]);
+    server.stop();
+}
+
+/// Speaks the protocol well enough to be tested, but for one lie.
+fn liar(lie: &'static str) -> (SocketAddr, Background) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let files = Arc::new(Mutex::new(HashMap::new()));
+    let accepting = Background::repeat(move || {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let files = files.clone();
+                thread::spawn(move || talk(stream, &files, lie));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+        true
+    });
+    (address, accepting)
+}
+
+/// One connection of the liar: one request.
+fn talk(mut stream: TcpStream, files: &Mutex<HashMap<String, String>>, lie: &str) -> Option<()> {
+    stream.set_nonblocking(false).ok()?;
+    stream.set_read_timeout(Some(LONG)).ok()?;
+    let mut request = Vec::new();
+    let mut piece = vec![0; 64 * 1024];
+    while !request.ends_with(END) {
+        if lie == "hangs up" && request.starts_with(b"UPLOAD") {
+            // What has not been read turns the end of the connection into a reset.
+            return Some(());
+        }
+        let count = stream.read(&mut piece).ok().filter(|&count| count > 0)?;
+        request.extend_from_slice(&piece[..count]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    let mut words = request.split_whitespace();
+    let (verb, name, text) =
+        (words.next()?, words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let reply = match (verb, lie) {
+        ("UPLOAD", _) => {
+            files.lock().unwrap().insert(name.to_owned(), text.to_owned());
+            r#"{"status":"OK"}"#.to_owned()
+        }
+        ("GET", "refuses") => r#"{"status":"ERROR","data":"not today"}"#.to_owned(),
+        ("GET", "is silent") => return stream.read(&mut piece).ok().map(drop),
+        ("GET", _) => {
+            let mut text = files.lock().unwrap().get(name)?.clone();
+            match lie {
+                "flips a byte" => text
+                    .replace_range(700_000..700_001, if &text[700_000..700_001] == "A" { "B" } else { "A" }),
+                "drops the end" => text.truncate(text.len() - 4),
+                "adds a byte" => text = text.trim_end_matches('=').to_owned() + "AAAA",
+                "stops" => {
+                    return stream
+                        .write_all(format!("{{\"status\":\"OK\",\"data_file\":\"{text}").as_bytes())
+                        .ok();
+                }
+                _ => {}
+            }
+            format!("{{\"status\":\"OK\",\"data_file\":\"{text}\"}}")
+        }
+        ("LIST", _) => r#"{"status":"OK","data":["never.heard.of"]}"#.to_owned(),
+        ("STATS", _) => r#"{"status":"ERROR","data":"request tidak dikenali"}"#.to_owned(),
+        _ => r#"{"status":"OK"}"#.to_owned(),
+    };
+    stream.write_all(reply.as_bytes()).and_then(|()| stream.write_all(END)).ok()
+}
+
+/// A test of a target: one volume, two clients, one server worker.
+fn against(bench: &Bench, address: SocketAddr, words: &[&str]) -> Ended {
+    let address = address.to_string();
+    let fixed = ["--target", &address, "--volumes", "1", "--clients", "2", "--servers", "1", "--modes"];
+    bench.run(&[&fixed[..], words].concat())
+}
+
+#[test]
+fn an_honest_server_of_another_make_passes_and_counts_nothing() {
+    let (address, _liar) = liar("tells the truth");
+    let bench = Bench::new();
+    let ended = against(&bench, address, &["thread", "--ops", "download,upload"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    for row in bench.rows("thread") {
+        assert_eq!((row.text("client_ok"), row.text("client_failed")), ("2", "0"));
+        assert_eq!((row.text("server_ok"), row.text("server_failed")), ("", ""), "nobody counted them");
+    }
+    assert!(ended.text().contains(" - |"), "{}", ended.text());
+}
+
+#[test]
+fn every_lie_of_a_target_is_counted_under_its_cause() {
+    let table = [
+        ("flips a byte", "download", "corrupt=2"),
+        ("drops the end", "download", "short=2"),
+        ("adds a byte", "download", "corrupt=2"),
+        ("stops", "download", "short=2"),
+        ("refuses", "download", "server error=2"),
+        ("is silent", "download", "timeout=2"),
+        ("flips a byte", "upload", "corrupt=2"),
+        ("drops the end", "upload", "short=2"),
+        ("hangs up", "upload", "reset=2"),
+        ("forges the list", "list", "corrupt=2"),
+    ];
+    for mode in ["thread", "process"] {
+        for (lie, operation, errors) in table {
+            let (address, _liar) = liar(lie);
+            let bench = Bench::new();
+            let ended = against(&bench, address, &[mode, "--ops", operation, "--timeout", "0.5"]);
+            ended.failed(1, &["2 client worker"]);
+            let rows = bench.rows(mode);
+            assert_eq!(rows.len(), 1, "{mode} {lie}");
+            assert_eq!(rows[0].text("errors"), errors, "{mode} {lie} {operation}");
+            assert_eq!(
+                (rows[0].text("client_ok"), rows[0].text("client_failed")),
+                ("0", "2"),
+                "{mode} {lie}"
+            );
+            assert_eq!((rows[0].text("time_per_client_s"), rows[0].text("p95_s")), ("", ""), "{mode} {lie}");
+            assert!(ended.text().contains("failures   2 ("), "{mode} {lie} {}", ended.text());
+            bench.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn a_target_that_refuses_connections_still_gives_a_whole_table() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for operation in ["upload", "list", "download"] {
+        let bench = Bench::new();
+        let ended = against(&bench, address, &["thread,process", "--ops", operation]);
+        ended.failed(1, &["4 client worker"]);
+        for mode in ["thread", "process"] {
+            let rows = bench.rows(mode);
+            assert_eq!(rows.len(), 1, "{operation}");
+            assert_eq!(
+                (rows[0].text("client_failed"), rows[0].text("errors")),
+                ("2", "refused=2"),
+                "{operation}"
+            );
+        }
+        bench.assert_nothing_left();
+    }
+}
+
+// ---- killed and interrupted ----
+
+/// Waits until a mode has `count` finished rows in its CSV.
+fn wait_for_rows(bench: &Bench, mode: &str, count: usize) {
+    within(LONG, "rows are written", || {
+        let text = fs::read_to_string(bench.out.join(&format!("{mode}.csv"))).unwrap_or_default();
+        text.lines().count() > count
+    });
+}
+
+#[test]
+fn an_interrupted_test_keeps_its_finished_rows_and_leaves_nothing() {
+    for mode in MODES {
+        for number in [libc::SIGINT, libc::SIGTERM] {
+            let bench = Bench::new();
+            let words = ["--modes", mode, "--volumes", "20,21,22,23,24,25,26,27,28,29", "--clients", "4,5,6"];
+            let run = bench.start(&[&words[..], &["--servers", "2"]].concat());
+            wait_for_rows(&bench, mode, 1);
+            let start = Instant::now();
+            signal(run.child.id(), number);
+            let ended = run.finish(PATIENCE);
+            assert!(start.elapsed() < Duration::from_secs(5), "{mode} {:?}", start.elapsed());
+            ended.failed(130, &["interrupted"]);
+            let rows = bench.rows(mode);
+            assert!((1..60).contains(&rows.len()), "{mode} {}", rows.len());
+            rows.iter().for_each(Cells::check);
+            assert!(ended.text().contains(&format!("rows       {} of 60", rows.len())), "{}", ended.text());
+            assert!(ended.text().contains("Nomor"), "{}", ended.text());
+            bench.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_does_not_wait_for_a_target_that_stalls() {
+    for mode in ["thread", "process"] {
+        let (address, _liar) = liar("is silent");
+        let (bench, address) = (Bench::new(), address.to_string());
+        let words =
+            ["--modes", mode, "--target", &address, "--volumes", "1", "--clients", "2", "--servers", "1"];
+        let run = bench.start(&words);
+        wait_for_rows(&bench, mode, 0);
+        // The source is uploaded, statistics are refused, and then both clients wait for content.
+        let waiting = |pid: u32| if mode == "process" { children(pid).len() } else { threads(pid) - 1 };
+        eventually("the clients wait", || waiting(run.child.id()) == 2);
+        signal(run.child.id(), libc::SIGINT);
+        run.finish(Duration::from_secs(5)).failed(130, &["interrupted"]);
+        bench.assert_nothing_left();
+    }
+}
+
+fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(1, Iterator::count)
+}
+
+#[test]
+fn a_killed_tester_leaves_no_process() {
+    for mode in MODES {
+        let bench = Bench::new();
+        let mut run =
+            bench.start(&["--modes", mode, "--volumes", "20,40,60", "--clients", "4,6", "--servers", "3"]);
+        wait_for_rows(&bench, mode, 1);
+        eventually("a server runs", || bench.processes().len() > 1);
+        signal(run.child.id(), libc::SIGKILL);
+        run.child.wait().unwrap();
+        within(Duration::from_secs(5), "all processes have ended", || bench.processes().is_empty());
+    }
+}
+
+#[test]
+fn killed_clients_are_counted_and_the_row_is_finished() {
+    let (address, _liar) = liar("is silent");
+    let (bench, address) = (Bench::new(), address.to_string());
+    let words =
+        ["--modes", "process", "--target", &address, "--volumes", "1", "--clients", "3", "--servers", "1"];
+    let run = bench.start(&[&words[..], &["--ops", "download"]].concat());
+    let tester = run.child.id();
+    eventually("the clients wait", || children(tester).len() == 3);
+    children(tester).into_iter().for_each(|pid| signal(pid, libc::SIGKILL));
+    let ended = run.finish(PATIENCE);
+    ended.failed(1, &["3 client worker"]);
+    let rows = bench.rows("process");
+    assert_eq!((rows[0].text("client_ok"), rows[0].text("client_failed")), ("0", "3"));
+    bench.assert_nothing_left();
+}
+
+/// The process that writes the temporary file of an upload in the served folder, if there is one.
+fn uploader(root: &Path) -> Option<u32> {
+    let served = common::names(root).into_iter().find(|name| name.starts_with("kolam-stress-"))?;
+    let entries = fs::read_dir(root.join(served)).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut uploads = names.filter(|name| name.starts_with(".kolam-") && name.ends_with(".tmp"));
+    uploads.find_map(|name| name.split('-').nth(1)?.parse().ok())
+}
+
+#[test]
+fn a_killed_server_worker_is_counted_on_both_sides() {
+    let bench = Bench::new();
+    let words =
+        ["--modes", "process", "--ops", "upload", "--volumes", "100", "--clients", "2", "--servers", "2"];
+    let run = bench.start(&words);
+    let mut victim = None;
+    // The server's own look at its folder, when it starts, makes a file too, but has no children's pid.
+    within(LONG, "a worker receives", || {
+        let workers: Vec<u32> = children(run.child.id()).into_iter().flat_map(children).collect();
+        victim = uploader(bench.root.path()).filter(|pid| workers.contains(pid));
+        victim.is_some()
+    });
+    signal(victim.unwrap(), libc::SIGKILL);
+    let ended = run.finish(LONG);
+    ended.failed(1, &["1 client worker"]);
+    let row = &bench.rows("process")[0];
+    assert_eq!((row.text("client_ok"), row.text("client_failed")), ("1", "1"));
+    assert_eq!((row.text("server_ok"), row.text("server_failed")), ("1", "1"));
+    assert!(["reset=1", "short=1"].contains(&row.text("errors")), "{}", row.text("errors"));
+    bench.assert_nothing_left();
+}
