@@ -241,7 +241,7 @@ impl Client {
 
     fn send_content(&mut self, name: &str, source: &mut dyn BufRead) -> Result<u64, Error> {
         self.text.resize(b64::encoded_len(PIECE + 2), 0);
-        let mut encoder = Encoder::default();
+        let mut encoder = Encoder::new();
         let mut length = 0;
         self.send(format!("UPLOAD {} ", quote(name)?).as_bytes())?;
         loop {

@@ -23,6 +23,8 @@ compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes tha
 
 mod args; //      1b   options, errors, exit codes
 mod b64; //       2    bytes become text
+#[allow(unsafe_code)]
+mod b64_simd; //  2b   the same at the speed of memcpy
 mod json; //      3    structure becomes text
 mod store; //     4    one folder and its files
 mod session; //   5    a protocol without sockets
@@ -91,7 +93,10 @@ fn run(words: &[String]) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("unknown command {name}; {hint}")));
     };
     match Args::parse(command, rest)? {
-        Some(args) => (command.run)(&args),
+        Some(args) => {
+            b64_simd::choose().map_err(Failure::Usage)?;
+            (command.run)(&args)
+        }
         None => say(&command.help()),
     }
 }

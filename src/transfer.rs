@@ -117,7 +117,7 @@ impl Download {
     /// Begins to send the first `size` bytes of `file`.
     pub fn new(file: File, size: u64) -> Download {
         let raw = vec![0; size.min(PIECE as u64) as usize];
-        Download { file, left: size, encoder: Encoder::default(), raw }
+        Download { file, left: size, encoder: Encoder::new(), raw }
     }
 
     /// Room in bytes that `refill` needs. A carry of up to 2 bytes may join a piece.
