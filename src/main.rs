@@ -45,6 +45,7 @@ mod plan; //      12a  which rows there are
 mod clients; //   12b  all start at once
 mod rig; //       12c  files and server of a row
 mod report; //    13   tables and findings
+mod bench; //     16   one step by itself
 
 #[cfg(test)]
 mod testing; //        what unit tests share
@@ -55,7 +56,7 @@ use std::process::ExitCode;
 use std::{env, panic};
 
 /// What `kolam` can be asked to do.
-static COMMANDS: [&Command; 7] = [
+static COMMANDS: [&Command; 8] = [
     &server::SERVE,
     &commands::LIST,
     &commands::DOWNLOAD,
@@ -63,6 +64,7 @@ static COMMANDS: [&Command; 7] = [
     &commands::DELETE,
     &commands::STATS,
     &stress::STRESS,
+    &bench::BENCH,
 ];
 
 fn main() -> ExitCode {

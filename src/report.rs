@@ -9,7 +9,7 @@
 //!
 //! What must not live here: measuring.
 //!
-//! before: `rig.rs` … after: the README again
+//! before: `rig.rs` … after: `bench.rs`
 //!
 //! Experiment: add a column, and see how many places must know of it.
 

@@ -1,0 +1,146 @@
+//! # Chapter 16. How fast is one step by itself?
+//!
+//! `kolam bench base64` times the codec alone, without sockets and files: one piece of content, small enough
+//! for the second-level cache, encoded and decoded again and again by each loop that this processor can run,
+//! beside copying the same bytes, which nothing that reads and writes them can beat by much.
+//!
+//! ```text
+//!   round 1: copy, scalar encode, scalar decode, avx512 encode, …   round 2: the same   … → medians
+//! ```
+//!
+//! The invariant: all are measured in turn in one run, so that a machine that slows down slows all of them;
+//! the figure is the median; what was measured is checked to be right before it is timed.
+//!
+//! What must not live here: anything that the program itself needs.
+//!
+//! before: `report.rs` … after: the README again
+//!
+//! Experiment: raise `PIECE` in `session.rs` until the figures fall, and compare with the sizes of the caches
+//! that `lscpu` prints.
+
+use crate::args::{Args, Command, Failure, failed, say};
+use crate::b64::{Decoder, Encoder, decoded_room, encoded_len};
+use crate::b64_simd::{self, Kernel};
+use crate::session::{PIECE, PIECE_TEXT};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+pub static BENCH: Command = Command {
+    name: "bench",
+    words: &["WHAT"],
+    about: "time one step by itself; WHAT is base64",
+    options: &[],
+    run,
+};
+
+fn run(args: &Args) -> Result<(), Failure> {
+    match args.word(0) {
+        Some("base64") => base64(),
+        other => Err(Failure::Usage(format!("bench: cannot time {}; try base64", other.unwrap_or_default()))),
+    }
+}
+
+/// Rounds, of which the median counts.
+const ROUNDS: usize = 9;
+
+/// How long one measurement of a round takes.
+const SPAN: Duration = Duration::from_millis(20);
+
+/// Buffers begin where a page begins, so that luck with the allocator does not count.
+const PAGE: usize = 4096;
+
+/// A buffer with a start that is the multiple of a page.
+struct Aligned(Vec<u8>, usize);
+
+impl Aligned {
+    fn new(length: usize) -> Aligned {
+        let bytes = vec![1; length + PAGE];
+        let start = bytes.as_ptr().align_offset(PAGE);
+        Aligned(bytes, start)
+    }
+
+    fn slice(&mut self) -> &mut [u8] {
+        &mut self.0[self.1..]
+    }
+}
+
+/// The buffers of all measurements.
+struct Bench {
+    content: Aligned,
+    text: Aligned,
+    out: Aligned,
+}
+
+impl Bench {
+    fn copy(&mut self) {
+        self.out.slice()[..PIECE].copy_from_slice(black_box(&self.content.slice()[..PIECE]));
+        black_box(self.out.slice());
+    }
+
+    fn encode(&mut self, kernel: Option<&'static Kernel>) {
+        let content = &self.content.slice()[..PIECE];
+        Encoder::with(kernel).encode(black_box(content), self.text.slice());
+        black_box(self.text.slice());
+    }
+
+    fn decode(&mut self, kernel: Option<&'static Kernel>) -> bool {
+        let text = &self.text.slice()[..PIECE_TEXT];
+        let step = Decoder::with(kernel).decode(black_box(text), self.out.slice());
+        black_box(self.out.slice());
+        step.is_ok_and(|step| step.wrote == PIECE)
+    }
+}
+
+/// Content in GB (10^9 bytes) a second that `step` handles.
+fn rate(mut step: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    let mut pieces = 0_u32;
+    while start.elapsed() < SPAN {
+        // Asking for the time costs as much as a few kilobytes.
+        (0..16).for_each(|_| step());
+        pieces += 16;
+    }
+    PIECE as f64 * f64::from(pieces) / start.elapsed().as_secs_f64() / 1e9
+}
+
+fn median(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+/// A line for each codec: content encoded and decoded, and copied, in GB/s.
+fn base64() -> Result<(), Failure> {
+    let mut bench = Bench {
+        content: Aligned::new(PIECE),
+        text: Aligned::new(encoded_len(PIECE + 2)),
+        out: Aligned::new(decoded_room(PIECE_TEXT) + 64),
+    };
+    let content = bench.content.slice().iter_mut().enumerate();
+    content.for_each(|(at, byte)| *byte = (at as u32).wrapping_mul(2_654_435_761).to_be_bytes()[1]);
+    let kernels: Vec<Option<&'static Kernel>> =
+        std::iter::once(None).chain(b64_simd::available().into_iter().rev().map(Some)).collect();
+    // Copy, then encode and decode of each kernel.
+    let mut rates = vec![Vec::new(); 1 + 2 * kernels.len()];
+    for _ in 0..ROUNDS {
+        rates[0].push(rate(|| bench.copy()));
+        for (number, &kernel) in kernels.iter().enumerate() {
+            bench.encode(kernel);
+            if !bench.decode(kernel) || bench.out.slice()[..PIECE] != bench.content.slice()[..PIECE] {
+                return failed(format!("{} does not give back what it was given", name(kernel)));
+            }
+            rates[1 + 2 * number].push(rate(|| bench.encode(kernel)));
+            rates[2 + 2 * number].push(rate(|| assert!(bench.decode(kernel))));
+        }
+    }
+    let figures: Vec<f64> = rates.iter_mut().map(|rates| median(rates)).collect();
+    let mut text = format!("{:<8} {:>8} {:>8} {:>8}\n", "GB/s", "encode", "decode", "memcpy");
+    for (number, &kernel) in kernels.iter().enumerate() {
+        let (encode, decode) = (figures[1 + 2 * number], figures[2 + 2 * number]);
+        text += &format!("{:<8} {encode:>8.2} {decode:>8.2} {:>8.2}\n", name(kernel), figures[0]);
+    }
+    say(&text)
+}
+
+fn name(kernel: Option<&'static Kernel>) -> &'static str {
+    kernel.map_or("scalar", |kernel| kernel.name)
+}
