@@ -21,10 +21,11 @@ use crate::b64::{self, Decoder, Encoder};
 use crate::grammar::END;
 use crate::json::{self, Inside, Reader, Value};
 use crate::session::{PIECE, PIECE_TEXT};
-use crate::sys::Stop;
+use crate::sys::{self, Stop};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Largest reply in bytes that is held in memory (LIST, STATS, errors): a quarter of a million long names.
@@ -128,20 +129,28 @@ struct Wire {
 
 impl Wire {
     fn retry<T>(&mut self, mut call: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
-        loop {
+        while !self.stop.raised() {
             match call(&mut self.stream) {
-                Err(error) if error.kind() == ErrorKind::Interrupted && !self.stop.raised() => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => return other,
             }
         }
+        Err(ErrorKind::Interrupted.into())
     }
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            let sent = self.retry(|stream| stream.write(bytes)).map_err(Error::of_socket)?;
-            bytes = &bytes[sent..];
+            let queued = sys::unsent(self.stream.as_fd()).ok();
+            match self.retry(|stream| stream.write(bytes)) {
+                Ok(sent) => bytes = &bytes[sent..],
+                // A slow server that takes what it was sent before is not silent.
+                Err(error)
+                    if error.kind() == ErrorKind::WouldBlock
+                        && sys::unsent(self.stream.as_fd()).ok() < queued => {}
+                Err(error) => return Err(Error::of_socket(error)),
+            }
         }
-        if self.stop.raised() { Err(Error::Interrupted) } else { Ok(()) }
+        Ok(())
     }
 }
 

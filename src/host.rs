@@ -35,6 +35,9 @@ use std::time::{Duration, Instant};
 /// How long an accept loop waits before it looks for a free descriptor again.
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often within the idle limit a peer that takes no more is looked at.
+const LOOKS: u32 = 8;
+
 /// What all workers share.
 pub struct House {
     pub listener: TcpListener,
@@ -209,7 +212,7 @@ impl Host {
                 return;
             }
             if blocked {
-                self.wait(&guest.stream, &mut session, &clock);
+                self.wait(&guest.stream, &mut session, &mut clock);
             }
         }
     }
@@ -242,17 +245,26 @@ impl Host {
     }
 
     /// Sleeps until the socket is ready or the peer has had its time.
-    fn wait(&self, stream: &TcpStream, session: &mut FileSession, clock: &Clock) {
-        let interest = if session.want() == Want::Write { Interest::Write } else { Interest::Read };
+    fn wait(&self, stream: &TcpStream, session: &mut FileSession, clock: &mut Clock) {
+        let writing = session.want() == Want::Write;
+        let interest = if writing { Interest::Write } else { Interest::Read };
         let mut fds = [PollFd::new(stream.as_fd(), interest), PollFd::new(self.stop.as_fd(), Interest::Read)];
         // Once the request to stop has been noticed it must not wake us again.
         let watched = if clock.cut().is_none() { 2 } else { 1 };
-        let deadline = clock.deadline();
-        let ready = sys::poll(&mut fds[..watched], Some(deadline));
-        let now = Instant::now();
-        let late = !matches!(ready, Ok(1..)) && now >= deadline;
-        // When the grace is over there is no time left for words.
-        if late && clock.cut().is_none_or(|cut| now < cut) {
+        let (mut now, deadline) = (Instant::now(), clock.deadline());
+        // A slow peer empties a large socket buffer for longer than the idle limit before there is room for
+        // more; so we look from time to time whether it does.
+        let look = now + self.house.limits.idle / LOOKS;
+        let queued = if writing { sys::unsent(stream.as_fd()).ok() } else { None };
+        let ready = sys::poll(&mut fds[..watched], Some(if writing { deadline.min(look) } else { deadline }));
+        now = Instant::now();
+        if matches!(ready, Ok(1..)) {
+            return;
+        }
+        if writing && sys::unsent(stream.as_fd()).ok() < queued {
+            clock.alive(now);
+        } else if now >= deadline && clock.cut().is_none_or(|cut| now < cut) {
+            // When the grace is over there is no time left for words.
             session.notice(Notice::Timeout);
         }
     }

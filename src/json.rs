@@ -50,10 +50,9 @@ impl<'a> Writer<'a> {
     }
 
     fn separate(&mut self) {
-        if self.comma {
+        if std::mem::replace(&mut self.comma, true) {
             self.out.push(b',');
         }
-        self.comma = true;
     }
 
     /// `{` or `[`.

@@ -168,6 +168,11 @@ impl Clock {
         }
     }
 
+    /// The peer takes what was sent before, although no more has been.
+    pub fn alive(&mut self, now: Instant) {
+        self.moved = now;
+    }
+
     /// The server was asked to stop.
     pub fn stop(&mut self, now: Instant) {
         self.stop.get_or_insert(now);
@@ -285,6 +290,8 @@ mod tests {
         assert_eq!(clock.deadline(), at(42));
         clock.note(Want::Body, Moved::default(), at(20));
         assert_eq!(clock.deadline(), at(42), "time alone is no progress");
+        clock.alive(at(15));
+        assert_eq!(clock.deadline(), at(45));
         clock.stop(at(20));
         clock.stop(at(24));
         assert_eq!((clock.deadline(), clock.cut()), (at(25), Some(at(25))));

@@ -70,7 +70,7 @@ pub fn fork(body: impl FnOnce() -> i32) -> io::Result<Pid> {
     unsafe { libc::_exit(code) }
 }
 
-/// Asks the kernel to kill this process when `parent` dies, which may have happened already.
+/// Lets the kernel kill this process when `parent` dies, which may have happened already.
 fn tie_to(parent: u32) -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes one integer and touches no memory; getppid cannot fail.
     let now = unsafe {
@@ -80,7 +80,7 @@ fn tie_to(parent: u32) -> io::Result<()> {
     if now as u32 == parent { Ok(()) } else { Err(io::Error::other("the parent has died")) }
 }
 
-/// Makes a program started by `command` die with this process.
+/// Makes what `command` starts die with this process.
 pub fn die_with_parent(command: &mut Command) {
     let parent = std::process::id();
     // SAFETY: between fork and exec the closure makes two system calls and allocates nothing on success.
@@ -89,22 +89,16 @@ pub fn die_with_parent(command: &mut Command) {
 
 /// Reaps child `pid`, or any child when `pid` is -1. `None`: not ended yet (only without `block`).
 pub fn reap(pid: Pid, block: bool) -> io::Result<Option<Ended>> {
-    loop {
-        match wait(pid, block) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-fn wait(pid: Pid, block: bool) -> io::Result<Option<Ended>> {
     let mut status = 0;
-    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: zeroes are a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     let flags = if block { 0 } else { libc::WNOHANG };
-    // SAFETY: both pointers are valid for writing; a zeroed rusage is a valid rusage.
-    let (pid, usage) = unsafe {
-        let pid = check(libc::wait4(pid, &mut status, flags, usage.as_mut_ptr()))?;
-        (pid, usage.assume_init())
+    let pid = loop {
+        // SAFETY: both places are valid for writing.
+        match check(unsafe { libc::wait4(pid, &mut status, flags, &mut usage) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
     };
     if pid == 0 {
         return Ok(None);
@@ -132,8 +126,7 @@ pub fn wake_parent() {
     unsafe { libc::kill(libc::getppid(), libc::SIGCHLD) };
 }
 
-/// Allows this process as many descriptors as it may allow itself (getrlimit(2)): the usual 1,024 are fewer
-/// than the connections that a server should hold.
+/// Allows this process as many descriptors as it may allow itself (getrlimit(2)): 1,024 are soon used up.
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid for reading and writing.
@@ -268,8 +261,8 @@ impl<'fd> PollFd<'fd> {
 
 /// Waits until a descriptor is ready, a signal arrives or `deadline` passes; returns the number ready.
 pub fn poll(fds: &mut [PollFd], deadline: Option<Instant>) -> io::Result<usize> {
-    let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
-    let limit = left.map(|t| libc::timespec { tv_sec: t.as_secs() as _, tv_nsec: t.subsec_nanos().into() });
+    let limit = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+    let limit = limit.map(|t| libc::timespec { tv_sec: t.as_secs() as _, tv_nsec: t.subsec_nanos().into() });
     let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: PollFd is a transparent pollfd, the slice is valid for its length, `limit` is null or alive.
     let ready = check(unsafe {
@@ -281,8 +274,8 @@ pub fn poll(fds: &mut [PollFd], deadline: Option<Instant>) -> io::Result<usize> 
     }
 }
 
-/// Waiting for one's turn at a listener that other processes wait at too: EPOLLEXCLUSIVE wakes one,
-/// seldom more, of them, where `poll` would wake all for one connection (the "thundering herd").
+/// Waiting at a listener that other processes wait at too: EPOLLEXCLUSIVE wakes one of them, seldom more,
+/// where `poll` would wake all for one connection (the "thundering herd").
 pub struct Turnstile(OwnedFd);
 
 impl Turnstile {
@@ -326,10 +319,18 @@ pub fn refuse_connections(listener: &TcpListener) -> io::Result<()> {
     check(unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) }).map(drop)
 }
 
+/// Bytes written to `socket` that its peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
+pub fn unsent(socket: BorrowedFd) -> io::Result<i32> {
+    let mut bytes = 0;
+    // SAFETY: the call writes one integer to a valid place; SIOCOUTQ has the number of TIOCOUTQ.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &mut bytes) })?;
+    Ok(bytes)
+}
+
 // ---- files: openat(2), fstatat(2), renameat(2), unlinkat(2), statvfs(3), mmap(2) ----
 
 fn c_string(text: &str) -> io::Result<CString> {
-    CString::new(text).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+    CString::new(text).map_err(io::Error::from)
 }
 
 /// Opens `name` inside the open folder `dir`. Never follows a symbolic link, never waits (a FIFO without
@@ -401,15 +402,14 @@ fn map(length: usize, protection: i32, flags: i32, fd: i32) -> io::Result<*mut l
     if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(at) }
 }
 
-/// A file's content as memory, without a copy. For files that nobody shortens meanwhile: the kernel
-/// answers a look behind the new end with SIGBUS.
+/// A file's content as memory, without a copy.
 pub struct Map {
     at: *mut libc::c_void,
     length: usize,
 }
 
 impl Map {
-    /// Maps the whole file, which nobody may change as long as the map lives.
+    /// Maps the whole file, which nobody may change meanwhile: SIGBUS answers a look behind its new end.
     pub fn of(file: &File) -> io::Result<Map> {
         let length = file.metadata()?.len() as usize;
         // An empty mapping is an error; one byte more is allowed and never shown.
@@ -429,14 +429,14 @@ impl Deref for Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // SAFETY: the range was mapped by `of` and no slice of it outlives `self`.
+        // SAFETY: `of` mapped this range, and no slice of it outlives `self`.
         unsafe { libc::munmap(self.at, self.length.max(1)) };
     }
 }
 
-// SAFETY: the mapping is read-only and belongs to no thread.
+// SAFETY: the mapping belongs to no thread.
 unsafe impl Send for Map {}
-// SAFETY: as above; reading from several threads at once changes nothing.
+// SAFETY: it is read-only, and reading from several threads at once changes nothing.
 unsafe impl Sync for Map {}
 
 // ---- meters: clock_gettime(2) ----
