@@ -35,22 +35,26 @@ pub struct Refusal {
     pub reason: String,
     /// Nothing more can be understood on this connection.
     pub close: bool,
+    /// Close without a word, because there is no true one.
+    pub mute: bool,
 }
 
 impl Refusal {
     pub fn new(reason: impl Into<String>) -> Refusal {
-        Refusal { reason: reason.into(), close: false }
+        Refusal { reason: reason.into(), close: false, mute: false }
     }
 
     pub fn closing(reason: impl Into<String>) -> Refusal {
-        Refusal { reason: reason.into(), close: true }
+        Refusal { reason: reason.into(), close: true, mute: false }
     }
 }
 
 impl From<store::Error> for Refusal {
     fn from(error: store::Error) -> Refusal {
         // What is over the limit may go on for ever, so it is not read to its end.
-        Refusal { reason: error.to_string(), close: matches!(error, store::Error::TooLarge(_)) }
+        let close = matches!(error, store::Error::TooLarge(_));
+        let mute = matches!(error, store::Error::Uncertain(_));
+        Refusal { reason: error.to_string(), close, mute }
     }
 }
 

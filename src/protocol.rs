@@ -272,6 +272,10 @@ impl FileSession {
         let name = body.name().to_owned();
         let size = match body.finish() {
             Ok(size) => size,
+            Err(refusal) if refusal.mute => {
+                self.clerk.end(0, &refusal.reason);
+                return State::Closed;
+            }
             Err(refusal) => return refuse(refusal),
         };
         State::Reply(Box::new(Reply::ok(size, |w| {

@@ -57,6 +57,9 @@ pub enum Error {
     Full,
     Denied(&'static str),
     Io(io::Error),
+    /// The new file is in place, but its folder could not be flushed: neither OK nor an error, which would
+    /// mean that the old file is still there, is the truth.
+    Uncertain(io::Error),
 }
 
 impl fmt::Display for Error {
@@ -68,7 +71,7 @@ impl fmt::Display for Error {
             Error::TooLarge(limit) => write!(f, "file too large: the limit is {limit} bytes"),
             Error::Full => write!(f, "storage full"),
             Error::Denied(why) => write!(f, "permission denied: {why}"),
-            Error::Io(error) => write!(f, "storage error: {error}"),
+            Error::Io(error) | Error::Uncertain(error) => write!(f, "storage error: {error}"),
         }
     }
 }
@@ -253,13 +256,16 @@ pub struct Upload {
 }
 
 impl Upload {
+    /// May the file have `size` bytes?
+    pub fn require_room(&self, size: u64) -> Result<(), Error> {
+        let limit = self.store.policy.max_upload;
+        if size > limit { Err(Error::TooLarge(limit)) } else { Ok(()) }
+    }
+
     /// Appends `bytes`, as long as the whole stays within the limit.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.size += bytes.len() as u64;
-        let limit = self.store.policy.max_upload;
-        if self.size > limit {
-            return Err(Error::TooLarge(limit));
-        }
+        self.require_room(self.size)?;
         Ok(self.file.write_all(bytes)?)
     }
 
@@ -268,8 +274,7 @@ impl Upload {
         &self.name
     }
 
-    /// Gives the file its name; returns its length in bytes. Without this call it vanishes. If only the
-    /// last step fails, the flush of the folder, the new file is in place, but may not survive a power cut.
+    /// Gives the file its name; returns its length in bytes. Without this call it vanishes.
     pub fn commit(mut self) -> Result<u64, Error> {
         let store = &self.store;
         if store.policy.sync {
@@ -278,7 +283,7 @@ impl Upload {
         sys::rename_at(&store.dir, &self.temporary, &self.name)?;
         self.temporary.clear();
         if store.policy.sync {
-            self.store.dir.sync_all()?;
+            self.store.dir.sync_all().map_err(Error::Uncertain)?;
         }
         Ok(self.size)
     }

@@ -27,6 +27,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
 
+/// A payload may be this many times as long as what comes of it: 1.33 for base64, 1.37 with line ends, and
+/// as much again for blanks that somebody may like. Without it blanks could go on for ever.
+const TEXT_SLACK: u64 = 3;
+
 /// An UPLOAD whose payload is arriving.
 pub struct Body {
     upload: Upload,
@@ -54,7 +58,11 @@ impl Body {
                 continue;
             };
             let text = &bytes[*used..bytes.len().min(*used + room)];
-            let step = self.decoder.decode(text, &mut self.buffer[self.filled..])?;
+            let step = self.decoder.decode(text, &mut self.buffer[self.filled..]);
+            // Judged before what is wrong behind it, so that the answer does not depend on how it was cut.
+            let (seen, decoded) = self.decoder.progress();
+            self.upload.require_room(decoded.max(seen / TEXT_SLACK))?;
+            let step = step?;
             *used += step.read;
             self.filled += step.wrote;
             if step.read > 0 {
