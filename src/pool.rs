@@ -108,6 +108,8 @@ pub trait Crew {
     fn hired(&self, index: usize, pid: Pid, again: bool);
     /// Worker `index` ended, and we had not asked it to.
     fn died(&self, index: usize, ended: Ended);
+    /// Process `pid` has been replaced: time for what can wait.
+    fn clean_up(&self, pid: Pid);
     /// Worker `index` could not be forked; it will be tried again.
     fn not_hired(&self, index: usize, error: &io::Error);
     /// Has any worker come as far as being able to serve?
@@ -147,6 +149,8 @@ pub struct Supervisor<'c, C: Crew> {
     young_deaths: u32,
     /// When the last of them was.
     last_young_death: Instant,
+    /// Those who have died and not been cleaned up after.
+    dead: Vec<Pid>,
     /// While there are any: when to look again. One worker at a time is then forked on trial, after a
     /// pause, and the other places stay vacant until it has outlived its youth.
     next: Instant,
@@ -157,7 +161,8 @@ impl<'c, C: Crew> Supervisor<'c, C> {
     pub fn start(crew: &'c C, count: usize) -> io::Result<Supervisor<'c, C>> {
         let now = Instant::now();
         let places = vec![Place { pid: None, born: now }; count];
-        let mut supervisor = Supervisor { crew, places, young_deaths: 0, last_young_death: now, next: now };
+        let mut supervisor =
+            Supervisor { crew, places, young_deaths: 0, last_young_death: now, dead: Vec::new(), next: now };
         for index in 0..count {
             supervisor.hire(index, false)?;
         }
@@ -183,6 +188,7 @@ impl<'c, C: Crew> Supervisor<'c, C> {
             }
             self.fill();
             look();
+            self.dead.drain(..).for_each(|pid| self.crew.clean_up(pid));
             stop.sleep((self.young_deaths > 0).then_some(self.next))?;
         }
         Ok(true)
@@ -197,6 +203,7 @@ impl<'c, C: Crew> Supervisor<'c, C> {
             let Some(index) = found else { continue };
             self.places[index].pid = None;
             self.crew.died(index, ended);
+            self.dead.push(ended.pid);
             // SIGKILL comes from outside, so it is nobody's fault, unless it hits all before they can serve.
             let own_fault = ended.signal != Some(sys::SIGKILL) || !self.crew.any_ready();
             if own_fault && self.places[index].born.elapsed() < YOUTH {

@@ -242,8 +242,11 @@ impl Crew for Arc<House> {
                 self.note(&format!("worker {index} (process {}) ended with code {code}", ended.pid));
             }
         }
-        if let Err(error) = self.store.sweep(Some(ended.pid as u32)) {
-            self.note(&format!("cannot remove what it left: {error}"));
+    }
+
+    fn clean_up(&self, pid: Pid) {
+        if let Err(error) = self.store.sweep(Some(pid as u32)) {
+            self.note(&format!("cannot remove what process {pid} left: {error}"));
         }
     }
 
