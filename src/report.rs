@@ -35,6 +35,8 @@ pub struct Outcome {
     pub server_cpu: Option<f64>,
     /// Processor time of all client workers.
     pub client_cpu: f64,
+    /// What was wrong with the server itself.
+    pub server_trouble: Option<String>,
     /// The first failure in words.
     pub example: Option<String>,
 }
@@ -200,6 +202,9 @@ pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64) -> String {
     if let Some((row, example)) = rows.iter().find_map(|(row, o)| Some((row, o.example.as_ref()?))) {
         text += &format!("first      row {}: {example}\n", row.number);
     }
+    if let Some((row, trouble)) = rows.iter().find_map(|(row, o)| Some((row, o.server_trouble.as_ref()?))) {
+        text += &format!("server     row {}: {trouble}\n", row.number);
+    }
     text + &format!("content    {}\ntime       {wall:.1} s\n", human(bytes as f64))
 }
 
@@ -229,6 +234,7 @@ mod tests {
             server_peak_rss_kib: Some(2048),
             server_cpu: Some(0.25),
             client_cpu: 0.125,
+            server_trouble: None,
             example: None,
         }
     }

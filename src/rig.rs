@@ -76,7 +76,11 @@ impl Rig {
         for volume in plan.volumes() {
             let path = rig.folder.join(source_name(volume));
             write_random(&path, volume << 20, volume)?;
-            rig.sources.push((volume, Arc::new(Map::of(&File::open(path)?)?)));
+            // What must arrive is kept apart from what the server can touch, in a file without a name.
+            let apart = rig.folder.join("apart");
+            fs::copy(&path, &apart)?;
+            rig.sources.push((volume, Arc::new(Map::of(&File::open(&apart)?)?)));
+            fs::remove_file(&apart)?;
         }
         Ok(rig)
     }

@@ -11,10 +11,11 @@ use common::{
     Background, END, Ended, Folder, MODES, PATIENCE, Run, Server, alive, children, eventually, kolam, run,
     signal, within,
 };
-use std::collections::HashMap;
-use std::fs;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -460,6 +461,45 @@ fn a_target_that_refuses_connections_still_gives_a_whole_table() {
 }
 
 // ---- killed and interrupted ----
+
+/// Flips the last byte of every upload that lies in the served folder and was not flipped yet.
+fn spoil(root: &Path, spoilt: &mut HashSet<String>) {
+    let served = common::names(root).into_iter().find(|name| name.starts_with("kolam-stress-"));
+    let Some(entries) = served.and_then(|served| fs::read_dir(root.join(served)).ok()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(entry.path()) else { continue };
+        let mut byte = [0];
+        if name.starts_with("upload-") && spoilt.insert(name) {
+            let last = file.metadata().unwrap().len() - 1;
+            file.read_exact_at(&mut byte, last).unwrap();
+            file.write_all_at(&[!byte[0]], last).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_upload_that_is_not_what_was_sent_is_counted_as_corrupt() {
+    for mode in ["thread", "process"] {
+        let bench = Bench::new();
+        let (root, mut spoilt) = (bench.root.path().to_owned(), HashSet::new());
+        let spoiling = Background::repeat(move || {
+            spoil(&root, &mut spoilt);
+            true
+        });
+        let words =
+            ["--modes", mode, "--ops", "upload", "--volumes", "40", "--clients", "4", "--servers", "2"];
+        let ended = bench.run(&words);
+        drop(spoiling);
+        let row = &bench.rows(mode)[0];
+        let failed = row.number("client_failed");
+        assert!(failed >= 1.0 && failed + row.number("client_ok") == 4.0, "{ended:?}");
+        assert_eq!(row.text("errors"), format!("corrupt={failed}"), "{ended:?}");
+        assert_eq!((row.text("server_ok"), row.text("server_failed")), ("2", "0"), "{ended:?}");
+        ended.failed(1, &["client worker"]);
+        bench.assert_nothing_left();
+    }
+}
 
 /// Waits until a mode has `count` finished rows in its CSV.
 fn wait_for_rows(bench: &Bench, mode: &str, count: usize) {
