@@ -206,11 +206,21 @@ struct Temporary {
 
 impl Temporary {
     fn create(target: &Path) -> io::Result<Temporary> {
+        if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        // A link stays a link to what is replaced.
+        let real = fs::canonicalize(target);
+        let target = real.as_deref().unwrap_or(target);
         let Some(name) = target.file_name() else { return Err(io::ErrorKind::InvalidFilename.into()) };
         // The target's own name may be as long as names can be, so it is not part of this one.
         let path = target.with_file_name(format!(".kolam-download-{}", process::id()));
         let file = File::options().write(true).create_new(true).open(&path)?;
-        Ok(Temporary { file, path, target: target.with_file_name(name) })
+        let temporary = Temporary { file, path, target: target.with_file_name(name) };
+        if let Ok(old) = fs::metadata(target) {
+            temporary.file.set_permissions(old.permissions())?;
+        }
+        Ok(temporary)
     }
 
     fn commit(mut self) -> io::Result<()> {
