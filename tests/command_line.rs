@@ -499,13 +499,16 @@ fn an_interrupted_upload_ends_with_130_and_stores_nothing() {
         let files = Folder::new();
         let server = Server::start(mode, 2, &files, &[]);
         let words = ["upload", "-", "--as", "a", "--server", &server.address.to_string()];
-        let mut run = Run::start(kolam(words).stdin(Stdio::piped()));
-        let mut stdin = run.child.stdin.take().unwrap();
-        stdin.write_all(&noise(300_000, 1)).unwrap();
-        eventually("the upload has begun", || !files.temporary().is_empty());
-        signal(run.child.id(), libc::SIGINT);
-        run.finish(PATIENCE).failed(130, &["interrupted"]);
-        eventually("nothing is left", || files.names().is_empty());
+        // Often, because the signal must be noticed also just before the client begins to wait for stdin.
+        for round in 0..10 {
+            let mut run = Run::start(kolam(words).stdin(Stdio::piped()));
+            let mut stdin = run.child.stdin.take().unwrap();
+            stdin.write_all(&noise(30_000 * round, 1)).unwrap();
+            eventually("the upload has begun", || !files.temporary().is_empty());
+            signal(run.child.id(), libc::SIGINT);
+            run.finish(PATIENCE).failed(130, &["interrupted"]);
+            eventually("nothing is left", || files.names().is_empty());
+        }
         server.stop();
     }
 }
