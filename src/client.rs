@@ -21,12 +21,12 @@ use crate::b64::{self, Decoder, Encoder};
 use crate::grammar::END;
 use crate::json::{self, Inside, Reader, Value};
 use crate::session::{PIECE, PIECE_TEXT};
-use crate::sys::{self, Stop};
+use crate::sys::{self, Interest, PollFd, Stop};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Largest reply in bytes that is held in memory (LIST, STATS, errors): a quarter of a million long names.
 const REPLY_LIMIT: usize = 64 << 20;
@@ -77,7 +77,7 @@ impl Error {
     /// An error of the socket.
     fn of_socket(error: io::Error) -> Error {
         match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout,
+            ErrorKind::TimedOut => Error::Timeout,
             ErrorKind::Interrupted => Error::Interrupted,
             ErrorKind::UnexpectedEof => Error::Short,
             _ => Error::Reset(error),
@@ -121,16 +121,25 @@ impl From<b64::Error> for Error {
     }
 }
 
-/// The socket, for calls that a signal may interrupt: they go on, unless it was a request to stop.
+/// The socket. It does not block by itself, because a blocked call would sleep through a Ctrl-C that came a
+/// moment before it; `wait` is the one place where this side waits.
 struct Wire {
     stream: TcpStream,
     stop: Stop,
+    /// How long the server may be silent, or not listen.
+    timeout: Duration,
 }
 
 impl Wire {
-    fn retry<T>(&mut self, mut call: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
+    /// Calls until the call does not have to wait any more.
+    fn retry<T>(
+        &mut self,
+        interest: Interest,
+        mut call: impl FnMut(&mut TcpStream) -> io::Result<T>,
+    ) -> io::Result<T> {
         while !self.stop.raised() {
             match call(&mut self.stream) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(interest)?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => return other,
             }
@@ -138,17 +147,25 @@ impl Wire {
         Err(ErrorKind::Interrupted.into())
     }
 
+    /// Sleeps until the socket is ready, the user wants to stop, or the server has had its time.
+    fn wait(&self, interest: Interest) -> io::Result<()> {
+        let socket = self.stream.as_fd();
+        let queued = sys::unsent(socket).ok();
+        let mut fds = [PollFd::new(socket, interest), PollFd::new(self.stop.as_fd(), Interest::Read)];
+        let deadline = Instant::now() + self.timeout;
+        let ready = sys::poll(&mut fds, Some(deadline))?;
+        // A slow server that takes what it was sent before is not silent.
+        let taking = interest == Interest::Write && sys::unsent(socket).ok() < queued;
+        if ready == 0 && !taking && Instant::now() >= deadline {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            let queued = sys::unsent(self.stream.as_fd()).ok();
-            match self.retry(|stream| stream.write(bytes)) {
-                Ok(sent) => bytes = &bytes[sent..],
-                // A slow server that takes what it was sent before is not silent.
-                Err(error)
-                    if error.kind() == ErrorKind::WouldBlock
-                        && sys::unsent(self.stream.as_fd()).ok() < queued => {}
-                Err(error) => return Err(Error::of_socket(error)),
-            }
+            let sent = self.retry(Interest::Write, |stream| stream.write(bytes));
+            bytes = &bytes[sent.map_err(Error::of_socket)?..];
         }
         Ok(())
     }
@@ -156,7 +173,7 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.retry(|stream| stream.read(out))
+        self.retry(Interest::Read, |stream| stream.read(out))
     }
 }
 
@@ -185,10 +202,9 @@ impl Client {
             ErrorKind::Interrupted => Error::Interrupted,
             _ => Error::Refused(error),
         })?;
-        let ready = stream.set_nodelay(true);
-        let ready = ready.and_then(|()| stream.set_read_timeout(Some(timeout)));
-        ready.and_then(|()| stream.set_write_timeout(Some(timeout))).map_err(Error::Refused)?;
-        let reader = Reader::new(Wire { stream, stop }, PIECE_TEXT);
+        let ready = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true));
+        ready.map_err(Error::Refused)?;
+        let reader = Reader::new(Wire { stream, stop, timeout }, PIECE_TEXT);
         Ok(Client { reader, stop, text: Vec::new(), bytes: Vec::new() })
     }
 
@@ -207,6 +223,11 @@ impl Client {
         self.send(b"STATS\r\n\r\n")?;
         let reply = self.reply()?;
         reply.get("data").cloned().ok_or_else(|| Error::Corrupt("data is missing".to_owned()))
+    }
+
+    /// The request to stop that this connection listens to.
+    pub fn stop(&self) -> Stop {
+        self.stop
     }
 
     /// Bytes of replies read so far.
@@ -254,9 +275,11 @@ impl Client {
         let mut length = 0;
         self.send(format!("UPLOAD {} ", quote(name)?).as_bytes())?;
         loop {
+            if self.stop.raised() {
+                return Err(Error::Interrupted);
+            }
             let bytes = match source.fill_buf() {
-                Err(error) if error.kind() == ErrorKind::Interrupted && !self.stop.raised() => continue,
-                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(Error::Interrupted),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other.map_err(Error::Local)?,
             };
             let piece = &bytes[..bytes.len().min(PIECE)];

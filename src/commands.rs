@@ -18,7 +18,7 @@ use crate::client::{Client, Error, printable};
 use crate::json::Value;
 use crate::session::PIECE;
 use crate::store::check_name;
-use crate::sys::{Listen, Stop};
+use crate::sys::{self, Interest, Listen, PollFd, Stop};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -186,15 +186,30 @@ fn upload(args: &Args) -> Result<(), Failure> {
         let about = file.metadata().map_err(cannot)?;
         (file, about.is_file().then_some(about.len()))
     };
-    let mut source = Progress::new(BufReader::with_capacity(PIECE, file), "read", path, total);
-    let size = ask(args, |client| client.upload(name, &mut source))?;
-    drop(source);
+    let size = ask(args, |client| {
+        let source = BufReader::with_capacity(PIECE, Patient { file, stop: client.stop() });
+        client.upload(name, &mut Progress::new(source, "read", path, total))
+    })?;
     say(&format!("{name} uploaded, {size} bytes\n"))
 }
 
 /// An error of a local file, with what was tried and the name.
 fn in_words(verb: &str, path: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {verb} {path}: {error}"))
+}
+
+/// A pipe or a terminal whose reader can be told to stop; a regular file is always ready.
+struct Patient {
+    file: File,
+    stop: Stop,
+}
+
+impl Read for Patient {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let watch = |fd| PollFd::new(fd, Interest::Read);
+        sys::poll(&mut [watch(self.file.as_fd()), watch(self.stop.as_fd())], None)?;
+        if self.stop.raised() { Err(ErrorKind::Interrupted.into()) } else { self.file.read(out) }
+    }
 }
 
 /// A file beside its target that takes the target's name when it is whole.
@@ -213,9 +228,15 @@ impl Temporary {
         let real = fs::canonicalize(target);
         let target = real.as_deref().unwrap_or(target);
         let Some(name) = target.file_name() else { return Err(io::ErrorKind::InvalidFilename.into()) };
-        // The target's own name may be as long as names can be, so it is not part of this one.
-        let path = target.with_file_name(format!(".kolam-download-{}", process::id()));
-        let file = File::options().write(true).create_new(true).open(&path)?;
+        let temporary = (0_u32..).find_map(|number| {
+            // The target's own name may be as long as names can be, so it is not part of this one.
+            let path = target.with_file_name(format!(".kolam-download-{}-{number}", process::id()));
+            match File::options().write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
+                opened => Some(opened.map(|file| (file, path))),
+            }
+        });
+        let (file, path) = temporary.unwrap_or_else(|| Err(ErrorKind::AlreadyExists.into()))?;
         let temporary = Temporary { file, path, target: target.with_file_name(name) };
         if let Ok(old) = fs::metadata(target) {
             temporary.file.set_permissions(old.permissions())?;

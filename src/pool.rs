@@ -255,6 +255,9 @@ impl<'c, C: Crew> Supervisor<'c, C> {
         let mut killed = false;
         loop {
             while let Ok(Some(ended)) = sys::reap(-1, false) {
+                if killed {
+                    self.crew.clean_up(ended.pid);
+                }
                 self.places.retain(|place| place.pid != Some(ended.pid));
             }
             if self.places.iter().all(|place| place.pid.is_none()) {
