@@ -2,7 +2,8 @@
 //!
 //! `kolam bench base64` times the codec alone, without sockets and files: one piece of content, small enough
 //! for the second-level cache, encoded and decoded again and again by each loop that this processor can run,
-//! beside copying the same bytes, which nothing that reads and writes them can beat by much.
+//! beside copying the same bytes, which nothing that reads and writes them can beat by much. `kolam bench
+//! request` times the opposite: a request so small that only its round trip counts.
 //!
 //! ```text
 //!   round 1: copy, scalar encode, scalar decode, avx512 encode, …   round 2: the same   … → medians
@@ -18,25 +19,29 @@
 //! Experiment: raise `PIECE` in `session.rs` until the figures fall, and compare with the sizes of the caches
 //! that `lscpu` prints.
 
-use crate::args::{Args, Command, Failure, failed, say};
+use crate::args::{Args, Command, Failure, failed, opt, say};
 use crate::b64::{Decoder, Encoder, decoded_room, encoded_len};
 use crate::b64_simd::{self, Kernel};
+use crate::client::{Client, Error};
 use crate::session::{PIECE, PIECE_TEXT};
+use crate::sys::{Listen, Stop};
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub static BENCH: Command = Command {
     name: "bench",
     words: &["WHAT"],
-    about: "time one step by itself; WHAT is base64",
-    options: &[],
+    about: "time one step by itself; WHAT is base64 or request",
+    options: &[&[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")]],
     run,
 };
 
 fn run(args: &Args) -> Result<(), Failure> {
-    match args.word(0) {
-        Some("base64") => base64(),
-        other => Err(Failure::Usage(format!("bench: cannot time {}; try base64", other.unwrap_or_default()))),
+    match args.word(0).unwrap_or_default() {
+        "base64" => base64(),
+        "request" => request(args.address("--server", "127.0.0.1:6666")?),
+        what => Err(Failure::Usage(format!("bench: cannot time {what}; try base64 or request"))),
     }
 }
 
@@ -143,4 +148,34 @@ fn base64() -> Result<(), Failure> {
 
 fn name(kernel: Option<&'static Kernel>) -> &'static str {
     kernel.map_or("scalar", |kernel| kernel.name)
+}
+
+/// Requests of each kind, of which the median counts.
+const REQUESTS: usize = 2000;
+
+/// A small request from its first byte out to its last byte in: on one connection after the other (`new`),
+/// with connecting and closing in it, and on one that stays open (`kept`).
+fn request(server: SocketAddr) -> Result<(), Failure> {
+    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
+    let connect = || Client::connect(server, Duration::from_secs(5), stop);
+    let ask = |client: &mut Client| client.download("one", &mut std::io::sink());
+    let measure = || -> Result<String, Error> {
+        let (mut new, mut kept) = (Vec::new(), Vec::new());
+        for _ in 0..REQUESTS {
+            let start = Instant::now();
+            ask(&mut connect()?)?;
+            new.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        let mut client = connect()?;
+        for _ in 0..REQUESTS {
+            let start = Instant::now();
+            ask(&mut client)?;
+            kept.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(format!("new {:.1} µs\nkept {:.1} µs\n", median(&mut new), median(&mut kept)))
+    };
+    match measure() {
+        Ok(text) => say(&text),
+        Err(error) => failed(format!("{server}: {error}")),
+    }
 }
