@@ -20,7 +20,7 @@
 use crate::b64::{self, Decoder, Encoder};
 use crate::grammar::END;
 use crate::json::{self, Inside, Reader, Value};
-use crate::session::{PIECE, PIECE_TEXT};
+use crate::session::{PIECE, PIECE_TEXT, SEND_BUFFER};
 use crate::sys::{self, Interest, PollFd, Stop};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -204,6 +204,8 @@ impl Client {
         })?;
         let ready = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true));
         ready.map_err(Error::Refused)?;
+        // Without it the upload is slower, not wrong.
+        let _ = sys::set_send_buffer(stream.as_fd(), SEND_BUFFER);
         let reader = Reader::new(Wire { stream, stop, timeout }, PIECE_TEXT);
         Ok(Client { reader, stop, text: Vec::new(), bytes: Vec::new() })
     }

@@ -120,8 +120,7 @@ impl Plan {
     pub fn space(&self) -> u64 {
         let sources: u64 = self.volumes().iter().map(|volume| volume << 20).sum();
         let uploads = self.rows.iter().filter(|row| row.operation == "upload" && self.target.is_none());
-        // Each source is there twice: to be served, and to be compared with.
-        2 * sources + uploads.map(Row::bytes).max().unwrap_or(0)
+        sources + uploads.map(Row::bytes).max().unwrap_or(0)
     }
 }
 
@@ -190,8 +189,8 @@ mod tests {
 
     #[test]
     fn space_is_that_of_the_sources_and_the_largest_upload() {
-        assert_eq!(plan("").space(), (2 * 160 + 5000) << 20);
-        assert_eq!(plan("--ops download").space(), 320 << 20);
-        assert_eq!(plan("--target 127.0.0.1:1").space(), 320 << 20);
+        assert_eq!(plan("").space(), (160 + 5000) << 20);
+        assert_eq!(plan("--ops download").space(), 160 << 20);
+        assert_eq!(plan("--target 127.0.0.1:1").space(), 160 << 20);
     }
 }

@@ -23,9 +23,9 @@ use crate::clients::{Record, Task, download, upload_name};
 use crate::json::Value;
 use crate::ledger::utc;
 use crate::plan::{Plan, Row};
-use crate::sys::{self, Interest, Map, Pid, PollFd, Stop};
+use crate::sys::{self, Interest, Pid, PollFd, Stop};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ use std::{env, thread};
 /// How long a server may take to stop when nothing is in flight.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
-/// Files are made and compared in pieces of this many bytes.
+/// Files are compared in pieces of this many bytes.
 const CHUNK: usize = 1 << 20;
 
 /// How the name of a tester's folder begins; the number of its process follows.
@@ -50,8 +50,9 @@ pub struct Rig {
     folder: PathBuf,
     /// The open folder, locked: it is in use.
     _lock: File,
-    /// Content of each volume in MiB.
-    sources: Vec<(u64, Arc<Map>)>,
+    /// Volume in MiB and what its file holds. Kept in memory, apart from what the server can touch: a file
+    /// mapped in from there would change with it, and forked clients would find its pages one by one.
+    sources: Vec<(u64, Arc<Vec<u8>>)>,
     timeout: Duration,
     stop: Stop,
     /// Bytes moved by the clients of the running row.
@@ -74,18 +75,14 @@ impl Rig {
         let (sources, timeout) = (Vec::new(), plan.timeout);
         let mut rig = Rig { folder, _lock: lock, sources, timeout, stop, progress };
         for volume in plan.volumes() {
-            let path = rig.folder.join(source_name(volume));
-            write_random(&path, volume << 20, volume)?;
-            // What must arrive is kept apart from what the server can touch, in a file without a name.
-            let apart = rig.folder.join("apart");
-            fs::copy(&path, &apart)?;
-            rig.sources.push((volume, Arc::new(Map::of(&File::open(&apart)?)?)));
-            fs::remove_file(&apart)?;
+            let content = random(volume << 20, volume);
+            fs::write(rig.folder.join(source_name(volume)), &content)?;
+            rig.sources.push((volume, Arc::new(content)));
         }
         Ok(rig)
     }
 
-    fn content(&self, row: &Row) -> Arc<Map> {
+    fn content(&self, row: &Row) -> Arc<Vec<u8>> {
         let found = self.sources.iter().find(|(volume, _)| *volume == row.volume_mib);
         found.expect("each volume of the plan has a source").1.clone()
     }
@@ -171,25 +168,18 @@ fn sweep(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Fills a file with bytes that do not compress and do not repeat (SplitMix64: Steele, Lea and Flood, "Fast
-/// splittable pseudorandom number generators", 2014).
-fn write_random(path: &Path, bytes: u64, seed: u64) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+/// Bytes that do not compress and do not repeat (SplitMix64: Steele, Lea and Flood, "Fast splittable
+/// pseudorandom number generators", 2014).
+fn random(bytes: u64, seed: u64) -> Vec<u8> {
     let mut state = seed;
-    let mut chunk = vec![0; CHUNK];
-    let mut left = bytes;
-    while left > 0 {
-        for word in chunk.chunks_exact_mut(8) {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            word.copy_from_slice(&(mixed ^ mixed >> 31).to_le_bytes());
-        }
-        let count = left.min(CHUNK as u64);
-        file.write_all(&chunk[..count as usize])?;
-        left -= count;
+    let mut content = vec![0; bytes as usize];
+    for word in content.chunks_exact_mut(8) {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word.copy_from_slice(&(mixed ^ mixed >> 31).to_le_bytes());
     }
-    Ok(())
+    content
 }
 
 /// Compares a stored file with what it should hold.
@@ -409,8 +399,8 @@ mod tests {
     fn a_stored_upload_must_be_right() {
         let folder = Folder::new();
         let path = folder.path().join("a");
-        write_random(&path, 3 << 20, 1).unwrap();
-        let content = fs::read(&path).unwrap();
+        let content = random(3 << 20, 1);
+        fs::write(&path, &content).unwrap();
         assert!(compare(&path, &content).is_ok());
         let mut wrong = content.clone();
         wrong[2 << 20] ^= 1;

@@ -26,7 +26,7 @@ use crate::farewell::Farewells;
 use crate::host::{Arrival, Guest, Host, House};
 use crate::ledger::{self, Board, Field, Seat};
 use crate::pool::{Crew, Supervisor, ThreadPool};
-use crate::session::Limits;
+use crate::session::{Limits, SEND_BUFFER};
 use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Listen, Pid, Stop};
 use std::io;
@@ -134,6 +134,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     sys::set_backlog(&listener, BACKLOG)?;
+    sys::set_send_buffer(listener.as_fd(), SEND_BUFFER)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

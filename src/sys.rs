@@ -5,8 +5,7 @@
 //! around one or a few system calls; the manual page named beside it is the reference.
 //!
 //! The invariant: `check` turns every -1 into an `io::Error`, and every `unsafe` block says why it is sound.
-//! Two functions ask their caller for something that no compiler checks, and say so: `fork` that there is
-//! one thread, `Map::of` that nobody changes the file.
+//! One function asks its caller for something that no compiler checks, and says so: `fork`, for one thread.
 //!
 //! What must not live here: decisions. Which signal means what, when to restart a worker, what a file name
 //! may be: all that is said by the callers.
@@ -22,7 +21,6 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
-use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -313,6 +311,16 @@ pub fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
     check(unsafe { libc::listen(listener.as_raw_fd(), connections) }).map(drop)
 }
 
+/// Bounds the bytes that wait in `socket` to be sent, which otherwise grow to several MiB (SO_SNDBUF,
+/// socket(7)). The kernel doubles the figure for its own needs; accepted connections inherit it.
+pub fn set_send_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
+    let (value, length) = (std::ptr::from_ref(&bytes).cast(), size_of::<i32>() as libc::socklen_t);
+    // SAFETY: `value` points to an integer that is alive, of the length stated.
+    let set =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, value, length) };
+    check(set).map(drop)
+}
+
 /// Refuses new connections at once, also in all other processes that share this listener.
 pub fn refuse_connections(listener: &TcpListener) -> io::Result<()> {
     // SAFETY: shutdown takes integers; the descriptor is open.
@@ -390,54 +398,16 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
 
 /// `count` counters, all zero, shared with every process forked later. Given back when the process ends.
 pub fn shared_counters(count: usize) -> io::Result<&'static [AtomicU64]> {
+    let (length, access) = (count * size_of::<AtomicU64>(), libc::PROT_READ | libc::PROT_WRITE);
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-    let at = map(count * size_of::<AtomicU64>(), libc::PROT_READ | libc::PROT_WRITE, flags, -1)?;
+    // SAFETY: a new mapping at an address of the kernel's choice disturbs no existing memory.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), length, access, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
     // SAFETY: the mapping is page-aligned, zeroed (a valid AtomicU64), long enough and never unmapped.
     Ok(unsafe { std::slice::from_raw_parts(at.cast(), count) })
 }
-
-fn map(length: usize, protection: i32, flags: i32, fd: i32) -> io::Result<*mut libc::c_void> {
-    // SAFETY: a new mapping at an address of the kernel's choice disturbs no existing memory.
-    let at = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, fd, 0) };
-    if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(at) }
-}
-
-/// A file's content as memory, without a copy.
-pub struct Map {
-    at: *mut libc::c_void,
-    length: usize,
-}
-
-impl Map {
-    /// Maps the whole file, which nobody may change meanwhile: SIGBUS answers a look behind its new end.
-    pub fn of(file: &File) -> io::Result<Map> {
-        let length = file.metadata()?.len() as usize;
-        // An empty mapping is an error; one byte more is allowed and never shown.
-        let at = map(length.max(1), libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd())?;
-        Ok(Map { at, length })
-    }
-}
-
-impl Deref for Map {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: the mapping is readable for `length` bytes until it is dropped.
-        unsafe { std::slice::from_raw_parts(self.at.cast(), self.length) }
-    }
-}
-
-impl Drop for Map {
-    fn drop(&mut self) {
-        // SAFETY: `of` mapped this range, and no slice of it outlives `self`.
-        unsafe { libc::munmap(self.at, self.length.max(1)) };
-    }
-}
-
-// SAFETY: the mapping belongs to no thread.
-unsafe impl Send for Map {}
-// SAFETY: it is read-only, and reading from several threads at once changes nothing.
-unsafe impl Sync for Map {}
 
 // ---- meters: clock_gettime(2) ----
 
