@@ -16,16 +16,21 @@ ROOT ?= files
 MODES ?= thread,process
 OUT ?= results
 
+# make bench: install the peers first, run the whole matrix too
+PEERS ?=
+MATRIX ?=
+
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
-.PHONY: help build server stress stress-quick test check format clean
+.PHONY: help build server stress stress-quick bench test check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
 	@echo 'make server                serve a folder     MODE=$(MODE) W= HOST=$(HOST) PORT=$(PORT) ROOT=$(ROOT)'
 	@echo 'make stress                all combinations   MODES=$(MODES) OUT=$(OUT) STRESS_ROOT='
 	@echo 'make stress-quick          the same, small: seconds'
+	@echo 'make bench                 every goal, beside iperf3 and nginx where they are   PEERS=install MATRIX=yes'
 	@echo 'make test                  all tests'
 	@echo 'make check                 format, clippy with warnings as errors, tests'
 	@echo 'make format                format the sources'
@@ -46,6 +51,9 @@ stress: build
 
 stress-quick: build
 	@exec $(KOLAM) stress --quick --modes $(MODES) --out '$(OUT)' $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+
+bench:
+	@PEERS=$(PEERS) MATRIX=$(MATRIX) bench/run '$(OUT)/bench'
 
 test:
 	@$(CARGO) test --locked
