@@ -173,6 +173,7 @@ fn sweep(root: &Path) -> io::Result<()> {
 fn random(bytes: u64, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut content = vec![0; bytes as usize];
+    sys::prefer_huge_pages(&mut content);
     for word in content.chunks_exact_mut(8) {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
