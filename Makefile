@@ -23,7 +23,7 @@ MATRIX ?=
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
-.PHONY: help build server stress stress-quick bench test check format clean
+.PHONY: help build server stress stress-quick bench test test-release check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
@@ -32,6 +32,7 @@ help:
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make bench                 every goal, beside iperf3 and nginx where they are   PEERS=install MATRIX=yes'
 	@echo 'make test                  all tests'
+	@echo 'make test-release          ten million random cases of base64, optimised'
 	@echo 'make check                 format, clippy with warnings as errors, tests'
 	@echo 'make format                format the sources'
 	@echo 'make clean                 remove what was built (target), nothing else'
@@ -57,6 +58,9 @@ bench:
 
 test:
 	@$(CARGO) test --locked
+
+test-release:
+	@$(CARGO) test --locked --release --bin kolam b64
 
 check:
 	@$(CARGO) fmt --check

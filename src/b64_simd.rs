@@ -8,13 +8,26 @@
 //! using AVX2 Instructions" (arXiv 1704.00605) and "Base64 encoding and decoding at almost the speed of a
 //! memory copy" (arXiv 1910.05109).
 //!
-//! One group of three bytes a, b, c in a 32-bit lane, least significant byte first as the processor counts:
+//! What happens to one group, `Kol` = 4b 6f 6c, in a lane of 32 bits; 8 or 16 lanes go the same way at once.
+//! The processor counts from the least significant byte, so the picture begins at the right:
 //!
 //! ```text
-//!   bytes                     aaaaaabb bbbbcccc ccdddddd      (a, b, c, d: the four values of 6 bits)
-//!   1 shuffle   b c a b       lane = bbbbcccc ccdddddd aaaaaabb bbbbcccc   (most significant first)
-//!   2 shift     each output byte takes 8 bits of the lane, beginning at bit 10, 4, 22 and 16
-//!   3 look up   the lowest 6 bits of each byte choose a symbol
+//!               byte 3   byte 2   byte 1   byte 0
+//!   bytes       ........ 01101100 01101111 01001011      6c 6f 4b
+//!   1 shuffle   01101111 01101100 01001011 01101111      6f 6c 4b 6f: every value is now one run of bits
+//!                   cccc ccdddddd aaaaaabb bbbb              (d from bit 16, c 22, a 10, b 4)
+//!   2 shift     00101100 00111101 00110110 00010010      44 61 54 18: each run at the foot of its byte
+//!   3 look up        's'      '9'      '2'      'S'      the text is S29s
+//! ```
+//!
+//! And back:
+//!
+//! ```text
+//!   text             's'      '9'      '2'      'S'
+//!   1 look up   00101100 00111101 00110110 00010010      44 61 54 18, or a mark for "no symbol"
+//!   2 multiply        61 × 64 + 44      18 × 64 + 54      two values a word: 3948, 1206
+//!   3 multiply              1206 × 4096 + 3948            four values a lane: 4943724 = 4b6f6c
+//!   4 shuffle   ........ 01101100 01101111 01001011      the three bytes, turned round
 //! ```
 //!
 //! The invariant: for every input, what comes out together with chapter 2 is what chapter 2 alone would
@@ -252,7 +265,8 @@ mod x86 {
             // 12 bytes go into each half, but 16 are read.
             let Some(input) = bytes[used..].first_chunk::<28>() else { break };
             let lanes = _mm256_shuffle_epi8(halves(input), spread);
-            // There is no shift for each byte, so each value is cut out of its lane and moved alone.
+            // There is no shift for each byte, so each value is cut out of its lane and moved alone: a from
+            // bit 10 to 0, b from 4 to 8, c from 22 to 16, d from 16 to 24.
             let value = |bits: i32| _mm256_and_si256(lanes, _mm256_set1_epi32(bits));
             let a = _mm256_srli_epi32(value(0x0000_fc00), 10);
             let b = _mm256_slli_epi32(value(0x0000_03f0), 4);
