@@ -188,6 +188,7 @@ fn upload(args: &Args) -> Result<(), Failure> {
     };
     let size = ask(args, |client| {
         let source = BufReader::with_capacity(PIECE, Patient { file, stop: client.stop() });
+        let path = if path == "-" { "stdin" } else { path };
         client.upload(name, &mut Progress::new(source, "read", path, total))
     })?;
     say(&format!("{name} uploaded, {size} bytes\n"))
