@@ -742,6 +742,60 @@ fn a_stuck_client_is_cut_when_the_grace_is_over() {
 }
 
 #[test]
+fn sigterm_to_one_worker_costs_that_worker_and_nothing_else() {
+    let folder = Folder::new();
+    let server = Server::start("process", 3, &folder, &[]);
+    let old = server.workers();
+    let first = old[0];
+    signal(first, libc::SIGTERM);
+    eventually("the worker is replaced", || {
+        let now = server.workers();
+        now.len() == 3 && !now.contains(&first)
+    });
+    assert!(old[1..].iter().all(|pid| server.workers().contains(pid)), "its siblings are untouched");
+    for _ in 0..6 {
+        assert_eq!(server.ask("LIST\n"), r#"{"status":"OK","data":[]}"#);
+    }
+    server.stop();
+}
+
+#[test]
+fn sigterm_to_all_processes_at_once_lets_an_upload_finish() {
+    let folder = Folder::new();
+    let server = Server::start("process", 2, &folder, &[]);
+    let request = upload("a", b"kolam");
+    let (first, second) = halves(&request);
+    let mut wire = begin_upload(&server, &folder, first);
+    let everybody = server.workers();
+    server.signal(libc::SIGTERM);
+    everybody.into_iter().for_each(|pid| signal(pid, libc::SIGTERM));
+    server.wait_until_closed();
+    wire.send(second);
+    assert_eq!(wire.reply(), stored("a", 5));
+    assert_eq!(server.finish(PATIENCE), "");
+    assert_eq!(folder.read("a"), b"kolam");
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_answer_and_not_the_end() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = Server::start(mode, 1, &folder, &[]);
+        for pid in std::iter::once(server.pid()).chain(server.workers()) {
+            let limited =
+                Command::new("prlimit").args(["--pid", &pid.to_string(), "--fsize=100000"]).status();
+            if !limited.is_ok_and(|status| status.success()) {
+                return eprintln!("skipped: prlimit is not here or may not limit {pid}");
+            }
+        }
+        assert_refused(mode, &server.ask(upload("a", &noise(300_000, 1))), "storage full");
+        assert_eq!(server.ask(upload("b", b"small")), stored("b", 5), "{mode}");
+        assert_eq!(folder.names(), ["b"], "{mode}");
+        server.stop();
+    }
+}
+
+#[test]
 fn a_second_sigterm_ends_the_server_at_once() {
     for mode in MODES {
         let folder = Folder::new();
