@@ -350,9 +350,6 @@ impl Client {
             self.reader.consume(step.read);
             sink.write_all(&self.bytes[..step.wrote]).map_err(Error::Local)?;
             length += step.wrote as u64;
-            if self.stop.raised() {
-                return Err(Error::Interrupted);
-            }
             if whole {
                 continue;
             }

@@ -28,6 +28,7 @@ use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -143,7 +144,7 @@ impl House {
 /// Serves connections one after another: the accept loop of `single`, a pool's thread, a forked worker.
 pub struct Host {
     house: Arc<House>,
-    pub tally: Tally,
+    tally: Tally,
     stop: Stop,
     /// Shuts the door when the server stops, because nobody else is there to do it.
     keeps_door: bool,
@@ -154,8 +155,10 @@ pub struct Host {
 }
 
 impl Host {
+    /// Worker `index`, counted from 0; from now on it counts as alive.
     pub fn new(house: Arc<House>, index: usize, stop: Stop, keeps_door: bool) -> Host {
         let tally = house.board.worker(index);
+        tally.set(Field::Pid, process::id().into());
         let (scratch, farewells) = (vec![0; PIECE_TEXT], Farewells::default());
         Host { house, tally, stop, keeps_door, scratch, farewells }
     }

@@ -33,7 +33,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
@@ -145,7 +144,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn serve_single(house: Arc<House>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
     let mut host = Host::new(house, 0, stop, true);
-    host.tally.set(Field::Pid, process::id().into());
     announce(ready);
     host.accept_and_serve()
 }
@@ -156,7 +154,6 @@ fn serve_with_threads(house: Arc<House>, ready: &str) -> io::Result<()> {
     let shared = house.clone();
     let pool = ThreadPool::start(house.board.workers, move |index| {
         let mut host = Host::new(shared.clone(), index, stop, false);
-        host.tally.set(Field::Pid, process::id().into());
         move |(guest, _seat): (Guest, Seat)| host.serve(guest)
     })?;
     announce(ready);
@@ -210,7 +207,6 @@ impl Crew for Arc<House> {
     fn work(&self, index: usize) -> i32 {
         let life = Stop::listen(Listen::Worker).and_then(|stop| {
             let mut host = Host::new(self.clone(), index, stop, false);
-            host.tally.set(Field::Pid, process::id().into());
             sys::wake_parent();
             host.accept_and_serve()
         });
