@@ -37,7 +37,7 @@ help:
 	@echo 'make format                format the sources'
 	@echo 'make clean                 remove what was built (target), nothing else'
 	@echo
-	@echo 'MODE   single, thread or process      W   workers (one a core, at least 4)'
+	@echo 'MODE   single, thread, process or event   W   workers (one a core, at least 4)'
 	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
 	@echo "ARGS   more options for the program: make server ARGS='--sync --read-only'"
 

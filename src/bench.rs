@@ -24,7 +24,7 @@ use crate::b64::{Decoder, Encoder, decoded_room, encoded_len};
 use crate::b64_simd::{self, Kernel};
 use crate::client::{Client, Error};
 use crate::session::{PIECE, PIECE_TEXT};
-use crate::sys::{Listen, Stop};
+use crate::signals::{Listen, Stop};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

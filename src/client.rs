@@ -13,7 +13,7 @@
 //! What must not live here: anything only our own server does. Keys may come in any order, with any white
 //! space and any escapes, so other people's servers of this protocol work too.
 //!
-//! before: `sys.rs` … after: `commands.rs`
+//! before: `event.rs` … after: `commands.rs`
 //!
 //! Experiment: download a large file, and meanwhile look at VmHWM in /proc/<pid>/status.
 
@@ -21,7 +21,8 @@ use crate::b64::{self, Decoder, Encoder};
 use crate::grammar::END;
 use crate::json::{self, Inside, Reader, Value};
 use crate::session::{PIECE, PIECE_TEXT, SEND_BUFFER};
-use crate::sys::{self, Interest, PollFd, Stop};
+use crate::signals::Stop;
+use crate::sys::{self, Interest, PollFd};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -23,7 +23,8 @@
 
 use crate::client::{Client, Error};
 use crate::pool::ThreadPool;
-use crate::sys::{self, Interest, Pid, PollFd, Stop};
+use crate::signals::Stop;
+use crate::sys::{self, Interest, Pid, PollFd};
 use std::io::{self, BufRead, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;

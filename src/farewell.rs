@@ -1,4 +1,4 @@
-//! # Chapter 7b. How does one close a connection so that its last reply arrives?
+//! # Chapter 7c. How does one close a connection so that its last reply arrives?
 //!
 //! Closing a socket on which unread bytes wait, or later arrive, makes the kernel send a reset, and a reset
 //! may destroy a reply that the peer has not read yet (RFC 9112, section 9.6, tells the same story for HTTP).
@@ -32,50 +32,67 @@ pub const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Most connections that are listened to at the same time; more are closed at once, at the risk of a reset.
-const FAREWELLS: usize = 1024;
+pub const FAREWELLS: usize = 1024;
 
-/// Connections that are only waited for.
-#[derive(Default)]
-pub struct Farewells(Vec<Leaving>);
-
-struct Leaving {
-    stream: TcpStream,
+/// A connection that is only waited for.
+pub struct Leaving {
+    pub stream: TcpStream,
     /// When it is closed, whatever it sends.
     end: Instant,
     /// When it is closed unless it sends something.
     idle: Instant,
 }
 
+impl Leaving {
+    /// Says that nothing more will come, and begins to wait; `None` when the peer has gone already.
+    pub fn begin(stream: TcpStream) -> Option<Leaving> {
+        stream.shutdown(Shutdown::Write).ok()?;
+        let now = Instant::now();
+        Some(Leaving { stream, end: now + LINGER, idle: now + LINGER_IDLE })
+    }
+
+    /// Reads and forgets what has come; false when it is time to close.
+    pub fn tend(&mut self) -> bool {
+        let mut sink = [0; 16 * 1024];
+        let read = (&self.stream).read(&mut sink);
+        let now = Instant::now();
+        match read {
+            Ok(0) => return false,
+            Ok(_) => self.idle = now + LINGER_IDLE,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => return false,
+        }
+        now < self.deadline()
+    }
+
+    /// When it is closed, if nothing more comes.
+    pub fn deadline(&self) -> Instant {
+        self.end.min(self.idle)
+    }
+
+    /// There is less time than was thought.
+    pub fn hurry(&mut self, end: Instant) {
+        self.end = self.end.min(end);
+    }
+}
+
+/// All connections that one worker only waits for.
+#[derive(Default)]
+pub struct Farewells(Vec<Leaving>);
+
 impl Farewells {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Says that nothing more will come, and begins to wait.
     pub fn add(&mut self, stream: TcpStream) {
-        let now = Instant::now();
-        if stream.shutdown(Shutdown::Write).is_ok() && self.0.len() < FAREWELLS {
-            self.0.push(Leaving { stream, end: now + LINGER, idle: now + LINGER_IDLE });
+        if self.0.len() < FAREWELLS {
+            self.0.extend(Leaving::begin(stream));
         }
     }
 
-    /// Reads and forgets what has come; closes those who have closed or had their time.
     pub fn tend(&mut self) {
-        let mut sink = [0; 16 * 1024];
-        self.0.retain_mut(|leaving| {
-            let now = Instant::now();
-            match (&leaving.stream).read(&mut sink) {
-                Ok(0) => false,
-                Ok(_) => {
-                    leaving.idle = now + LINGER_IDLE;
-                    now < leaving.end
-                }
-                Err(error) => {
-                    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-                        && now < leaving.end.min(leaving.idle)
-                }
-            }
-        });
+        self.0.retain_mut(Leaving::tend);
     }
 
     /// Sleeps until one of them, or of `others`, has something, or `deadline`.
@@ -83,7 +100,7 @@ impl Farewells {
         let ours = self.0.iter().map(|leaving| leaving.stream.as_fd());
         let watch = |fd| PollFd::new(fd, Interest::Read);
         let mut fds: Vec<PollFd> = others.iter().copied().chain(ours).map(watch).collect();
-        let ends = self.0.iter().map(|leaving| leaving.end.min(leaving.idle));
+        let ends = self.0.iter().map(Leaving::deadline);
         sys::poll(&mut fds, ends.chain(deadline).min()).map(drop)
     }
 

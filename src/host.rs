@@ -1,4 +1,4 @@
-//! # Chapter 7a. What happens to one connection, from accept to close?
+//! # Chapter 7b. What happens to one connection, from accept to close?
 //!
 //! It is accepted, given a seat and a session, pumped until the session wants to close, and waited for until
 //! the peer has closed too. A `Host` does this with one connection after another and waits wherever it must:
@@ -13,133 +13,24 @@
 //!
 //! What must not live here: which mode it is, and who else is working.
 //!
-//! before: `server.rs` … after: `farewell.rs`
+//! before: `house.rs` … after: `farewell.rs`
 //!
 //! Experiment: send half a request with `nc`, press Ctrl-C in the server's terminal, then send the rest.
 
-use crate::farewell::{Farewells, LINGER_IDLE};
-use crate::ledger::{self, Board, Clerk, Field, Tally};
-use crate::protocol::FileSession;
-use crate::session::{Clock, Limits, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
-use crate::store::Store;
-use crate::sys::{self, Interest, PollFd, Stop, Turnstile};
+use crate::farewell::Farewells;
+use crate::house::{Arrival, House};
+use crate::ledger::{Field, Tally};
+use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
+use crate::signals::Stop;
+use crate::sys::{self, Epoll, Interest, PollFd};
 use std::io;
 use std::mem;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-/// How long an accept loop waits before it looks for a free descriptor again.
-const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often within the idle limit a peer that takes no more is looked at.
-const LOOKS: u32 = 8;
-
-/// What all workers share.
-pub struct House {
-    pub listener: TcpListener,
-    pub store: Arc<Store>,
-    pub board: Board,
-    pub limits: Limits,
-    /// Connections that may be open at the same time.
-    pub max_connections: u64,
-    /// Write a log.
-    pub log: bool,
-    /// When the lack of descriptors was last logged, in seconds since `started`, counted from 1; 0: never.
-    pub complained: AtomicU64,
-    pub started: Instant,
-}
-
-/// An accepted connection.
-pub struct Guest {
-    stream: TcpStream,
-    peer: SocketAddr,
-}
-
-/// What came of looking at the door.
-pub enum Arrival {
-    Guest(Guest),
-    Nobody,
-    /// No descriptor or memory for one more connection.
-    NoRoom,
-    /// The door is shut.
-    Shut,
-}
-
-impl House {
-    /// A line in the log, if there is one.
-    pub fn note(&self, text: &str) {
-        if self.log {
-            ledger::log(text);
-        }
-    }
-
-    /// Looks at the door once, without waiting.
-    pub fn accept(&self) -> Arrival {
-        match self.listener.accept() {
-            Ok((stream, peer)) => {
-                // Replies are written whole, so waiting for more to send (Nagle) could only delay them.
-                let ready = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
-                ready.map_or(Arrival::Nobody, |()| Arrival::Guest(Guest { stream, peer }))
-            }
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                    self.complain(&error);
-                    Arrival::NoRoom
-                }
-                Some(libc::EINVAL) => Arrival::Shut,
-                // Nobody there, or somebody who left while waiting (ECONNABORTED, EPROTO): look again later.
-                _ => Arrival::Nobody,
-            },
-        }
-    }
-
-    /// At most one line a second and process: a full log helps nobody.
-    fn complain(&self, error: &io::Error) {
-        let second = self.started.elapsed().as_secs() + 1;
-        if self.complained.swap(second, Ordering::Relaxed) != second {
-            self.note(&format!("cannot accept a connection for now: {error}"));
-        }
-    }
-
-    /// Sleeps for a moment, since no event tells when a descriptor becomes free.
-    pub fn wait_for_room(&self, stop: Stop) -> io::Result<()> {
-        let until = Instant::now() + DESCRIPTOR_PAUSE;
-        sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], Some(until)).map(drop)
-    }
-
-    /// How long those who have been told goodbye may still hold up a stop.
-    pub fn closing_time(&self) -> Duration {
-        self.limits.grace.min(LINGER_IDLE)
-    }
-
-    fn session(&self, tally: Tally, peer: SocketAddr) -> FileSession {
-        FileSession::new(self.store.clone(), Clerk::new(tally, peer, self.log))
-    }
-
-    /// Tells a connection that it is not wanted, and why.
-    pub fn turn_away(&self, guest: Guest, farewells: &mut Farewells, reason: &'static str) {
-        let mut session = self.session(self.board.house(), guest.peer);
-        session.notice(Notice::Refused(reason));
-        // The reply is shorter than any socket's buffer, so one turn sends it.
-        let _ = pump(&mut &guest.stream, &mut session, &mut [], &mut Moved::default());
-        farewells.add(guest.stream);
-    }
-
-    /// Tells those in the queue that the server stops, and refuses all others. This ends the listener for
-    /// all who share it, so only the process that answers for the whole server may do it.
-    pub fn shut(&self, farewells: &mut Farewells) {
-        while let Arrival::Guest(guest) = self.accept() {
-            self.turn_away(guest, farewells, "server stopping");
-        }
-        // It fails only when the door is shut already.
-        let _ = sys::refuse_connections(&self.listener);
-    }
-}
+use std::time::Instant;
 
 /// Serves connections one after another: the accept loop of `single`, a pool's thread, a forked worker.
 pub struct Host {
@@ -165,11 +56,13 @@ impl Host {
 
     /// The life of a worker that has no one to bring it connections.
     pub fn accept_and_serve(&mut self) -> io::Result<()> {
-        let turnstile = Turnstile::new(self.house.listener.as_fd(), self.stop.as_fd())?;
+        let (door, mut ready) = (Epoll::new()?, Vec::new());
+        door.add_shared(self.house.listener.as_fd(), 0)?;
+        door.add(self.stop.as_fd(), Interest::Read, 0)?;
         while !self.stop.raised() {
             match self.house.accept() {
                 Arrival::Guest(guest) => self.admit(guest),
-                Arrival::Nobody if self.farewells.is_empty() => turnstile.wait()?,
+                Arrival::Nobody if self.farewells.is_empty() => door.wait(&mut ready, None)?,
                 Arrival::Nobody => {
                     self.farewells.wait(&[self.house.listener.as_fd(), self.stop.as_fd()], None)?;
                     self.farewells.tend();
@@ -184,7 +77,7 @@ impl Host {
         mem::take(&mut self.farewells).finish(Instant::now() + self.house.closing_time())
     }
 
-    fn admit(&mut self, guest: Guest) {
+    fn admit(&mut self, guest: TcpStream) {
         let Some(_seat) = self.tally.admit(self.house.max_connections) else {
             return self.house.turn_away(guest, &mut self.farewells, "server busy");
         };
@@ -193,29 +86,29 @@ impl Host {
     }
 
     /// The whole life of a connection. Any error on it ends it and nothing else.
-    pub fn serve(&mut self, guest: Guest) {
+    pub fn serve(&mut self, guest: TcpStream) {
         self.tally.add(Field::Connections, 1);
-        let mut session = self.house.session(self.tally, guest.peer);
+        let mut session = self.house.session(self.tally, &guest);
         let mut clock = Clock::new(self.house.limits, Instant::now());
         loop {
             let mut moved = Moved::default();
-            let turn = pump(&mut &guest.stream, &mut session, &mut self.scratch, &mut moved);
+            let turn = pump(&mut &guest, &mut *session, &mut self.scratch, &mut moved);
             self.tally.add(Field::BytesIn, moved.read);
             self.tally.add(Field::BytesOut, moved.written);
             clock.note(session.want(), moved, Instant::now());
             let blocked = match turn {
-                Ok(Turn::Done) if moved.written > 0 => return self.linger(guest.stream),
+                Ok(Turn::Done) if moved.written > 0 => return self.linger(guest),
                 Ok(Turn::Done) | Err(_) => return,
                 Ok(turn) => turn == Turn::Blocked,
             };
-            if self.stop.raised() && self.stops(&mut session, &mut clock) {
+            if self.stop.raised() && self.stops(&mut *session, &mut clock) {
                 continue;
             }
             if clock.cut().is_some_and(|cut| Instant::now() >= cut) {
                 return;
             }
             if blocked {
-                self.wait(&guest.stream, &mut session, &mut clock);
+                self.wait(&guest, &mut *session, &mut clock);
             }
         }
     }
@@ -235,7 +128,7 @@ impl Host {
     }
 
     /// The server is to stop: true when this was news to the connection.
-    fn stops(&mut self, session: &mut FileSession, clock: &mut Clock) -> bool {
+    fn stops(&mut self, session: &mut dyn Session, clock: &mut Clock) -> bool {
         let news = clock.cut().is_none();
         if news {
             clock.stop(Instant::now());
@@ -248,7 +141,7 @@ impl Host {
     }
 
     /// Sleeps until the socket is ready or the peer has had its time.
-    fn wait(&self, stream: &TcpStream, session: &mut FileSession, clock: &mut Clock) {
+    fn wait(&self, stream: &TcpStream, session: &mut dyn Session, clock: &mut Clock) {
         let writing = session.want() == Want::Write;
         let interest = if writing { Interest::Write } else { Interest::Read };
         let mut fds = [PollFd::new(stream.as_fd(), interest), PollFd::new(self.stop.as_fd(), Interest::Read)];

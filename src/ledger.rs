@@ -150,9 +150,8 @@ const LOGGED_NAME: usize = 255;
 /// Keeps the books of one connection.
 pub struct Clerk {
     tally: Tally,
-    peer: SocketAddr,
-    /// Write a line for each request to stderr.
-    log: bool,
+    /// Whose requests are written to the log; `None`: there is none.
+    logged: Option<SocketAddr>,
     entry: Option<Entry>,
 }
 
@@ -165,8 +164,8 @@ struct Entry {
 }
 
 impl Clerk {
-    pub fn new(tally: Tally, peer: SocketAddr, log: bool) -> Clerk {
-        Clerk { tally, peer, log, entry: None }
+    pub fn new(tally: Tally, logged: Option<SocketAddr>) -> Clerk {
+        Clerk { tally, logged, entry: None }
     }
 
     pub fn board(&self) -> &Board {
@@ -194,9 +193,9 @@ impl Clerk {
         let Some(entry) = self.entry.take() else { return };
         self.tally.subtract(Field::Busy, 1);
         self.tally.add(if failure.is_empty() { Field::Served } else { Field::Failed }, 1);
-        if self.log {
+        if let Some(peer) = self.logged {
             let worker = self.tally.row.saturating_sub(1);
-            let line = line(SystemTime::now(), worker, self.peer, &entry, bytes, failure);
+            let line = line(SystemTime::now(), worker, peer, &entry, bytes, failure);
             // One write for the whole line. A closed log stops no server.
             let _ = io::stderr().write_all(line.as_bytes());
         }
@@ -255,7 +254,7 @@ mod tests {
     use super::*;
 
     fn clerk(tally: Tally) -> Clerk {
-        Clerk::new(tally, SocketAddr::from(([127, 0, 0, 1], 5)), false)
+        Clerk::new(tally, None)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! # Chapter 1. What is in this program?
 //!
-//! kolam is a file server with three ways to serve many clients at once, a client for it, and a stress tester
+//! kolam is a file server with four ways to serve many clients, a client for it, and a stress tester
 //! that shows the difference. This file is the table of contents: the chapters in reading order, the
 //! subcommands, the exit codes (0 fine, 1 something failed, 2 usage, 130 interrupted).
 //!
@@ -33,11 +33,14 @@ mod grammar; //   6    a stream becomes requests
 mod transfer; //  6b   files cross in pieces
 mod protocol; //  6c   what each verb does
 mod server; //    7    listener, mode, stop
-mod host; //      7a   one connection, accept to close
-mod farewell; //  7b   closing so that the reply arrives
+mod house; //     7a   what all workers share
+mod host; //      7b   one connection, accept to close
+mod farewell; //  7c   closing so that the reply arrives
 mod pool; //      8    threads, processes, supervisor
 #[allow(unsafe_code)]
 mod sys; //       9    system calls
+mod signals; //   9b   noticing the request to stop
+mod event; //     10   many connections, one thread
 mod client; //    11   the other side
 mod commands; //  11b  the client's command line
 mod stress; //    12   all combinations

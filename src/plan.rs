@@ -27,7 +27,7 @@ use std::time::Duration;
 const OPERATIONS: [&str; 3] = ["download", "upload", "list"];
 
 pub const OPTIONS: &[Opt] = &[
-    opt("--modes", "LIST", "server modes: single, thread, process (thread,process)"),
+    opt("--modes", "LIST", "server modes: single, thread, process, event (thread,process)"),
     opt("--client-mode", "MODE", "same, thread or process (same)"),
     opt("--ops", "LIST", "download, upload, list (download,upload)"),
     opt("--volumes", "LIST", "file sizes in MiB (10,50,100)"),

@@ -24,7 +24,8 @@
 //! Experiment: `kill -9` a worker of `kolam serve --mode process` and watch the log; then write the wrong
 //! version above and see which test hangs.
 
-use crate::sys::{self, Ended, Pid, Stop};
+use crate::signals::Stop;
+use crate::sys::{self, Ended, Pid};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};

@@ -386,7 +386,6 @@ mod tests {
     use crate::store::Policy;
     use crate::testing::Folder;
     use std::io::{self, Read, Write};
-    use std::net::SocketAddr;
 
     /// A peer that sends `input` in pieces of `give` bytes, ends, and takes `take` bytes a write.
     struct Peer<'i> {
@@ -436,8 +435,7 @@ mod tests {
         }
 
         fn session(&self) -> FileSession {
-            let peer = SocketAddr::from(([127, 0, 0, 1], 5));
-            FileSession::new(self.store.clone(), Clerk::new(self.board.worker(0), peer, false))
+            FileSession::new(self.store.clone(), Clerk::new(self.board.worker(0), None))
         }
 
         /// Lets `input` run through a session and returns its replies.

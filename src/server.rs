@@ -9,6 +9,7 @@
 //!   single     the accept loop                the accept loop
 //!   thread     the main thread                the pool's threads, fed by a channel
 //!   process    each forked worker             the same forked worker
+//!   event      each of a few threads          the same thread, for all its connections in turn
 //! ```
 //!
 //! The invariant: a connection is given a seat when it is accepted and gives it back when it is closed; a
@@ -16,22 +17,26 @@
 //!
 //! What must not live here: what happens on a connection (`host.rs`), `fork`, threads.
 //!
-//! before: `protocol.rs` … after: `host.rs`
+//! before: `protocol.rs` … after: `house.rs`
 //!
 //! Experiment: start `--mode single` and `--mode thread`, open two connections with `nc`, and type LIST
 //! in the second.
 
 use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
+use crate::event::EventLoop;
 use crate::farewell::Farewells;
-use crate::host::{Arrival, Guest, Host, House};
+use crate::host::Host;
+use crate::house::{Arrival, House};
 use crate::ledger::{self, Board, Field, Seat};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
+use crate::signals::{Listen, Stop};
 use crate::store::{Policy, Store};
-use crate::sys::{self, Ended, Listen, Pid, Stop};
+use crate::sys::{self, Ended, Interest, Pid, PollFd};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::parent_id;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -39,10 +44,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// All modes, in the order of the course.
-pub const MODES: [&str; 3] = ["single", "thread", "process"];
+pub const MODES: [&str; 4] = ["single", "thread", "process", "event"];
 
 const OPTIONS: &[Opt] = &[
-    opt("--mode", "MODE", "single, thread or process (thread)"),
+    opt("--mode", "MODE", "single, thread, process or event (thread)"),
     opt("--workers", "N", "threads or processes (one a core, at least 4)"),
     opt("--listen", "HOST:PORT", "where to listen; port 0 picks one (127.0.0.1:6666)"),
     opt("--root", "DIR", "folder to serve, made when missing (files)"),
@@ -125,6 +130,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let result = match mode {
         "single" => serve_single(house, &ready),
         "thread" => serve_with_threads(house, &ready),
+        "event" => serve_with_events(house, &ready),
         _ => serve_with_processes(house, &ready),
     };
     result.or_else(|error| failed(format!("the server ended: {error}")))
@@ -135,7 +141,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     sys::set_backlog(&listener, BACKLOG)?;
     sys::set_send_buffer(listener.as_fd(), SEND_BUFFER)?;
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    // Replies are written whole, so waiting for more to send (Nagle) could only delay them. What a listener
+    // is told, the connections that it accepts inherit; std knows the option only on streams.
+    let listener = TcpStream::from(OwnedFd::from(listener));
+    listener.set_nodelay(true)?;
+    Ok(TcpListener::from(OwnedFd::from(listener)))
 }
 
 // ---- the modes ----
@@ -154,7 +164,7 @@ fn serve_with_threads(house: Arc<House>, ready: &str) -> io::Result<()> {
     let shared = house.clone();
     let pool = ThreadPool::start(house.board.workers, move |index| {
         let mut host = Host::new(shared.clone(), index, stop, false);
-        move |(guest, _seat): (Guest, Seat)| host.serve(guest)
+        move |(guest, _seat): (TcpStream, Seat)| host.serve(guest)
     })?;
     announce(ready);
     let mut farewells = Farewells::default();
@@ -172,10 +182,42 @@ fn serve_with_threads(house: Arc<House>, ready: &str) -> io::Result<()> {
             Arrival::Shut => break,
         }
     }
+    shut_and_finish(&house, pool, farewells)
+}
+
+/// The end of a server with threads: nobody else comes in, and those who are in may finish.
+fn shut_and_finish<J: Send + 'static>(
+    house: &House,
+    pool: ThreadPool<J>,
+    mut farewells: Farewells,
+) -> io::Result<()> {
     house.shut(&mut farewells);
     let now = Instant::now();
     pool.finish(Some(now + house.limits.grace + OVERSTAY));
     farewells.finish(now + house.closing_time())
+}
+
+/// Each thread accepts and serves, many connections at once; the main thread only shuts the door.
+fn serve_with_events(house: Arc<House>, ready: &str) -> io::Result<()> {
+    let stop = Stop::listen(Listen::Stop)?;
+    let (workers, shared) = (house.board.workers, house.clone());
+    let loops = (0..workers).map(|index| EventLoop::new(house.clone(), index, stop));
+    let loops = loops.collect::<io::Result<Vec<EventLoop>>>()?;
+    // The one job of each thread is to go round in its loop.
+    let pool = ThreadPool::start(workers, move |_| {
+        let shared = shared.clone();
+        move |mut life: EventLoop| {
+            if let Err(error) = life.run() {
+                shared.note(&format!("a worker cannot go on: {error}"));
+            }
+        }
+    })?;
+    loops.into_iter().for_each(|life| pool.submit(life));
+    announce(ready);
+    while !stop.raised() {
+        sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
+    }
+    shut_and_finish(&house, pool, Farewells::default())
 }
 
 /// Forked workers accept and serve; this process only replaces those that die, and shuts the door.
@@ -207,7 +249,8 @@ impl Crew for Arc<House> {
     fn work(&self, index: usize) -> i32 {
         let life = Stop::listen(Listen::Worker).and_then(|stop| {
             let mut host = Host::new(self.clone(), index, stop, false);
-            sys::wake_parent();
+            // As if a child had died: the supervisor looks up. One that has died itself needs no waking.
+            let _ = sys::kill(parent_id() as Pid, sys::SIGCHLD);
             host.accept_and_serve()
         });
         match life {

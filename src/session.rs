@@ -8,7 +8,8 @@
 //! ```text
 //!   single    the accept loop itself ──┐                    received ►
 //!   thread    a thread of the pool ────┼──► pump ◄──socket──►           Session
-//!   process   a forked worker ─────────┘                    ◄ outgoing
+//!   process   a forked worker ─────────┤                    ◄ outgoing
+//!   event     an epoll loop ───────────┘
 //! ```
 //!
 //! The invariant: a session is given bytes only when it wants them. While a reply waits to be sent nothing
@@ -42,6 +43,9 @@ pub const SEND_BUFFER: i32 = 512 * 1024;
 /// Reads and writes in one turn of `pump`; bounds how long one connection can keep its driver from others.
 const STEPS: u32 = 4;
 
+/// How often within the idle limit a peer that takes no more is looked at.
+pub const LOOKS: u32 = 8;
+
 /// What a session waits for. Derived from its state, never stored beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
@@ -68,8 +72,8 @@ pub enum Notice {
     Refused(&'static str),
 }
 
-/// One side of one conversation.
-pub trait Session {
+/// One side of one conversation. It may be handed from thread to thread.
+pub trait Session: Send {
     fn want(&self) -> Want;
 
     /// Bytes arrived; called only when `want` is not `Write` or `Close`. Empty means that the peer has

@@ -1,8 +1,9 @@
 //! # Chapter 9. What does the standard library not offer?
 //!
-//! Forking, waiting for children, signals, waiting for several descriptors at once, files relative to an
-//! open folder, memory shared between processes, and a few meters. Each function here is a thin wrapper
-//! around one or a few system calls; the manual page named beside it is the reference.
+//! Forking, waiting for children, signals, waiting for several descriptors at once, sockets that never make
+//! anybody wait, files relative to an open folder, memory shared between processes, and a few meters. Each
+//! function here is a thin wrapper around one or a few system calls; the manual page named above it is the
+//! reference.
 //!
 //! The invariant: `check` turns every -1 into an `io::Error`, and every `unsafe` block says why it is sound.
 //! One function asks its caller for something that no compiler checks, and says so: `fork`, for one thread.
@@ -10,7 +11,7 @@
 //! What must not live here: decisions. Which signal means what, when to restart a worker, what a file name
 //! may be: all that is said by the callers.
 //!
-//! before: `pool.rs` … after: `client.rs`
+//! before: `pool.rs` … after: `signals.rs`
 //!
 //! Experiment: run `strace -f -e trace=process kolam serve --mode process --workers 2` and find the function
 //! behind each line.
@@ -20,18 +21,18 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, parent_id};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-/// The convention of nearly all system calls: -1 means "look at errno".
-fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+/// The convention of nearly all system calls, whatever integer they return: -1 means "look at errno".
+fn check<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
+    if result == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 // ---- processes: fork(2), wait4(2), kill(2), prctl(2) ----
@@ -64,18 +65,15 @@ pub fn fork(body: impl FnOnce() -> i32) -> io::Result<Pid> {
         return Ok(pid);
     }
     let code = if tie_to(parent).is_err() { 1 } else { catch_unwind(AssertUnwindSafe(body)).unwrap_or(101) };
-    // SAFETY: `_exit` has no precondition; it skips the parent's exit handlers and buffers, as a fork should.
-    unsafe { libc::_exit(code) }
+    // The exit handlers and buffers are the parent's.
+    exit_now(code)
 }
 
 /// Lets the kernel kill this process when `parent` dies, which may have happened already.
 fn tie_to(parent: u32) -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes one integer and touches no memory; getppid cannot fail.
-    let now = unsafe {
-        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-        libc::getppid()
-    };
-    if now as u32 == parent { Ok(()) } else { Err(io::Error::other("the parent has died")) }
+    // SAFETY: PR_SET_PDEATHSIG takes one integer and touches no memory.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+    if parent_id() == parent { Ok(()) } else { Err(io::Error::other("the parent has died")) }
 }
 
 /// Makes what `command` starts die with this process.
@@ -116,14 +114,6 @@ pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-pub use libc::{SIGKILL, SIGTERM};
-
-/// Lets a supervisor look up from its sleep, as if this child had died: a worker has become ready.
-pub fn wake_parent() {
-    // SAFETY: getppid cannot fail, and kill touches no memory. A parent that has died needs no waking.
-    unsafe { libc::kill(libc::getppid(), libc::SIGCHLD) };
-}
-
 /// Allows this process as many descriptors as it may allow itself (getrlimit(2)): 1,024 are soon used up.
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -137,104 +127,43 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 
 // ---- signals: sigaction(2), signal-safety(7) ----
 
-/// Set by the first SIGINT or SIGTERM; for those who are busy.
-static STOPPED: AtomicBool = AtomicBool::new(false);
+pub use libc::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGXFSZ};
 
-/// A second request to stop ends the process at once. Not so in a worker: a signal to the whole process group
-/// reaches it twice, once through its supervisor, and it dies with that anyway.
-static HASTY: AtomicBool = AtomicBool::new(false);
+/// What a process does about a signal. A handler may call nothing but `exit_now`, `ring` and atomics.
+pub enum Action {
+    Default,
+    Ignore,
+    Call(extern "C" fn(libc::c_int)),
+}
 
-/// Write end of the pipe that wakes those who sleep in `poll`; -1 while there is none.
-static WAKE: AtomicI32 = AtomicI32::new(-1);
-
-/// Runs in the middle of anything, so it does nothing but set the flag and write one byte. The end at once
-/// has the exit code of an interrupted program.
-extern "C" fn on_signal(signal: libc::c_int) {
-    // SAFETY: _exit, write and errno are async-signal-safe; errno is put back as it was.
+/// Calls that `signal` interrupts fail with EINTR instead of being taken up again.
+pub fn on_signal(signal: i32, action: Action) -> io::Result<()> {
+    // SAFETY: a zeroed sigaction is valid: empty mask, no flags.
     unsafe {
-        let again = signal != libc::SIGCHLD && STOPPED.swap(true, Ordering::SeqCst);
-        if again && HASTY.load(Ordering::SeqCst) {
-            libc::_exit(130);
-        }
+        let mut settings: libc::sigaction = std::mem::zeroed();
+        settings.sa_sigaction = match action {
+            Action::Default => libc::SIG_DFL,
+            Action::Ignore => libc::SIG_IGN,
+            Action::Call(handler) => handler as *const () as libc::sighandler_t,
+        };
+        check(libc::sigaction(signal, &settings, std::ptr::null_mut())).map(drop)
+    }
+}
+
+/// Writes one byte to descriptor `fd`, whatever comes of it. Allowed in a signal handler.
+pub fn ring(fd: i32) {
+    // SAFETY: write and errno are async-signal-safe; errno is put back as it was.
+    unsafe {
         let errno = *libc::__errno_location();
-        libc::write(WAKE.load(Ordering::SeqCst), [0u8].as_ptr().cast(), 1);
+        libc::write(fd, [0u8].as_ptr().cast(), 1);
         *libc::__errno_location() = errno;
     }
 }
 
-/// Which signals a process listens to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
-    /// SIGINT and SIGTERM: a server or tester without children to watch.
-    Stop,
-    /// SIGINT, SIGTERM and SIGCHLD: a supervisor.
-    StopAndChildren,
-    /// SIGTERM only: a worker, whose supervisor answers for Ctrl-C.
-    Worker,
-}
-
-/// The request to stop, as something that can be asked and waited for.
-#[derive(Debug, Clone, Copy)]
-pub struct Stop {
-    /// Read end of the wake-up pipe; open until the process ends.
-    pipe: BorrowedFd<'static>,
-}
-
-impl Stop {
-    /// Installs the handlers. After a fork, the child calls it again and gets a pipe of its own.
-    pub fn listen(to: Listen) -> io::Result<Stop> {
-        HASTY.store(to != Listen::Worker, Ordering::SeqCst);
-        let (reader, writer) = io::pipe()?;
-        set_nonblocking(reader.as_fd())?;
-        set_nonblocking(writer.as_fd())?;
-        WAKE.store(writer.into_raw_fd(), Ordering::SeqCst);
-        let on = on_signal as *const () as libc::sighandler_t;
-        let child = if to == Listen::StopAndChildren { on } else { libc::SIG_DFL };
-        let interrupt = if to == Listen::Worker { libc::SIG_IGN } else { on };
-        let actions = [
-            (libc::SIGTERM, on),
-            (libc::SIGINT, interrupt),
-            (libc::SIGCHLD, child),
-            // A write over the limit on file sizes fails with EFBIG instead of killing the process.
-            (libc::SIGXFSZ, libc::SIG_IGN),
-        ];
-        for (signal, action) in actions {
-            // SAFETY: a zeroed sigaction is valid: empty mask, no flags, so that blocked calls return EINTR.
-            unsafe {
-                let mut settings: libc::sigaction = std::mem::zeroed();
-                settings.sa_sigaction = action;
-                check(libc::sigaction(signal, &settings, std::ptr::null_mut()))?;
-            }
-        }
-        // SAFETY: into_raw_fd gives the descriptor away and nothing ever closes it.
-        Ok(Stop { pipe: unsafe { BorrowedFd::borrow_raw(reader.into_raw_fd()) } })
-    }
-
-    /// Has somebody asked this process to stop?
-    pub fn raised(self) -> bool {
-        STOPPED.load(Ordering::SeqCst)
-    }
-
-    /// Sleeps until a signal comes or `deadline` passes, and forgets the wake-up. For the one loop that
-    /// must notice each signal; everybody else watches `fd`, which then stays readable.
-    pub fn sleep(self, deadline: Option<Instant>) -> io::Result<()> {
-        poll(&mut [PollFd::new(self.pipe, Interest::Read)], deadline)?;
-        let mut bytes = [0u8; 64];
-        // SAFETY: the buffer is valid for its length; the pipe is non-blocking, so this cannot hang.
-        unsafe { libc::read(self.pipe.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
-        Ok(())
-    }
-}
-
-impl AsFd for Stop {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pipe
-    }
-}
-
-fn set_nonblocking(fd: BorrowedFd) -> io::Result<()> {
-    // SAFETY: F_SETFL takes an integer; the descriptor is open while it is borrowed.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)
+/// Ends the process without any cleaning up. Allowed in a signal handler.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no precondition; it skips exit handlers and buffers.
+    unsafe { libc::_exit(code) }
 }
 
 // ---- waiting: ppoll(2), epoll(7) ----
@@ -246,14 +175,23 @@ pub enum Interest {
     Write,
 }
 
+impl Interest {
+    /// As bits, which poll and epoll share.
+    fn bits(self) -> libc::c_short {
+        match self {
+            Interest::Read => libc::POLLIN,
+            Interest::Write => libc::POLLOUT,
+        }
+    }
+}
+
 /// One descriptor in a call of `poll`.
 #[repr(transparent)]
 pub struct PollFd<'fd>(libc::pollfd, PhantomData<BorrowedFd<'fd>>);
 
 impl<'fd> PollFd<'fd> {
     pub fn new(fd: BorrowedFd<'fd>, interest: Interest) -> PollFd<'fd> {
-        let events = if interest == Interest::Read { libc::POLLIN } else { libc::POLLOUT };
-        PollFd(libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 }, PhantomData)
+        PollFd(libc::pollfd { fd: fd.as_raw_fd(), events: interest.bits(), revents: 0 }, PhantomData)
     }
 }
 
@@ -272,38 +210,73 @@ pub fn poll(fds: &mut [PollFd], deadline: Option<Instant>) -> io::Result<usize> 
     }
 }
 
-/// Waiting at a listener that other processes wait at too: EPOLLEXCLUSIVE wakes one of them, seldom more,
-/// where `poll` would wake all for one connection (the "thundering herd").
-pub struct Turnstile(OwnedFd);
+/// Most events that one `Epoll::wait` brings; the others come with the next.
+const EVENTS: usize = 256;
 
-impl Turnstile {
-    /// Watches `shared` together with others, and `own` alone.
-    pub fn new(shared: BorrowedFd, own: BorrowedFd) -> io::Result<Turnstile> {
+/// Many descriptors, waited for at once: the kernel remembers them, and a wait costs what is ready, not what
+/// is watched. Level-triggered: what is still ready is reported again. A closed descriptor is forgotten.
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    pub fn new() -> io::Result<Epoll> {
         // SAFETY: epoll_create1 returns a new descriptor that nobody else owns.
-        let epoll = unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
-        for (fd, flags) in [(shared, libc::EPOLLIN | libc::EPOLLEXCLUSIVE), (own, libc::EPOLLIN)] {
-            let mut event = libc::epoll_event { events: flags as u32, u64: 0 };
-            // SAFETY: `event` is alive during the call; both descriptors are open.
-            let added = unsafe {
-                libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event)
-            };
-            check(added)?;
-        }
-        Ok(Turnstile(epoll))
+        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) }))
     }
 
-    /// Sleeps until one of the two is ready or a signal arrives.
-    pub fn wait(&self) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: 0, u64: 0 };
-        // SAFETY: there is room for the one event asked for.
-        match check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), &mut event, 1, -1) }) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
+    /// Watches `fd`, for which `wait` will then answer `token`.
+    pub fn add(&self, fd: BorrowedFd, interest: Interest, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, interest.bits().into(), token)
+    }
+
+    /// Watches a listener that others watch too: EPOLLEXCLUSIVE wakes one of them, seldom more, where all
+    /// would be woken for one connection otherwise (the "thundering herd").
+    pub fn add_shared(&self, fd: BorrowedFd, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN | libc::EPOLLEXCLUSIVE, token)
+    }
+
+    pub fn change(&self, fd: BorrowedFd, interest: Interest, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, interest.bits().into(), token)
+    }
+
+    pub fn remove(&self, fd: BorrowedFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, 0)
+    }
+
+    fn control(&self, what: i32, fd: BorrowedFd, events: i32, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: events as u32, u64: token };
+        // SAFETY: `event` is alive during the call; both descriptors are open.
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd.as_raw_fd(), &mut event) }).map(drop)
+    }
+
+    /// Waits until something is ready, a signal arrives or `deadline` passes (to the millisecond); puts the
+    /// tokens of what is ready into `ready`, in the place of what was in it.
+    pub fn wait(&self, ready: &mut Vec<u64>, deadline: Option<Instant>) -> io::Result<()> {
+        ready.clear();
+        let left = deadline.map(|end| end.saturating_duration_since(Instant::now()).as_micros());
+        let limit = left.map_or(-1, |micros| micros.div_ceil(1000).min(i32::MAX as u128) as i32);
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+        // SAFETY: there is room for as many events as are asked for.
+        let count =
+            check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), EVENTS as i32, limit) });
+        match count {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            count => ready.extend(events.iter().take(count.unwrap_or(0) as usize).map(|event| event.u64)),
         }
+        Ok(())
     }
 }
 
-// ---- sockets: listen(2), shutdown(2) ----
+// ---- sockets: listen(2), accept4(2), shutdown(2) ----
+
+/// Accepts a connection, without waiting; what it then does is non-blocking too.
+pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (nowhere, flags) = (std::ptr::null_mut(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+    // SAFETY: no address is asked for; the new descriptor belongs to nobody else.
+    unsafe {
+        let fd = check(libc::accept4(listener.as_raw_fd(), nowhere, std::ptr::null_mut(), flags))?;
+        Ok(TcpStream::from_raw_fd(fd))
+    }
+}
 
 /// Raises the number of connections that may wait to be accepted; the kernel caps it at `somaxconn`.
 pub fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
