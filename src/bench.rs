@@ -14,7 +14,7 @@
 //!
 //! What must not live here: anything that the program itself needs.
 //!
-//! before: `report.rs` … after: the README again
+//! before: `http_pages.rs` … after: the README again
 //!
 //! Experiment: raise `PIECE` in `session.rs` until the figures fall, and compare with the sizes of the caches
 //! that `lscpu` prints.

@@ -20,12 +20,14 @@
 //! and open another.
 
 use crate::farewell::{Farewells, LINGER_IDLE};
+use crate::http::HttpSession;
 use crate::ledger::{self, Board, Clerk, Tally};
 use crate::protocol::FileSession;
-use crate::session::{Limits, Moved, Notice, Session, pump};
+use crate::session::{Limits, Moved, Notice, Session, Stream, pump};
 use crate::signals::Stop;
 use crate::store::Store;
 use crate::sys::{self, Interest, PollFd};
+use std::fs::File;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -36,8 +38,18 @@ use std::time::{Duration, Instant};
 /// How long an accept loop waits before it looks for a free descriptor again.
 pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is spoken here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// LIST, GET, UPLOAD, DELETE, STATS (chapter 6).
+    File,
+    /// HTTP/1.1 (chapter 14).
+    Http,
+}
+
 /// What all workers share.
 pub struct House {
+    pub protocol: Protocol,
     pub listener: TcpListener,
     pub store: Arc<Store>,
     pub board: Board,
@@ -49,6 +61,13 @@ pub struct House {
     /// When the lack of descriptors was last logged, in seconds since `started`, counted from 1; 0: never.
     pub complained: AtomicU64,
     pub started: Instant,
+}
+
+/// A socket takes the content of a file without our help.
+impl Stream for &TcpStream {
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+        sys::send_file(self.as_fd(), file, offset, count)
+    }
 }
 
 /// What came of looking at the door.
@@ -108,7 +127,11 @@ impl House {
     pub fn session(&self, tally: Tally, stream: &TcpStream) -> Box<dyn Session> {
         // Only the log wants to know who it is. One who has gone already needs no line.
         let logged = self.log.then(|| stream.peer_addr().ok()).flatten();
-        Box::new(FileSession::new(self.store.clone(), Clerk::new(tally, logged)))
+        let (store, clerk) = (self.store.clone(), Clerk::new(tally, logged));
+        match self.protocol {
+            Protocol::File => Box::new(FileSession::new(store, clerk)),
+            Protocol::Http => Box::new(HttpSession::new(store, clerk)),
+        }
     }
 
     /// Tells a connection that it is not wanted, and why.

@@ -17,15 +17,16 @@
 //!
 //! What must not live here: what a verb means, or how STATS is written.
 //!
-//! before: `session.rs` … after: `grammar.rs`
+//! before: `dates.rs` … after: `grammar.rs`
 //!
 //! Experiment: set `ROW` to 9, so that neighbours share cache lines, and measure again.
 
+use crate::dates::utc;
 use crate::sys;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 /// What is counted, in each row.
 #[derive(Debug, Clone, Copy)]
@@ -229,50 +230,13 @@ pub fn log(text: &str) {
     let _ = io::stderr().write_all(format!("{} {text}\n", utc(SystemTime::now())).as_bytes());
 }
 
-/// The time in UTC to the millisecond (ISO 8601, RFC 3339). Days become a date by counting in eras of
-/// 400 years that begin on the first of March, so that the leap day is the last day of its year.
-pub fn utc(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    // 719,468 days lie between 0000-03-01 and 1970-01-01.
-    let day = days + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // Months from March on have 31 30 31 30 31 | 31 30 31 30 31 | 31 … days: 153 in each five.
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let milli = since.subsec_millis();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::UNIX_EPOCH;
 
     fn clerk(tally: Tally) -> Clerk {
         Clerk::new(tally, None)
-    }
-
-    #[test]
-    fn times_are_written_in_utc() {
-        let table = [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_399, "2000-02-28T23:59:59.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (951_868_800, "2000-03-01T00:00:00.000Z"),
-            (1_709_164_800, "2024-02-29T00:00:00.000Z"),
-            (1_735_689_599, "2024-12-31T23:59:59.000Z"),
-            (1_795_226_400, "2026-11-21T02:00:00.000Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
-        ];
-        for (seconds, text) in table {
-            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
-        }
-        assert!(utc(UNIX_EPOCH + Duration::from_millis(7)).ends_with(".007Z"));
     }
 
     #[test]

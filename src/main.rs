@@ -28,6 +28,7 @@ mod b64_simd; //  2b   the same at the speed of memcpy
 mod json; //      3    structure becomes text
 mod store; //     4    one folder and its files
 mod session; //   5    a protocol without sockets
+mod dates; //     5a   seconds become dates
 mod ledger; //    5b   counts and log
 mod grammar; //   6    a stream becomes requests
 mod transfer; //  6b   files cross in pieces
@@ -48,6 +49,11 @@ mod plan; //      12a  which rows there are
 mod clients; //   12b  all start at once
 mod rig; //       12c  files and server of a row
 mod report; //    13   tables and findings
+mod http; //      14   the second protocol
+mod http_head; // 14a  what exactly is asked
+mod http_body; // 14b  where a body ends
+mod http_reply; // 14c  conditions, ranges, answers
+mod http_pages; // 14d  the folder, the counters
 mod bench; //     16   one step by itself
 
 #[cfg(test)]

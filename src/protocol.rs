@@ -29,7 +29,7 @@
 use crate::grammar::{self, END, EndMark, Head, Heard, Refusal};
 use crate::json::Writer;
 use crate::ledger::{Clerk, Field};
-use crate::session::{Notice, Session, Want};
+use crate::session::{Notice, Outgoing, Session, Want};
 use crate::store::{self, Store};
 use crate::transfer::{Body, Download};
 use std::mem;
@@ -194,7 +194,8 @@ impl FileSession {
     /// `GET name` → `{"status":"OK","data_namafile":"a.bin","data_file":"<base64>"}`
     fn get(&mut self, name: &[u8]) -> Result<Reply, Refusal> {
         self.clerk.request("GET", name);
-        let (file, size) = self.store.read(name)?;
+        let (file, about) = self.store.read(name)?;
+        let size = about.len();
         let mut download = Download::new(file, size);
         let mut reply = Reply::ok(size, |w| {
             w.pair("data_namafile", &String::from_utf8_lossy(name));
@@ -339,11 +340,11 @@ impl Session for FileSession {
         (self.rest, self.rest_used) = (bytes[used..].to_vec(), 0);
     }
 
-    fn outgoing(&self) -> &[u8] {
-        match &self.state {
+    fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing::Bytes(match &self.state {
             State::Reply(reply) => &reply.text[reply.sent..reply.filled],
             _ => &[],
-        }
+        })
     }
 
     fn sent(&mut self, count: usize) {
@@ -382,39 +383,9 @@ impl Session for FileSession {
 mod tests {
     use super::*;
     use crate::ledger::Board;
-    use crate::session::{Moved, PIECE, Turn, pump};
+    use crate::session::PIECE;
     use crate::store::Policy;
-    use crate::testing::Folder;
-    use std::io::{self, Read, Write};
-
-    /// A peer that sends `input` in pieces of `give` bytes, ends, and takes `take` bytes a write.
-    struct Peer<'i> {
-        input: &'i [u8],
-        give: usize,
-        take: usize,
-        output: Vec<u8>,
-    }
-
-    impl Read for Peer<'_> {
-        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            let count = self.give.min(out.len()).min(self.input.len());
-            out[..count].copy_from_slice(&self.input[..count]);
-            self.input = &self.input[count..];
-            Ok(count)
-        }
-    }
-
-    impl Write for Peer<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let count = self.take.min(bytes.len());
-            assert!(count > 0, "a session that wants to write has something to write");
-            self.output.extend_from_slice(&bytes[..count]);
-            Ok(count)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::testing::{Folder, outgoing, play};
 
     /// A folder and its session.
     struct Desk {
@@ -440,11 +411,7 @@ mod tests {
 
         /// Lets `input` run through a session and returns its replies.
         fn ask(&self, input: &[u8], give: usize, take: usize) -> String {
-            let mut peer = Peer { input, give, take, output: Vec::new() };
-            let mut session = self.session();
-            let mut scratch = vec![0; 4096];
-            while pump(&mut peer, &mut session, &mut scratch, &mut Moved::default()).unwrap() != Turn::Done {}
-            String::from_utf8(peer.output).unwrap()
+            String::from_utf8(play(&mut self.session(), input, give, take)).unwrap()
         }
 
         fn count(&self, field: Field) -> u64 {
@@ -594,7 +561,7 @@ mod tests {
                 session.received(input.as_bytes());
             }
             session.notice(notice);
-            let outgoing = String::from_utf8(session.outgoing().to_vec()).unwrap();
+            let outgoing = String::from_utf8(outgoing(&session)).unwrap();
             let expected = if reason.is_empty() {
                 String::new()
             } else {
@@ -612,18 +579,18 @@ mod tests {
         let mut session = desk.session();
         session.received(b"GET a.bin\r\n\r\n");
         session.notice(Notice::Stopping);
-        session.sent(session.outgoing().len());
+        session.sent(outgoing(&session).len());
         assert_eq!(session.want(), Want::Close, "the second CR LF is no other request");
         let mut session = desk.session();
         session.received(b"UPLOAD new AAA");
         session.notice(Notice::Stopping);
         assert_eq!(session.want(), Want::Body);
         session.received(b"A\r\n\r\nLIST\n");
-        let answer = String::from_utf8(session.outgoing().to_vec()).unwrap();
+        let answer = String::from_utf8(outgoing(&session)).unwrap();
         assert!(answer.contains("new uploaded successfully"), "{answer}");
         session.sent(answer.len());
-        assert_eq!(session.outgoing(), reply("ERROR\",\"data\":\"server stopping\"}").as_bytes());
-        session.sent(session.outgoing().len());
+        assert_eq!(outgoing(&session), reply("ERROR\",\"data\":\"server stopping\"}").as_bytes());
+        session.sent(outgoing(&session).len());
         assert_eq!(session.want(), Want::Close);
     }
 
@@ -636,8 +603,8 @@ mod tests {
         desk.folder.write("big", b"short");
         let mut text = Vec::new();
         while session.want() == Want::Write {
-            text.extend_from_slice(session.outgoing());
-            session.sent(session.outgoing().len());
+            text.extend(outgoing(&session));
+            session.sent(outgoing(&session).len());
         }
         assert_eq!(session.want(), Want::Close);
         assert!(text.len() > PIECE && !text.ends_with(END));

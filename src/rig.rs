@@ -20,8 +20,8 @@
 
 use crate::client::{Client, Error};
 use crate::clients::{Record, Task, download, upload_name};
+use crate::dates::utc;
 use crate::json::Value;
-use crate::ledger::utc;
 use crate::plan::{Plan, Row};
 use crate::signals::Stop;
 use crate::sys::{self, Interest, Pid, PollFd};

@@ -26,7 +26,7 @@ use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
 use crate::event::EventLoop;
 use crate::farewell::Farewells;
 use crate::host::Host;
-use crate::house::{Arrival, House};
+use crate::house::{Arrival, House, Protocol};
 use crate::ledger::{self, Board, Field, Seat};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
@@ -47,13 +47,14 @@ use std::time::{Duration, Instant};
 pub const MODES: [&str; 4] = ["single", "thread", "process", "event"];
 
 const OPTIONS: &[Opt] = &[
+    opt("--protocol", "NAME", "file or http (file)"),
     opt("--mode", "MODE", "single, thread, process or event (thread)"),
-    opt("--workers", "N", "threads or processes (one a core, at least 4)"),
+    opt("--workers", "N", "threads or processes (one a core; thread, process: at least 4)"),
     opt("--listen", "HOST:PORT", "where to listen; port 0 picks one (127.0.0.1:6666)"),
     opt("--root", "DIR", "folder to serve, made when missing (files)"),
     opt("--max-upload", "SIZE", "largest upload (1G)"),
     opt("--sync", "", "flush an upload to the disk before saying OK"),
-    opt("--read-only", "", "refuse UPLOAD and DELETE"),
+    opt("--read-only", "", "refuse UPLOAD, PUT and DELETE"),
     opt("--allow-write", "", "accept them on an address that is not loopback"),
     opt("--idle-timeout", "S", "close connections on which nothing moves (30)"),
     opt("--head-timeout", "S", "longest time for verb and name to arrive (10)"),
@@ -77,10 +78,10 @@ const BACKLOG: i32 = 4096;
 const OVERSTAY: Duration = Duration::from_millis(500);
 
 fn run(args: &Args) -> Result<(), Failure> {
+    let spoken = args.choice("--protocol", "file", &["file", "http"])?;
+    let protocol = if spoken == "http" { Protocol::Http } else { Protocol::File };
     let mode = args.choice("--mode", "thread", &MODES)?;
-    let cores = thread::available_parallelism().map_or(4, usize::from).max(4) as u64;
-    let default = if mode == "single" { 1 } else { cores };
-    let workers = args.number("--workers", default, 1..=4096)?;
+    let workers = args.number("--workers", usual_workers(mode), 1..=4096)?;
     if mode == "single" && workers != 1 {
         return Err(Failure::Usage(format!("--workers {workers}: --mode single has one worker")));
     }
@@ -104,9 +105,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
     let log = !args.has("--quiet");
     if remote && log && !args.has("--read-only") {
-        ledger::log(
-            "other machines can reach this server: UPLOAD and DELETE are refused without --allow-write",
-        );
+        ledger::log("other machines can reach this server: it changes nothing without --allow-write");
     }
     let store = Store::open(&root, policy);
     let store = store.or_else(|error| {
@@ -121,11 +120,11 @@ fn run(args: &Args) -> Result<(), Failure> {
     let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let (complained, started) = (AtomicU64::new(0), Instant::now());
     let store = Arc::new(store);
-    let house = House { listener, store, board, limits, max_connections, log, complained, started };
+    let house = House { protocol, listener, store, board, limits, max_connections, log, complained, started };
     let crew = if workers == 1 { "worker" } else { "workers" };
     let root = root.display();
     let ready =
-        format!("listening on {address} (file protocol, {mode} mode, {workers} {crew}, root {root})\n");
+        format!("listening on {address} ({spoken} protocol, {mode} mode, {workers} {crew}, root {root})\n");
     let house = Arc::new(house);
     let result = match mode {
         "single" => serve_single(house, &ready),
@@ -134,6 +133,16 @@ fn run(args: &Args) -> Result<(), Failure> {
         _ => serve_with_processes(house, &ready),
     };
     result.or_else(|error| failed(format!("the server ended: {error}")))
+}
+
+/// One a core; where a worker has one connection at a time, at least as many as a small class has clients.
+fn usual_workers(mode: &str) -> u64 {
+    let cores = thread::available_parallelism().map_or(4, usize::from) as u64;
+    match mode {
+        "single" => 1,
+        "event" => cores,
+        _ => cores.max(4),
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

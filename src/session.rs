@@ -20,10 +20,11 @@
 //!
 //! What must not live here: any protocol, any way of waiting.
 //!
-//! before: `store.rs` … after: `ledger.rs`
+//! before: `store.rs` … after: `dates.rs`
 //!
 //! Experiment: let `pump` loop for ever instead of a few steps, and stop a busy server with Ctrl-C.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,20 @@ pub enum Want {
     Close,
 }
 
+/// What a session has to send.
+pub enum Outgoing<'s> {
+    /// These bytes; never none while `want` is `Write`.
+    Bytes(&'s [u8]),
+    /// So many bytes of a file, from this offset on. A socket lets the kernel send them.
+    File { file: &'s File, offset: u64, count: usize },
+}
+
+/// A connection, as far as `pump` needs to know it.
+pub trait Stream: Read + Write {
+    /// Sends up to `count` bytes of `file` from `offset` on; 0 when the file has become shorter than that.
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize>;
+}
+
 /// What the driver of a connection knows and its session does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
@@ -80,10 +95,10 @@ pub trait Session: Send {
     /// sent its last byte.
     fn received(&mut self, bytes: &[u8]);
 
-    /// Bytes to send; never empty while `want` is `Write`.
-    fn outgoing(&self) -> &[u8];
+    /// What to send while `want` is `Write`.
+    fn outgoing(&self) -> Outgoing<'_>;
 
-    /// The first `count` bytes of `outgoing` are gone.
+    /// The first `count` bytes of `outgoing` are gone. None at all: the file has been cut short.
     fn sent(&mut self, count: usize);
 
     fn notice(&mut self, notice: Notice);
@@ -110,7 +125,7 @@ pub struct Moved {
 /// One bounded turn of moving bytes between `stream` (non-blocking) and `session`. `scratch` is the
 /// driver's receive buffer; between turns it holds nothing. What crossed is added to `moved`.
 pub fn pump(
-    stream: &mut (impl Read + Write),
+    stream: &mut impl Stream,
     session: &mut dyn Session,
     scratch: &mut [u8],
     moved: &mut Moved,
@@ -118,7 +133,11 @@ pub fn pump(
     for _ in 0..STEPS {
         let step = match session.want() {
             Want::Close => return Ok(Turn::Done),
-            Want::Write => stream.write(session.outgoing()).map(|count| {
+            Want::Write => match session.outgoing() {
+                Outgoing::Bytes(bytes) => stream.write(bytes),
+                Outgoing::File { file, offset, count } => stream.send_file(file, offset, count),
+            }
+            .map(|count| {
                 moved.written += count as u64;
                 session.sent(count);
             }),
@@ -223,8 +242,8 @@ mod tests {
             self.0 = bytes.to_ascii_uppercase();
             self.1 = bytes.is_empty();
         }
-        fn outgoing(&self) -> &[u8] {
-            &self.0
+        fn outgoing(&self) -> Outgoing<'_> {
+            Outgoing::Bytes(&self.0)
         }
         fn sent(&mut self, count: usize) {
             self.0.drain(..count);
@@ -251,6 +270,12 @@ mod tests {
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    impl Stream for Script {
+        fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
+            panic!("there is no file in this test")
         }
     }
 

@@ -21,7 +21,7 @@
 //! Experiment: let `check_name` accept a slash, run `make test` and read which tests fail.
 
 use crate::sys;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -146,7 +146,7 @@ impl Store {
     /// Removes temporary files that no living process holds: all, or those that process `owner` left.
     pub fn sweep(&self, owner: Option<u32>) -> io::Result<()> {
         let prefix = owner.map_or(TEMPORARY.0.to_owned(), |pid| format!("{}{pid}-", TEMPORARY.0));
-        for name in self.entries()? {
+        for (name, _) in self.entries()? {
             if !(name.starts_with(&prefix) && name.ends_with(TEMPORARY.1)) {
                 continue;
             }
@@ -160,8 +160,8 @@ impl Store {
         Ok(())
     }
 
-    /// Names of the regular files in the folder, as far as they are UTF-8.
-    fn entries(&self) -> io::Result<Vec<String>> {
+    /// The regular files in the folder, as far as their names are UTF-8.
+    fn entries(&self) -> io::Result<Vec<(String, DirEntry)>> {
         // The open folder, not its path: the path may lead elsewhere by now.
         let dir = format!("/proc/self/fd/{}", self.dir.as_raw_fd());
         let mut names = Vec::new();
@@ -170,28 +170,39 @@ impl Store {
             if entry.file_type().is_ok_and(|kind| kind.is_file())
                 && let Ok(name) = entry.file_name().into_string()
             {
-                names.push(name);
+                names.push((name, entry));
             }
         }
         Ok(names)
     }
 
-    /// Names that can be asked for, sorted by bytes. The one answer that grows with the folder.
-    pub fn list(&self) -> Result<Vec<String>, Error> {
-        let mut names = self.entries()?;
-        names.retain(|name| check_name(name.as_bytes()).is_ok());
-        names.sort_unstable();
-        Ok(names)
+    /// Those that can be asked for, sorted by the bytes of their names.
+    fn public(&self) -> io::Result<Vec<(String, DirEntry)>> {
+        let mut entries = self.entries()?;
+        entries.retain(|(name, _)| check_name(name.as_bytes()).is_ok());
+        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(entries)
     }
 
-    /// Opens a file for reading; returns it with its length in bytes at this moment.
-    pub fn read(&self, name: &[u8]) -> Result<(File, u64), Error> {
+    /// Names that can be asked for, sorted by bytes. An answer that grows with the folder.
+    pub fn list(&self) -> Result<Vec<String>, Error> {
+        Ok(self.public()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The same with what is known of each file. Those that vanish meanwhile are left out.
+    pub fn catalogue(&self) -> Result<Vec<(String, Metadata)>, Error> {
+        let entries = self.public()?.into_iter();
+        Ok(entries.filter_map(|(name, entry)| Some((name, entry.metadata().ok()?))).collect())
+    }
+
+    /// Opens a file for reading; returns it with what is known of it at this moment.
+    pub fn read(&self, name: &[u8]) -> Result<(File, Metadata), Error> {
         let name = check_name(name)?;
         self.require_regular(name)?;
         let file = sys::open_at(&self.dir, name, sys::O_RDONLY)?;
         let about = file.metadata()?;
         // Looked at again, because the name may have changed hands since.
-        if about.is_file() { Ok((file, about.len())) } else { Err(Error::NotRegular) }
+        if about.is_file() { Ok((file, about)) } else { Err(Error::NotRegular) }
     }
 
     /// Opening a device can do things, so we look before we open.
@@ -207,12 +218,14 @@ impl Store {
     pub fn create(self: &Arc<Self>, name: &[u8]) -> Result<Upload, Error> {
         let name = check_name(name)?;
         self.require_writable()?;
-        match self.require_regular(name) {
-            Ok(()) | Err(Error::NotFound) => {}
+        let replaces = match self.require_regular(name) {
+            Ok(()) => true,
+            Err(Error::NotFound) => false,
             Err(other) => return Err(other),
-        }
+        };
         let (temporary, file) = self.create_temporary()?;
-        let upload = Upload { store: self.clone(), name: name.to_owned(), temporary, file, size: 0 };
+        let (store, name) = (self.clone(), name.to_owned());
+        let upload = Upload { store, name, replaces, temporary, file, size: 0 };
         // Says "in use" to `sweep`. Where locks do not work, the upload works all the same, as long as no
         // other server starts on the same folder meanwhile.
         let _ = upload.file.try_lock();
@@ -248,6 +261,8 @@ pub struct Upload {
     store: Arc<Store>,
     /// The name that it will have.
     name: String,
+    /// There was a file of that name when the upload began.
+    pub replaces: bool,
     /// The name that it has now; empty once it is committed.
     temporary: String,
     file: File,
@@ -371,12 +386,12 @@ mod tests {
         let folder = Folder::new();
         let store = open(&folder);
         put(&store, "a", b"old").unwrap();
-        let (mut file, size) = store.read(b"a").unwrap();
+        let (mut file, about) = store.read(b"a").unwrap();
         put(&store, "a", b"newer").unwrap();
         store.remove(b"a").unwrap();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
-        assert_eq!((bytes.as_slice(), size), (&b"old"[..], 3));
+        assert_eq!((bytes.as_slice(), about.len()), (&b"old"[..], 3));
     }
 
     #[test]

@@ -266,7 +266,7 @@ impl Epoll {
     }
 }
 
-// ---- sockets: listen(2), accept4(2), shutdown(2) ----
+// ---- sockets: listen(2), accept4(2), shutdown(2), sendfile(2) ----
 
 /// Accepts a connection, without waiting; what it then does is non-blocking too.
 pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
@@ -276,6 +276,14 @@ pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
         let fd = check(libc::accept4(listener.as_raw_fd(), nowhere, std::ptr::null_mut(), flags))?;
         Ok(TcpStream::from_raw_fd(fd))
     }
+}
+
+/// Sends up to `count` bytes of `file` from `offset` on, without bringing them into this process.
+pub fn send_file(socket: BorrowedFd, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+    let mut offset = offset as libc::off_t;
+    // SAFETY: `offset` is valid for reading and writing; both descriptors are open.
+    let sent = unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &mut offset, count) };
+    check(sent).map(|count| count as usize)
 }
 
 /// Raises the number of connections that may wait to be accepted; the kernel caps it at `somaxconn`.

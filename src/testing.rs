@@ -1,7 +1,11 @@
 //! # Appendix. What do the unit tests share?
 //!
-//! A temporary folder that removes itself. Nothing here is in the program.
+//! A temporary folder that removes itself, and a peer made of memory. Nothing here is in the program.
 
+use crate::session::{Moved, Outgoing, Session, Stream, Turn, pump};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
@@ -39,5 +43,65 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A peer that sends `input` in pieces of `give` bytes, ends, and takes `take` bytes a write.
+struct Peer<'i> {
+    input: &'i [u8],
+    give: usize,
+    take: usize,
+    output: Vec<u8>,
+}
+
+impl Read for Peer<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.give.min(out.len()).min(self.input.len());
+        out[..count].copy_from_slice(&self.input[..count]);
+        self.input = &self.input[count..];
+        Ok(count)
+    }
+}
+
+impl Write for Peer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.take.min(bytes.len());
+        assert!(count > 0, "a session that wants to write has something to write");
+        self.output.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Peer<'_> {
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+        assert!(count > 0, "a session that wants to write has something to write");
+        let mut piece = vec![0; count.min(self.take)];
+        let count = file.read_at(&mut piece, offset)?;
+        self.output.extend_from_slice(&piece[..count]);
+        Ok(count)
+    }
+}
+
+/// Lets `input` run through a session, `give` bytes a read and `take` bytes a write; returns what it sends.
+pub fn play(session: &mut dyn Session, input: &[u8], give: usize, take: usize) -> Vec<u8> {
+    let mut peer = Peer { input, give, take, output: Vec::new() };
+    let mut scratch = vec![0; 4096];
+    while pump(&mut peer, session, &mut scratch, &mut Moved::default()).unwrap() != Turn::Done {}
+    peer.output
+}
+
+/// The bytes that a session wants to send at this moment.
+pub fn outgoing(session: &dyn Session) -> Vec<u8> {
+    match session.outgoing() {
+        Outgoing::Bytes(bytes) => bytes.to_vec(),
+        Outgoing::File { file, offset, count } => {
+            let mut piece = vec![0; count];
+            let count = file.read_at(&mut piece, offset).unwrap();
+            piece.truncate(count);
+            piece
+        }
     }
 }

@@ -167,7 +167,7 @@ fn a_download_into_a_pipe_does_not_put_a_file_in_its_place() {
 
 #[test]
 fn mistakes_on_the_command_line_end_with_2_and_one_line() {
-    let table: [(&[&str], &[&str]); 27] = [
+    let table: [(&[&str], &[&str]); 29] = [
         (&["uplaod", "a"], &["uplaod", "did you mean upload?"]),
         (&["serv"], &["did you mean serve?"]),
         (&["frobnicate"], &["frobnicate", "kolam --help"]),
@@ -175,7 +175,12 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
         (&["list", "--sever", "x:1"], &["--sever", "did you mean --server?"]),
         (&["stress", "--volums", "1"], &["did you mean --volumes?"]),
         (&["serve", "--xyzzyplugh"], &["unknown option --xyzzyplugh"]),
-        (&["serve", "--mode", "thraed"], &["thraed", "single, thread, process", "did you mean thread?"]),
+        (
+            &["serve", "--mode", "thraed"],
+            &["thraed", "single, thread, process, event", "did you mean thread?"],
+        ),
+        (&["serve", "--mode", "evnet"], &["evnet", "did you mean event?"]),
+        (&["serve", "--protocol", "htpp"], &["--protocol htpp", "file, http", "did you mean http?"]),
         (&["serve", "--mode", "single", "--workers", "5"], &["--workers 5", "single"]),
         (&["serve", "--workers", "0"], &["--workers 0", "from 1"]),
         (&["serve", "--workers", "many"], &["--workers many"]),
@@ -223,7 +228,9 @@ fn help_is_given_for_each_command() {
         }
     }
     let serve = run(&["serve", "--help"]);
-    for option in ["--mode", "--workers", "--listen", "--root", "--max-upload", "--sync", "--read-only"] {
+    for option in
+        ["--protocol", "--mode", "--workers", "--listen", "--root", "--max-upload", "--sync", "--read-only"]
+    {
         assert!(serve.text().contains(option), "{option}");
     }
 }

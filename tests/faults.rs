@@ -8,8 +8,8 @@
 mod common;
 
 use common::{
-    Background, Folder, MODES, PATIENCE, Server, Wire, alive, base64, children, eventually, got,
-    in_every_mode, names, noise, number, refused, signal, stored, upload,
+    Background, Folder, MODES, PATIENCE, Server, Wire, alive, base64, children, descriptors, eventually, got,
+    in_every_mode, names, noise, number, refused, signal, stored, threads, upload,
 };
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -18,8 +18,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{iter, thread};
 
 /// Long enough for anything that is not waiting for us to have happened.
 const MOMENT: Duration = Duration::from_millis(150);
@@ -260,7 +260,7 @@ fn a_client_that_resets_its_connection_leaves_nothing() {
 
 #[test]
 fn two_uploads_of_one_name_at_once_are_each_whole() {
-    for mode in ["thread", "process"] {
+    for mode in ["thread", "process", "event"] {
         let folder = Folder::new();
         let server = Server::start(mode, 3, &folder, &[]);
         let contents = [noise(300_001, 1), noise(420_000, 2)];
@@ -440,10 +440,15 @@ fn a_client_that_stops_reading_is_cut() {
         let content = noise(24 << 20, 1);
         folder.write("a.bin", &content);
         let server = Server::start(mode, 1, &folder, &["--idle-timeout", "0.3"]);
+        let pids = || iter::once(server.pid()).chain(server.workers());
+        let open = || pids().map(descriptors).sum::<usize>();
+        let before = open();
         let mut stuck = server.connect();
         stuck.send("GET a.bin\n");
-        // The only worker is free again only when the stuck client has been given up.
+        eventually("it is served", || open() > before);
+        // The only worker is free again only when the stuck client has been given up; in event mode always.
         assert_eq!(server.ask("LIST\n"), r#"{"status":"OK","data":["a.bin"]}"#, "{mode}");
+        eventually("the stuck client has been given up", || open() == before);
         if let Ok(part) = stuck.rest() {
             assert!(!part.ends_with(b"\r\n\r\n") && part.len() < content.len(), "{mode}");
         }
@@ -453,7 +458,7 @@ fn a_client_that_stops_reading_is_cut() {
 
 #[test]
 fn one_connection_too_many_is_told_that_the_server_is_busy() {
-    for mode in ["thread", "process"] {
+    for mode in ["thread", "process", "event"] {
         let folder = Folder::new();
         let server = Server::start(mode, 3, &folder, &["--max-connections", "2"]);
         let mut seated = [server.connect(), server.connect()];
@@ -495,14 +500,13 @@ fn a_read_only_server_changes_nothing() {
 
 #[test]
 fn each_mode_has_the_threads_and_processes_that_its_name_says() {
-    let tasks = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
-    for (mode, threads, processes) in [("single", 1, 0), ("thread", 4, 0), ("process", 1, 3)] {
+    for (mode, tasks, processes) in [("single", 1, 0), ("thread", 4, 0), ("process", 1, 3), ("event", 4, 0)] {
         let folder = Folder::new();
         let server = Server::start(mode, 3, &folder, &[]);
-        assert_eq!(tasks(server.pid()), threads, "{mode}");
+        assert_eq!(threads(server.pid()), tasks, "{mode}");
         let workers: BTreeSet<u32> = server.workers().into_iter().collect();
         assert_eq!(workers.len(), processes, "{mode}");
-        assert!(workers.iter().all(|&pid| tasks(pid) == 1 && children(pid).is_empty()), "{mode}");
+        assert!(workers.iter().all(|&pid| threads(pid) == 1 && children(pid).is_empty()), "{mode}");
         server.stop();
     }
 }

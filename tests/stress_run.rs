@@ -9,7 +9,7 @@ mod common;
 
 use common::{
     Background, END, Ended, Folder, MODES, PATIENCE, Run, Server, alive, children, eventually, kolam, run,
-    signal, within,
+    signal, threads, within,
 };
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, OpenOptions};
@@ -134,7 +134,7 @@ fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
     let bench = Bench::new();
     let ended = bench.run(&[
         "--modes",
-        "single,thread,process",
+        "single,thread,process,event",
         "--ops",
         "list,upload,download",
         "--volumes",
@@ -165,12 +165,12 @@ fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
         assert_eq!(numbers, (1..=rows.len()).map(|number| number as f64).collect::<Vec<_>>());
         assert!(ended.text().contains(&format!("\n{mode} mode\n")), "{}", ended.text());
     }
-    for words in ["Nomor", "worker client", "sukses/gagal", "rows       60 of 60", "failures   0\n"] {
+    for words in ["Nomor", "worker client", "sukses/gagal", "rows       84 of 84", "failures   0\n"] {
         assert!(ended.text().contains(words), "no {words:?} in {}", ended.text());
     }
     let table_lines = ended.text().lines().filter(|line| line.starts_with('|')).count();
-    assert_eq!(table_lines, 60 + 3 * 3, "{}", ended.text());
-    assert_eq!(bench.out.names(), ["machine.txt", "process.csv", "single.csv", "thread.csv"]);
+    assert_eq!(table_lines, 84 + 4 * 3, "{}", ended.text());
+    assert_eq!(bench.out.names(), ["event.csv", "machine.txt", "process.csv", "single.csv", "thread.csv"]);
     let machine = String::from_utf8(bench.out.read("machine.txt")).unwrap();
     for field in ["date", "version", "cpu", "cores", "memory", "kernel", "root on"] {
         assert!(machine.lines().any(|line| line.starts_with(field)), "no {field} in {machine}");
@@ -180,7 +180,9 @@ fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
 
 #[test]
 fn clients_may_be_of_another_kind_than_the_server() {
-    for (mode, client_mode) in [("thread", "process"), ("process", "thread"), ("single", "process")] {
+    for (mode, client_mode) in
+        [("thread", "process"), ("process", "thread"), ("single", "process"), ("event", "process")]
+    {
         let bench = Bench::new();
         let words = [
             "--modes",
@@ -225,7 +227,7 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
 fn server_workers_that_are_still_starting_are_not_counted_as_failed() {
     // Other work on the machine lets them start late.
     let busy: Vec<Background> = (0..4).map(|_| Background::repeat(|| (0..10_000).sum::<u64>() > 0)).collect();
-    for mode in ["thread", "process"] {
+    for mode in ["thread", "process", "event"] {
         let bench = Bench::new();
         let words = [
             "--modes",
@@ -548,10 +550,6 @@ fn an_interrupt_does_not_wait_for_a_target_that_stalls() {
         run.finish(Duration::from_secs(5)).failed(130, &["interrupted"]);
         bench.assert_nothing_left();
     }
-}
-
-fn threads(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/task")).map_or(1, Iterator::count)
 }
 
 #[test]

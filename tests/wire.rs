@@ -510,7 +510,7 @@ fn stats_are_counted() {
 
 #[test]
 fn stats_add_up_over_all_workers() {
-    for mode in ["thread", "process"] {
+    for mode in ["thread", "process", "event"] {
         let folder = Folder::new();
         let server = Server::start(mode, 3, &folder, &[]);
         let wires: Vec<Wire> = (0..3).map(|_| server.connect()).collect();

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use std::{env, fmt, fs};
 
 /// All modes of the server.
-pub const MODES: [&str; 3] = ["single", "thread", "process"];
+pub const MODES: [&str; 4] = ["single", "thread", "process", "event"];
 
 /// Longest wait for anything that should happen at once.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,6 +66,45 @@ pub fn alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Threads of a process.
+pub fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
+}
+
+/// Open descriptors of a process.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Memory of a process that is in RAM, in KiB.
+pub fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Processor time that a process has used. The kernel counts it in hundredths of a second for everybody,
+/// whatever its own clock does (USER_HZ, time(7)).
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    // Fields 14 and 15, counted from 1; the first of `rest` is number 3.
+    let used = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+    Duration::from_millis(used.sum::<u64>() * 10)
+}
+
+/// Lets this process open as many descriptors as it is allowed to.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls touch `limit` only, which lives longer than they do.
+    let result = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit)
+    };
+    assert_eq!(result, 0, "cannot raise the limit of descriptors: {}", io::Error::last_os_error());
 }
 
 /// The living children of a process.
@@ -228,7 +267,9 @@ impl Server {
         let mut server = Server { child, address, lines, stderr: Some(stderr) };
         let line = server.lines.recv_timeout(PATIENCE).expect("the server does not become ready");
         let (plural, root) = (if workers == 1 { "" } else { "s" }, root.display());
-        let about = format!("(file protocol, {mode} mode, {workers} worker{plural}, root {root})");
+        let protocol =
+            if options.windows(2).any(|pair| pair == ["--protocol", "http"]) { "http" } else { "file" };
+        let about = format!("({protocol} protocol, {mode} mode, {workers} worker{plural}, root {root})");
         let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(&about));
         let address = address.unwrap_or_else(|| panic!("unexpected first line {line:?}"));
         server.address = address.trim_end().parse().unwrap();

@@ -1,0 +1,599 @@
+//! # Chapter 14. What changes when the same folder speaks HTTP?
+//!
+//! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same clerk
+//! counts; this file is the sibling of `protocol.rs` and has its states, so that the two can be laid side by
+//! side. The chapters behind it hold what is peculiar to HTTP: how a head is read (14a), where a body ends
+//! (14b), what an answer consists of (14c), and the pages that are no files (14d).
+//!
+//! ```text
+//!           GET HEAD DELETE OPTIONS without a body, or malformed
+//!        ┌───────────────────────────────────────────────────────┐
+//!        │                                 end of body, or error ▼
+//!   ──► Head ──a body follows──► Body ──────────────────────► Reply ──► Closed
+//!          ▲            │         ▲                             │
+//!          │            └► Invite ┘ "100 Continue"              │
+//!          └────────────────────── reply sent ──────────────────┘
+//! ```
+//!
+//! The invariant: one request, one reply, in order. After anything that leaves in doubt where the next
+//! request begins, the connection is closed behind the reply, so that no part of a body is ever taken for a
+//! request.
+//!
+//! What must not live here: sockets, time, the grammar of heads.
+//!
+//! before: `report.rs` … after: `http_head.rs`
+//!
+//! Experiment: `curl -v -T FILE http://127.0.0.1:8080/` with a file of some MiB, and find `Invite` in what
+//! curl prints.
+
+use crate::http_body::{Body, Fate, Incoming};
+use crate::http_head::{Draft, FILE_METHODS, Framing, Method, Refusal, Request};
+use crate::http_pages;
+use crate::http_reply::{Content, Manner, Reply, precondition};
+use crate::ledger::Clerk;
+use crate::session::{Notice, Outgoing, PIECE_TEXT, Session, Want};
+use crate::store::{self, Store, Upload};
+use std::mem;
+use std::sync::Arc;
+
+/// What a peer that hesitates is told.
+const INVITATION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What the resources that are no files allow.
+const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// The states of the picture above.
+enum State {
+    Head(Draft),
+    /// How many bytes of the invitation are gone.
+    Invite(usize, Box<Incoming>),
+    Body(Box<Incoming>),
+    Reply(Box<Sending>),
+    Closed,
+}
+
+/// A reply on its way out.
+struct Sending {
+    text: Vec<u8>,
+    /// Bytes of `text` that are gone.
+    sent: usize,
+    /// Sent behind the text.
+    behind: Option<Content>,
+    /// Bytes of content in or behind this reply.
+    bytes: u64,
+    /// Why the request failed; empty when it did not.
+    failure: String,
+    /// Close when it is sent.
+    close: bool,
+}
+
+/// What a path stands for.
+enum Resource<'p> {
+    Folder,
+    Health,
+    Metrics,
+    /// `*`: the server as a whole.
+    Server,
+    /// The file of this name, which has not been checked.
+    File(&'p [u8]),
+}
+
+impl Resource<'_> {
+    fn of(path: &[u8]) -> Resource<'_> {
+        match path {
+            b"/" => Resource::Folder,
+            b"/healthz" => Resource::Health,
+            b"/metrics" => Resource::Metrics,
+            b"*" => Resource::Server,
+            name => Resource::File(name.strip_prefix(b"/").unwrap_or(name)),
+        }
+    }
+
+    /// The file's name, for those who change files.
+    fn file(path: &[u8]) -> Result<&[u8], Refusal> {
+        match Resource::of(path) {
+            Resource::File(name) => Ok(name),
+            _ => Err(Refusal::method(PAGE_METHODS)),
+        }
+    }
+}
+
+/// One connection that speaks HTTP/1.1 or 1.0.
+pub struct HttpSession {
+    store: Arc<Store>,
+    clerk: Clerk,
+    state: State,
+    /// Bytes that came behind a request whose reply is still going out; at most one read.
+    rest: Vec<u8>,
+    /// How much of `rest` has been used.
+    rest_used: usize,
+    /// The server stops: no request after this one.
+    stopping: bool,
+}
+
+impl HttpSession {
+    pub fn new(store: Arc<Store>, clerk: Clerk) -> HttpSession {
+        let state = State::Head(Draft::default());
+        HttpSession { store, clerk, state, rest: Vec::new(), rest_used: 0, stopping: false }
+    }
+
+    /// Moves through the states until the bytes are used up or something must go out first; returns how
+    /// many bytes were used.
+    fn digest(&mut self, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        while used < bytes.len() {
+            let fresh = &bytes[used..];
+            let (next, count) = match mem::replace(&mut self.state, State::Closed) {
+                State::Head(draft) => self.hear(draft, fresh),
+                State::Body(incoming) => self.fill(incoming, fresh),
+                waiting @ (State::Invite(..) | State::Reply(_) | State::Closed) => {
+                    self.state = waiting;
+                    break;
+                }
+            };
+            self.state = next;
+            used += count;
+        }
+        used
+    }
+
+    /// Head: gather it up to its empty line.
+    fn hear(&mut self, mut draft: Draft, bytes: &[u8]) -> (State, usize) {
+        for (at, &byte) in bytes.iter().enumerate() {
+            let heard = draft.push(byte);
+            if heard.is_some() || draft.begun() {
+                self.clerk.begin();
+            }
+            match heard {
+                None => {}
+                Some(Ok(request)) => return (self.begin(request, at + 1 < bytes.len()), at + 1),
+                Some(Err(refusal)) => return (self.refuse(refusal), at + 1),
+            }
+        }
+        (State::Head(draft), bytes.len())
+    }
+
+    /// The head is complete; `more`: the peer has sent on.
+    fn begin(&mut self, request: Request, more: bool) -> State {
+        self.clerk.request(request.method.name(), &request.path);
+        let fate = match request.method {
+            Method::Put => self.put(&request).map_or_else(|no| Fate::Forget(Some(no)), Fate::Store),
+            _ => Fate::Forget(None),
+        };
+        let hesitates = request.hesitates && !more;
+        let Some(body) = Body::new(request.framing) else { return self.complete(request, fate) };
+        let mut incoming = Box::new(Incoming::new(request, body, fate));
+        match incoming.refuse_early(hesitates) {
+            Some(refusal) => self.refuse(refusal),
+            None if hesitates => State::Invite(0, incoming),
+            None => State::Body(incoming),
+        }
+    }
+
+    /// Body: into the file, or nowhere.
+    fn fill(&mut self, mut incoming: Box<Incoming>, bytes: &[u8]) -> (State, usize) {
+        let mut used = 0;
+        match incoming.take(bytes, &mut used) {
+            Err(refusal) => (self.refuse(refusal), used),
+            Ok(true) => {
+                let Incoming { request, fate, .. } = *incoming;
+                (self.complete(request, fate), used)
+            }
+            Ok(false) => (State::Body(incoming), used),
+        }
+    }
+
+    /// The request is here, with all its body.
+    fn complete(&mut self, request: Request, fate: Fate) -> State {
+        let result = match (fate, request.method) {
+            (Fate::Store(upload), _) => match stored(upload) {
+                // Neither yes nor no is the truth.
+                Err(store::Error::Uncertain(error)) => {
+                    self.clerk.end(0, &format!("storage error: {error}"));
+                    return State::Closed;
+                }
+                result => result.map_err(Refusal::from),
+            },
+            (Fate::Forget(Some(refusal)), _) => Err(refusal),
+            (Fate::Forget(None), Method::Delete) => self.delete(&request),
+            (Fate::Forget(None), Method::Options) => Ok(options(&request)),
+            (Fate::Forget(None), Method::Get | Method::Head | Method::Put) => self.get(&request),
+        };
+        let head_only = request.method == Method::Head;
+        let close = !request.keep_alive || self.stopping;
+        self.reply(result, Manner { head_only, close, modern: request.modern })
+    }
+
+    /// GET and HEAD
+    fn get(&self, request: &Request) -> Result<Reply, Refusal> {
+        let page = |kind, text: Vec<u8>| Ok(Reply::new(200).text(kind, text));
+        match Resource::of(&request.path) {
+            Resource::Folder if request.query == "json" => {
+                page("application/json", http_pages::json(&self.store.catalogue()?))
+            }
+            Resource::Folder => {
+                let text = http_pages::page(&self.store.catalogue()?, request.host());
+                page("text/html; charset=utf-8", text.into())
+            }
+            Resource::Health => page("text/plain; charset=utf-8", b"ok\n".into()),
+            Resource::Metrics => {
+                page("text/plain; version=0.0.4", http_pages::metrics(self.clerk.board()).into())
+            }
+            Resource::Server => Err(Refusal::method("OPTIONS")),
+            Resource::File(name) => {
+                let (file, about) = self.store.read(name)?;
+                match precondition(request, Some(&about))? {
+                    Some(reply) => Ok(reply),
+                    None => Reply::file(request, name, file, &about),
+                }
+            }
+        }
+    }
+
+    /// PUT, before its body.
+    fn put(&self, request: &Request) -> Result<Upload, Refusal> {
+        let name = Resource::file(&request.path)?;
+        if request.framing == Framing::None {
+            return Err(Refusal::closing(411, "say the length of the content, or send it in chunks"));
+        }
+        if request.field("content-range")?.is_some() {
+            return Err(Refusal::new(400, "a part of a file cannot be put; send all of it"));
+        }
+        self.require(request, name)?;
+        let upload = self.store.create(name)?;
+        if let Framing::Length(size) = request.framing {
+            upload.require_room(size)?;
+        }
+        Ok(upload)
+    }
+
+    /// DELETE
+    fn delete(&self, request: &Request) -> Result<Reply, Refusal> {
+        let name = Resource::file(&request.path)?;
+        self.require(request, name)?;
+        self.store.remove(name)?;
+        Ok(Reply::new(204))
+    }
+
+    /// The conditions under which a file may be changed.
+    fn require(&self, request: &Request, name: &[u8]) -> Result<(), Refusal> {
+        let about = match self.store.read(name) {
+            Ok((_, about)) => Some(about),
+            Err(store::Error::NotFound) => None,
+            Err(other) => return Err(other.into()),
+        };
+        precondition(request, about.as_ref()).map(drop)
+    }
+
+    /// A request whose place in the stream is clear is answered in its own manner; this is for all others.
+    fn refuse(&mut self, refusal: Refusal) -> State {
+        self.reply(Err(refusal), Manner { head_only: false, close: true, modern: true })
+    }
+
+    fn reply(&mut self, result: Result<Reply, Refusal>, manner: Manner) -> State {
+        let (reply, failure, close) = match result {
+            Ok(reply) => (reply, String::new(), manner.close),
+            Err(refusal) => (Reply::error(&refusal), refusal.reason, manner.close || refusal.close),
+        };
+        match reply.finish(Manner { close, ..manner }) {
+            Ok((text, behind, bytes)) => {
+                State::Reply(Box::new(Sending { text, sent: 0, behind, bytes, failure, close }))
+            }
+            // A small file that cannot be read: nothing has been said yet.
+            Err(error) => self.reply(Err(store::Error::from(error).into()), manner),
+        }
+    }
+
+    /// A reply is out: what comes next?
+    fn replied(&mut self, sending: &Sending) {
+        self.clerk.end(sending.bytes, &sending.failure);
+        if sending.close || self.stopping {
+            return;
+        }
+        self.state = State::Head(Draft::default());
+        let rest = mem::take(&mut self.rest);
+        self.rest_used += self.digest(&rest[self.rest_used..]);
+        if self.rest_used < rest.len() {
+            self.rest = rest;
+        } else {
+            self.rest_used = 0;
+        }
+    }
+}
+
+/// PUT, behind its body.
+fn stored(upload: Upload) -> Result<Reply, store::Error> {
+    let status = if upload.replaces { 204 } else { 201 };
+    Ok(Reply::new(status).brought(upload.commit()?))
+}
+
+/// OPTIONS
+fn options(request: &Request) -> Reply {
+    let file = matches!(Resource::of(&request.path), Resource::File(_) | Resource::Server);
+    Reply::new(204).field("Allow", if file { FILE_METHODS } else { PAGE_METHODS })
+}
+
+impl Session for HttpSession {
+    fn want(&self) -> Want {
+        match &self.state {
+            State::Head(draft) if draft.begun() => Want::Head,
+            State::Head(_) => Want::Request,
+            State::Body(_) => Want::Body,
+            State::Invite(..) | State::Reply(_) => Want::Write,
+            State::Closed => Want::Close,
+        }
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            // A request that its peer broke off. If it had been refused, the peer may still listen.
+            self.state = match mem::replace(&mut self.state, State::Closed) {
+                State::Body(incoming) => match incoming.fate {
+                    Fate::Forget(Some(refusal)) => self.refuse(refusal),
+                    _ => State::Closed,
+                },
+                _ => State::Closed,
+            };
+            return;
+        }
+        let used = self.digest(bytes);
+        (self.rest, self.rest_used) = (bytes[used..].to_vec(), 0);
+    }
+
+    fn outgoing(&self) -> Outgoing<'_> {
+        match &self.state {
+            State::Invite(sent, _) => Outgoing::Bytes(&INVITATION[*sent..]),
+            State::Reply(sending) => match &sending.behind {
+                Some(Content::File { file, from, to }) if sending.sent == sending.text.len() => {
+                    let count = (to - from).min(PIECE_TEXT as u64) as usize;
+                    Outgoing::File { file, offset: *from, count }
+                }
+                _ => Outgoing::Bytes(&sending.text[sending.sent..]),
+            },
+            _ => Outgoing::Bytes(&[]),
+        }
+    }
+
+    fn sent(&mut self, count: usize) {
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Invite(sent, incoming) if sent + count < INVITATION.len() => {
+                self.state = State::Invite(sent + count, incoming);
+            }
+            State::Invite(_, incoming) => self.state = State::Body(incoming),
+            State::Reply(sending) => self.advance(sending, count),
+            _ => {}
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let refusal = |status, reason| Refusal::closing(status, reason);
+        match (notice, self.want()) {
+            (Notice::Stopping, Want::Request) => self.state = State::Closed,
+            (Notice::Stopping, _) => self.stopping = true,
+            (Notice::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
+            (Notice::Timeout, Want::Head | Want::Body) => self.state = self.refuse(refusal(408, "timeout")),
+            (Notice::Timeout, _) => self.state = State::Closed,
+        }
+    }
+}
+
+impl HttpSession {
+    /// `count` more bytes of a reply are gone.
+    fn advance(&mut self, mut sending: Box<Sending>, count: usize) {
+        if sending.sent < sending.text.len() {
+            sending.sent += count;
+        } else if let Some(Content::File { from, .. }) = &mut sending.behind {
+            if count == 0 {
+                // The length has been said already: the connection ends, and the peer counts what it got.
+                return self.clerk.end(0, "storage error: the file was cut short");
+            }
+            *from += count as u64;
+        }
+        let left = match &sending.behind {
+            Some(Content::File { from, to, .. }) => to - from,
+            _ => 0,
+        };
+        if sending.sent < sending.text.len() || left > 0 {
+            self.state = State::Reply(sending);
+        } else {
+            self.replied(&sending);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Board, Field};
+    use crate::store::Policy;
+    use crate::testing::{Folder, outgoing, play};
+
+    /// A folder and its session.
+    struct Desk {
+        folder: Folder,
+        store: Arc<Store>,
+        board: Board,
+    }
+
+    impl Desk {
+        fn new() -> Desk {
+            let folder = Folder::new();
+            folder.write("a.txt", b"kolam");
+            folder.write("empty", b"");
+            let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
+            let store = Arc::new(Store::open(folder.path(), policy).unwrap());
+            Desk { folder, store, board: Board::new("single", 1).unwrap() }
+        }
+
+        fn session(&self) -> HttpSession {
+            HttpSession::new(self.store.clone(), Clerk::new(self.board.worker(0), None))
+        }
+
+        /// Lets `input` run through a session and returns its replies, without what changes from day to day.
+        fn ask(&self, input: &[u8], give: usize, take: usize) -> String {
+            let text = String::from_utf8(play(&mut self.session(), input, give, take)).unwrap();
+            let varies =
+                |line: &&str| ["Date: ", "Last-Modified: ", "ETag: "].iter().any(|f| line.starts_with(f));
+            text.split_inclusive("\r\n").filter(|line| !varies(line)).collect()
+        }
+    }
+
+    /// A reply without what changes from day to day.
+    fn reply(status: &str, fields: &str, content: &str) -> String {
+        format!(
+            "HTTP/1.1 {status}\r\nServer: kolam\r\nX-Content-Type-Options: nosniff\r\n{fields}\r\n{content}"
+        )
+    }
+
+    fn text(status: &str, more: &str, content: &str) -> String {
+        let kind = "Content-Type: text/plain; charset=utf-8\r\n";
+        reply(status, &format!("{kind}{more}Content-Length: {}\r\n", content.len()), content)
+    }
+
+    /// Requests without `Host: h` and the empty line, with their replies; run in this order.
+    fn transcript() -> Vec<(&'static str, String)> {
+        let file = |size: usize, content: &str| {
+            reply(
+                "200 OK",
+                &format!(
+                    "Content-Type: text/plain; charset=utf-8\r\nAccept-Ranges: bytes\r\n\
+                     Content-Length: {size}\r\n"
+                ),
+                content,
+            )
+        };
+        vec![
+            ("GET /a.txt HTTP/1.1\r\n", file(5, "kolam")),
+            ("HEAD /a.txt HTTP/1.1\r\n", file(5, "")),
+            ("GET /healthz HTTP/1.1\r\n", text("200 OK", "", "ok\n")),
+            ("GET /none HTTP/1.1\r\n", text("404 Not Found", "", "file not found\n")),
+            ("DELETE /none HTTP/1.1\r\n", text("404 Not Found", "", "file not found\n")),
+            (
+                "PUT /b.txt HTTP/1.1\r\nContent-Length: 0\r\n",
+                reply("201 Created", "Content-Length: 0\r\n", ""),
+            ),
+            ("PUT /b.txt HTTP/1.1\r\nContent-Length: 0\r\n", reply("204 No Content", "", "")),
+            ("GET /b.txt HTTP/1.1\r\n", file(0, "")),
+            ("DELETE /b.txt HTTP/1.1\r\n", reply("204 No Content", "", "")),
+            (
+                "OPTIONS * HTTP/1.1\r\n",
+                reply("204 No Content", "Allow: GET, HEAD, PUT, DELETE, OPTIONS\r\n", ""),
+            ),
+            (
+                "DELETE / HTTP/1.1\r\n",
+                text(
+                    "405 Method Not Allowed",
+                    "Allow: GET, HEAD, OPTIONS\r\n",
+                    "method not allowed here; allowed: GET, HEAD, OPTIONS\n",
+                ),
+            ),
+            (
+                "GET /.hidden HTTP/1.1\r\n",
+                text("400 Bad Request", "", "invalid file name: begins with a dot\n"),
+            ),
+        ]
+    }
+
+    #[test]
+    fn each_request_has_its_reply_however_the_bytes_are_cut() {
+        for (give, take) in [(9999, 9999), (1, 9999), (9999, 1), (1, 1), (7, 5)] {
+            let desk = Desk::new();
+            let (mut requests, mut replies) = (String::new(), String::new());
+            for (request, reply) in transcript() {
+                requests += &format!("{request}Host: h\r\n\r\n");
+                replies += &reply;
+            }
+            assert_eq!(desk.ask(requests.as_bytes(), give, take), replies);
+        }
+        let desk = Desk::new();
+        for (request, reply) in transcript() {
+            assert_eq!(
+                desk.ask(format!("{request}Host: h\r\n\r\n").as_bytes(), 9999, 9999),
+                reply,
+                "{request}"
+            );
+        }
+    }
+
+    #[test]
+    fn bodies_are_stored_however_they_are_cut() {
+        let content: String = (0..20_000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+        let chunks: String = content.as_bytes().chunks(777).fold(String::new(), |mut text, chunk| {
+            text += &format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap());
+            text
+        });
+        let head = "PUT /new HTTP/1.1\r\nHost: h\r\n";
+        let bodies = [
+            format!("{head}Content-Length: {}\r\n\r\n{content}", content.len()),
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
+        ];
+        for (body, piece) in bodies.iter().flat_map(|body| [1, 7, 4096].map(|piece| (body, piece))) {
+            let desk = Desk::new();
+            let both = format!("{body}GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+            let replies = reply("201 Created", "Content-Length: 0\r\n", "") + &text("200 OK", "", "ok\n");
+            assert_eq!(desk.ask(both.as_bytes(), piece, 99), replies);
+            assert_eq!(std::fs::read_to_string(desk.folder.path().join("new")).unwrap(), content);
+            // Cut off anywhere, it leaves nothing.
+            let desk = Desk::new();
+            assert_eq!(desk.ask(&body.as_bytes()[..body.len() - 1], piece, 99), "");
+            assert_eq!(desk.folder.names(), ["a.txt", "empty"]);
+            assert_eq!(desk.board.total(Field::Failed), 1);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_hesitates_is_invited_or_told_why_not() {
+        let desk = Desk::new();
+        let ask = |fields: &str| {
+            let mut session = desk.session();
+            session.received(
+                format!("PUT /new HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n{fields}\r\n").as_bytes(),
+            );
+            session
+        };
+        let mut session = ask("Content-Length: 5\r\n");
+        assert_eq!(outgoing(&session), INVITATION);
+        session.sent(3);
+        session.sent(INVITATION.len() - 3);
+        assert_eq!(session.want(), Want::Body);
+        session.received(b"hello");
+        assert!(outgoing(&session).starts_with(b"HTTP/1.1 201 "));
+        let mut session = ask("Content-Length: 300001\r\n");
+        assert!(outgoing(&session).starts_with(b"HTTP/1.1 413 "));
+        session.sent(outgoing(&session).len());
+        assert_eq!(session.want(), Want::Close);
+    }
+
+    #[test]
+    fn a_large_file_is_left_to_the_kernel_and_may_be_cut_short() {
+        let desk = Desk::new();
+        let content: Vec<u8> = (0..600_000_u32).map(|n| n as u8).collect();
+        desk.folder.write("big", &content);
+        let request = b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n";
+        let all = play(&mut desk.session(), request, 9999, 100_000);
+        assert!(all.ends_with(&content) && all.len() < content.len() + 500);
+        let mut session = desk.session();
+        session.received(request);
+        session.sent(outgoing(&session).len());
+        assert!(matches!(session.outgoing(), Outgoing::File { offset: 0, .. }));
+        desk.folder.write("big", b"short");
+        session.sent(outgoing(&session).len());
+        assert_eq!(outgoing(&session), b"");
+        session.sent(0);
+        assert_eq!((session.want(), desk.board.total(Field::Failed)), (Want::Close, 1));
+    }
+
+    #[test]
+    fn what_is_in_hand_is_finished_before_the_server_stops() {
+        let desk = Desk::new();
+        let mut session = desk.session();
+        session.received(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+        session.notice(Notice::Stopping);
+        session.sent(outgoing(&session).len());
+        assert_eq!(session.want(), Want::Close);
+        let mut session = desk.session();
+        session.received(b"GET /healthz HTTP/1.1\r\n");
+        session.notice(Notice::Timeout);
+        assert!(outgoing(&session).starts_with(b"HTTP/1.1 408 "));
+    }
+}

@@ -1,0 +1,489 @@
+//! # Chapter 14a. What exactly is being asked, and by whose rules?
+//!
+//! HTTP is text, and text can be read in more than one way: two lengths, a blank before a colon, a line
+//! folded into the next. Where two programs in a row read the same bytes differently, one of them can be made
+//! to see a request that the other never saw ("request smuggling"). So this reader knows one way only, that
+//! of RFC 9112, and answers everything else with 400 and the end of the connection.
+//!
+//! ```text
+//!   GET /my%20notes.txt?v=2 HTTP/1.1\r\n        method SP target SP version
+//!   Host: 127.0.0.1:8080\r\n                    name ":" blanks value blanks
+//!   Range: bytes=0-99\r\n
+//!   \r\n                                        the head is over; what follows is Framing
+//! ```
+//!
+//! The invariant: a `Request` that comes out of here has one meaning; its head has at most `HEAD_LIMIT` bytes
+//! and not one control character.
+//!
+//! What must not live here: files, replies, what a method does.
+//!
+//! before: `http.rs` … after: `http_body.rs`
+//!
+//! Experiment: let `token` accept a blank, and find the request in `tests/http.rs` that is then answered
+//! twice.
+
+/// Longest request line in bytes, its CR LF not counted: RFC 9112, section 3, recommends at least 8,000.
+pub const LINE_LIMIT: usize = 8192;
+
+/// Most bytes of a whole head, its last empty line included; browsers with many cookies need half of it.
+pub const HEAD_LIMIT: usize = 16 * 1024;
+
+/// Most fields of a head; each is looked at once for every field that we know.
+const FIELDS: usize = 100;
+
+/// Why a request is not done.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub reason: String,
+    /// Where the next request begins cannot be known, or is too far away.
+    pub close: bool,
+    /// One more field of the reply, for those who want to do better.
+    pub field: Option<(&'static str, String)>,
+}
+
+impl Refusal {
+    /// The connection goes on.
+    pub fn new(status: u16, reason: impl Into<String>) -> Refusal {
+        Refusal { status, reason: reason.into(), close: false, field: None }
+    }
+
+    pub fn closing(status: u16, reason: impl Into<String>) -> Refusal {
+        Refusal { close: true, ..Refusal::new(status, reason) }
+    }
+
+    /// The method makes no sense here; these do.
+    pub fn method(allowed: &str) -> Refusal {
+        let reason = format!("method not allowed here; allowed: {allowed}");
+        Refusal { field: Some(("Allow", allowed.to_owned())), ..Refusal::new(405, reason) }
+    }
+}
+
+/// 400, and the end of the connection.
+pub fn malformed<T>(reason: &str) -> Result<T, Refusal> {
+    Err(Refusal::closing(400, format!("malformed request: {reason}")))
+}
+
+/// Follows the lines of a head or of a trailer, byte by byte.
+#[derive(Default)]
+pub struct Lines {
+    /// Lines that are complete.
+    number: usize,
+    /// Bytes of the line that is not.
+    column: usize,
+    /// The last byte was a CR.
+    cr: bool,
+}
+
+impl Lines {
+    /// Takes the next byte; true when it ends an empty line.
+    pub fn feed(&mut self, byte: u8) -> Result<bool, Refusal> {
+        match byte {
+            b'\n' if self.cr => {
+                let empty = self.column == 0;
+                *self = Lines { number: self.number + 1, column: 0, cr: false };
+                return Ok(empty);
+            }
+            _ if self.cr => return malformed("a CR without LF"),
+            b'\r' => self.cr = true,
+            b'\n' => return malformed("an LF without CR"),
+            b'\t' | b' '..=b'~' | 0x80.. => self.column += 1,
+            _ => return malformed("a control character"),
+        }
+        Ok(false)
+    }
+}
+
+/// A head, as far as it has come.
+#[derive(Default)]
+pub struct Draft {
+    text: Vec<u8>,
+    lines: Lines,
+}
+
+impl Draft {
+    /// Has a request begun? Empty lines in front of it are none (RFC 9112, section 2.2).
+    pub fn begun(&self) -> bool {
+        self.text.first().is_some_and(|&byte| byte != b'\r')
+    }
+
+    /// Takes the next byte; `None` means that more are needed.
+    pub fn push(&mut self, byte: u8) -> Option<Result<Request, Refusal>> {
+        self.text.push(byte);
+        match self.lines.feed(byte) {
+            Err(refusal) => Some(Err(refusal)),
+            Ok(true) if !self.begun() => {
+                *self = Draft::default();
+                None
+            }
+            Ok(true) => Some(Request::parse(std::mem::take(&mut self.text))),
+            Ok(false) if self.lines.number == 0 && self.lines.column > LINE_LIMIT => {
+                Some(Err(Refusal::closing(414, format!("request line longer than {LINE_LIMIT} bytes"))))
+            }
+            // The two bytes that would end it are still to come.
+            Ok(false) if self.text.len() >= HEAD_LIMIT => {
+                Some(Err(Refusal::closing(431, format!("request head larger than {HEAD_LIMIT} bytes"))))
+            }
+            Ok(false) => None,
+        }
+    }
+}
+
+/// What this server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Head,
+    Put,
+    Delete,
+    Options,
+}
+
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+        }
+    }
+}
+
+/// What a file allows.
+pub const FILE_METHODS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
+
+/// Methods that RFC 9110 and RFC 5789 define and that nothing here allows.
+const FOREIGN: [&[u8]; 4] = [b"POST", b"PATCH", b"TRACE", b"CONNECT"];
+
+/// How the end of a body is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    None,
+    /// Bytes.
+    Length(u64),
+    Chunked,
+}
+
+/// A head that has one meaning.
+#[derive(Debug)]
+pub struct Request {
+    /// As it came.
+    head: Vec<u8>,
+    pub method: Method,
+    /// Decoded, with its slash; `*` for the whole server.
+    pub path: Vec<u8>,
+    /// Behind the question mark, as it came.
+    pub query: String,
+    pub framing: Framing,
+    /// The connection may be used again.
+    pub keep_alive: bool,
+    /// HTTP/1.1 or higher, not 1.0.
+    pub modern: bool,
+    /// The peer waits for a word before it sends the body.
+    pub hesitates: bool,
+}
+
+impl Request {
+    /// head = request-line CRLF *( field-line CRLF ) CRLF
+    fn parse(head: Vec<u8>) -> Result<Request, Refusal> {
+        let mut request = Request {
+            head,
+            method: Method::Get,
+            path: Vec::new(),
+            query: String::new(),
+            framing: Framing::None,
+            keep_alive: false,
+            modern: true,
+            hesitates: false,
+        };
+        request.check_fields()?;
+        // The version first: the fields mean what it says.
+        let [method, target, version] = words(lines(&request.head).next().unwrap_or_default())?;
+        let (method, target) = (method.to_vec(), target.to_vec());
+        request.modern = modern(version)?;
+        request.check_host()?;
+        request.framing = request.find_framing()?;
+        request.method = match method.as_slice() {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"PUT" => Method::Put,
+            b"DELETE" => Method::Delete,
+            b"OPTIONS" => Method::Options,
+            name if FOREIGN.contains(&name) => {
+                return Err(Refusal { close: true, ..Refusal::method(FILE_METHODS) });
+            }
+            name if token(name) => return Err(Refusal::closing(501, "method not implemented")),
+            _ => return malformed("a method that is no token"),
+        };
+        (request.path, request.query) = target_of(&target, request.method)?;
+        request.keep_alive = request.find_keep_alive();
+        request.hesitates = request.find_expectation()? && request.modern;
+        Ok(request)
+    }
+
+    /// field-line = token ":" OWS value OWS; a line that begins with a blank (obs-fold) has no token.
+    fn check_fields(&self) -> Result<(), Refusal> {
+        for (number, line) in lines(&self.head).skip(1).enumerate() {
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+                return malformed("a header line without a colon");
+            };
+            if !token(&line[..colon]) {
+                return malformed("a header name that is no token");
+            }
+            if number >= FIELDS {
+                return Err(Refusal::closing(431, format!("more than {FIELDS} header fields")));
+            }
+        }
+        Ok(())
+    }
+
+    /// All values of field `name`, which is given in small letters, without the blanks around them.
+    fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        lines(&self.head).skip(1).filter_map(move |line| {
+            let (field, value) = line.split_at_checked(name.len())?;
+            let value = value.strip_prefix(b":").filter(|_| field.eq_ignore_ascii_case(name.as_bytes()))?;
+            Some(value.trim_ascii())
+        })
+    }
+
+    /// The value of a field that may come once.
+    pub fn field(&self, name: &str) -> Result<Option<&str>, Refusal> {
+        let mut values = self.values(name);
+        let (first, second) = (values.next(), values.next());
+        match first.map(str::from_utf8) {
+            _ if second.is_some() => malformed(&format!("more than one {name}")),
+            Some(Ok(value)) if value.is_ascii() => Ok(Some(value)),
+            Some(_) => malformed(&format!("a {name} that is not ASCII")),
+            None => Ok(None),
+        }
+    }
+
+    /// Host = uri-host [ ":" port ]; required since HTTP/1.1 (RFC 9112, section 3.2)
+    fn check_host(&self) -> Result<(), Refusal> {
+        match self.field("host")? {
+            None if self.modern => malformed("no Host"),
+            Some(host) if !host.bytes().all(in_host) => malformed("a Host that is none"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who is asked, as the peer calls it; safe to be written into a page.
+    pub fn host(&self) -> &str {
+        self.field("host").ok().flatten().unwrap_or_default()
+    }
+
+    /// RFC 9112, section 6.3, without its leniencies.
+    fn find_framing(&self) -> Result<Framing, Refusal> {
+        match (self.field("transfer-encoding")?, self.field("content-length")?) {
+            (None, None) => Ok(Framing::None),
+            (Some(_), Some(_)) => malformed("both Content-Length and Transfer-Encoding"),
+            (Some(_), None) if !self.modern => malformed("Transfer-Encoding in HTTP/1.0"),
+            (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
+            (Some(_), None) => Err(Refusal::closing(501, "transfer coding not implemented")),
+            (None, Some(length)) => match length.parse() {
+                // `parse` would also take a sign.
+                Ok(length_in_bytes) if length.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    Ok(Framing::Length(length_in_bytes))
+                }
+                _ => malformed("a Content-Length that is no number"),
+            },
+        }
+    }
+
+    /// RFC 9112, section 9.3
+    fn find_keep_alive(&self) -> bool {
+        let options = self.values("connection").flat_map(|value| value.split(|&byte| byte == b','));
+        let options: Vec<&[u8]> = options.map(<[u8]>::trim_ascii).collect();
+        let has = |name: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(name));
+        !has(b"close") && (self.modern || has(b"keep-alive"))
+    }
+
+    /// RFC 9110, section 10.1.1
+    fn find_expectation(&self) -> Result<bool, Refusal> {
+        match self.field("expect")? {
+            None => Ok(false),
+            Some(value) if value.eq_ignore_ascii_case("100-continue") => Ok(true),
+            Some(_) => Err(Refusal::closing(417, "expectation not known")),
+        }
+    }
+}
+
+/// The lines of a complete head, without their ends and without the empty one.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = head[..head.len().saturating_sub(4)].split(|&byte| byte == b'\n');
+    // Every LF has its CR: `Lines` has seen to that.
+    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// request-line = method SP target SP version
+fn words(line: &[u8]) -> Result<[&[u8]; 3], Refusal> {
+    let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+    words.try_into().or_else(|_| malformed("the first line is not: method, blank, target, blank, version"))
+}
+
+/// version = "HTTP/" DIGIT "." DIGIT; a higher minor version is served as 1.1 (RFC 9110, section 2.5)
+fn modern(version: &[u8]) -> Result<bool, Refusal> {
+    match version {
+        b"HTTP/1.0" => Ok(false),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Ok(true),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(Refusal::closing(505, "HTTP version not supported; speak HTTP/1.1"))
+        }
+        _ => malformed("no HTTP version"),
+    }
+}
+
+/// token = 1*tchar (RFC 9110, section 5.6.2)
+fn token(name: &[u8]) -> bool {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_token)
+}
+
+/// What may stand in uri-host [ ":" port ] (RFC 3986, section 3.2.2), as far as single characters tell.
+fn in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// target = absolute-path [ "?" query ] / "http://" authority [ absolute-path ] [ "?" query ] / "*"; gives
+/// path and query.
+fn target_of(target: &[u8], method: Method) -> Result<(Vec<u8>, String), Refusal> {
+    let Some(text) = str::from_utf8(target).ok().filter(|text| text.bytes().all(|b| b.is_ascii_graphic()))
+    else {
+        return malformed("a target with characters that must be percent-encoded");
+    };
+    if text == "*" && method == Method::Options {
+        return Ok((text.into(), String::new()));
+    }
+    if text.contains('#') {
+        return malformed("a target with a fragment");
+    }
+    let scheme = ["http://", "https://"]
+        .into_iter()
+        .find(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let text = match scheme {
+        None if text.starts_with('/') => text,
+        None => return malformed("a target that is neither a path nor an http URL"),
+        Some(scheme) => {
+            let rest = &text[scheme.len()..];
+            let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            if authority.is_empty() || !authority.bytes().all(in_host) {
+                return malformed("a URL without a host");
+            }
+            path
+        }
+    };
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    Ok((decode(if path.is_empty() { "/" } else { path })?, query.to_owned()))
+}
+
+/// pct-encoded = "%" HEXDIG HEXDIG (RFC 3986, section 2.1); decoded once and never again
+fn decode(path: &str) -> Result<Vec<u8>, Refusal> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        let digit = |digit: Option<u8>| digit.and_then(|digit| char::from(digit).to_digit(16));
+        out.push(match byte {
+            b'%' => match (digit(bytes.next()), digit(bytes.next())) {
+                (Some(high), Some(low)) => (high << 4 | low) as u8,
+                _ => return malformed("a percent sign without two hexadecimal digits"),
+            },
+            byte => byte,
+        });
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Request, Refusal> {
+        let mut draft = Draft::default();
+        let mut result = None;
+        for byte in text.bytes() {
+            assert!(result.is_none(), "bytes behind the end of {text:?}");
+            result = draft.push(byte);
+        }
+        result.unwrap_or_else(|| panic!("more is needed behind {text:?}"))
+    }
+
+    #[test]
+    fn a_head_is_understood() {
+        let request = read(
+            "\r\n\r\nPUT /my%20notes?v=2 HTTP/1.1\r\nHOST:h:80\r\nContent-Length: \t 5 \r\n\
+             Connection: a, Close\r\nexpect: 100-Continue\r\nX:\r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!((request.method, request.path.as_slice()), (Method::Put, &b"/my notes"[..]));
+        assert_eq!((request.query.as_str(), request.host()), ("v=2", "h:80"));
+        assert_eq!((request.framing, request.keep_alive), (Framing::Length(5), false));
+        assert!(request.modern && request.hesitates);
+        let old = read("GET http://h HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap();
+        assert_eq!((old.path.as_slice(), old.keep_alive, old.modern), (&b"/"[..], true, false));
+        assert_eq!(read("OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n").unwrap().path, b"*");
+        assert_eq!(read("GET /%2e%25 HTTP/1.9\r\nHost:\r\n\r\n").unwrap().path, b"/.%");
+    }
+
+    #[test]
+    fn what_has_two_meanings_has_none() {
+        let with = |fields: &str| format!("PUT /a HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let table = [
+            (with("Content-Length: 5\r\nContent-Length: 5\r\n"), 400),
+            (with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), 400),
+            (with("Content-Length: +5\r\n"), 400),
+            (with("Content-Length: -1\r\n"), 400),
+            (with("Content-Length: 5, 5\r\n"), 400),
+            (with("Content-Length: 18446744073709551616\r\n"), 400),
+            (with("Content-Length:\r\n"), 400),
+            (with("Content-Length : 5\r\n"), 400),
+            (with("Transfer-Encoding: xchunked\r\n"), 501),
+            (with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400),
+            (with("a: b\r\n c\r\n"), 400),
+            (with("no colon\r\n"), 400),
+            (with(": nameless\r\n"), 400),
+            (with("Host: again\r\n"), 400),
+            (with("Expect: miracles\r\n"), 417),
+            (with(&"a: b\r\n".repeat(FIELDS)), 431),
+            ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n".to_owned(), 400),
+            ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("GET / HTTP/1.1 \r\nHost: h\r\n\r\n".to_owned(), 400),
+            (" GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("GET /\r\n\r\n".to_owned(), 400),
+            ("GET / HTTP/2.0\r\nHost: h\r\n\r\n".to_owned(), 505),
+            ("GET / http/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("get / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 501),
+            ("POST / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 405),
+            ("GET * HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("GET a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("GET /%4 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("GET /%+4 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("GET /#a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("GET /é HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
+            ("PUT /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), 400),
+            ("GET / HTTP/1.1\n".to_owned(), 400),
+            ("GET / HTTP/1.1\rH".to_owned(), 400),
+            ("GET / HTTP/1.1\r\nHost: h\0".to_owned(), 400),
+        ];
+        for (text, status) in table {
+            let refusal = read(&text).expect_err(&text);
+            assert_eq!((refusal.status, refusal.close), (status, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn heads_are_bounded_on_both_sides() {
+        let line = |length: usize| format!("GET /{} HTTP/1.1\r\nHost:\r\n\r\n", "x".repeat(length - 14));
+        assert!(read(&line(LINE_LIMIT)).is_ok());
+        assert_eq!(read(&line(LINE_LIMIT + 1)[..LINE_LIMIT + 1]).unwrap_err().status, 414);
+        let head = |length: usize| {
+            let start = "GET / HTTP/1.1\r\nHost:\r\nX:";
+            format!("{start}{}\r\n\r\n", "x".repeat(length - start.len() - 4))
+        };
+        assert!(read(&head(HEAD_LIMIT)).is_ok());
+        assert_eq!(read(&head(HEAD_LIMIT + 1)[..HEAD_LIMIT]).unwrap_err().status, 431);
+    }
+}

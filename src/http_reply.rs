@@ -1,0 +1,395 @@
+//! # Chapter 14c. What belongs in an answer, and when is it better not to send the file?
+//!
+//! A reply is a status, some fields and perhaps content: a text that lies here, or a part of a file. Before a
+//! file is sent, the peer's conditions are asked in the order of RFC 9110, section 13.2.2: it may have the
+//! file already (304), want only a part (206), or want nothing unless it is the file it knows (412).
+//!
+//! ```text
+//!   If-Match ─► If-Unmodified-Since ─► If-None-Match ─► If-Modified-Since ─► If-Range ─► Range
+//!        └─── no: 412 ───┘                  └── yes: 304 (412 for PUT, DELETE) ──┘    no: the whole file
+//! ```
+//!
+//! The invariant: every reply with content says how long it is, so the connection can go on behind it; a
+//! small file and its head are one buffer, a large one is never copied into this process.
+//!
+//! What must not live here: which file, which method, sockets.
+//!
+//! before: `http_body.rs` … after: `http_pages.rs`
+//!
+//! Experiment: `curl -r 0-3,8-9` a file: what do you get, and what would two ranges cost to write?
+
+use crate::dates;
+use crate::http_head::{Method, Refusal, Request};
+use crate::store;
+use std::fs::{File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Files up to so many bytes are sent in one buffer with the head; copying them costs less than another
+/// system call.
+const SMALL: u64 = 32 * 1024;
+
+/// What names end in, and what browsers call it. All else is bytes.
+const TYPES: [(&str, &str); 26] = [
+    ("c", "text/plain; charset=utf-8"),
+    ("css", "text/css; charset=utf-8"),
+    ("csv", "text/csv; charset=utf-8"),
+    ("gif", "image/gif"),
+    ("gz", "application/gzip"),
+    ("htm", "text/html; charset=utf-8"),
+    ("html", "text/html; charset=utf-8"),
+    ("ico", "image/x-icon"),
+    ("jpeg", "image/jpeg"),
+    ("jpg", "image/jpeg"),
+    ("js", "text/javascript; charset=utf-8"),
+    ("json", "application/json"),
+    ("log", "text/plain; charset=utf-8"),
+    ("md", "text/markdown; charset=utf-8"),
+    ("mp3", "audio/mpeg"),
+    ("mp4", "video/mp4"),
+    ("pdf", "application/pdf"),
+    ("png", "image/png"),
+    ("rs", "text/plain; charset=utf-8"),
+    ("svg", "image/svg+xml"),
+    ("txt", "text/plain; charset=utf-8"),
+    ("wasm", "application/wasm"),
+    ("webm", "video/webm"),
+    ("webp", "image/webp"),
+    ("xml", "application/xml"),
+    ("zip", "application/zip"),
+];
+
+/// The kind of content that a name promises.
+pub fn content_type(name: &[u8]) -> &'static str {
+    let extension = name.iter().rposition(|&byte| byte == b'.').map(|dot| &name[dot + 1..]);
+    let found = TYPES
+        .iter()
+        .find(|row| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(row.0.as_bytes())));
+    found.map_or("application/octet-stream", |row| row.1)
+}
+
+/// What a reply carries.
+pub enum Content {
+    None,
+    Text(Vec<u8>),
+    /// Bytes `from..to` of a file.
+    File {
+        file: File,
+        from: u64,
+        to: u64,
+    },
+}
+
+impl Content {
+    fn length(&self) -> u64 {
+        match self {
+            Content::None => 0,
+            Content::Text(text) => text.len() as u64,
+            Content::File { from, to, .. } => to - from,
+        }
+    }
+}
+
+/// What the request and the connection say about every reply to it.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// The request was HEAD: describe the content and do not send it.
+    pub head_only: bool,
+    /// The connection is closed behind the reply.
+    pub close: bool,
+    /// The peer speaks HTTP/1.1, so staying open needs no word.
+    pub modern: bool,
+}
+
+/// An answer before it is bytes.
+pub struct Reply {
+    status: u16,
+    /// Header lines, each with its CR LF.
+    fields: Vec<u8>,
+    content: Content,
+    /// Bytes of content that the request has brought; for the log.
+    brought: u64,
+}
+
+impl Reply {
+    pub fn new(status: u16) -> Reply {
+        Reply { status, fields: Vec::with_capacity(256), content: Content::None, brought: 0 }
+    }
+
+    pub fn brought(self, bytes: u64) -> Reply {
+        Reply { brought: bytes, ..self }
+    }
+
+    pub fn field(mut self, name: &str, value: &str) -> Reply {
+        self.fields.extend([name, ": ", value, "\r\n"].iter().flat_map(|text| text.bytes()));
+        self
+    }
+
+    pub fn text(mut self, kind: &str, text: impl Into<Vec<u8>>) -> Reply {
+        self.content = Content::Text(text.into());
+        self.field("Content-Type", kind)
+    }
+
+    /// Why not; one line for a person.
+    pub fn error(refusal: &Refusal) -> Reply {
+        let reply =
+            Reply::new(refusal.status).text("text/plain; charset=utf-8", format!("{}\n", refusal.reason));
+        refusal.field.iter().fold(reply, |reply, (name, value)| reply.field(name, value))
+    }
+
+    /// The reply as bytes, what must be sent behind them, and the bytes of content that have crossed then.
+    pub fn finish(self, manner: Manner) -> io::Result<(Vec<u8>, Option<Content>, u64)> {
+        let Reply { status, fields, content, brought } = self;
+        let mut text = Vec::with_capacity(512);
+        text.extend_from_slice(format!("HTTP/1.1 {status} {}\r\nDate: ", phrase(status)).as_bytes());
+        text.extend_from_slice(dates::http(SystemTime::now()).as_bytes());
+        text.extend_from_slice(b"\r\nServer: kolam\r\nX-Content-Type-Options: nosniff\r\n");
+        text.extend_from_slice(&fields);
+        // These two have no content by definition, and 204 may not even say so (RFC 9110, section 8.6).
+        if !matches!(status, 204 | 304) {
+            write!(text, "Content-Length: {}\r\n", content.length())?;
+        }
+        if manner.close {
+            text.extend_from_slice(b"Connection: close\r\n");
+        } else if !manner.modern {
+            text.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+        text.extend_from_slice(b"\r\n");
+        let length = if manner.head_only { 0 } else { content.length() };
+        let behind = match content {
+            _ if length == 0 => None,
+            Content::Text(content) => {
+                text.extend_from_slice(&content);
+                None
+            }
+            Content::File { file, from, to } if to - from <= SMALL => {
+                let head = text.len();
+                text.resize(head + length as usize, 0);
+                file.read_exact_at(&mut text[head..], from)?;
+                None
+            }
+            content => Some(content),
+        };
+        Ok((text, behind, length + brought))
+    }
+}
+
+/// The words behind a status; nobody needs them (RFC 9112, section 4), everybody expects them.
+fn phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        206 => "Partial Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        _ => "",
+    }
+}
+
+impl From<store::Error> for Refusal {
+    fn from(error: store::Error) -> Refusal {
+        let status = match &error {
+            store::Error::InvalidName(_) => 400,
+            store::Error::NotFound => 404,
+            store::Error::NotRegular | store::Error::Denied(_) => 403,
+            store::Error::TooLarge(_) => return Refusal::closing(413, error.to_string()),
+            store::Error::Full => 507,
+            store::Error::Io(_) | store::Error::Uncertain(_) => 500,
+        };
+        Refusal::new(status, error.to_string())
+    }
+}
+
+// ---- conditions ----
+
+/// What tells one state of a file from another: an upload is a new inode, and a file that was changed in
+/// place has a new time, to the nanosecond.
+fn entity_tag(about: &Metadata) -> String {
+    let time = about.mtime() as u64 * 1_000_000_000 + about.mtime_nsec() as u64;
+    format!("\"{:x}-{:x}-{time:x}\"", about.ino(), about.len())
+}
+
+/// When the content last changed, to the second, as dates in HTTP are.
+fn last_modified(about: &Metadata) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(about.mtime()).unwrap_or(0))
+}
+
+/// Is `tag` in an If-Match or If-None-Match? `weak`: a weak tag of the same text will do.
+///
+/// list = "*" / #( [ "W/" ] DQUOTE *etagc DQUOTE )
+fn in_tags(list: &str, tag: &str, weak: bool) -> bool {
+    let mut candidates = list.split(',').map(str::trim);
+    list.trim() == "*"
+        || candidates.any(|one| one == tag || weak && one.strip_prefix("W/").is_some_and(|one| one == tag))
+}
+
+/// A date that the peer has sent; one that is none is ignored, as RFC 9110 says of each of these fields.
+fn date(request: &Request, name: &str) -> Result<Option<SystemTime>, Refusal> {
+    Ok(request.field(name)?.and_then(|text| dates::parse_http(text, SystemTime::now())))
+}
+
+/// Answers the conditions of `request` about the file, or its absence: `None` means go on.
+pub fn precondition(request: &Request, about: Option<&Metadata>) -> Result<Option<Reply>, Refusal> {
+    let reading = matches!(request.method, Method::Get | Method::Head);
+    let tag = about.map(entity_tag);
+    let is_in = |list: &str, weak| tag.as_ref().is_some_and(|tag| in_tags(list, tag, weak));
+    let newer_than = |date: SystemTime| about.is_some_and(|about| last_modified(about) > date);
+    let other = match request.field("if-match")? {
+        Some(list) => !is_in(list, false),
+        None => date(request, "if-unmodified-since")?.is_some_and(newer_than),
+    };
+    let known = match request.field("if-none-match")? {
+        Some(list) => is_in(list, true),
+        None => reading && date(request, "if-modified-since")?.is_some_and(|date| !newer_than(date)),
+    };
+    match about {
+        Some(about) if known && reading && !other => Ok(Some(Reply::new(304).validators(about))),
+        _ if known || other => {
+            Err(Refusal::new(412, "precondition failed: the file is not what was expected"))
+        }
+        _ => Ok(None),
+    }
+}
+
+impl Reply {
+    /// What a peer can remember the file by.
+    fn validators(self, about: &Metadata) -> Reply {
+        let date = dates::http(last_modified(about));
+        self.field("ETag", &entity_tag(about)).field("Last-Modified", &date)
+    }
+
+    /// A file, or the part of it that is wanted.
+    pub fn file(request: &Request, name: &[u8], file: File, about: &Metadata) -> Result<Reply, Refusal> {
+        let size = about.len();
+        let wanted = if request.method == Method::Get { range(request, about)? } else { None };
+        let (status, from, to) = match wanted {
+            None => (200, 0, size),
+            Some(Some((from, to))) => (206, from, to),
+            Some(None) => {
+                let field = Some(("Content-Range", format!("bytes */{size}")));
+                return Err(Refusal { field, ..Refusal::new(416, format!("range outside of {size} bytes")) });
+            }
+        };
+        let mut reply = Reply::new(status).field("Content-Type", content_type(name)).validators(about);
+        reply = reply.field("Accept-Ranges", "bytes");
+        if status == 206 {
+            reply = reply.field("Content-Range", &format!("bytes {from}-{}/{size}", to - 1));
+        }
+        reply.content = Content::File { file, from, to };
+        Ok(reply)
+    }
+}
+
+/// The one range of bytes that is wanted, if it is wanted still; `Some(None)`: there is no such part.
+fn range(request: &Request, about: &Metadata) -> Result<Option<Option<(u64, u64)>>, Refusal> {
+    let Some(text) = request.field("range")? else { return Ok(None) };
+    let same = match request.field("if-range")? {
+        None => true,
+        Some(tag) if tag.starts_with('"') => tag == entity_tag(about),
+        Some(_) => date(request, "if-range")? == Some(last_modified(about)),
+    };
+    Ok(if same { parse_range(text, about.len()) } else { None })
+}
+
+/// range = "bytes=" ( first "-" [ last ] / "-" length ); `None` for all else, which is then ignored, several
+/// ranges among it (RFC 9110, section 14.2). Gives `from..to`.
+fn parse_range(text: &str, size: u64) -> Option<Option<(u64, u64)>> {
+    let (unit, range) = text.split_once('=')?;
+    let (first, last) = range.trim().split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
+    // A number that does not fit is larger than any file.
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().unwrap_or(u64::MAX))
+    };
+    let (from, to) = match (number(first), number(last)) {
+        (Some(from), Some(last)) if from <= last => (from, last.saturating_add(1).min(size)),
+        (Some(from), None) if last.is_empty() => (from, size),
+        (None, Some(length)) if first.is_empty() => (size.saturating_sub(length), size),
+        _ => return None,
+    };
+    Some((from < to).then_some((from, to)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_have_two_sides() {
+        let part = |from, to| Some(Some((from, to)));
+        let table = [
+            ("bytes=0-0", 10, part(0, 1)),
+            ("bytes=0-9", 10, part(0, 10)),
+            ("bytes=0-10", 10, part(0, 10)),
+            ("Bytes=9-", 10, part(9, 10)),
+            ("bytes=10-", 10, Some(None)),
+            ("bytes=10-20", 10, Some(None)),
+            ("bytes=-1", 10, part(9, 10)),
+            ("bytes=-10", 10, part(0, 10)),
+            ("bytes=-11", 10, part(0, 10)),
+            ("bytes=-0", 10, Some(None)),
+            ("bytes=0-99999999999999999999", 10, part(0, 10)),
+            ("bytes=99999999999999999999-", 10, Some(None)),
+            ("bytes=0-", 0, Some(None)),
+            ("bytes=-5", 0, Some(None)),
+            ("bytes=5-4", 10, None),
+            ("bytes=-", 10, None),
+            ("bytes=a-b", 10, None),
+            ("bytes=+1-2", 10, None),
+            ("bytes=0-1,3-4", 10, None),
+            ("lines=0-1", 10, None),
+            ("bytes", 10, None),
+        ];
+        for (text, size, wanted) in table {
+            assert_eq!(parse_range(text, size), wanted, "{text} of {size}");
+        }
+    }
+
+    #[test]
+    fn tags_are_compared_strongly_or_weakly() {
+        let table = [
+            ("*", true, true),
+            ("\"a\"", true, true),
+            ("\"b\" , \"a\"", true, true),
+            ("W/\"a\"", false, true),
+            ("\"b\"", false, false),
+            ("a", false, false),
+            ("", false, false),
+        ];
+        for (list, strong, weak) in table {
+            assert_eq!(in_tags(list, "\"a\"", false), strong, "{list}");
+            assert_eq!(in_tags(list, "\"a\"", true), weak, "{list}");
+        }
+    }
+
+    #[test]
+    fn names_promise_a_type() {
+        for (name, kind) in [
+            ("a.txt", "text/plain; charset=utf-8"),
+            ("a.b.HTML", "text/html; charset=utf-8"),
+            ("a.bin", "application/octet-stream"),
+            ("txt", "application/octet-stream"),
+            ("a.", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(name.as_bytes()), kind, "{name}");
+        }
+    }
+}
