@@ -16,6 +16,7 @@
 //!
 //! Experiment: let the year begin in January and count the special cases that you then need.
 
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -77,6 +78,24 @@ pub fn http(time: SystemTime) -> String {
     let month = MONTHS[month as usize - 1];
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+thread_local! {
+    /// The second that was written last, and how.
+    static NOW: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
+
+/// The present as `http` writes it. Every reply of HTTP begins with it, so each thread writes it once a
+/// second.
+pub fn with_http_now(write: impl FnOnce(&str)) {
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    NOW.with_borrow_mut(|(written, text)| {
+        if *written != second {
+            (*written, *text) = (second, http(now));
+        }
+        write(text);
+    });
 }
 
 /// Reads any of the three forms that HTTP has ever used; `None`: it is none of them.

@@ -242,7 +242,7 @@ impl EventLoop {
                 }
                 talk.watched = Some(interest);
             }
-            Ok(Ok(Turn::Done)) if moved.written > 0 => {
+            Ok(Ok(Turn::Done)) if talk.session.want() == Want::Linger => {
                 return self.leave(token, talk.stream, talk.watched, Some(talk.seat));
             }
             Ok(Ok(Turn::Done) | Err(_)) | Err(_) => return,

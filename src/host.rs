@@ -97,7 +97,7 @@ impl Host {
             self.tally.add(Field::BytesOut, moved.written);
             clock.note(session.want(), moved, Instant::now());
             let blocked = match turn {
-                Ok(Turn::Done) if moved.written > 0 => return self.linger(guest),
+                Ok(Turn::Done) if session.want() == Want::Linger => return self.linger(guest),
                 Ok(Turn::Done) | Err(_) => return,
                 Ok(turn) => turn == Turn::Blocked,
             };

@@ -2,14 +2,14 @@
 //!
 //! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same clerk
 //! counts; this file is the sibling of `protocol.rs` and has its states, so that the two can be laid side by
-//! side. The chapters behind it hold what is peculiar to HTTP: how a head is read (14a), where a body ends
-//! (14b), what an answer consists of (14c), and the pages that are no files (14d).
+//! side. The chapters behind it hold what is peculiar to HTTP: how a head is read (14a), what a URL is (14b),
+//! where a body ends (14c), what an answer consists of (14d), and the pages that are no files (14e).
 //!
 //! ```text
 //!           GET HEAD DELETE OPTIONS without a body, or malformed
 //!        ┌───────────────────────────────────────────────────────┐
 //!        │                                 end of body, or error ▼
-//!   ──► Head ──a body follows──► Body ──────────────────────► Reply ──► Closed
+//!   ──► Head ──a body follows──► Body ──────────────────────► Reply ──► Leaving, Closed
 //!          ▲            │         ▲                             │
 //!          │            └► Invite ┘ "100 Continue"              │
 //!          └────────────────────── reply sent ──────────────────┘
@@ -27,7 +27,7 @@
 //! curl prints.
 
 use crate::http_body::{Body, Fate, Incoming};
-use crate::http_head::{Draft, FILE_METHODS, Framing, Method, Refusal, Request};
+use crate::http_head::{Draft, Framing, Method, Refusal, Request};
 use crate::http_pages;
 use crate::http_reply::{Content, Manner, Reply, precondition};
 use crate::ledger::Clerk;
@@ -39,9 +39,6 @@ use std::sync::Arc;
 /// What a peer that hesitates is told.
 const INVITATION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What the resources that are no files allow.
-const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
-
 /// The states of the picture above.
 enum State {
     Head(Draft),
@@ -49,6 +46,8 @@ enum State {
     Invite(usize, Box<Incoming>),
     Body(Box<Incoming>),
     Reply(Box<Sending>),
+    /// Closed on our side; the peer may be sending still.
+    Leaving,
     Closed,
 }
 
@@ -89,11 +88,19 @@ impl Resource<'_> {
         }
     }
 
+    /// The methods that make sense for it.
+    fn allows(&self) -> &'static str {
+        match self {
+            Resource::Folder | Resource::Health | Resource::Metrics => "GET, HEAD, OPTIONS",
+            Resource::File(_) | Resource::Server => "GET, HEAD, PUT, DELETE, OPTIONS",
+        }
+    }
+
     /// The file's name, for those who change files.
     fn file(path: &[u8]) -> Result<&[u8], Refusal> {
         match Resource::of(path) {
             Resource::File(name) => Ok(name),
-            _ => Err(Refusal::method(PAGE_METHODS)),
+            other => Err(Refusal::method(other.allows())),
         }
     }
 }
@@ -126,7 +133,7 @@ impl HttpSession {
             let (next, count) = match mem::replace(&mut self.state, State::Closed) {
                 State::Head(draft) => self.hear(draft, fresh),
                 State::Body(incoming) => self.fill(incoming, fresh),
-                waiting @ (State::Invite(..) | State::Reply(_) | State::Closed) => {
+                waiting @ (State::Invite(..) | State::Reply(_) | State::Leaving | State::Closed) => {
                     self.state = waiting;
                     break;
                 }
@@ -139,18 +146,15 @@ impl HttpSession {
 
     /// Head: gather it up to its empty line.
     fn hear(&mut self, mut draft: Draft, bytes: &[u8]) -> (State, usize) {
-        for (at, &byte) in bytes.iter().enumerate() {
-            let heard = draft.push(byte);
-            if heard.is_some() || draft.begun() {
-                self.clerk.begin();
-            }
-            match heard {
-                None => {}
-                Some(Ok(request)) => return (self.begin(request, at + 1 < bytes.len()), at + 1),
-                Some(Err(refusal)) => return (self.refuse(refusal), at + 1),
-            }
+        let (used, heard) = draft.take(bytes);
+        if heard.is_some() || draft.begun() {
+            self.clerk.begin();
         }
-        (State::Head(draft), bytes.len())
+        match heard {
+            None => (State::Head(draft), used),
+            Some(Ok(request)) => (self.begin(request, used < bytes.len()), used),
+            Some(Err(refusal)) => (self.refuse(refusal), used),
+        }
     }
 
     /// The head is complete; `more`: the peer has sent on.
@@ -158,6 +162,7 @@ impl HttpSession {
         self.clerk.request(request.method.name(), &request.path);
         let fate = match request.method {
             Method::Put => self.put(&request).map_or_else(|no| Fate::Forget(Some(no)), Fate::Store),
+            Method::Foreign(_) => Fate::Forget(Some(Refusal::method(Resource::of(&request.path).allows()))),
             _ => Fate::Forget(None),
         };
         let hesitates = request.hesitates && !more;
@@ -190,14 +195,15 @@ impl HttpSession {
                 // Neither yes nor no is the truth.
                 Err(store::Error::Uncertain(error)) => {
                     self.clerk.end(0, &format!("storage error: {error}"));
-                    return State::Closed;
+                    return State::Leaving;
                 }
                 result => result.map_err(Refusal::from),
             },
             (Fate::Forget(Some(refusal)), _) => Err(refusal),
             (Fate::Forget(None), Method::Delete) => self.delete(&request),
             (Fate::Forget(None), Method::Options) => Ok(options(&request)),
-            (Fate::Forget(None), Method::Get | Method::Head | Method::Put) => self.get(&request),
+            // GET and HEAD: what is left when all others have been sorted out.
+            (Fate::Forget(None), _) => self.get(&request),
         };
         let head_only = request.method == Method::Head;
         let close = !request.keep_alive || self.stopping;
@@ -288,6 +294,9 @@ impl HttpSession {
     fn replied(&mut self, sending: &Sending) {
         self.clerk.end(sending.bytes, &sending.failure);
         if sending.close || self.stopping {
+            // A peer that asked for the end, and got all it asked for, sends no more.
+            let last = sending.failure.is_empty() && !self.stopping && self.rest.is_empty();
+            self.state = if last { State::Closed } else { State::Leaving };
             return;
         }
         self.state = State::Head(Draft::default());
@@ -309,8 +318,7 @@ fn stored(upload: Upload) -> Result<Reply, store::Error> {
 
 /// OPTIONS
 fn options(request: &Request) -> Reply {
-    let file = matches!(Resource::of(&request.path), Resource::File(_) | Resource::Server);
-    Reply::new(204).field("Allow", if file { FILE_METHODS } else { PAGE_METHODS })
+    Reply::new(204).field("Allow", Resource::of(&request.path).allows())
 }
 
 impl Session for HttpSession {
@@ -320,6 +328,7 @@ impl Session for HttpSession {
             State::Head(_) => Want::Request,
             State::Body(_) => Want::Body,
             State::Invite(..) | State::Reply(_) => Want::Write,
+            State::Leaving => Want::Linger,
             State::Closed => Want::Close,
         }
     }
@@ -385,6 +394,7 @@ impl HttpSession {
         } else if let Some(Content::File { from, .. }) = &mut sending.behind {
             if count == 0 {
                 // The length has been said already: the connection ends, and the peer counts what it got.
+                self.state = State::Leaving;
                 return self.clerk.end(0, "storage error: the file was cut short");
             }
             *from += count as u64;
@@ -561,7 +571,7 @@ mod tests {
         let mut session = ask("Content-Length: 300001\r\n");
         assert!(outgoing(&session).starts_with(b"HTTP/1.1 413 "));
         session.sent(outgoing(&session).len());
-        assert_eq!(session.want(), Want::Close);
+        assert_eq!(session.want(), Want::Linger);
     }
 
     #[test]
@@ -580,7 +590,7 @@ mod tests {
         session.sent(outgoing(&session).len());
         assert_eq!(outgoing(&session), b"");
         session.sent(0);
-        assert_eq!((session.want(), desk.board.total(Field::Failed)), (Want::Close, 1));
+        assert_eq!((session.want(), desk.board.total(Field::Failed)), (Want::Linger, 1));
     }
 
     #[test]
@@ -590,7 +600,7 @@ mod tests {
         session.received(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
         session.notice(Notice::Stopping);
         session.sent(outgoing(&session).len());
-        assert_eq!(session.want(), Want::Close);
+        assert_eq!(session.want(), Want::Linger);
         let mut session = desk.session();
         session.received(b"GET /healthz HTTP/1.1\r\n");
         session.notice(Notice::Timeout);

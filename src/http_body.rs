@@ -1,4 +1,4 @@
-//! # Chapter 14b. Where does a request's body end, and what becomes of it?
+//! # Chapter 14c. Where does a request's body end, and what becomes of it?
 //!
 //! Either its length was said in the head, or it comes in chunks, each with its own length in front, and ends
 //! with a chunk of length zero and a trailer (RFC 9112, section 7.1). The chunks are read by a small
@@ -14,12 +14,12 @@
 //!
 //! What must not live here: replies, what a method does.
 //!
-//! before: `http_head.rs` … after: `http_reply.rs`
+//! before: `http_target.rs` … after: `http_reply.rs`
 //!
 //! Experiment: read a chunk's size with `usize::from_str_radix` from whatever one read has brought, and send
 //! it one byte at a time.
 
-use crate::http_head::{Framing, Lines, Refusal, Request, malformed};
+use crate::http_head::{Framing, Lines, Refusal, Request, malformed, plain};
 use crate::session::PIECE_TEXT;
 use crate::store::Upload;
 use std::mem;
@@ -141,8 +141,8 @@ impl Chunk {
             }
             Chunk::Extension { length, cr, .. } => match byte {
                 b'\r' => *cr = true,
-                b'\t' | b' '..=b'~' | 0x80.. if *length < EXTRAS => *length += 1,
-                b'\t' | b' '..=b'~' | 0x80.. => {
+                byte if plain(byte) && *length < EXTRAS => *length += 1,
+                byte if plain(byte) => {
                     return Err(Refusal::closing(431, format!("chunk extension larger than {EXTRAS} bytes")));
                 }
                 _ => return malformed("a control character"),

@@ -15,18 +15,23 @@
 //! The invariant: a `Request` that comes out of here has one meaning; its head has at most `HEAD_LIMIT` bytes
 //! and not one control character.
 //!
-//! What must not live here: files, replies, what a method does.
+//! What must not live here: files, replies, what a method does, what a URL consists of.
 //!
-//! before: `http.rs` … after: `http_body.rs`
+//! before: `http.rs` … after: `http_target.rs`
 //!
 //! Experiment: let `token` accept a blank, and find the request in `tests/http.rs` that is then answered
 //! twice.
+
+use crate::http_target::{is_host, target_of};
 
 /// Longest request line in bytes, its CR LF not counted: RFC 9112, section 3, recommends at least 8,000.
 pub const LINE_LIMIT: usize = 8192;
 
 /// Most bytes of a whole head, its last empty line included; browsers with many cookies need half of it.
 pub const HEAD_LIMIT: usize = 16 * 1024;
+
+/// Bytes that nearly all heads fit into; a larger one is moved as it grows.
+const USUAL_HEAD: usize = 512;
 
 /// Most fields of a head; each is looked at once for every field that we know.
 const FIELDS: usize = 100;
@@ -87,11 +92,16 @@ impl Lines {
             _ if self.cr => return malformed("a CR without LF"),
             b'\r' => self.cr = true,
             b'\n' => return malformed("an LF without CR"),
-            b'\t' | b' '..=b'~' | 0x80.. => self.column += 1,
+            byte if plain(byte) => self.column += 1,
             _ => return malformed("a control character"),
         }
         Ok(false)
     }
+}
+
+/// What may stand inside a line: of the control characters the tab alone.
+pub fn plain(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// A head, as far as it has come.
@@ -107,8 +117,39 @@ impl Draft {
         self.text.first().is_some_and(|&byte| byte != b'\r')
     }
 
-    /// Takes the next byte; `None` means that more are needed.
-    pub fn push(&mut self, byte: u8) -> Option<Result<Request, Refusal>> {
+    /// Takes as many of `bytes` as belong to the head and says how many those were; `None` means that more
+    /// are needed.
+    pub fn take(&mut self, bytes: &[u8]) -> (usize, Option<Result<Request, Refusal>>) {
+        let mut used = 0;
+        while let Some(&byte) = bytes.get(used) {
+            let heard = self.push(byte);
+            used += 1;
+            if heard.is_some() {
+                return (used, heard);
+            }
+            used += self.run(&bytes[used..]);
+        }
+        (used, None)
+    }
+
+    /// Takes the bytes inside a line that mean nothing to `push` but one more column; most of a head is such.
+    fn run(&mut self, bytes: &[u8]) -> usize {
+        if self.lines.cr || self.text.is_empty() {
+            return 0;
+        }
+        let in_line = if self.lines.number == 0 { LINE_LIMIT - self.lines.column } else { HEAD_LIMIT };
+        let room = in_line.min(HEAD_LIMIT - 1 - self.text.len());
+        let count = bytes.iter().take(room).take_while(|&&byte| plain(byte)).count();
+        self.text.extend_from_slice(&bytes[..count]);
+        self.lines.column += count;
+        count
+    }
+
+    /// Takes the next byte.
+    fn push(&mut self, byte: u8) -> Option<Result<Request, Refusal>> {
+        if self.text.is_empty() {
+            self.text.reserve(USUAL_HEAD);
+        }
         self.text.push(byte);
         match self.lines.feed(byte) {
             Err(refusal) => Some(Err(refusal)),
@@ -137,6 +178,8 @@ pub enum Method {
     Put,
     Delete,
     Options,
+    /// One that HTTP defines and that nothing here allows.
+    Foreign(&'static str),
 }
 
 impl Method {
@@ -147,15 +190,13 @@ impl Method {
             Method::Put => "PUT",
             Method::Delete => "DELETE",
             Method::Options => "OPTIONS",
+            Method::Foreign(name) => name,
         }
     }
 }
 
-/// What a file allows.
-pub const FILE_METHODS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
-
 /// Methods that RFC 9110 and RFC 5789 define and that nothing here allows.
-const FOREIGN: [&[u8]; 4] = [b"POST", b"PATCH", b"TRACE", b"CONNECT"];
+const FOREIGN: [&str; 4] = ["POST", "PATCH", "TRACE", "CONNECT"];
 
 /// How the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +212,8 @@ pub enum Framing {
 pub struct Request {
     /// As it came.
     head: Vec<u8>,
+    /// Where in it each field begins, has its colon, and ends.
+    fields: Vec<[usize; 3]>,
     pub method: Method,
     /// Decoded, with its slash; `*` for the whole server.
     pub path: Vec<u8>,
@@ -189,6 +232,7 @@ impl Request {
     /// head = request-line CRLF *( field-line CRLF ) CRLF
     fn parse(head: Vec<u8>) -> Result<Request, Refusal> {
         let mut request = Request {
+            fields: find_fields(&head)?,
             head,
             method: Method::Get,
             path: Vec::new(),
@@ -198,54 +242,29 @@ impl Request {
             modern: true,
             hesitates: false,
         };
-        request.check_fields()?;
         // The version first: the fields mean what it says.
-        let [method, target, version] = words(lines(&request.head).next().unwrap_or_default())?;
+        let first = request.head.split(|&byte| byte == b'\r').next();
+        let [method, target, version] = words(first.unwrap_or_default())?;
         let (method, target) = (method.to_vec(), target.to_vec());
         request.modern = modern(version)?;
         request.check_host()?;
         request.framing = request.find_framing()?;
-        request.method = match method.as_slice() {
-            b"GET" => Method::Get,
-            b"HEAD" => Method::Head,
-            b"PUT" => Method::Put,
-            b"DELETE" => Method::Delete,
-            b"OPTIONS" => Method::Options,
-            name if FOREIGN.contains(&name) => {
-                return Err(Refusal { close: true, ..Refusal::method(FILE_METHODS) });
-            }
-            name if token(name) => return Err(Refusal::closing(501, "method not implemented")),
-            _ => return malformed("a method that is no token"),
+        request.method = method_of(&method)?;
+        (request.path, request.query) = match request.method {
+            // It has a form of its own, which nobody here needs to understand.
+            Method::Foreign("CONNECT") => (b"*".into(), String::new()),
+            method => target_of(&target, method == Method::Options).or_else(malformed)?,
         };
-        (request.path, request.query) = target_of(&target, request.method)?;
         request.keep_alive = request.find_keep_alive();
         request.hesitates = request.find_expectation()? && request.modern;
         Ok(request)
     }
 
-    /// field-line = token ":" OWS value OWS; a line that begins with a blank (obs-fold) has no token.
-    fn check_fields(&self) -> Result<(), Refusal> {
-        for (number, line) in lines(&self.head).skip(1).enumerate() {
-            let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-                return malformed("a header line without a colon");
-            };
-            if !token(&line[..colon]) {
-                return malformed("a header name that is no token");
-            }
-            if number >= FIELDS {
-                return Err(Refusal::closing(431, format!("more than {FIELDS} header fields")));
-            }
-        }
-        Ok(())
-    }
-
     /// All values of field `name`, which is given in small letters, without the blanks around them.
     fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        lines(&self.head).skip(1).filter_map(move |line| {
-            let (field, value) = line.split_at_checked(name.len())?;
-            let value = value.strip_prefix(b":").filter(|_| field.eq_ignore_ascii_case(name.as_bytes()))?;
-            Some(value.trim_ascii())
-        })
+        let fields = self.fields.iter().map(|&[start, colon, end]| (&self.head[start..colon], colon, end));
+        let found = fields.filter(move |field| field.0.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|(_, colon, end)| self.head[colon + 1..end].trim_ascii())
     }
 
     /// The value of a field that may come once.
@@ -264,7 +283,7 @@ impl Request {
     fn check_host(&self) -> Result<(), Refusal> {
         match self.field("host")? {
             None if self.modern => malformed("no Host"),
-            Some(host) if !host.bytes().all(in_host) => malformed("a Host that is none"),
+            Some(host) if !is_host(host) => malformed("a Host that is none"),
             _ => Ok(()),
         }
     }
@@ -310,17 +329,51 @@ impl Request {
     }
 }
 
-/// The lines of a complete head, without their ends and without the empty one.
-fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = head[..head.len().saturating_sub(4)].split(|&byte| byte == b'\n');
-    // Every LF has its CR: `Lines` has seen to that.
-    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+/// Looks at each line behind the first and up to the empty one.
+///
+/// field-line = token ":" OWS value OWS; a line that begins with a blank (obs-fold) has no token.
+fn find_fields(head: &[u8]) -> Result<Vec<[usize; 3]>, Refusal> {
+    let mut fields = Vec::with_capacity(8);
+    // Every CR has its LF: `Lines` has seen to that.
+    let mut lines = head[..head.len().saturating_sub(4)].split(|&byte| byte == b'\r');
+    let mut start = lines.next().map_or(0, |line| line.len() + 2);
+    for line in lines {
+        let end = start - 1 + line.len();
+        let Some(colon) = head[start..end].iter().position(|&byte| byte == b':') else {
+            return malformed("a header line without a colon");
+        };
+        if !token(&head[start..start + colon]) {
+            return malformed("a header name that is no token");
+        }
+        if fields.len() >= FIELDS {
+            return Err(Refusal::closing(431, format!("more than {FIELDS} header fields")));
+        }
+        fields.push([start, start + colon, end]);
+        start = end + 2;
+    }
+    Ok(fields)
 }
 
 /// request-line = method SP target SP version
 fn words(line: &[u8]) -> Result<[&[u8]; 3], Refusal> {
     let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
     words.try_into().or_else(|_| malformed("the first line is not: method, blank, target, blank, version"))
+}
+
+/// method = token
+fn method_of(name: &[u8]) -> Result<Method, Refusal> {
+    Ok(match name {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"PUT" => Method::Put,
+        b"DELETE" => Method::Delete,
+        b"OPTIONS" => Method::Options,
+        name => match FOREIGN.iter().find(|foreign| foreign.as_bytes() == name) {
+            Some(foreign) => Method::Foreign(foreign),
+            None if token(name) => return Err(Refusal::closing(501, "method not implemented")),
+            None => return malformed("a method that is no token"),
+        },
+    })
 }
 
 /// version = "HTTP/" DIGIT "." DIGIT; a higher minor version is served as 1.1 (RFC 9110, section 2.5)
@@ -341,72 +394,18 @@ fn token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(is_token)
 }
 
-/// What may stand in uri-host [ ":" port ] (RFC 3986, section 3.2.2), as far as single characters tell.
-fn in_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
-}
-
-/// target = absolute-path [ "?" query ] / "http://" authority [ absolute-path ] [ "?" query ] / "*"; gives
-/// path and query.
-fn target_of(target: &[u8], method: Method) -> Result<(Vec<u8>, String), Refusal> {
-    let Some(text) = str::from_utf8(target).ok().filter(|text| text.bytes().all(|b| b.is_ascii_graphic()))
-    else {
-        return malformed("a target with characters that must be percent-encoded");
-    };
-    if text == "*" && method == Method::Options {
-        return Ok((text.into(), String::new()));
-    }
-    if text.contains('#') {
-        return malformed("a target with a fragment");
-    }
-    let scheme = ["http://", "https://"]
-        .into_iter()
-        .find(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-    let text = match scheme {
-        None if text.starts_with('/') => text,
-        None => return malformed("a target that is neither a path nor an http URL"),
-        Some(scheme) => {
-            let rest = &text[scheme.len()..];
-            let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-            if authority.is_empty() || !authority.bytes().all(in_host) {
-                return malformed("a URL without a host");
-            }
-            path
-        }
-    };
-    let (path, query) = text.split_once('?').unwrap_or((text, ""));
-    Ok((decode(if path.is_empty() { "/" } else { path })?, query.to_owned()))
-}
-
-/// pct-encoded = "%" HEXDIG HEXDIG (RFC 3986, section 2.1); decoded once and never again
-fn decode(path: &str) -> Result<Vec<u8>, Refusal> {
-    let mut out = Vec::with_capacity(path.len());
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        let digit = |digit: Option<u8>| digit.and_then(|digit| char::from(digit).to_digit(16));
-        out.push(match byte {
-            b'%' => match (digit(bytes.next()), digit(bytes.next())) {
-                (Some(high), Some(low)) => (high << 4 | low) as u8,
-                _ => return malformed("a percent sign without two hexadecimal digits"),
-            },
-            byte => byte,
-        });
-    }
-    Ok(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Request, Refusal> {
+        let (used, whole) = Draft::default().take(text.as_bytes());
+        assert_eq!(used, text.len(), "bytes behind the end of {text:?}");
         let mut draft = Draft::default();
-        let mut result = None;
-        for byte in text.bytes() {
-            assert!(result.is_none(), "bytes behind the end of {text:?}");
-            result = draft.push(byte);
-        }
-        result.unwrap_or_else(|| panic!("more is needed behind {text:?}"))
+        let drip = text.bytes().find_map(|byte| draft.take(&[byte]).1);
+        let summary = |result: &Option<Result<Request, Refusal>>| format!("{result:?}");
+        assert_eq!(summary(&whole), summary(&drip));
+        whole.unwrap_or_else(|| panic!("more is needed behind {text:?}"))
     }
 
     #[test]
@@ -455,7 +454,8 @@ mod tests {
             ("GET / HTTP/2.0\r\nHost: h\r\n\r\n".to_owned(), 505),
             ("GET / http/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
             ("get / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 501),
-            ("POST / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 405),
+            ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n".to_owned(), 400),
+            ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n".to_owned(), 400),
             ("GET * HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
             ("GET a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
             ("GET /%4 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),

@@ -1,4 +1,4 @@
-//! # Chapter 14d. What does the server say about itself?
+//! # Chapter 14e. What does the server say about itself?
 //!
 //! Four answers that are no files: a page for people, the same as JSON for programs, a word for those who
 //! only want to know whether it lives, and the counters in the text format that Prometheus reads.

@@ -1,4 +1,4 @@
-//! # Chapter 14c. What belongs in an answer, and when is it better not to send the file?
+//! # Chapter 14d. What belongs in an answer, and when is it better not to send the file?
 //!
 //! A reply is a status, some fields and perhaps content: a text that lies here, or a part of a file. Before a
 //! file is sent, the peer's conditions are asked in the order of RFC 9110, section 13.2.2: it may have the
@@ -122,7 +122,7 @@ impl Reply {
     }
 
     pub fn field(mut self, name: &str, value: &str) -> Reply {
-        self.fields.extend([name, ": ", value, "\r\n"].iter().flat_map(|text| text.bytes()));
+        [name, ": ", value, "\r\n"].iter().for_each(|text| self.fields.extend_from_slice(text.as_bytes()));
         self
     }
 
@@ -142,8 +142,8 @@ impl Reply {
     pub fn finish(self, manner: Manner) -> io::Result<(Vec<u8>, Option<Content>, u64)> {
         let Reply { status, fields, content, brought } = self;
         let mut text = Vec::with_capacity(512);
-        text.extend_from_slice(format!("HTTP/1.1 {status} {}\r\nDate: ", phrase(status)).as_bytes());
-        text.extend_from_slice(dates::http(SystemTime::now()).as_bytes());
+        write!(text, "HTTP/1.1 {status} {}\r\nDate: ", phrase(status))?;
+        dates::with_http_now(|now| text.extend_from_slice(now.as_bytes()));
         text.extend_from_slice(b"\r\nServer: kolam\r\nX-Content-Type-Options: nosniff\r\n");
         text.extend_from_slice(&fields);
         // These two have no content by definition, and 204 may not even say so (RFC 9110, section 8.6).

@@ -51,9 +51,10 @@ mod rig; //       12c  files and server of a row
 mod report; //    13   tables and findings
 mod http; //      14   the second protocol
 mod http_head; // 14a  what exactly is asked
-mod http_body; // 14b  where a body ends
-mod http_reply; // 14c  conditions, ranges, answers
-mod http_pages; // 14d  the folder, the counters
+mod http_target; // 14b who is asked for what
+mod http_body; // 14c  where a body ends
+mod http_reply; // 14d  conditions, ranges, answers
+mod http_pages; // 14e  the folder, the counters
 mod bench; //     16   one step by itself
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //!           head of LIST GET DELETE STATS, or too long
 //!        ┌────────────────────────────────────────────────────┐
 //!        │                     end mark, or too large         ▼
-//!   ──► Head ──UPLOAD──► Body ─────────────────────────────► Reply ──► Closed
+//!   ──► Head ──UPLOAD──► Body ─────────────────────────────► Reply ──► Leaving
 //!        │ ▲               │ error                            ▲ │
 //!        │ │               ▼                                  │ │
 //!        └─│─refused────► Skip ──end mark─────────────────────┘ │
@@ -82,6 +82,8 @@ enum State {
     Body(Box<Body>),
     Skip(Refusal, EndMark),
     Reply(Box<Reply>),
+    /// Closed on our side; the peer may be sending still.
+    Leaving,
     Closed,
 }
 
@@ -114,7 +116,7 @@ impl FileSession {
                 State::Head(head) => self.hear(head, fresh),
                 State::Body(body) => self.fill(body, fresh),
                 State::Skip(refusal, mark) => self.skip(refusal, mark, fresh),
-                waiting @ (State::Reply(_) | State::Closed) => {
+                waiting @ (State::Reply(_) | State::Leaving | State::Closed) => {
                     self.state = waiting;
                     break;
                 }
@@ -275,7 +277,7 @@ impl FileSession {
             Ok(size) => size,
             Err(refusal) if refusal.mute => {
                 self.clerk.end(0, &refusal.reason);
-                return State::Closed;
+                return State::Leaving;
             }
             Err(refusal) => return refuse(refusal),
         };
@@ -290,6 +292,7 @@ impl FileSession {
     /// A reply is out: what comes next?
     fn replied(&mut self, reply: &Reply) {
         self.clerk.end(reply.bytes, &reply.failure);
+        self.state = State::Leaving;
         if reply.close {
             return;
         }
@@ -323,6 +326,7 @@ impl Session for FileSession {
             State::Head(_) => Want::Head,
             State::Body(_) | State::Skip(..) => Want::Body,
             State::Reply(_) => Want::Write,
+            State::Leaving => Want::Linger,
             State::Closed => Want::Close,
         }
     }
@@ -364,7 +368,10 @@ impl Session for FileSession {
                 self.state = State::Reply(reply);
             }
             // OK has been said already: without the end mark nobody takes this part for the whole.
-            Err(error) => self.clerk.end(0, &format!("storage error: {error}")),
+            Err(error) => {
+                self.clerk.end(0, &format!("storage error: {error}"));
+                self.state = State::Leaving;
+            }
         }
     }
 
@@ -569,7 +576,9 @@ mod tests {
             };
             assert_eq!(outgoing, expected, "{input:?} {notice:?}");
             session.sent(outgoing.len());
-            assert_eq!(session.want(), Want::Close, "{input:?} {notice:?}");
+            // Without a word there is nothing that a reset could destroy.
+            let end = if reason.is_empty() { Want::Close } else { Want::Linger };
+            assert_eq!(session.want(), end, "{input:?} {notice:?}");
         }
     }
 
@@ -580,7 +589,7 @@ mod tests {
         session.received(b"GET a.bin\r\n\r\n");
         session.notice(Notice::Stopping);
         session.sent(outgoing(&session).len());
-        assert_eq!(session.want(), Want::Close, "the second CR LF is no other request");
+        assert_eq!(session.want(), Want::Linger, "the second CR LF is no other request");
         let mut session = desk.session();
         session.received(b"UPLOAD new AAA");
         session.notice(Notice::Stopping);
@@ -591,7 +600,7 @@ mod tests {
         session.sent(answer.len());
         assert_eq!(outgoing(&session), reply("ERROR\",\"data\":\"server stopping\"}").as_bytes());
         session.sent(outgoing(&session).len());
-        assert_eq!(session.want(), Want::Close);
+        assert_eq!(session.want(), Want::Linger);
     }
 
     #[test]
@@ -606,7 +615,7 @@ mod tests {
             text.extend(outgoing(&session));
             session.sent(outgoing(&session).len());
         }
-        assert_eq!(session.want(), Want::Close);
+        assert_eq!(session.want(), Want::Linger);
         assert!(text.len() > PIECE && !text.ends_with(END));
         assert_eq!(desk.count(Field::Failed), 1);
     }

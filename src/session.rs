@@ -58,7 +58,9 @@ pub enum Want {
     Body,
     /// To get rid of `outgoing` bytes.
     Write,
-    /// Nothing more: close the connection.
+    /// Nothing more from us, but the peer may be sending still: say goodbye and wait for its own.
+    Linger,
+    /// Nothing more from either side: close the connection.
     Close,
 }
 
@@ -91,7 +93,7 @@ pub enum Notice {
 pub trait Session: Send {
     fn want(&self) -> Want;
 
-    /// Bytes arrived; called only when `want` is not `Write` or `Close`. Empty means that the peer has
+    /// Bytes arrived; called only when `want` is `Request`, `Head` or `Body`. Empty means that the peer has
     /// sent its last byte.
     fn received(&mut self, bytes: &[u8]);
 
@@ -107,7 +109,7 @@ pub trait Session: Send {
 /// How a turn of `pump` ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// The session wants to close.
+    /// The session is over: it wants to linger or to close.
     Done,
     /// It could go on at once.
     Again,
@@ -132,7 +134,7 @@ pub fn pump(
 ) -> io::Result<Turn> {
     for _ in 0..STEPS {
         let step = match session.want() {
-            Want::Close => return Ok(Turn::Done),
+            Want::Linger | Want::Close => return Ok(Turn::Done),
             Want::Write => match session.outgoing() {
                 Outgoing::Bytes(bytes) => stream.write(bytes),
                 Outgoing::File { file, offset, count } => stream.send_file(file, offset, count),
@@ -153,7 +155,7 @@ pub fn pump(
             Err(error) => return Err(error),
         }
     }
-    Ok(if session.want() == Want::Close { Turn::Done } else { Turn::Again })
+    Ok(if matches!(session.want(), Want::Linger | Want::Close) { Turn::Done } else { Turn::Again })
 }
 
 /// How long a peer may take.

@@ -8,8 +8,8 @@
 mod common;
 
 use common::{
-    Background, END, Ended, Folder, MODES, PATIENCE, Run, Server, alive, children, eventually, kolam, run,
-    signal, threads, within,
+    Background, END, Ended, Folder, MODES, PATIENCE, Run, Server, children, eventually, kolam, run, signal,
+    threads, within,
 };
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, OpenOptions};
@@ -62,13 +62,7 @@ impl Bench {
 
     /// Processes that were started for this bench.
     fn processes(&self) -> Vec<u32> {
-        let root = self.root.path().as_os_str().as_encoded_bytes();
-        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-            let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
-            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            (alive(pid) && words.windows(root.len()).any(|window| window == root)).then_some(pid)
-        });
-        pids.collect()
+        common::processes(self.root.path().as_os_str().as_encoded_bytes())
     }
 
     #[track_caller]

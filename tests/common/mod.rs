@@ -6,6 +6,8 @@
 #![allow(dead_code)]
 #![allow(unsafe_code)]
 
+pub mod http;
+
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -61,6 +63,16 @@ pub fn signal(pid: u32, signal: i32) {
     assert_eq!(result, 0, "signal {signal} to {pid}: {}", io::Error::last_os_error());
 }
 
+/// The living processes with `word` in their command line.
+pub fn processes(word: &[u8]) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        (alive(pid) && words.windows(word.len()).any(|window| window == word)).then_some(pid)
+    });
+    pids.collect()
+}
+
 /// Is there such a process? One that has ended and waits to be reaped is none.
 pub fn alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -76,6 +88,21 @@ pub fn threads(pid: u32) -> usize {
 /// Open descriptors of a process.
 pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// The other end of a connection has been closed, although what it had sent may still be on its way: the
+/// kernel's list of connections (proc_pid_net(5)) has its socket in another state than 01, established.
+pub fn abandoned(stream: &TcpStream) -> bool {
+    let [theirs, ours] = [stream.peer_addr(), stream.local_addr()].map(|address| address.unwrap().port());
+    let list = fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_theirs = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().take(3).collect();
+        words.len() == 3
+            && words[1].ends_with(&format!(":{theirs:04X}"))
+            && words[2].ends_with(&format!(":{ours:04X}"))
+    };
+    let state = list.lines().find(is_theirs).and_then(|line| line.split_whitespace().nth(3));
+    state.is_none_or(|state| state != "01")
 }
 
 /// Memory of a process that is in RAM, in KiB.
@@ -346,6 +373,17 @@ impl Drop for Server {
     }
 }
 
+/// Reads once. A process that is stopped and continued while it waits with a limit is interrupted, although
+/// it handles no signal (signal(7)).
+pub fn read(stream: &mut TcpStream, piece: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 /// A connection on which every byte is the test's own.
 pub struct Wire {
     pub stream: TcpStream,
@@ -379,7 +417,7 @@ impl Wire {
     /// Receives something; false at the end of the stream.
     fn receive(&mut self) -> io::Result<bool> {
         let mut piece = vec![0; 64 * 1024];
-        let count = self.stream.read(&mut piece)?;
+        let count = read(&mut self.stream, &mut piece)?;
         self.buffer.extend_from_slice(&piece[..count]);
         Ok(count > 0)
     }

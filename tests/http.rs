@@ -1,0 +1,2081 @@
+//! HTTP as bytes, in every mode: every method and every refusal as a transcript, each sent whole, byte by
+//! byte and all at once; heads that are malformed or could be understood in two ways, limits from both
+//! sides, hostile names, slow and vanishing clients, and curl.
+
+// The helpers of a test may fail like the test itself.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::http::{self, Http, Reply, ask, escaped, get, put, put_chunked, with};
+use common::{Background, Ended, Folder, MODES, PATIENCE, Run, Server, eventually, in_every_mode, noise};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Long enough for anything that is not waiting for us to have happened.
+const MOMENT: Duration = Duration::from_millis(150);
+
+/// Longest wait for something that a limit of a fraction of a second must end.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The request that hides behind another, and must not be answered when that one is not understood.
+const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nHost: kolam.test\r\n\r\n";
+
+fn start(mode: &str, workers: usize, folder: &Folder, options: &[&str]) -> Server {
+    Server::start(mode, workers, folder, &[&["--protocol", "http"], options].concat())
+}
+
+fn connect(server: &Server) -> Http {
+    Http::connect(server.address)
+}
+
+/// One request on a connection of its own.
+#[track_caller]
+fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
+    connect(server).ask(request)
+}
+
+/// The beginning of a request, for messages.
+fn shown(request: &[u8]) -> String {
+    let part = String::from_utf8_lossy(&request[..request.len().min(300)]);
+    format!("{part:?}")
+}
+
+// ---- transcripts ----
+
+/// What a reply must be.
+enum Check {
+    Header(&'static str, String),
+    Without(&'static str),
+    Body(Vec<u8>),
+    Has(String),
+    Stays,
+    Closes,
+}
+
+/// A request and what is expected of its reply.
+struct Step {
+    request: Vec<u8>,
+    /// Each of these will do.
+    status: Vec<u16>,
+    checks: Vec<Check>,
+}
+
+fn step(request: impl AsRef<[u8]>, status: u16) -> Step {
+    Step { request: request.as_ref().to_vec(), status: vec![status], checks: Vec::new() }
+}
+
+impl Step {
+    fn also(mut self, check: Check) -> Step {
+        self.checks.push(check);
+        self
+    }
+
+    fn header(self, name: &'static str, value: impl Into<String>) -> Step {
+        self.also(Check::Header(name, value.into()))
+    }
+
+    fn without(self, name: &'static str) -> Step {
+        self.also(Check::Without(name))
+    }
+
+    fn body(self, body: impl AsRef<[u8]>) -> Step {
+        self.also(Check::Body(body.as_ref().to_vec()))
+    }
+
+    fn has(self, text: impl Into<String>) -> Step {
+        self.also(Check::Has(text.into()))
+    }
+
+    fn stays(self) -> Step {
+        self.also(Check::Stays)
+    }
+
+    fn closes(self) -> Step {
+        self.also(Check::Closes)
+    }
+
+    fn check(&self, context: &str, reply: &Reply) {
+        let context = format!("{context}: {}\n   got {reply:?}", shown(&self.request));
+        assert!(self.status.contains(&reply.status), "{context}\nwanted {:?}", self.status);
+        for check in &self.checks {
+            let (right, wanted) = match check {
+                Check::Header(name, value) => {
+                    (reply.header(name) == Some(value.as_str()), format!("{name}: {value}"))
+                }
+                Check::Without(name) => (reply.header(name).is_none(), format!("no {name}")),
+                Check::Body(body) => (reply.body == *body, shown(body)),
+                Check::Has(text) => (reply.text().contains(text.as_str()), text.clone()),
+                Check::Stays => (!reply.closes(), "that it stays open".to_owned()),
+                Check::Closes => (reply.closes(), "that it closes".to_owned()),
+            };
+            assert!(right, "{context}\nwanted {wanted}");
+        }
+    }
+}
+
+/// Plays a transcript in every mode, cut in every way, each time on a fresh folder and server. A connection
+/// that the server closes is followed by another; what was sent behind its last request is sent again.
+fn play(steps: &[Step], options: &[&str], prepare: impl Fn(&Folder)) {
+    for mode in MODES {
+        for cut in ["whole", "byte by byte", "all at once"] {
+            let folder = Folder::new();
+            prepare(&folder);
+            let server = start(mode, 2, &folder, options);
+            let (mut peer, mut fresh) = (connect(&server), true);
+            for (at, step) in steps.iter().enumerate() {
+                match cut {
+                    "whole" => peer.send(&step.request),
+                    "byte by byte" => peer.drip(&step.request),
+                    _ if fresh => {
+                        let all: Vec<u8> =
+                            steps[at..].iter().flat_map(|step| &step.request).copied().collect();
+                        peer.send(all);
+                    }
+                    _ => {}
+                }
+                let reply = peer.reply(http::method(&step.request));
+                step.check(&format!("{mode}, {cut}"), &reply);
+                fresh = reply.closes();
+                if fresh {
+                    peer.assert_closed();
+                    peer = connect(&server);
+                }
+            }
+            peer.half_close();
+            peer.assert_closed();
+            drop(peer);
+            assert!(folder.temporary().is_empty(), "{mode}, {cut}");
+            server.stop();
+        }
+    }
+}
+
+fn play_in_empty_folder(steps: &[Step]) {
+    play(steps, &[], |_| {});
+}
+
+/// The time of a file in tests: `Sun, 06 Nov 1994 08:49:37 GMT`.
+const OLD: u64 = 784_111_777;
+
+/// Gives a file a time, in seconds and nanoseconds since 1970.
+fn set_time(folder: &Folder, name: &str, seconds: u64, nanoseconds: u32) {
+    let file = File::options().write(true).open(folder.join(name)).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::new(seconds, nanoseconds)).unwrap();
+}
+
+#[test]
+fn dates_are_counted_right_in_here() {
+    let table = [
+        (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (OLD, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+        (1_735_689_599, "Tue, 31 Dec 2024 23:59:59 GMT"),
+    ];
+    for (seconds, text) in table {
+        assert_eq!(http::date(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+    }
+}
+
+// ---- files ----
+
+#[test]
+fn a_file_is_put_got_replaced_and_deleted() {
+    play_in_empty_folder(&[
+        step(get("/a.bin"), 404).has("file not found").stays(),
+        step(put("/a.bin", b"kolam"), 201).stays(),
+        step(get("/a.bin"), 200).body("kolam").header("Content-Type", "application/octet-stream").stays(),
+        step(ask("HEAD", "/a.bin"), 200).header("Content-Length", "5").header("Accept-Ranges", "bytes"),
+        step(put("/a.bin", b""), 204).stays(),
+        step(get("/a.bin"), 200).body(""),
+        step(put("/a.bin", b"kolam ikan"), 204),
+        step(put_chunked("/b.bin", b"in pieces", &[4, 1]), 201),
+        step(put_chunked("/b.bin", b"in other pieces", &[100]), 204),
+        step(put_chunked("/empty", b"", &[1]), 201),
+        step(get("/b.bin"), 200).body("in other pieces"),
+        step(get("/empty"), 200).body("").header("Content-Length", "0"),
+        step(ask("DELETE", "/a.bin"), 204).stays(),
+        step(ask("DELETE", "/a.bin"), 404).stays(),
+        step(ask("HEAD", "/a.bin"), 404),
+        step(get("/a.bin"), 404),
+        step(get("/?json"), 200).has(r#""name":"b.bin""#).has(r#""name":"empty""#),
+        step(get("/healthz"), 200).body("ok\n"),
+    ]);
+}
+
+#[test]
+fn a_name_is_decoded_exactly_once() {
+    play_in_empty_folder(&[
+        step(put("/%41%2Etxt", b"A"), 201),
+        step(get("/A.txt"), 200).body("A"),
+        step(get("/%41.txt"), 200).body("A"),
+        step(put("/100%25", b"percent"), 201),
+        step(get("/100%25"), 200).body("percent"),
+        step(put("/x%2541", b"not xA"), 201),
+        step(get("/xA"), 404),
+        step(get("/x%2541"), 200).body("not xA"),
+        step(put("/a+b", b"plus"), 201),
+        step(get("/a%2Bb"), 200).body("plus"),
+        step(get("/a%20b"), 404),
+        step(put("/a%20b%3F%23", b"blank"), 201),
+        step(get("/a%20b%3f%23"), 200).body("blank"),
+        step(put("/%C3%A9%E6%97%A5%F0%9F%98%80", b"script"), 201),
+        step(get("/%c3%a9%e6%97%a5%f0%9f%98%80"), 200).body("script"),
+        step(put("/%3Fjson", b"no query"), 201),
+        step(get("/%3Fjson"), 200).body("no query"),
+        step(put(&format!("/{}", "%6E".repeat(255)), b"long"), 201),
+        step(get(&format!("/{}", "n".repeat(255))), 200).body("long"),
+        step(get(&format!("/{}", "n".repeat(256))), 400).has("invalid file name"),
+    ]);
+}
+
+#[test]
+fn content_types_follow_the_extension() {
+    let folder = Folder::new();
+    let server = start("thread", 2, &folder, &[]);
+    let mut peer = connect(&server);
+    let table: [(&str, &[&str]); 12] = [
+        ("a.txt", &["text/plain"]),
+        ("a.html", &["text/html"]),
+        ("a.css", &["text/css"]),
+        ("a.js", &["text/javascript", "application/javascript"]),
+        ("a.json", &["application/json"]),
+        ("a.png", &["image/png"]),
+        ("a.jpg", &["image/jpeg"]),
+        ("a.gif", &["image/gif"]),
+        ("a.pdf", &["application/pdf"]),
+        ("a.bin", &["application/octet-stream"]),
+        ("a.unheard-of", &["application/octet-stream"]),
+        ("plain", &["application/octet-stream"]),
+    ];
+    for (name, types) in table {
+        folder.write(name, b"content");
+        for method in ["GET", "HEAD"] {
+            let reply = peer.ask(ask(method, &format!("/{name}")));
+            let found = reply.must("Content-Type");
+            let right = |kind: &&str| found == *kind || found.starts_with(&format!("{kind};"));
+            assert!(types.iter().any(right), "{method} {name} {found}");
+        }
+    }
+    drop(peer);
+    server.stop();
+}
+
+#[test]
+fn large_files_cross_both_ways() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        let content = noise(5_000_001, 1);
+        for chunked in [false, true] {
+            let request = if chunked {
+                put_chunked("/a", &content, &[70_000, 1, 300_001])
+            } else {
+                put("/a", &content)
+            };
+            let reply = peer.ask(request);
+            assert_eq!(reply.status, if chunked { 204 } else { 201 }, "{mode} {reply:?}");
+            assert!(folder.read("a") == content, "{mode}, chunked: {chunked}");
+            assert!(peer.ask(get("/a")).body == content, "{mode}");
+        }
+        // Several downloads one behind the other, and a half-close.
+        peer.send(get("/a").repeat(3));
+        peer.half_close();
+        (0..3).for_each(|_| assert!(peer.reply("GET").body == content, "{mode}"));
+        peer.assert_closed();
+        drop(peer);
+        server.stop();
+    });
+}
+
+#[test]
+fn files_of_all_sizes_around_a_piece_cross_both_ways() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &["--sync"]);
+        let mut peer = connect(&server);
+        for size in [0, 1, 2, 65_535, 65_536, 65_537, 196_608, 196_609, 262_144, 262_145, 1_048_577] {
+            let content = noise(size, size as u64);
+            let target = format!("/{size}");
+            assert_eq!(peer.ask(put(&target, &content)).status, 201, "{mode} {size}");
+            assert!(peer.ask(get(&target)).body == content, "{mode} {size}");
+            let sizes = [size / 3 + 1, 17, 4096];
+            assert_eq!(peer.ask(put_chunked(&target, &content, &sizes)).status, 204, "{mode} {size}");
+            assert!(folder.read(&size.to_string()) == content, "{mode} {size}");
+        }
+        drop(peer);
+        server.stop();
+    }
+}
+
+#[test]
+fn a_body_in_chunks_may_be_written_in_many_ways() {
+    let chunked = |target: &str, body: &str| with("PUT", target, "Transfer-Encoding: chunked\r\n") + body;
+    let table = [
+        "5\r\nkolam\r\n0\r\n\r\n",
+        "05\r\nkolam\r\n0\r\n\r\n",
+        "000005\r\nkolam\r\n000\r\n\r\n",
+        "1\r\nk\r\n1\r\no\r\n1\r\nl\r\n1\r\na\r\n1\r\nm\r\n0\r\n\r\n",
+        "5;name=value\r\nkolam\r\n0\r\n\r\n",
+        "5;a\r\nkolam\r\n0;b=\"quoted; text\"\r\n\r\n",
+        "2;a=b;c=d\r\nko\r\n3\r\nlam\r\n0\r\n\r\n",
+        "5\r\nkolam\r\n0\r\nTrailer: x\r\nX-Other: y\r\n\r\n",
+        "5\r\nkolam\r\n0\r\nContent-Length: 9\r\n\r\n",
+    ];
+    let mut steps = Vec::new();
+    for (at, body) in table.into_iter().enumerate() {
+        let target = format!("/{at}");
+        steps.push(step(chunked(&target, body), 201).stays());
+        steps.push(step(get(&target), 200).body("kolam"));
+    }
+    let digits = "f".repeat(15);
+    steps.push(step(chunked("/hex", &format!("f\r\n{digits}\r\nF\r\n{digits}\r\n0\r\n\r\n")), 201));
+    steps.push(step(get("/hex"), 200).body("f".repeat(30)));
+    let mixed = with("PUT", "/case", "transfer-encoding: Chunked\r\n") + "1\r\nA\r\n0\r\n\r\n";
+    steps.push(step(mixed, 201));
+    steps.push(step(get("/case"), 200).body("A"));
+    play_in_empty_folder(&steps);
+}
+
+#[test]
+fn a_body_that_nobody_needs_is_read_and_dropped() {
+    let body = "Content-Length: 5\r\n";
+    let chunks = "Transfer-Encoding: chunked\r\n";
+    let mut steps = vec![step(put("/a", b"A"), 201)];
+    for (method, target, status) in [
+        ("GET", "/a", 200),
+        ("HEAD", "/a", 200),
+        ("OPTIONS", "/a", 204),
+        ("GET", "/none", 404),
+        ("GET", "/", 200),
+    ] {
+        steps.push(step(with(method, target, body) + "hello", status).stays());
+        steps.push(step(with(method, target, chunks) + "5\r\nhello\r\n0\r\n\r\n", status).stays());
+        // What looks like a request is none.
+        let inner = ask("DELETE", "/a");
+        let outer = with(method, target, &format!("Content-Length: {}\r\n", inner.len()));
+        steps.push(step(outer + &inner, status).stays());
+        steps.push(step(get("/a"), 200).body("A"));
+    }
+    steps.push(step(with("DELETE", "/a", body) + "hello", 204).stays());
+    steps.push(step(get("/a"), 404));
+    play_in_empty_folder(&steps);
+}
+
+#[test]
+fn a_file_that_is_cut_short_while_it_is_sent_ends_short() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let file = File::create(folder.join("a")).unwrap();
+        file.set_len(64 << 20).unwrap();
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        peer.send(get("/a") + SMUGGLED);
+        let (reply, length) = peer.begin_reply("GET");
+        assert_eq!((reply.status, length), (200, 64 << 20), "{mode}");
+        file.set_len(1 << 20).unwrap();
+        // Fewer bytes than promised and then the end: never another reply in their place.
+        let rest = peer.rest().unwrap_or_default();
+        assert!(rest.len() < length && rest.iter().all(|&byte| byte == 0), "{mode} {}", rest.len());
+        drop(peer);
+        assert_eq!(once(&server, get("/healthz")).text(), "ok\n", "{mode}");
+        server.stop();
+    }
+}
+
+// ---- the page, the list, health and metrics ----
+
+/// Names that mean something to HTML, to JSON, to an address or to a shell.
+const AWKWARD: [&str; 20] = [
+    "<b>bold<b>",
+    "<script>alert(1)<",
+    "say \"hi\"",
+    "it's",
+    "a&b",
+    "a&amp;b",
+    "&lt;",
+    "a b",
+    " led by a blank",
+    "100%",
+    "100%41",
+    "what?json",
+    "hash#1",
+    "é日😀.txt",
+    "a;b=c",
+    "a+b",
+    "javascript:alert(1)",
+    "-dash",
+    "$(x)`y`*~",
+    "plain.txt",
+];
+
+fn awkward_folder() -> Folder {
+    let folder = Folder::new();
+    for (at, name) in AWKWARD.iter().enumerate() {
+        folder.write(name, format!("content of {at}").as_bytes());
+    }
+    folder.write(".hidden", b"hidden");
+    folder.write("back\\slash", b"no such name");
+    fs::create_dir(folder.join("inner")).unwrap();
+    symlink("plain.txt", folder.join("link")).unwrap();
+    folder
+}
+
+/// Text of HTML as it is meant.
+fn unescaped(html: &str) -> String {
+    let mut text = html.to_owned();
+    for (entity, meant) in
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&#x27;", "'")]
+    {
+        text = text.replace(entity, meant);
+    }
+    text.replace("&amp;", "&")
+}
+
+/// The links of a page: text and target.
+fn links(page: &str) -> Vec<(String, String)> {
+    let anchors = page.split("<a ").skip(1);
+    let link = |anchor: &str| {
+        let (_, rest) = anchor.split_once("href=\"").expect("an <a> without href");
+        let (target, rest) = rest.split_once('"').unwrap();
+        let (_, rest) = rest.split_once('>').unwrap();
+        let (text, _) = rest.split_once("</a>").unwrap();
+        (unescaped(text), unescaped(target))
+    };
+    anchors.map(link).collect()
+}
+
+/// Where a link on the page at `/` leads.
+fn resolved(target: &str) -> String {
+    let first = target.split(['/', '?', '#']).next().unwrap();
+    assert!(!first.contains(':'), "{target:?} leads elsewhere");
+    assert!(!target.starts_with("//") && !target.contains('#'), "{target:?} leads elsewhere");
+    let target = target.strip_prefix("./").unwrap_or(target);
+    if target.starts_with('/') { target.to_owned() } else { format!("/{target}") }
+}
+
+#[test]
+fn the_links_of_the_page_lead_to_the_files() {
+    for mode in MODES {
+        let folder = awkward_folder();
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        let page = peer.ask(get("/"));
+        assert_eq!(page.status, 200, "{mode}");
+        assert!(page.must("Content-Type").starts_with("text/html"), "{mode} {page:?}");
+        let head = peer.ask(ask("HEAD", "/"));
+        assert_eq!(head.must("Content-Type"), page.must("Content-Type"), "{mode}");
+        assert_eq!(head.must("Content-Length"), page.body.len().to_string(), "{mode}");
+        let text = page.text();
+        assert!(text.contains("curl -T") && text.contains("http://"), "{mode} {text}");
+        for wrong in ["<b>bold", "<script>alert", ".hidden", "back\\slash", ">inner<", ">link<"] {
+            assert!(!text.contains(wrong), "{mode}: {wrong} in {text}");
+        }
+        let links = links(text);
+        for (at, name) in AWKWARD.iter().enumerate() {
+            let mut leading = links.iter().filter(|(text, _)| text == name);
+            let (_, target) = leading.next().unwrap_or_else(|| panic!("{mode}: no link {name:?} in {text}"));
+            assert_eq!(leading.count(), 0, "{mode}: {name} is there twice");
+            let target = resolved(target);
+            assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'), "{target}");
+            let reply = peer.ask(get(&target));
+            assert_eq!((reply.status, reply.text()), (200, &*format!("content of {at}")), "{mode} {name}");
+        }
+        drop(peer);
+        server.stop();
+    }
+}
+
+/// Reads JSON of one form only: a list of objects whose values are strings and numbers.
+struct Json<'t>(&'t str);
+
+impl Json<'_> {
+    fn accept(&mut self, mark: char) -> bool {
+        self.0 = self.0.trim_start();
+        let found = self.0.strip_prefix(mark);
+        self.0 = found.unwrap_or(self.0);
+        found.is_some()
+    }
+
+    fn expect(&mut self, mark: char) {
+        assert!(self.accept(mark), "no {mark:?} at {:?}", self.0);
+    }
+
+    fn string(&mut self) -> String {
+        self.expect('"');
+        let (mut text, mut chars) = (Vec::new(), self.0.chars());
+        loop {
+            let c = chars.next().expect("a string without end");
+            assert!(!c.is_control(), "a control character in a string");
+            let meant = match c {
+                '"' => break,
+                '\\' => match chars.next().unwrap() {
+                    'u' => {
+                        let digits: String = chars.by_ref().take(4).collect();
+                        text.push(u16::from_str_radix(&digits, 16).unwrap());
+                        continue;
+                    }
+                    c @ ('"' | '\\' | '/') => c,
+                    c => panic!("unexpected escape {c:?}"),
+                },
+                c => c,
+            };
+            text.extend(meant.encode_utf16(&mut [0; 2]).iter());
+        }
+        self.0 = chars.as_str();
+        String::from_utf16(&text).unwrap()
+    }
+
+    fn value(&mut self) -> String {
+        if self.0.trim_start().starts_with('"') {
+            return self.string();
+        }
+        let end = self.0.find([',', '}']).unwrap();
+        let (number, rest) = self.0.split_at(end);
+        self.0 = rest;
+        number.trim().parse::<u64>().unwrap().to_string()
+    }
+
+    fn objects(mut self) -> Vec<BTreeMap<String, String>> {
+        let mut objects = Vec::new();
+        self.expect('[');
+        while !self.accept(']') {
+            let mut object = BTreeMap::new();
+            self.expect('{');
+            loop {
+                let key = self.string();
+                self.expect(':');
+                let value = self.value();
+                assert_eq!(object.insert(key, value), None, "a key is there twice");
+                if !self.accept(',') {
+                    break;
+                }
+            }
+            self.expect('}');
+            objects.push(object);
+            if !self.accept(',') {
+                self.expect(']');
+                break;
+            }
+        }
+        assert_eq!(self.0.trim(), "");
+        objects
+    }
+}
+
+#[test]
+fn the_list_tells_names_sizes_and_times() {
+    for mode in MODES {
+        let folder = awkward_folder();
+        set_time(&folder, "plain.txt", 1_795_241_228, 9_000_000);
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        let reply = peer.ask(get("/?json"));
+        assert!(reply.must("Content-Type").starts_with("application/json"), "{mode} {reply:?}");
+        let objects = Json(reply.text()).objects();
+        let names: Vec<&str> = objects.iter().map(|object| object["name"].as_str()).collect();
+        let mut expected = AWKWARD;
+        expected.sort_unstable();
+        assert_eq!(names, expected, "{mode}");
+        for object in &objects {
+            let keys: Vec<&str> = object.keys().map(String::as_str).collect();
+            assert_eq!(keys, ["modified", "name", "size"], "{mode}");
+            assert_eq!(object["size"], folder.read(&object["name"]).len().to_string(), "{mode}");
+        }
+        let plain = objects.iter().find(|object| object["name"] == "plain.txt").unwrap();
+        assert_eq!(plain["modified"], "2026-11-21T06:07:08.009Z", "{mode}");
+        let head = peer.ask(ask("HEAD", "/?json"));
+        assert_eq!(head.must("Content-Length"), reply.body.len().to_string(), "{mode}");
+        drop(peer);
+        server.stop();
+    }
+}
+
+#[test]
+fn an_empty_folder_is_an_empty_list_and_a_page() {
+    play_in_empty_folder(&[
+        step(get("/?json"), 200).has("[]"),
+        step(get("/"), 200).has("curl -T"),
+        step(get("/healthz"), 200).body("ok\n"),
+        step(ask("HEAD", "/healthz"), 200).header("Content-Length", "3"),
+    ]);
+}
+
+/// The samples of a Prometheus text, by name and labels; fails on what a scraper would not take.
+fn samples(text: &str) -> BTreeMap<String, u64> {
+    let (mut help, mut kinds, mut samples) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+    let mut closed = BTreeSet::new();
+    let mut current = "";
+    assert!(text.ends_with('\n'), "a line without its end");
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, about) = rest.split_once(' ').unwrap();
+            assert!(help.insert(name) && !about.is_empty(), "{line}");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            let wanted = if name.ends_with("_total") { "counter" } else { "gauge" };
+            assert_eq!(kind, wanted, "{line}");
+            assert_eq!(kinds.insert(name, kind), None, "{line}");
+        } else {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            let name = sample.split('{').next().unwrap();
+            assert!(name.starts_with("kolam_"), "{line}");
+            assert!(help.contains(name) && kinds.contains_key(name), "{line}: HELP and TYPE come first");
+            assert!(name == current || closed.insert(name), "{line}: not beside its like");
+            current = name;
+            assert_eq!(samples.insert(sample.to_owned(), value.parse().unwrap()), None, "{line}");
+        }
+    }
+    samples
+}
+
+#[test]
+fn metrics_are_counted_right() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 1, &folder, &[]);
+        let mut peer = connect(&server);
+        let requests = [put("/a", b"kolam"), get("/a").into(), get("/none").into(), get("/a").into()];
+        let sent: usize = requests.iter().map(Vec::len).sum();
+        let statuses = requests.map(|request| peer.ask(request).status);
+        assert_eq!(statuses, [201, 200, 404, 200], "{mode}");
+        let received = peer.received;
+        // On a connection of its own: bytes are counted when a turn is over, and this might be in the same.
+        drop(peer);
+        let reply = once(&server, get("/metrics"));
+        assert!(reply.must("Content-Type").starts_with("text/plain"), "{mode} {reply:?}");
+        let samples = samples(reply.text());
+        let value = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{mode}: no {name}"));
+        // Whether the request for the metrics is in them is nobody's business.
+        let own = get("/metrics").len() as u64;
+        for (name, low, high) in [
+            ("kolam_workers", 1, 1),
+            ("kolam_workers_alive", 1, 1),
+            ("kolam_restarts_total", 0, 0),
+            ("kolam_connections_total", 2, 2),
+            ("kolam_requests_total", 4, 5),
+            ("kolam_requests_failed_total", 1, 1),
+            ("kolam_bytes_in_total", sent as u64, sent as u64 + own),
+            ("kolam_bytes_out_total", received, received),
+            ("kolam_worker_served_total{worker=\"0\"}", 3, 4),
+            ("kolam_worker_failed_total{worker=\"0\"}", 1, 1),
+        ] {
+            let found = value(name);
+            assert!((low..=high).contains(&found), "{mode}: {name} is {found}, not {low} to {high}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn metrics_add_up_over_all_workers() {
+    for mode in ["thread", "process", "event"] {
+        let folder = Folder::new();
+        let server = start(mode, 3, &folder, &[]);
+        for _ in 0..5 {
+            assert_eq!(once(&server, get("/healthz")).status, 200, "{mode}");
+            assert_eq!(once(&server, get("/none")).status, 404, "{mode}");
+        }
+        let scrape = || samples(once(&server, get("/metrics")).text());
+        eventually("all is counted", || scrape()["kolam_requests_failed_total"] == 5);
+        let samples = scrape();
+        assert_eq!((samples["kolam_workers"], samples["kolam_workers_alive"]), (3, 3), "{mode}");
+        let sum = |what: &str| {
+            let one = |worker| samples[&format!("kolam_worker_{what}_total{{worker=\"{worker}\"}}")];
+            (0..3).map(one).sum::<u64>()
+        };
+        assert_eq!(sum("failed"), 5, "{mode}");
+        assert_eq!(sum("served") + sum("failed"), samples["kolam_requests_total"], "{mode}");
+        assert!(samples["kolam_connections_total"] >= 11, "{mode}");
+        server.stop();
+    }
+}
+
+// ---- methods ----
+
+#[test]
+fn methods_that_a_resource_has_not_are_refused_with_those_it_has() {
+    let mut steps = vec![step(put("/a", b"A"), 201)];
+    for method in ["POST", "PATCH", "TRACE"] {
+        for target in ["/a", "/none", "/", "/healthz", "/metrics"] {
+            steps.push(step(ask(method, target), 405));
+        }
+        steps.push(step(with(method, "/a", "Content-Length: 5\r\n") + "hello", 405));
+    }
+    steps.push(step(ask("CONNECT", "kolam.test:443"), 405));
+    for target in ["/", "/healthz", "/metrics"] {
+        steps.push(step(put(target, b"hello"), 405));
+        steps.push(step(ask("DELETE", target), 405));
+    }
+    for target in ["*", "/a", "/none", "/", "/healthz"] {
+        steps.push(step(ask("OPTIONS", target), 204).stays());
+    }
+    steps.push(step(get("/a"), 200).body("A"));
+    play_in_empty_folder(&steps);
+}
+
+#[test]
+fn allow_names_the_methods() {
+    let folder = Folder::new();
+    folder.write("a", b"A");
+    let server = start("thread", 2, &folder, &[]);
+    let all = ["DELETE", "GET", "HEAD", "OPTIONS", "PUT"];
+    let some = ["GET", "HEAD", "OPTIONS"];
+    let table = [
+        (ask("OPTIONS", "/a"), &all[..]),
+        (ask("OPTIONS", "*"), &all),
+        (ask("OPTIONS", "/"), &some),
+        (ask("POST", "/a"), &all),
+        (ask("POST", "/"), &some),
+        (ask("DELETE", "/healthz"), &some),
+        (ask("DELETE", "/metrics"), &some),
+    ];
+    for (request, expected) in table {
+        let reply = once(&server, &request);
+        let mut allowed: Vec<&str> = reply.must("Allow").split(',').map(str::trim).collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed, expected, "{}", shown(request.as_bytes()));
+    }
+    server.stop();
+}
+
+#[test]
+fn a_put_needs_a_length() {
+    play_in_empty_folder(&[
+        step(ask("PUT", "/a"), 411),
+        step(with("PUT", "/a", "Connection: close\r\n"), 411).closes(),
+        step(with("PUT", "/a", "Content-Length: 1\r\nContent-Range: bytes 0-0/5\r\n") + "A", 400),
+        step(get("/a"), 404),
+        step(get("/?json"), 200).has("[]"),
+    ]);
+}
+
+#[test]
+fn a_read_only_server_changes_nothing() {
+    let steps = [
+        step(put("/a", b"new"), 403).has("permission denied"),
+        step(put("/b", b"new"), 403),
+        step(put_chunked("/b", b"new", &[1]), 403),
+        step(ask("DELETE", "/a"), 403),
+        step(get("/a"), 200).body("old"),
+        step(get("/b"), 404),
+    ];
+    play(&steps, &["--read-only"], |folder| folder.write("a", b"old"));
+}
+
+// ---- keep-alive ----
+
+#[test]
+fn connections_stay_or_close_as_each_version_says() {
+    let old = |lines: &str| format!("GET /healthz HTTP/1.0\r\n{lines}\r\n");
+    let new = |lines: &str| with("GET", "/healthz", lines);
+    let ok = |request: String| step(request, 200).body("ok\n");
+    play_in_empty_folder(&[
+        ok(new("")).stays(),
+        ok(new("Connection: keep-alive\r\n")).stays(),
+        ok(new("Connection: close\r\n")).closes(),
+        ok(new("connection: Close\r\n")).closes(),
+        ok(new("Connection: x-other, close\r\n")).closes(),
+        ok(new("Connection: x-other\r\nConnection: close\r\n")).closes(),
+        ok(new("Connection: x-other\r\n")).stays(),
+        ok(old("Connection: keep-alive\r\n")).header("Connection", "keep-alive"),
+        ok(old("Host: kolam.test\r\nConnection: Keep-Alive\r\n")).header("Connection", "keep-alive"),
+        ok(new("")).stays(),
+        step(with("GET", "/none", "Connection: close\r\n"), 404).closes(),
+        step(with("HEAD", "/healthz", "Connection: close\r\n"), 200).closes(),
+        step(put("/a", b"A"), 201).stays(),
+        step(with("GET", "/a", "Connection: close\r\n"), 200).body("A").closes(),
+    ]);
+}
+
+#[test]
+fn a_connection_of_http_1_0_is_closed_behind_the_reply() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        for lines in ["", "Host: kolam.test\r\n", "Connection: close\r\n", "Connection: x\r\n"] {
+            let mut peer = connect(&server);
+            peer.send(format!("GET /healthz HTTP/1.0\r\n{lines}\r\n{SMUGGLED}"));
+            let reply = peer.reply("GET");
+            assert_eq!((reply.status, reply.text()), (200, "ok\n"), "{mode}");
+            assert_ne!(reply.header("Connection"), Some("keep-alive"), "{mode}");
+            peer.assert_closed();
+        }
+        let body = "PUT /a HTTP/1.0\r\nContent-Length: 5\r\n\r\nkolam";
+        assert_eq!(once(&server, body).status, 201, "{mode}");
+        assert_eq!(folder.read("a"), b"kolam", "{mode}");
+        server.stop();
+    }
+}
+
+#[test]
+fn thousands_of_pipelined_requests_are_all_answered_in_order() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        let mut sender = peer.stream.try_clone().unwrap();
+        let content = |round: u64| noise(round as usize % 50, round);
+        let mut round = 0;
+        let sending = Background::repeat(move || {
+            use std::io::Write;
+            let mut requests = put(&format!("/f{}", round % 3), &content(round));
+            requests.extend(get(&format!("/f{}", round % 3)).bytes());
+            requests.extend((ask("HEAD", "/healthz") + &get("/none")).bytes());
+            round += 1;
+            sender.write_all(&requests).is_ok() && round < 500
+        });
+        for round in 0..500 {
+            let stored = peer.reply("PUT").status;
+            assert_eq!(stored, if round < 3 { 201 } else { 204 }, "{mode} {round}");
+            assert!(peer.reply("GET").body == noise(round as usize % 50, round), "{mode} {round}");
+            assert_eq!(peer.reply("HEAD").must("Content-Length"), "3", "{mode} {round}");
+            assert_eq!(peer.reply("GET").status, 404, "{mode} {round}");
+        }
+        drop((sending, peer));
+        server.stop();
+    }
+}
+
+// ---- ranges and conditions ----
+
+#[test]
+fn ranges_are_cut_exactly() {
+    let content = noise(100, 1);
+    let mut steps = Vec::new();
+    for (range, first, last) in [
+        ("0-0", 0, 0),
+        ("0-1", 0, 1),
+        ("0-98", 0, 98),
+        ("0-99", 0, 99),
+        ("0-100", 0, 99),
+        ("0-18446744073709551615", 0, 99),
+        ("0-", 0, 99),
+        ("1-", 1, 99),
+        ("99-", 99, 99),
+        ("99-99", 99, 99),
+        ("99-1000", 99, 99),
+        ("50-60", 50, 60),
+        ("-1", 99, 99),
+        ("-99", 1, 99),
+        ("-100", 0, 99),
+        ("-101", 0, 99),
+        ("-18446744073709551615", 0, 99),
+    ] {
+        let request = with("GET", "/a", &format!("Range: bytes={range}\r\n"));
+        let part = &content[first..=last];
+        steps
+            .push(step(request, 206).body(part).header("Content-Range", format!("bytes {first}-{last}/100")));
+    }
+    for range in ["100-", "100-100", "101-", "1000-2000", "-0", "18446744073709551615-"] {
+        let request = with("GET", "/a", &format!("Range: bytes={range}\r\n"));
+        steps.push(step(request, 416).header("Content-Range", "bytes */100").stays());
+    }
+    for range in [
+        "bytes=5-4",
+        "bytes=a-b",
+        "bytes=-",
+        "bytes=",
+        "bytes",
+        "bytes=0",
+        "bytes=0-0,5-6",
+        "bytes=0-0,200-",
+        "bytes=0x0-0x1",
+        "bytes=+1-2",
+        "bytes=--1",
+        "bytes=1-2-3",
+        "items=0-5",
+        "none",
+        "=0-5",
+    ] {
+        let request = with("GET", "/a", &format!("Range: {range}\r\n"));
+        steps.push(step(request, 200).body(&content).without("Content-Range"));
+    }
+    steps.push(step(with("GET", "/empty", "Range: bytes=0-\r\n"), 416).header("Content-Range", "bytes */0"));
+    steps.push(step(get("/a"), 200).body(&content).header("Accept-Ranges", "bytes"));
+    play(&steps, &[], |folder| {
+        folder.write("a", &content);
+        folder.write("empty", b"");
+    });
+}
+
+#[test]
+fn ranges_reach_beyond_four_gibibytes() {
+    for mode in MODES {
+        let folder = Folder::new();
+        File::create(folder.join("a")).unwrap().set_len((5 << 30) + 7).unwrap();
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        for (range, found) in [
+            ("4294967295-4294967300", "bytes 4294967295-4294967300/5368709127"),
+            ("5368709120-", "bytes 5368709120-5368709126/5368709127"),
+            ("-3", "bytes 5368709124-5368709126/5368709127"),
+        ] {
+            let reply = peer.ask(with("GET", "/a", &format!("Range: bytes={range}\r\n")));
+            assert_eq!((reply.status, reply.must("Content-Range")), (206, found), "{mode}");
+            assert!(reply.body.len() < 8 && reply.body.iter().all(|&byte| byte == 0), "{mode}");
+        }
+        assert_eq!(peer.ask(ask("HEAD", "/a")).must("Content-Length"), "5368709127", "{mode}");
+        drop(peer);
+        server.stop();
+    }
+}
+
+/// The same second in the three forms that a server must read (RFC 9110, section 5.6.7); `second` is 36, 37
+/// or 38, and the file is of second 37.
+fn dates(second: u32) -> [String; 3] {
+    [
+        format!("Sun, 06 Nov 1994 08:49:{second} GMT"),
+        format!("Sunday, 06-Nov-94 08:49:{second} GMT"),
+        format!("Sun Nov  6 08:49:{second} 1994"),
+    ]
+}
+
+#[test]
+fn dates_in_conditions_are_read_in_three_forms() {
+    let request = |name: &str, date: &str| with("GET", "/a", &format!("{name}: {date}\r\n"));
+    let mut steps = vec![step(get("/a"), 200).header("Last-Modified", &*dates(37)[0])];
+    for form in 0..3 {
+        for (second, changed, unchanged) in [(36, 200, 412), (37, 304, 200), (38, 304, 200)] {
+            let date = &dates(second)[form];
+            steps.push(step(request("If-Modified-Since", date), changed).stays());
+            steps.push(step(request("If-Unmodified-Since", date), unchanged).stays());
+            let ranged = format!("Range: bytes=0-0\r\nIf-Range: {date}\r\n");
+            // Not before and not after: the very same date is asked for.
+            let status = if second == 37 { 206 } else { 200 };
+            steps.push(step(with("GET", "/a", &ranged), status));
+        }
+    }
+    for garbage in ["yesterday", "0", "Sun, 06 Nov 1994", "Sun, 99 Nov 1994 08:49:37 GMT", "784111777"] {
+        steps.push(step(request("If-Modified-Since", garbage), 200).body("content"));
+        steps.push(step(request("If-Unmodified-Since", garbage), 200).body("content"));
+    }
+    let head = with("HEAD", "/a", &format!("If-Modified-Since: {}\r\n", dates(37)[0]));
+    steps.push(step(head, 304).stays());
+    play(&steps, &[], |folder| {
+        folder.write("a", b"content");
+        // A fraction of a second, which no date can tell, must not make it look newer.
+        set_time(folder, "a", OLD, 900_000_000);
+    });
+}
+
+#[test]
+fn tags_in_conditions_are_compared() {
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("a", b"content");
+        set_time(&folder, "a", OLD, 0);
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        let tag = peer.ask(get("/a")).must("ETag").to_owned();
+        assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{mode}: not strong: {tag}");
+        assert_eq!(peer.ask(ask("HEAD", "/a")).must("ETag"), tag, "{mode}");
+        let [date, other] = [dates(37)[0].clone(), "\"other\"".to_owned()];
+        let table = [
+            (format!("If-None-Match: {tag}"), 304, 304),
+            ("If-None-Match: *".to_owned(), 304, 304),
+            (format!("If-None-Match: {other}, {tag}"), 304, 304),
+            (format!("If-None-Match: {other},{tag},\"x\""), 304, 304),
+            (format!("If-None-Match: W/{tag}"), 304, 304),
+            (format!("If-None-Match: {other}"), 200, 200),
+            (format!("If-None-Match: {tag}\r\nIf-Modified-Since: {}", dates(36)[0]), 304, 304),
+            (format!("If-None-Match: {other}\r\nIf-Modified-Since: {date}"), 200, 200),
+            (format!("If-Match: {tag}"), 200, 200),
+            ("If-Match: *".to_owned(), 200, 200),
+            (format!("If-Match: {other}, {tag}"), 200, 200),
+            (format!("If-Match: {other}"), 412, 412),
+            (format!("If-Match: W/{tag}"), 412, 412),
+            (format!("If-Match: {tag}\r\nIf-Unmodified-Since: {}", dates(36)[0]), 200, 200),
+            (format!("If-Match: {other}\r\nIf-None-Match: {tag}"), 412, 412),
+            (format!("If-Match: {tag}\r\nIf-None-Match: {tag}"), 304, 304),
+        ];
+        for (line, got, headed) in &table {
+            for (method, status) in [("GET", got), ("HEAD", headed)] {
+                let reply = peer.ask(with(method, "/a", &format!("{line}\r\n")));
+                assert_eq!(reply.status, *status, "{mode} {method} {line}");
+                if reply.status != 412 {
+                    assert_eq!(reply.must("ETag"), tag, "{mode} {method} {line}");
+                }
+            }
+        }
+        for (line, status) in [
+            (format!("If-Range: {tag}"), 206),
+            (format!("If-Range: {other}"), 200),
+            (format!("If-Range: W/{tag}"), 200),
+            (format!("If-None-Match: {tag}"), 304),
+            (format!("If-Match: {other}"), 412),
+        ] {
+            let reply = peer.ask(with("GET", "/a", &format!("Range: bytes=1-2\r\n{line}\r\n")));
+            assert_eq!(reply.status, status, "{mode} {line}");
+            let body = match status {
+                206 => "on",
+                200 => "content",
+                _ => continue,
+            };
+            assert_eq!(reply.text(), body, "{mode} {line}");
+        }
+        assert_eq!(peer.ask(with("GET", "/a", &format!("If-Range: {tag}\r\n"))).status, 200, "{mode}");
+        // Another content is another tag, and so is the same length at another time.
+        folder.write("a", b"changed");
+        set_time(&folder, "a", OLD + 1, 0);
+        assert_ne!(peer.ask(get("/a")).must("ETag"), tag, "{mode}");
+        drop(peer);
+        server.stop();
+    }
+}
+
+#[test]
+fn conditions_protect_a_file_from_being_replaced_or_deleted() {
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("a", b"old");
+        set_time(&folder, "a", OLD, 0);
+        let server = start(mode, 2, &folder, &[]);
+        // A refused PUT may end the connection, because its body need not be read.
+        let conditional = |method: &str, target: &str, line: &str| {
+            let body = if method == "PUT" { "new" } else { "" };
+            let lines = format!("{line}\r\nContent-Length: {}\r\n", body.len());
+            once(&server, with(method, target, &lines) + body).status
+        };
+        let tag = once(&server, get("/a")).must("ETag").to_owned();
+        let earlier = dates(36)[0].clone();
+        let refused = [
+            "If-Match: \"other\"".to_owned(),
+            format!("If-Match: W/{tag}"),
+            "If-None-Match: *".to_owned(),
+            format!("If-None-Match: {tag}"),
+            format!("If-Unmodified-Since: {earlier}"),
+        ];
+        for line in &refused {
+            for method in ["PUT", "DELETE"] {
+                assert_eq!(conditional(method, "/a", line), 412, "{mode} {method} {line}");
+            }
+        }
+        assert_eq!(conditional("PUT", "/b", "If-Match: *"), 412, "{mode}");
+        assert_eq!(folder.names(), ["a"], "{mode}");
+        assert_eq!(folder.read("a"), b"old", "{mode}");
+        assert_eq!(conditional("PUT", "/b", "If-None-Match: *"), 201, "{mode}");
+        assert_eq!(conditional("PUT", "/b", "If-None-Match: *"), 412, "{mode}");
+        assert_eq!(conditional("PUT", "/a", &format!("If-Match: {tag}")), 204, "{mode}");
+        assert_eq!(folder.read("a"), b"new", "{mode}");
+        assert_eq!(conditional("PUT", "/a", &format!("If-Match: {tag}")), 412, "{mode}: a lost update");
+        assert_eq!(conditional("DELETE", "/a", "If-Match: *"), 204, "{mode}");
+        assert_eq!(folder.names(), ["b"], "{mode}");
+        server.stop();
+    }
+}
+
+// ---- Expect ----
+
+#[test]
+fn who_asks_before_sending_is_told_to_go_on() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        for (name, lines, body) in [
+            ("a", "Expect: 100-continue\r\nContent-Length: 5\r\n", "kolam"),
+            ("b", "expect: 100-Continue\r\nContent-Length: 5\r\n", "kolam"),
+            ("c", "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n", "5\r\nkolam\r\n0\r\n\r\n"),
+        ] {
+            for status in [201, 204] {
+                peer.send(with("PUT", &format!("/{name}"), lines));
+                assert_eq!(peer.reply("PUT").status, 100, "{mode}");
+                peer.assert_silent(Duration::from_millis(20));
+                peer.send(body);
+                assert_eq!(peer.reply("PUT").status, status, "{mode}");
+                assert_eq!(folder.read(name), b"kolam", "{mode}");
+            }
+            // Who does not wait for it may get it or not.
+            peer.send(with("PUT", &format!("/{name}"), lines) + body);
+            let first = peer.reply("PUT").status;
+            let last = if first == 100 { peer.reply("PUT").status } else { first };
+            assert_eq!(last, 204, "{mode}");
+        }
+        assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}");
+        drop(peer);
+        server.stop();
+    }
+}
+
+#[test]
+fn who_asks_before_sending_is_refused_at_once() {
+    for mode in MODES {
+        let folder = Folder::new();
+        fs::create_dir(folder.join("folder")).unwrap();
+        folder.write("a", b"old");
+        let server = start(mode, 2, &folder, &["--max-upload", "1000"]);
+        for (target, lines, status) in [
+            ("/.hidden", "Content-Length: 5\r\n", 400),
+            ("/a/b", "Content-Length: 5\r\n", 400),
+            ("/folder", "Content-Length: 5\r\n", 403),
+            ("/a", "Content-Length: 1001\r\n", 413),
+            ("/a", "Content-Length: 5\r\nIf-None-Match: *\r\n", 412),
+            ("/", "Content-Length: 5\r\n", 405),
+            ("/.hidden", "Transfer-Encoding: chunked\r\n", 400),
+        ] {
+            let mut peer = connect(&server);
+            peer.send(with("PUT", target, &format!("Expect: 100-continue\r\n{lines}")));
+            assert_eq!(peer.reply("PUT").status, status, "{mode} {target} {lines}");
+        }
+        for expectation in ["200-ok", "100-continue, 200-ok", "tea"] {
+            let lines = format!("Expect: {expectation}\r\nContent-Length: 5\r\n");
+            let mut peer = connect(&server);
+            peer.send(with("PUT", "/a", &lines));
+            assert_eq!(peer.reply("PUT").status, 417, "{mode} {expectation}");
+        }
+        // In HTTP/1.0 there is no such thing as 100.
+        let mut peer = connect(&server);
+        peer.send("PUT /b HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+        peer.assert_silent(MOMENT);
+        peer.send("kolam");
+        assert_eq!(peer.reply("PUT").status, 201, "{mode}");
+        drop(peer);
+        assert_eq!((folder.read("a"), folder.read("b")), (b"old".to_vec(), b"kolam".to_vec()), "{mode}");
+        server.stop();
+    }
+}
+
+// ---- what is not understood ----
+
+/// Heads that break the grammar or can be understood in two ways, and what may be answered.
+fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
+    let mut table: Vec<(Vec<u8>, &'static [u16])> = Vec::new();
+    let bad: &[u16] = &[400];
+    let host = "Host: kolam.test\r\n";
+    // Lengths. The bodies are such that a server that believes the other length sees a request in them.
+    for lines in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5\r\ncontent-length: 0\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: -0\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: \r\n",
+        "Content-Length: 18446744073709551616\r\n",
+        "Content-Length: 99999999999999999999999999\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: 5,\r\n",
+        "Content-Length: 5 5\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: 5a\r\n",
+        "Content-Length: 5.0\r\n",
+        "Content-Length: five\r\n",
+        "Content-Length: \u{665}\r\n",
+        "Content-Length : 5\r\n",
+        "Content-Length\t: 5\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "Content-Length\r\n",
+    ] {
+        table.push((format!("PUT /smuggled HTTP/1.1\r\n{host}{lines}\r\n0\r\n\r\n").into(), bad));
+    }
+    // Fields.
+    for lines in [
+        &b"X-Folded: a\r\n b\r\n"[..],
+        b"X-Folded: a\r\n\tb\r\n",
+        b"X-Lone: a\nX-Other: b\r\n",
+        b"X-Lone: a\rX-Other: b\r\n",
+        b"X-Null: a\0b\r\n",
+        b"X-Control: a\x01b\r\n",
+        b"X-Escape: a\x1bb\r\n",
+        b"X-Delete: a\x7fb\r\n",
+        b"X Blank: a\r\n",
+        b"X-Blank : a\r\n",
+        b" X-Led: a\r\n",
+        b": nameless\r\n",
+        b"no colon\r\n",
+        b"X(Y): a\r\n",
+        b"X\xc3\xa9: a\r\n",
+        b"X\0: a\r\n",
+    ] {
+        table.push(([b"GET /a HTTP/1.1\r\n", host.as_bytes(), lines, b"\r\n"].concat(), bad));
+    }
+    // Folding and blanks right behind the request line, which some read as part of it.
+    table.push((format!("GET /a HTTP/1.1\r\n {host}\r\n").into(), bad));
+    // Hosts.
+    for lines in [
+        "",
+        "Host: a\r\nHost: a\r\n",
+        "Host: a\r\nHost: b\r\n",
+        "Host: a b\r\n",
+        "Host: a/b\r\n",
+        "Host: me@a\r\n",
+        "Host: [::1\r\n",
+        "Host: a:port\r\n",
+        "Host: a\"onload=\r\n",
+        "Host: <b>\r\n",
+    ] {
+        table.push((format!("GET /a HTTP/1.1\r\n{lines}\r\n").into(), bad));
+    }
+    // Line ends.
+    table.push((format!("GET /a HTTP/1.1\n{host}\r\n").into(), bad));
+    table.push((b"GET /a HTTP/1.1\nHost: kolam.test\n\n".to_vec(), bad));
+    table.push((b"GET /a HTTP/1.1\r\nHost: kolam.test\n\r\n".to_vec(), bad));
+    table.push((format!("GET /a HTTP/1.1\r\n{host}\n").into(), bad));
+    table.push((format!("GET /a HTTP/1.1\r{host}\r\n").into(), bad));
+    // Request lines.
+    for first in [
+        &b"GET  /a HTTP/1.1"[..],
+        b"GET /a  HTTP/1.1",
+        b" GET /a HTTP/1.1",
+        b"GET /a HTTP/1.1 ",
+        b"GET\t/a\tHTTP/1.1",
+        b"GET /a\tHTTP/1.1",
+        b"GET /a b HTTP/1.1",
+        b"GET /a",
+        b"GET",
+        b"GET HTTP/1.1",
+        b" /a HTTP/1.1",
+        b"GET /%",
+        b"GET /% HTTP/1.1",
+        b"GET /a%4 HTTP/1.1",
+        b"GET /%4g HTTP/1.1",
+        b"GET /%zz HTTP/1.1",
+        b"GET /%+1 HTTP/1.1",
+        b"GET /a#b HTTP/1.1",
+        b"GET /a\0 HTTP/1.1",
+        b"GET /a\x1b[2J HTTP/1.1",
+        b"GET /a\x7f HTTP/1.1",
+        b"GET a HTTP/1.1",
+        b"G\0T /a HTTP/1.1",
+    ] {
+        table.push(([first, b"\r\n", host.as_bytes(), b"\r\n"].concat(), bad));
+    }
+    // Versions: what is no version is malformed, and what is one is not ours.
+    for version in ["HTTP/1", "HTTP/1.", "HTTP/11", "http/1.1", "HTTP/1.1x", "HTTX/1.1", "HTTP /1.1", "1.1"] {
+        table.push((format!("GET /a {version}\r\n{host}\r\n").into(), &[400, 505]));
+    }
+    for version in ["HTTP/2.0", "HTTP/3.0", "HTTP/9.9"] {
+        table.push((format!("GET /a {version}\r\n{host}\r\n").into(), &[505]));
+    }
+    // What HTTP/2 begins with.
+    table.push((b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[400, 501, 505]));
+    // Something else altogether.
+    table.push((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), &[400, 501]));
+    // Codings: one that is no other than chunked cannot be read to its end.
+    let other: &[u16] = &[501];
+    for (coding, status) in [
+        ("gzip", other),
+        ("gzip, chunked", other),
+        ("chunked, gzip", &[400, 501]),
+        ("chunked, chunked", &[400, 501]),
+        ("identity", &[400, 501]),
+        ("xchunked", other),
+        ("chunked;q=1", &[400, 501]),
+        ("\"chunked\"", &[400, 501]),
+        ("", &[400, 501]),
+    ] {
+        let request = format!("PUT /smuggled HTTP/1.1\r\n{host}Transfer-Encoding: {coding}\r\n\r\n0\r\n\r\n");
+        table.push((request.into(), status));
+    }
+    let twice = "Transfer-Encoding: chunked\r\n".repeat(2);
+    table.push((format!("PUT /smuggled HTTP/1.1\r\n{host}{twice}\r\n0\r\n\r\n").into(), &[400, 501]));
+    let old = "PUT /smuggled HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    table.push((old.into(), bad));
+    // Chunks.
+    for body in [
+        "x\r\n",
+        "\r\n\r\n",
+        "-1\r\nA\r\n0\r\n\r\n",
+        "+1\r\nA\r\n0\r\n\r\n",
+        "0x1\r\nA\r\n0\r\n\r\n",
+        " 1\r\nA\r\n0\r\n\r\n",
+        "1 1\r\nA\r\n0\r\n\r\n",
+        "1g\r\nA\r\n0\r\n\r\n",
+        "1\nA\r\n0\r\n\r\n",
+        "1\rA\r\n0\r\n\r\n",
+        "1\r\nAB\r\n0\r\n\r\n",
+        "1\r\nA0\r\n\r\n",
+        "1\r\nA\n0\r\n\r\n",
+        "10000000000000000\r\nA\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\nA\r\n0\r\n\r\n",
+        ";\r\nA\r\n0\r\n\r\n",
+        "1;a\nb\r\nA\r\n0\r\n\r\n",
+        "1;a\0b\r\nA\r\n0\r\n\r\n",
+    ] {
+        let head = format!("PUT /smuggled HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n");
+        table.push(((head + body).into(), bad));
+    }
+    table
+}
+
+/// Sends a request that must be refused, with another behind it that must not be answered.
+fn refused(server: &Server, cut: &str, request: &[u8], status: &[u16]) -> Result<(), String> {
+    let mut peer = connect(server);
+    let all = [request, SMUGGLED.as_bytes()].concat();
+    if cut == "whole" {
+        peer.send(all)
+    } else {
+        peer.drip(&all)
+    }
+    let reply = peer.try_reply("GET").map_err(|error| format!("no reply: {error}"))?;
+    if !status.contains(&reply.status) {
+        return Err(format!("{} and not {status:?}: {}", reply.status, reply.text()));
+    }
+    if !reply.closes() {
+        return Err(format!("{} that does not close", reply.status));
+    }
+    match peer.rest() {
+        Ok(more) if more.is_empty() => Ok(()),
+        Ok(more) => Err(format!("behind the reply came {}", shown(&more))),
+        Err(error) => Err(format!("behind the reply came {error}")),
+    }
+}
+
+#[test]
+fn what_is_malformed_or_ambiguous_is_refused_and_nothing_behind_it_is_answered() {
+    let table = malformed();
+    assert!(table.len() >= 60);
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        folder.write("a", b"A");
+        let server = start(mode, 2, &folder, &[]);
+        let mut faults = Vec::new();
+        for cut in ["whole", "byte by byte"] {
+            for (request, status) in &table {
+                if let Err(fault) = refused(&server, cut, request, status) {
+                    faults.push(format!("{mode}, {cut}: {}: {fault}", shown(request)));
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        assert_eq!(folder.names(), ["a"], "{mode}");
+        server.stop();
+    });
+}
+
+#[test]
+fn what_is_unknown_is_told_from_what_is_wrong() {
+    let mut steps = Vec::new();
+    for method in ["FROB", "get", "Get", "PROPFIND", "GETS", "X-PUT"] {
+        steps.push(step(ask(method, "/healthz"), 501));
+    }
+    // A file that was named by its whole address is the same file, or the form is refused.
+    let mut whole = step(get("http://kolam.test/healthz"), 200);
+    whole.status.push(400);
+    steps.push(whole);
+    // Blanks around a value are no part of it, and unknown fields are nobody's business.
+    let odd = "X-Unknown: \t value with: colons \r\nX-Empty:\r\nx_y!#$%&'*+-.^`|~: 1\r\n";
+    steps.push(step(with("GET", "/healthz", odd), 200).stays());
+    steps.push(step("GET /healthz HTTP/1.1\r\nhOST:kolam.test\r\n\r\n", 200).stays());
+    for host in ["kolam.test:80", "127.0.0.1", "[::1]", "[::1]:8080", "a-b.c_d"] {
+        steps.push(step(format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"), 200).stays());
+    }
+    play_in_empty_folder(&steps);
+}
+
+// ---- limits ----
+
+#[test]
+fn a_request_line_has_at_most_8192_bytes() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        for cut in ["whole", "byte by byte"] {
+            // Whether the CR LF at its end counts is left open: 8190 fits in any case, 8193 in none.
+            for (length, status) in [(8190, 400), (8193, 414), (9000, 414)] {
+                let around = "GET / HTTP/1.1".len();
+                let request = get(&format!("/{}", "n".repeat(length - around)));
+                assert_eq!(request.find("\r\n"), Some(length));
+                let mut peer = connect(&server);
+                if cut == "whole" {
+                    peer.send(&request)
+                } else {
+                    peer.drip(request.as_bytes())
+                }
+                let reply = peer.reply("GET");
+                assert_eq!(reply.status, status, "{mode} {length} {reply:?}");
+                if status == 400 {
+                    assert!(reply.text().contains("invalid file name"), "{mode} {reply:?}");
+                } else {
+                    assert!(reply.closes(), "{mode} {reply:?}");
+                    peer.assert_closed();
+                }
+            }
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn a_head_has_at_most_16_kibibytes() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        let (around, limit) = (with("GET", "/healthz", "X: \r\n").len(), 16 * 1024);
+        // What exactly counts is left open: a head of that length as a whole fits in any case, and one whose
+        // fields alone are longer fits in none. How many fields there may be is left open too.
+        let long =
+            |length: usize| with("GET", "/healthz", &format!("X: {}\r\n", "n".repeat(length - around)));
+        let field = format!("X: {}\r\n", "n".repeat(295));
+        let many = |length: usize| with("GET", "/healthz", &field.repeat((length - around) / field.len()));
+        for (request, status) in
+            [(long(limit), 200), (many(limit), 200), (long(limit + 100), 431), (many(limit + 600), 431)]
+        {
+            for cut in ["whole", "byte by byte"] {
+                let mut peer = connect(&server);
+                if cut == "whole" {
+                    peer.send(&request)
+                } else {
+                    peer.drip(request.as_bytes())
+                }
+                let reply = peer.reply("GET");
+                assert_eq!(reply.status, status, "{mode}, {cut}, {} bytes: {reply:?}", request.len());
+                if status == 431 {
+                    peer.assert_closed();
+                }
+            }
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn an_upload_has_at_most_the_allowed_size() {
+    for mode in MODES {
+        let limit = 70_000;
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &["--max-upload", "70000"]);
+        let content = noise(limit + 1, 5);
+        let mut peer = connect(&server);
+        assert_eq!(peer.ask(put("/a", &content[..limit])).status, 201, "{mode}");
+        assert_eq!(peer.ask(put_chunked("/a", &content[..limit], &[30_000])).status, 204, "{mode}");
+        drop(peer);
+        let reply = once(&server, put("/a", &content));
+        assert!(reply.status == 413 && reply.text().contains("file too large"), "{mode} {reply:?}");
+        assert_eq!(once(&server, put_chunked("/a", &content, &[30_000])).status, 413, "{mode}");
+        // A length says enough: nobody waits for what it announces.
+        for length in ["70001", "9223372036854775807", "18446744073709551615"] {
+            let mut peer = connect(&server);
+            peer.send(with("PUT", "/a", &format!("Content-Length: {length}\r\n")));
+            assert_eq!(peer.reply("PUT").status, 413, "{mode} {length}");
+        }
+        // The length of a chunk may say enough, or else what comes of it.
+        let mut huge = connect(&server);
+        huge.send(with("PUT", "/a", "Transfer-Encoding: chunked\r\n") + "7fffffffffffff\r\n");
+        huge.send(vec![b'A'; 4 << 20]);
+        assert_eq!(huge.reply("PUT").status, 413, "{mode}");
+        drop(huge);
+        assert!(folder.read("a") == content[..limit], "{mode}");
+        eventually("no temporary file is left", || folder.names() == ["a"]);
+        server.stop();
+    }
+}
+
+#[test]
+fn a_refusal_is_read_although_the_client_sends_on() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &["--max-upload", "1000"]);
+        let flood = vec![b'A'; 8 << 20];
+        let chunked = with("PUT", "/a", "Transfer-Encoding: chunked\r\n");
+        let sized = |target: &str| with("PUT", target, "Content-Length: 8388608\r\n");
+        let endless = [
+            (sized("/a"), 413),
+            (chunked.clone() + "800000\r\n", 413),
+            (chunked + "x", 400),
+            (sized("/.hidden"), 400),
+            (sized("/"), 405),
+            (with("PUT", "/a", "Expect: tea\r\nContent-Length: 8388608\r\n"), 417),
+            ("GET /".to_owned(), 414),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: ".to_owned(), 431),
+            ("PUT /a HTTP/1.1\r\nContent-Length: 8388608\r\n\r\n".to_owned(), 400),
+        ];
+        for round in 0..3 {
+            for (start, status) in &endless {
+                let mut peer = connect(&server);
+                peer.send(start);
+                peer.send(&flood);
+                let reply = peer.reply("PUT");
+                assert_eq!(reply.status, *status, "{mode}, round {round}: {start:?}");
+            }
+        }
+        assert!(folder.names().is_empty(), "{mode}");
+        server.stop();
+    });
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_answer_and_not_the_end() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 1, &folder, &[]);
+        for pid in std::iter::once(server.pid()).chain(server.workers()) {
+            let limited =
+                Command::new("prlimit").args(["--pid", &pid.to_string(), "--fsize=100000"]).status();
+            if !limited.is_ok_and(|status| status.success()) {
+                return eprintln!("skipped: prlimit is not here or may not limit {pid}");
+            }
+        }
+        for request in [put("/a", &noise(300_000, 1)), put_chunked("/a", &noise(300_000, 1), &[9999])] {
+            let reply = once(&server, request);
+            assert!(reply.status == 507 && reply.text().contains("storage full"), "{mode} {reply:?}");
+        }
+        assert_eq!(once(&server, put("/b", b"small")).status, 201, "{mode}");
+        eventually("no temporary file is left", || folder.names() == ["b"]);
+        server.stop();
+    }
+}
+
+// ---- names ----
+
+/// A folder to serve with a secret beside it, and every way to it that we can think of.
+fn trap() -> Folder {
+    let folder = Folder::new();
+    fs::create_dir(folder.join("inside")).unwrap();
+    fs::create_dir(folder.join("outside")).unwrap();
+    folder.write("outside/secret", b"do not read");
+    folder.write("inside/plain", b"harmless");
+    folder.write("inside/.hidden", b"do not read");
+    fs::create_dir(folder.join("inside/folder")).unwrap();
+    folder.write("inside/folder/a", b"do not read");
+    symlink("../outside/secret", folder.join("inside/link")).unwrap();
+    symlink("../outside", folder.join("inside/door")).unwrap();
+    symlink("../outside/new", folder.join("inside/new")).unwrap();
+    symlink("/dev/zero", folder.join("inside/zero")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.join("inside/pipe")).status().unwrap().success());
+    folder
+}
+
+/// Targets that are no file of the folder, and what may be answered; empty: any refusal.
+const HOSTILE: [(&[u8], &[u16]); 57] = [
+    (b"/..", &[400]),
+    (b"/.", &[400]),
+    (b"/../", &[400]),
+    (b"/../outside/secret", &[400]),
+    (b"/%2e%2e/outside/secret", &[400]),
+    (b"/%2E%2E/outside/secret", &[400]),
+    (b"/%2e%2e%2foutside%2fsecret", &[400]),
+    (b"/..%2foutside%2fsecret", &[400]),
+    (b"/.%2e/outside/secret", &[400]),
+    (b"/./link", &[400]),
+    (b"//etc/passwd", &[400]),
+    (b"//plain", &[400]),
+    (b"/%2fetc%2fpasswd", &[400]),
+    (b"/a/b", &[400]),
+    (b"/folder/a", &[400]),
+    (b"/folder%2fa", &[400]),
+    (b"/folder/", &[400]),
+    (b"/plain/", &[400]),
+    (b"/plain/..", &[400]),
+    (b"/door/secret", &[400]),
+    (b"/door%2Fsecret", &[400]),
+    (b"/%00", &[400]),
+    (b"/plain%00", &[400]),
+    (b"/plain%00.txt", &[400]),
+    (b"/%ff", &[400]),
+    (b"/%c0%af", &[400]),
+    (b"/..%c0%afoutside%c0%afsecret", &[400]),
+    (b"/%ed%a0%80", &[400]),
+    (b"/%0a", &[400]),
+    (b"/%0d%0aX-Forged:%20yes", &[400]),
+    (b"/%1b%5b2J", &[400]),
+    (b"/%7f", &[400]),
+    (b"/%c2%80", &[400]),
+    (b"/.hidden", &[400]),
+    (b"/%2ehidden", &[400]),
+    (b"/.kolam-1-0.tmp", &[400]),
+    (b"/%5c", &[400]),
+    (b"/..%5coutside%5csecret", &[400]),
+    (b"/a%5cb", &[400]),
+    (b"/..\\outside\\secret", &[400]),
+    (b"/link", &[403]),
+    (b"/door", &[403]),
+    (b"/new", &[403]),
+    (b"/zero", &[403]),
+    (b"/pipe", &[403]),
+    (b"/folder", &[403]),
+    (b"/%6cink", &[403]),
+    (b"/%70ipe", &[403]),
+    (b"http://kolam.test/../outside/secret", &[400]),
+    (b"http://kolam.test//etc/passwd", &[400]),
+    (b"http://kolam.test/link", &[400, 403]),
+    (b"file:///etc/passwd", &[400]),
+    (b"http://kolam.test", &[]),
+    (b"../outside/secret", &[400]),
+    (b"etc/passwd", &[400]),
+    (b"*", &[400, 405]),
+    (b"?/../outside/secret", &[400]),
+];
+
+#[test]
+fn hostile_targets_never_lead_outside() {
+    in_every_mode(|mode| {
+        let folder = trap();
+        let server = Server::launch(mode, 2, &folder.join("inside"), &["--quiet", "--protocol", "http"]);
+        let began = Instant::now();
+        for (target, statuses) in HOSTILE {
+            for method in ["GET", "HEAD", "DELETE", "PUT"] {
+                let lines = if method == "PUT" { "Content-Length: 5\r\n" } else { "" };
+                let body = if method == "PUT" { "storm" } else { "" };
+                let line = format!("HTTP/1.1\r\nHost: kolam.test\r\n{lines}\r\n{body}");
+                let request = [method.as_bytes(), b" ", target, b" ", line.as_bytes()].concat();
+                let reply = once(&server, &request);
+                let context = format!("{mode} {}: {reply:?}", shown(&request));
+                assert!(!reply.body.windows(6).any(|window| window == b"do not"), "{context}");
+                // The folder as a whole has an address of this form, and a page.
+                let page = target == b"http://kolam.test" && ["GET", "HEAD"].contains(&method);
+                assert!(page || (400..500).contains(&reply.status), "{context}");
+                assert!(statuses.is_empty() || statuses.contains(&reply.status), "{context} {statuses:?}");
+            }
+        }
+        assert!(began.elapsed() < SOON, "{mode}: somebody waited, {:?}", began.elapsed());
+        server.stop();
+        let inside =
+            [".hidden", "door", "folder", "link", "new", "pipe", "plain", "zero"].map(str::to_owned).to_vec();
+        assert_eq!(common::names(&folder.join("inside")), inside, "{mode}");
+        assert_eq!(common::names(&folder.join("outside")), ["secret"], "{mode}");
+        assert_eq!(folder.read("outside/secret"), b"do not read", "{mode}");
+        assert_eq!(folder.read("inside/plain"), b"harmless", "{mode}");
+        assert_eq!(folder.read("inside/folder/a"), b"do not read", "{mode}");
+    });
+}
+
+#[test]
+fn a_refused_name_is_told_why() {
+    let steps = [
+        step(get("/%2e%2e"), 400).has("invalid file name: begins with a dot"),
+        step(get("/a%2fb"), 400).has("invalid file name: contains a slash"),
+        step(get("/%ff"), 400).has("invalid file name: not UTF-8"),
+        step(get("/folder"), 403).has("not a regular file"),
+        step(get("/%252e%252e%252fa"), 404).has("file not found"),
+        step(get("/..."), 400).has("invalid file name"),
+    ];
+    play(&steps, &[], |folder| fs::create_dir(folder.join("folder")).unwrap());
+}
+
+// ---- slow, silent and vanishing clients ----
+
+#[test]
+fn a_head_that_drips_is_answered_408() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &["--head-timeout", "0.3"]);
+        for beginning in ["G", "GET /", "GET / HTTP/1.1\r\nHost: a\r\nX: "] {
+            let mut peer = connect(&server);
+            let began = Instant::now();
+            peer.send(beginning);
+            let mut sender = peer.stream.try_clone().unwrap();
+            let dripping = Background::repeat(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                std::io::Write::write_all(&mut sender, b"n").is_ok()
+            });
+            let reply = peer.reply("GET");
+            assert!(reply.status == 408 && reply.closes(), "{mode} {reply:?}");
+            let elapsed = began.elapsed();
+            assert!(elapsed >= Duration::from_millis(250) && elapsed < SOON, "{mode} {elapsed:?}");
+            drop(dripping);
+            peer.assert_closed();
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn silence_in_a_request_is_answered_408() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        folder.write("a", b"old");
+        let options = ["--head-timeout", "0.3", "--idle-timeout", "0.3"];
+        let server = start(mode, 1, &folder, &options);
+        let sized = with("PUT", "/a", "Content-Length: 500\r\n");
+        let chunked = with("PUT", "/a", "Transfer-Encoding: chunked\r\n");
+        for beginning in [
+            "GET /a HTTP/1.1\r\n".to_owned(),
+            sized.clone(),
+            sized + "half",
+            chunked.clone(),
+            chunked.clone() + "5",
+            chunked.clone() + "5\r\nhal",
+            chunked + "4\r\nhalf\r\n0\r\nTrailer: x\r\n",
+            with("GET", "/a", "Content-Length: 500\r\n") + "half",
+        ] {
+            let mut peer = connect(&server);
+            peer.send(&beginning);
+            let reply = peer.reply("GET");
+            // Who asked for no more than a file may have it before the rest of the request is missed.
+            let got = beginning.starts_with("GET /a HTTP/1.1\r\nHost") && reply.status == 200;
+            assert!(got || (reply.status == 408 && reply.closes()), "{mode} {beginning:?} {reply:?}");
+            if !got {
+                peer.assert_closed();
+            }
+            drop(peer);
+            eventually("no temporary file is left", || folder.names() == ["a"]);
+        }
+        assert_eq!(folder.read("a"), b"old", "{mode}");
+        server.stop();
+    });
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &["--idle-timeout", "0.3"]);
+        for requests in [0, 1, 3] {
+            let mut peer = connect(&server);
+            let began = Instant::now();
+            (0..requests).for_each(|_| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
+            peer.assert_closed();
+            let elapsed = began.elapsed();
+            assert!(elapsed >= Duration::from_millis(250) && elapsed < SOON, "{mode} {elapsed:?}");
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn a_transfer_that_moves_may_take_longer_than_the_idle_limit() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let options = ["--idle-timeout", "0.4", "--head-timeout", "0.4"];
+        let server = start(mode, 2, &folder, &options);
+        let content = noise(60_000, 1);
+        for request in [put("/a", &content), put_chunked("/a", &content, &[777])] {
+            let mut peer = connect(&server);
+            let began = Instant::now();
+            for piece in request.chunks(request.len() / 16 + 1) {
+                peer.send(piece);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            assert!(matches!(peer.reply("PUT").status, 201 | 204), "{mode}");
+            assert!(began.elapsed() > Duration::from_millis(600), "{mode}: not slow enough");
+            assert!(folder.read("a") == content, "{mode}");
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn an_upload_that_is_cut_leaves_the_old_file_and_nothing_else() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        folder.write("a", b"old");
+        let server = start(mode, 2, &folder, &[]);
+        let whole = [put("/a", &noise(500_000, 1)), put_chunked("/a", &noise(500_000, 1), &[60_000])];
+        for request in &whole {
+            for part in [request.len() / 2, request.len() - 1] {
+                for vanish in [true, false] {
+                    let mut peer = connect(&server);
+                    peer.send(&request[..part]);
+                    eventually("the upload has begun", || !folder.temporary().is_empty());
+                    // Meanwhile others see the old file.
+                    if mode != "single" {
+                        assert_eq!(once(&server, get("/a")).text(), "old", "{mode}");
+                    }
+                    if !vanish {
+                        peer.half_close();
+                        // Nothing, or a word about why; never that it is stored.
+                        let rest = peer.rest().unwrap();
+                        assert!(!rest.starts_with(b"HTTP/1.1 2"), "{mode} {}", shown(&rest));
+                    }
+                    drop(peer);
+                    eventually("no temporary file is left", || folder.names() == ["a"]);
+                    assert_eq!(folder.read("a"), b"old", "{mode}");
+                }
+            }
+        }
+        assert_eq!(once(&server, put("/a", b"new")).status, 204, "{mode}");
+        server.stop();
+    });
+}
+
+#[test]
+fn clients_that_vanish_at_any_byte_leave_nothing() {
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("big", &noise(4 << 20, 1));
+        let server = start(mode, 2, &folder, &[]);
+        let request = put("/a", &noise(3000, 2));
+        for round in 0..60 {
+            let mut peer = connect(&server);
+            match round % 3 {
+                0 => peer.send(&request[..request.len() * round / 60]),
+                1 => peer.send(get("/big") + &get("/big")),
+                _ => {
+                    peer.send(get("/big"));
+                    let _ = peer.stream.read(&mut [0; 10]);
+                }
+            }
+        }
+        eventually("no temporary file is left", || folder.names() == ["big"]);
+        assert!(once(&server, get("/big")).body == noise(4 << 20, 1), "{mode}");
+        server.stop();
+    }
+}
+
+// ---- stopping, and too many ----
+
+#[test]
+fn sigterm_lets_an_upload_finish() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 3, &folder, &[]);
+        let request = put("/a", &noise(500_000, 1));
+        let (first, second) = request.split_at(request.len() / 2);
+        let mut writing = connect(&server);
+        writing.send(first);
+        eventually("the upload has begun", || !folder.temporary().is_empty());
+        let mut idle = connect(&server);
+        if mode != "single" {
+            assert_eq!(idle.ask(get("/healthz")).status, 200, "{mode}");
+        }
+        server.signal(libc::SIGTERM);
+        server.wait_until_closed();
+        writing.send(second);
+        let reply = writing.reply("PUT");
+        assert_eq!(reply.status, 201, "{mode} {reply:?}");
+        writing.assert_closed();
+        // Who has not been served at all may be told so.
+        match idle.rest() {
+            Ok(rest) => assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 503 "), "{mode}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{mode}"),
+        }
+        drop((writing, idle));
+        assert_eq!(server.finish(PATIENCE), "", "{mode}");
+        assert!(folder.read("a") == noise(500_000, 1), "{mode}");
+        assert_eq!(folder.names(), ["a"], "{mode}");
+    }
+}
+
+#[test]
+fn sigterm_lets_a_download_finish_and_takes_nothing_more() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let content = noise(16 << 20, 1);
+        folder.write("a", &content);
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        peer.send(get("/a") + &get("/healthz"));
+        let mut first = [0; 1];
+        peer.stream.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"H", "{mode}");
+        server.signal(libc::SIGTERM);
+        server.wait_until_closed();
+        // Behind it comes the end, or the word that there is no more.
+        let rest = peer.rest().unwrap();
+        let end = rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let (body, behind) = rest[end..].split_at(content.len());
+        assert!(rest.starts_with(b"TTP/1.1 200 ") && body == content, "{mode}");
+        assert!(behind.is_empty() || behind.starts_with(b"HTTP/1.1 503 "), "{mode} {}", shown(behind));
+        drop(peer);
+        assert_eq!(server.finish(PATIENCE), "", "{mode}");
+    }
+}
+
+#[test]
+fn one_connection_too_many_is_told_that_the_server_is_busy() {
+    for mode in ["thread", "process", "event"] {
+        let folder = Folder::new();
+        let server = start(mode, 3, &folder, &["--max-connections", "2"]);
+        let mut seated = [connect(&server), connect(&server)];
+        seated.iter_mut().for_each(|peer| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
+        let began = Instant::now();
+        let mut others: Vec<Http> = (0..10).map(|_| connect(&server)).collect();
+        for (at, peer) in others.iter_mut().enumerate() {
+            // Some ask before they listen, some do not.
+            if at % 2 == 0 {
+                peer.send(get("/healthz"));
+            }
+            let reply = peer.reply("GET");
+            assert!(reply.status == 503 && reply.text().contains("server busy"), "{mode} {reply:?}");
+            assert!(reply.closes(), "{mode} {reply:?}");
+        }
+        let elapsed = began.elapsed();
+        others.iter_mut().for_each(Http::assert_closed);
+        assert!(elapsed < Duration::from_millis(1500), "{mode}: ten refusals took {elapsed:?}");
+        seated.iter_mut().for_each(|peer| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
+        drop((seated, others));
+        eventually("there is room again", || once(&server, get("/healthz")).status == 200);
+        server.stop();
+    }
+}
+
+#[test]
+fn a_killed_worker_costs_its_own_request_and_is_replaced() {
+    let folder = Folder::new();
+    folder.write("a", b"old");
+    let server = start("process", 2, &folder, &[]);
+    let request = put("/a", &noise(5000, 1));
+    let mut hurt = connect(&server);
+    hurt.send(&request[..request.len() / 2]);
+    eventually("the upload has begun", || !folder.temporary().is_empty());
+    let name = folder.temporary().remove(0);
+    let victim: u32 = name.split('-').nth(1).unwrap().parse().unwrap();
+    common::signal(victim, libc::SIGKILL);
+    let rest = hurt.rest().unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+    eventually("the worker is replaced", || {
+        let now = server.workers();
+        now.len() == 2 && !now.contains(&victim)
+    });
+    eventually("what it left is removed", || folder.names() == ["a"]);
+    let alive = || samples(once(&server, get("/metrics")).text())["kolam_workers_alive"];
+    eventually("all are at work again", || alive() == 2);
+    assert_eq!(samples(once(&server, get("/metrics")).text())["kolam_restarts_total"], 1);
+    assert_eq!(once(&server, &request).status, 204);
+    server.stop();
+}
+
+// ---- the log ----
+
+#[test]
+fn a_log_has_one_line_for_each_request_and_no_control_characters() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = Server::start_with_log(mode, 1, &folder, &["--protocol", "http"]);
+        let requests = [
+            put("/a", b"kolam"),
+            get("/a").into(),
+            get("/none").into(),
+            get("/%1b%5b2J").into(),
+            get("/%0d%0aforged%20line").into(),
+            get("/%ff%fe").into(),
+            get("/%c2%9b2J%e2%80%ae").into(),
+            ask("HEAD", "/a").into(),
+            ask("DELETE", "/a").into(),
+            ask("OPTIONS", "*").into(),
+            get("/").into(),
+            get("/metrics").into(),
+            get("/healthz").into(),
+        ];
+        for request in &requests {
+            once(&server, request);
+        }
+        // These are requests too, if one can call them so.
+        let broken: [&[u8]; 3] = [
+            b"G\x1bT / HTTP/1.1\r\n\r\n",
+            b"GET /\x1b]0;title\x07 HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /a\nforged line HTTP/1.1\r\nHost: a\r\n\r\n",
+        ];
+        for request in broken {
+            let mut peer = connect(&server);
+            peer.send(request);
+            peer.reply("GET");
+        }
+        let log = server.stop_with_log();
+        assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{mode} {log:?}");
+        assert!(log.lines().all(|line| line.contains(" worker 0 127.0.0.1:")), "{mode} {log:?}");
+        assert_eq!(log.lines().count(), requests.len() + broken.len(), "{mode} {log}");
+        for (method, status) in
+            [("GET", "OK"), ("PUT", "OK"), ("DELETE", "OK"), ("GET", "ERROR file not found")]
+        {
+            let told = |line: &str| line.contains(&format!(" {method} ")) && line.ends_with(status);
+            assert!(log.lines().any(told), "{mode}: no {method} that is {status} in {log}");
+        }
+    }
+}
+
+// ---- curl ----
+
+/// Runs curl in a folder; `None`: there is none.
+fn curl(here: &Path, words: &[&str], input: Option<&Path>) -> Option<Ended> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "20"]);
+    command.args(words).current_dir(here);
+    command.stdin(input.map_or(Stdio::null(), |path| File::open(path).unwrap().into()));
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("skipped: curl is not installed");
+        return None;
+    }
+    Some(Run::start(&mut command).finish(PATIENCE * 3))
+}
+
+#[test]
+fn curl_uploads_downloads_resumes_and_asks() {
+    for mode in MODES {
+        let (folder, here) = (Folder::new(), Folder::new());
+        let server = start(mode, 2, &folder, &[]);
+        let url = |name: &str| format!("http://{}/{name}", server.address);
+        // More than a mebibyte, so that curl asks before it sends (Expect: 100-continue).
+        let content = noise(3_000_000, 1);
+        here.write("a b.bin", &content);
+        let (root, file) = (url(""), url("a%20b.bin"));
+        let Some(ended) = curl(here.path(), &["-T", "a b.bin", &root], None) else { return };
+        ended.ok();
+        assert!(folder.read("a b.bin") == content, "{mode}");
+        let run = |words: &[&str]| curl(here.path(), words, None).unwrap();
+        run(&["-O", &file]).ok();
+        assert!(here.read("a%20b.bin") == content, "{mode}");
+        // A part of it is there; the rest is added.
+        here.write("part", &content[..1_234_567]);
+        run(&["-C", "-", "-o", "part", &file]).ok();
+        assert!(here.read("part") == content, "{mode}");
+        let head = run(&["-I", &file]);
+        assert!(head.ok().contains("Content-Length: 3000000"), "{mode} {head:?}");
+        let piped = curl(here.path(), &["-T", "-", &url("piped")], Some(&here.join("part"))).unwrap();
+        piped.ok();
+        assert!(folder.read("piped") == content, "{mode}");
+        run(&["--http1.0", "-o", "old", &file]).ok();
+        assert!(here.read("old") == content, "{mode}");
+        run(&["-o", "one", &url("piped"), "-o", "two", &file]).ok();
+        assert!(here.read("one") == content && here.read("two") == content, "{mode}");
+        run(&["-z", "a b.bin", "-o", "unchanged", &file]).ok();
+        run(&["-X", "DELETE", &url("piped")]).ok();
+        assert_eq!(run(&[&url("piped")]).code, Some(22), "{mode}: 404 is a failure");
+        assert_eq!(folder.names(), ["a b.bin"], "{mode}");
+        server.stop();
+    }
+}
+
+// ---- small things ----
+
+#[test]
+fn every_escape_of_a_name_means_the_same_file() {
+    let folder = awkward_folder();
+    let server = start("thread", 2, &folder, &[]);
+    let mut peer = connect(&server);
+    for name in AWKWARD {
+        let reply = peer.ask(get(&format!("/{}", escaped(name))));
+        assert!(reply.body == folder.read(name), "{name}");
+        let all: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        assert!(peer.ask(get(&format!("/{all}"))).body == folder.read(name), "{name}");
+    }
+    drop(peer);
+    server.stop();
+}
+
+#[test]
+fn the_date_of_a_new_file_is_now() {
+    let folder = Folder::new();
+    let server = start("thread", 2, &folder, &[]);
+    let mut peer = connect(&server);
+    assert_eq!(peer.ask(put("/a", b"A")).status, 201);
+    let reply = peer.ask(get("/a"));
+    let now = SystemTime::now();
+    let recent = |ago| http::date(now - Duration::from_secs(ago)) == reply.must("Last-Modified");
+    assert!((0..10).any(recent), "{reply:?}");
+    drop(peer);
+    server.stop();
+}
+
+#[test]
+fn a_connection_that_only_listens_is_told_nothing() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        let mut peer = connect(&server);
+        peer.assert_silent(Duration::from_millis(30));
+        peer.half_close();
+        peer.assert_closed();
+        // One that ends in the middle of a head has asked for nothing either.
+        let mut peer = connect(&server);
+        peer.send("GET /healthz HTTP/1.1\r\nHost: a\r\n");
+        peer.half_close();
+        let rest = peer.rest().unwrap();
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{mode} {}", shown(&rest));
+        drop(peer);
+        drop(TcpStream::connect(server.address).unwrap());
+        server.stop();
+    }
+}
