@@ -6,6 +6,7 @@ CARGO ?= cargo
 KOLAM = target/release/kolam
 
 # make server
+PROTOCOL ?= file
 MODE ?= thread
 W ?=
 HOST ?= 127.0.0.1
@@ -23,21 +24,23 @@ MATRIX ?=
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
-.PHONY: help build server stress stress-quick bench test test-release check format clean
+.PHONY: help build server stress stress-quick bench modes test test-release check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
-	@echo 'make server                serve a folder     MODE=$(MODE) W= HOST=$(HOST) PORT=$(PORT) ROOT=$(ROOT)'
+	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE=$(MODE) W= HOST=$(HOST) PORT=$(PORT) ROOT=$(ROOT)'
 	@echo 'make stress                all combinations   MODES=$(MODES) OUT=$(OUT) STRESS_ROOT='
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make bench                 every goal, beside iperf3 and nginx where they are   PEERS=install MATRIX=yes'
+	@echo 'make modes                 what the modes differ in, measured'
 	@echo 'make test                  all tests'
 	@echo 'make test-release          ten million random cases of base64, optimised'
 	@echo 'make check                 format, clippy with warnings as errors, tests'
 	@echo 'make format                format the sources'
 	@echo 'make clean                 remove what was built (target), nothing else'
 	@echo
-	@echo 'MODE   single, thread, process or event   W   workers (one a core, at least 4)'
+	@echo 'PROTOCOL   file or http                   MODE   single, thread, process or event'
+	@echo 'W   workers (one a core; thread and process: at least 4)'
 	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
 	@echo "ARGS   more options for the program: make server ARGS='--sync --read-only'"
 
@@ -45,7 +48,7 @@ build:
 	@$(CARGO) build --release --locked --quiet
 
 server: build
-	@exec $(KOLAM) serve --mode $(MODE) $(if $(W),--workers $(W)) --listen $(HOST):$(PORT) --root '$(ROOT)' $(ARGS)
+	@exec $(KOLAM) serve --protocol $(PROTOCOL) --mode $(MODE) $(if $(W),--workers $(W)) --listen $(HOST):$(PORT) --root '$(ROOT)' $(ARGS)
 
 stress: build
 	@exec $(KOLAM) stress --modes $(MODES) --out '$(OUT)' $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
@@ -55,6 +58,9 @@ stress-quick: build
 
 bench:
 	@PEERS=$(PEERS) MATRIX=$(MATRIX) bench/run '$(OUT)/bench'
+
+modes:
+	@bench/modes
 
 test:
 	@$(CARGO) test --locked
