@@ -37,7 +37,7 @@ pub const fn opt(name: &'static str, value: &'static str, help: &'static str) ->
 /// A subcommand.
 pub struct Command {
     pub name: &'static str,
-    /// The words that are no options, as the help shows them; all of them are required.
+    /// The words that are no options, as the help shows them. Those in brackets, at the end, may be missing.
     pub words: &'static [&'static str],
     pub about: &'static str,
     pub options: &'static [&'static [Opt]],
@@ -111,7 +111,8 @@ impl Args {
                 _ => args.words.push(word.clone()),
             }
         }
-        if let Some(missing) = command.words.get(args.words.len()) {
+        let next = command.words.get(args.words.len());
+        if let Some(missing) = next.filter(|word| !word.starts_with('[')) {
             return usage(format!("{}: {missing} is missing; try kolam {0} --help", command.name));
         }
         if let Some(extra) = args.words.get(command.words.len()) {
@@ -337,7 +338,7 @@ impl Command {
 mod tests {
     use super::*;
 
-    static COMMAND: Command = Command {
+    const COMMAND: Command = Command {
         name: "test",
         words: &["FILE", "MORE"],
         about: "about",
@@ -403,6 +404,16 @@ mod tests {
         let address = |text| value(text, |args| args.address("--number", "127.0.0.1:1"));
         assert!(address("127.0.0.1:0").is_some() && address("[::1]:80").is_some());
         assert!(address("127.0.0.1").is_none() && address("127.0.0.1:65536").is_none());
+    }
+
+    #[test]
+    fn words_in_brackets_may_be_missing() {
+        static OPTIONAL: Command = Command { words: &["WHAT", "[URL]"], ..COMMAND };
+        for (line, good) in [("", false), ("a", true), ("a b", true), ("a b c", false)] {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(Args::parse(&OPTIONAL, &words).is_ok(), good, "{line}");
+        }
+        assert!(OPTIONAL.help().contains("usage: kolam test WHAT [URL] [options]"));
     }
 
     #[test]
