@@ -3,7 +3,8 @@
 //! `kolam bench base64` times the codec alone, without sockets and files: one piece of content, small enough
 //! for the second-level cache, encoded and decoded again and again by each loop that this processor can run,
 //! beside copying the same bytes, which nothing that reads and writes them can beat by much. `kolam bench
-//! request` times the opposite: a request so small that only its round trip counts.
+//! request` times the opposite: a request so small that only its round trip counts. `kolam bench http` is the
+//! next chapter's.
 //!
 //! ```text
 //!   round 1: copy, scalar encode, scalar decode, avx512 encode, …   round 2: the same   … → medians
@@ -14,7 +15,7 @@
 //!
 //! What must not live here: anything that the program itself needs.
 //!
-//! before: `http_pages.rs` … after: the README again
+//! before: `http_pages.rs` … after: `load.rs`
 //!
 //! Experiment: raise `PIECE` in `session.rs` until the figures fall, and compare with the sizes of the caches
 //! that `lscpu` prints.
@@ -23,6 +24,7 @@ use crate::args::{Args, Command, Failure, failed, opt, say};
 use crate::b64::{Decoder, Encoder, decoded_room, encoded_len};
 use crate::b64_simd::{self, Kernel};
 use crate::client::{Client, Error};
+use crate::load;
 use crate::session::{PIECE, PIECE_TEXT};
 use crate::signals::{Listen, Stop};
 use std::hint::black_box;
@@ -31,17 +33,29 @@ use std::time::{Duration, Instant};
 
 pub static BENCH: Command = Command {
     name: "bench",
-    words: &["WHAT"],
-    about: "time one step by itself; WHAT is base64 or request",
-    options: &[&[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")]],
+    words: &["WHAT", "[URL]"],
+    about: "time one step by itself; WHAT is base64, request, or http with a URL",
+    options: &[&[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")], load::OPTIONS],
     run,
 };
 
 fn run(args: &Args) -> Result<(), Failure> {
-    match args.word(0).unwrap_or_default() {
+    let usage = |text: String| Err(Failure::Usage(format!("bench: {text}")));
+    let (what, url) = (args.word(0).unwrap_or_default(), args.word(1));
+    if what == "http" {
+        let missing = || usage("URL is missing: kolam bench http http://HOST[:PORT]/PATH".to_owned());
+        return url.map_or_else(missing, |url| load::http(args, url));
+    }
+    if !["base64", "request"].contains(&what) {
+        return usage(format!("cannot time {what}; try base64, request or http"));
+    }
+    let option = load::OPTIONS.iter().map(|option| option.name).find(|name| args.has(name));
+    if let Some(extra) = url.or(option) {
+        return usage(format!("{extra} is for http, not for {what}"));
+    }
+    match what {
         "base64" => base64(),
-        "request" => request(args.address("--server", "127.0.0.1:6666")?),
-        what => Err(Failure::Usage(format!("bench: cannot time {what}; try base64 or request"))),
+        _ => request(args.address("--server", "127.0.0.1:6666")?),
     }
 }
 

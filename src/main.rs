@@ -56,6 +56,9 @@ mod http_body; // 14c  where a body ends
 mod http_reply; // 14d  conditions, ranges, answers
 mod http_pages; // 14e  the folder, the counters
 mod bench; //     16   one step by itself
+mod load; //      16b  many requests over HTTP
+mod answer; //    16c  when an answer is whole
+mod score; //     16d  what the figures say
 
 #[cfg(test)]
 mod testing; //        what unit tests share

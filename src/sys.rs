@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, parent_id};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -266,7 +266,7 @@ impl Epoll {
     }
 }
 
-// ---- sockets: listen(2), accept4(2), shutdown(2), sendfile(2) ----
+// ---- sockets: listen(2), accept4(2), connect(2), shutdown(2), sendfile(2) ----
 
 /// Accepts a connection, without waiting; what it then does is non-blocking too.
 pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
@@ -275,6 +275,34 @@ pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     unsafe {
         let fd = check(libc::accept4(listener.as_raw_fd(), nowhere, std::ptr::null_mut(), flags))?;
         Ok(TcpStream::from_raw_fd(fd))
+    }
+}
+
+/// Begins to connect. The socket is writable when it has, or when `take_error` says why it has not.
+pub fn begin_connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the new descriptor belongs to nobody else; zeroes are valid addresses of both families.
+    let (stream, mut v4, mut v6): (TcpStream, libc::sockaddr_in, libc::sockaddr_in6) = unsafe {
+        let stream = TcpStream::from_raw_fd(check(libc::socket(family, kind, 0))?);
+        (stream, std::mem::zeroed(), std::mem::zeroed())
+    };
+    (v4.sin_family, v6.sin6_family) = (family as u16, family as u16);
+    (v4.sin_port, v6.sin6_port) = (to.port().to_be(), to.port().to_be());
+    let (address, length) = match to {
+        SocketAddr::V4(to) => {
+            v4.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
+            ((&raw const v4).cast(), size_of_val(&v4))
+        }
+        SocketAddr::V6(to) => {
+            (v6.sin6_addr.s6_addr, v6.sin6_scope_id) = (to.ip().octets(), to.scope_id());
+            ((&raw const v6).cast(), size_of_val(&v6))
+        }
+    };
+    // SAFETY: `address` points to one of the two addresses, both alive, of the length stated.
+    match check(unsafe { libc::connect(stream.as_raw_fd(), address, length as u32) }) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(stream),
     }
 }
 

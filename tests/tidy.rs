@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 // ---- Tables and bounds: a rule is changed here, on purpose and in one place ----
 
 /// Which chapters each chapter may name by `crate::`. `main.rs` may name all, and nobody names `main.rs`.
-const MAY_USE: [(&str, &[&str]); 33] = [
+const MAY_USE: &[(&str, &[&str])] = &[
     ("args", &[]),
     ("b64", &["b64_simd"]),
     ("b64_simd", &[]),
@@ -48,7 +48,10 @@ const MAY_USE: [(&str, &[&str]); 33] = [
     ("clients", &["client", "pool", "signals", "sys"]),
     ("rig", &["client", "clients", "dates", "json", "plan", "signals", "sys"]),
     ("report", &["client", "plan"]),
-    ("bench", &["args", "b64", "b64_simd", "client", "session", "signals"]),
+    ("bench", &["args", "b64", "b64_simd", "client", "load", "session", "signals"]),
+    ("load", &["answer", "args", "score", "signals", "sys"]),
+    ("answer", &[]),
+    ("score", &["answer", "client"]),
 ];
 
 /// Rows of `MAY_USE` that the design fixes for ever: these four are read, and reused, alone.
@@ -218,7 +221,7 @@ fn arrows_between_chapters_never_form_a_circle() {
 #[test]
 fn the_table_keeps_what_the_design_promises() {
     let mut faults = Vec::new();
-    for (module, used) in MAY_USE {
+    for &(module, used) in MAY_USE {
         if let Some((_, fixed)) = ALONE.iter().find(|row| row.0 == module && row.1 != used) {
             faults.push(format!("tests/tidy.rs: MAY_USE: {module} may use {fixed:?} and nothing else"));
         }

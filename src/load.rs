@@ -1,0 +1,496 @@
+//! # Chapter 16b. How many requests does an HTTP server answer, and how long does each take?
+//!
+//! `kolam bench http URL` keeps `-c` places busy: each asks for the document, waits for the whole answer, and
+//! asks again, until `-n` requests are over. One thread does it all with epoll, in as few system calls as
+//! possible, because what the client needs of the machine the server lacks. The report has the fields of
+//! Apache's `ab`, in its order, so that the two can be laid side by side.
+//!
+//! ```text
+//!   begin ──► connect ──► send ──► receive ──► the last byte: the clock stops ──► closing ──► begin
+//!                          ▲                                │
+//!                          └──── -k, and the server keeps it┘
+//! ```
+//!
+//! The invariant: complete and failed requests add up to those that are over, and a complete one was
+//! answered with a status of 2xx, in well-formed HTTP, to the last byte, with as many bytes of body as the
+//! first. (`ab` counts an answer with status 500 as complete.)
+//!
+//! A closed loop asks a slow server less often, so its times tell what `-c` patient users felt. They hide
+//! what strangers would feel who come whether or not the server is ready ("coordinated omission").
+//!
+//! What must not live here: what an answer looks like (`answer.rs`), what the figures say (`score.rs`).
+//!
+//! before: `bench.rs` … after: `answer.rs`
+//!
+//! Experiment: close the connection as soon as the answer is whole, run 100,000 requests, and count with
+//! `ss -s` on whose side the TIME_WAITs are then.
+
+use crate::answer::Answer;
+use crate::args::{Args, Failure, Opt, failed, opt, say};
+use crate::score::{Cause, Fault, Score, Subject};
+use crate::signals::{Listen, Stop};
+use crate::sys::{self, Epoll, Interest};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+pub const OPTIONS: &[Opt] = &[
+    opt("-n", "N", "for http: requests (1000)"),
+    opt("-c", "N", "for http: connections at once (1)"),
+    opt("-k", "", "for http: keep connections, and use them again"),
+    opt("--timeout", "S", "for http: longest wait for the server to move (30)"),
+    opt("--csv", "", "for http: print the figures as one line"),
+];
+
+/// Most requests of a run: 8 bytes of memory for each.
+const REQUESTS: u64 = 10_000_000;
+
+/// Most connections at once: the ports of one address for outgoing connections are about 28,000.
+const CONNECTIONS: u64 = 20_000;
+
+/// Bytes that one read takes at most; all connections share the buffer.
+const PIECE: usize = 128 * 1024;
+
+/// How long a server that has announced to close the connection may take, before this side closes it.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// The token of the bell; all others are indexes of places.
+const BELL: u64 = u64::MAX;
+
+/// Where to ask, and what for.
+struct Url {
+    /// Name or address, without the brackets of IPv6.
+    host: String,
+    port: u16,
+    /// Host and port as they were typed.
+    authority: String,
+    path: String,
+}
+
+impl Url {
+    /// url = "http://" host [ ":" port ] path ; host = name / "[" IPv6 "]" ; path = "/" *visible
+    fn parse(text: &str) -> Result<Url, &'static str> {
+        let rest = text.strip_prefix("http://").ok_or("it does not begin with http://")?;
+        let slash = rest.find('/').ok_or("the path is missing, at least a slash")?;
+        let (authority, path) = rest.split_at(slash);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (authority, "80"),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c) || bare.is_some() && c == ':';
+        let host = bare.unwrap_or(host);
+        if host.is_empty() || !host.chars().all(good) {
+            return Err("the host is missing or malformed");
+        }
+        if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+            return Err("write blanks, # and letters beyond ASCII in the path as %20, %23 …");
+        }
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse().ok().filter(|&port| digits && port > 0);
+        let port = port.ok_or("the port is not a number from 1 to 65535")?;
+        Ok(Url { host: host.to_owned(), port, authority: authority.to_owned(), path: path.to_owned() })
+    }
+
+    /// The address; of several the first of IPv4, which is what the server's `--listen` takes too.
+    fn look_up(&self) -> Result<SocketAddr, String> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| error.to_string())?;
+        found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| "the host has no address".to_owned())
+    }
+}
+
+/// What was asked for.
+struct Plan {
+    url: Url,
+    server: SocketAddr,
+    requests: u64,
+    connections: u64,
+    keep: bool,
+    timeout: Duration,
+}
+
+impl Plan {
+    fn from(args: &Args, text: &str) -> Result<Plan, Failure> {
+        let bad =
+            |why: &str| Failure::Usage(format!("bench: {text}: expected http://HOST[:PORT]/PATH; {why}"));
+        let url = Url::parse(text).map_err(bad)?;
+        let requests = args.number("-n", 1000, 1..=REQUESTS)?;
+        let connections = args.number("-c", 1, 1..=CONNECTIONS)?;
+        if connections > requests {
+            return Err(Failure::Usage(format!(
+                "-c {connections}: there are only {requests} requests; raise -n or lower -c"
+            )));
+        }
+        let timeout = args.seconds("--timeout", 30.0)?;
+        let server = url.look_up().map_err(|why| bad(&why))?;
+        Ok(Plan { url, server, requests, connections, keep: args.has("-k"), timeout })
+    }
+
+    fn request(&self) -> Vec<u8> {
+        let Url { authority, path, .. } = &self.url;
+        let agent = concat!("kolam/", env!("CARGO_PKG_VERSION"));
+        let connection = if self.keep { "keep-alive" } else { "close" };
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\
+             Connection: {connection}\r\n\r\n"
+        )
+        .into_bytes()
+    }
+}
+
+/// Runs `kolam bench http`.
+pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
+    let plan = Plan::from(args, url)?;
+    // If it fails, connections that find no descriptor count as failed.
+    let _ = sys::raise_descriptor_limit();
+    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
+    let run = Load::new(&plan, stop).and_then(Load::run);
+    let score = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
+    let Url { host, port, path, .. } = &plan.url;
+    let subject = Subject { host, port: *port, path, connections: plan.connections, keep: plan.keep };
+    match say(&if args.has("--csv") { score.csv(&subject) } else { score.report(&subject) }) {
+        // Whoever reads may go; the verdict is for whoever asks for the exit code.
+        Err(Failure::OutputClosed) => {}
+        other => other?,
+    }
+    match (&score.first_fault, score.failed()) {
+        _ if stop.raised() => Err(Failure::Interrupted),
+        (Some(first), count) => {
+            failed(format!("bench: {count} of {} requests failed; the first: {first}", plan.requests))
+        }
+        (None, _) => Ok(()),
+    }
+}
+
+/// What one of the `-c` places is at.
+enum Phase {
+    /// Nothing is left to ask for.
+    Idle,
+    /// So many bytes of the request are on their way; the connection need not be there yet.
+    Sending(usize),
+    Receiving,
+    /// The answer was whole after this time; the server has announced to close the connection.
+    Closing(Duration),
+}
+
+/// Room for one connection, with at most one request on it.
+struct Place {
+    phase: Phase,
+    stream: Option<TcpStream>,
+    /// What epoll watches `stream` for.
+    watched: Option<Interest>,
+    /// `stream` has brought an answer before.
+    kept: bool,
+    answer: Answer,
+    /// When the request began: before connecting, or before sending on a connection that was kept.
+    start: Instant,
+    /// When the server has had its time.
+    deadline: Instant,
+}
+
+/// A run.
+struct Load<'p> {
+    plan: &'p Plan,
+    stop: Stop,
+    epoll: Epoll,
+    /// The text of each request.
+    request: Vec<u8>,
+    places: Vec<Place>,
+    /// Places that are not idle.
+    busy: usize,
+    /// Requests that have begun.
+    begun: u64,
+    /// No deadline is earlier.
+    look: Instant,
+    /// The receive buffer; empty between two reads.
+    buffer: Vec<u8>,
+    score: Score,
+}
+
+impl<'p> Load<'p> {
+    fn new(plan: &'p Plan, stop: Stop) -> io::Result<Load<'p>> {
+        let (epoll, now) = (Epoll::new()?, Instant::now());
+        epoll.add(stop.as_fd(), Interest::Read, BELL)?;
+        let place = || Place {
+            phase: Phase::Idle,
+            stream: None,
+            watched: None,
+            kept: false,
+            answer: Answer::new(),
+            start: now,
+            deadline: now,
+        };
+        let places: Vec<Place> = (0..plan.connections).map(|_| place()).collect();
+        let (busy, look) = (places.len(), now + plan.timeout);
+        let (request, buffer, score) = (plan.request(), vec![0; PIECE], Score::new(plan.requests as usize));
+        Ok(Load { plan, stop, epoll, request, places, busy, begun: 0, look, buffer, score })
+    }
+
+    /// Until all requests are over, or the user has had enough.
+    fn run(mut self) -> io::Result<Score> {
+        let mut ready = Vec::new();
+        self.score.start = Instant::now();
+        self.score.end = self.score.start;
+        for index in 0..self.places.len() {
+            self.begin(index);
+            self.advance(index);
+        }
+        while self.busy > 0 && !self.stop.raised() {
+            self.epoll.wait(&mut ready, Some(self.look))?;
+            ready.iter().filter(|&&token| token != BELL).for_each(|&token| self.advance(token as usize));
+            if Instant::now() >= self.look {
+                self.look_at_clock();
+            }
+        }
+        if self.stop.raised() {
+            self.score.end = Instant::now();
+        }
+        Ok(self.score)
+    }
+
+    /// Place `index` takes up the next request, if there is one.
+    fn begin(&mut self, index: usize) {
+        let place = &mut self.places[index];
+        if self.begun == self.plan.requests || self.stop.raised() {
+            (place.phase, place.stream) = (Phase::Idle, None);
+            self.busy -= 1;
+            return;
+        }
+        self.begun += 1;
+        place.answer.restart();
+        place.start = Instant::now();
+        place.deadline = place.start + self.plan.timeout;
+        place.phase = Phase::Sending(0);
+    }
+
+    /// Brings place `index` as far as it goes without waiting, into the next request and on.
+    fn advance(&mut self, index: usize) {
+        while let Some(verdict) = self.step(index).transpose() {
+            self.end(index, verdict);
+        }
+    }
+
+    /// The request at place `index` is over; the next one begins.
+    fn end(&mut self, index: usize, verdict: Result<Duration, Fault>) {
+        let place = &mut self.places[index];
+        if verdict.is_err() {
+            place.stream = None;
+        }
+        self.score.note(place.start, &place.answer, verdict);
+        self.begin(index);
+    }
+
+    /// One step of the request at place `index`; gives how long it took once it is over.
+    fn step(&mut self, index: usize) -> Result<Option<Duration>, Fault> {
+        match self.places[index].phase {
+            Phase::Idle => Ok(None),
+            Phase::Sending(from) => self.send(index, from),
+            Phase::Receiving => self.receive(index),
+            Phase::Closing(took) => self.close(index, took),
+        }
+    }
+
+    /// Sends the request from byte `from` on. On loopback a handshake is over before `connect` returns, so
+    /// that sending at once nearly always works, and saves a wait.
+    fn send(&mut self, index: usize, from: usize) -> Result<Option<Duration>, Fault> {
+        let refused = |error| (Cause::Connect, format!("cannot connect to {}: {error}", self.plan.server));
+        let place = &mut self.places[index];
+        if place.stream.is_none() {
+            place.stream = Some(sys::begin_connect(self.plan.server).map_err(refused)?);
+            (place.kept, place.watched) = (false, None);
+        }
+        let Some(mut stream) = place.stream.as_ref() else { return Ok(None) };
+        let sent = match stream.write(&self.request[from..]) {
+            Ok(count) => from + count,
+            Err(error) if is_passing(&error) => from,
+            Err(_) if place.kept && from == 0 => return self.reconnect(index),
+            Err(error) if from == 0 && !is_reset(&error) => return Err(refused(error)),
+            Err(error) => return self.lost(index, broken(error)),
+        };
+        let interest = if sent < self.request.len() {
+            place.phase = Phase::Sending(sent);
+            Interest::Write
+        } else {
+            place.phase = Phase::Receiving;
+            Interest::Read
+        };
+        let watched = match place.watched {
+            None => self.epoll.add(stream.as_fd(), interest, index as u64),
+            Some(watched) if watched != interest => self.epoll.change(stream.as_fd(), interest, index as u64),
+            Some(_) => Ok(()),
+        };
+        place.watched = Some(interest);
+        watched.map(|()| None).map_err(broken)
+    }
+
+    /// Reads once: the others wait too, and what is still there is reported again.
+    fn receive(&mut self, index: usize) -> Result<Option<Duration>, Fault> {
+        let place = &mut self.places[index];
+        let Some(mut stream) = place.stream.as_ref() else { return Ok(None) };
+        let count = match stream.read(&mut self.buffer) {
+            Ok(0) if place.answer.end() => 0,
+            Ok(0) => return self.lost(index, (Cause::Short, "the server closed too early".to_owned())),
+            Ok(count) => count,
+            Err(error) if is_passing(&error) => return Ok(None),
+            Err(error) => return self.lost(index, broken(error)),
+        };
+        let now = Instant::now();
+        let took = now - place.start;
+        place.deadline = now + self.plan.timeout;
+        self.score.received += count as u64;
+        if count == 0 {
+            place.stream = None;
+            return Ok(Some(took));
+        }
+        let malformed = |why| (Cause::Malformed, format!("the answer is not HTTP: {why}"));
+        if !place.answer.feed(&self.buffer[..count]).map_err(malformed)? {
+            return Ok(None);
+        }
+        match (place.answer.keeps, self.plan.keep) {
+            (true, true) => {
+                self.score.kept += 1;
+                place.kept = true;
+            }
+            // The server did not hear that we want to close.
+            (true, false) => place.stream = None,
+            // The time has been taken; whether bytes come behind the answer is still to be seen.
+            (false, _) => {
+                place.phase = Phase::Closing(took);
+                place.deadline = now + CLOSING;
+                self.look = self.look.min(place.deadline);
+                return Ok(None);
+            }
+        }
+        Ok(Some(took))
+    }
+
+    /// Lets the server close first. Whoever does keeps the port for a minute (TIME_WAIT), and this side would
+    /// soon have none left.
+    fn close(&mut self, index: usize, took: Duration) -> Result<Option<Duration>, Fault> {
+        let place = &mut self.places[index];
+        let Some(mut stream) = place.stream.as_ref() else { return Ok(Some(took)) };
+        match stream.read(&mut self.buffer) {
+            Ok(1..) => return Err((Cause::Malformed, "bytes came behind the answer".to_owned())),
+            Err(error) if is_passing(&error) => return Ok(None),
+            // However it ends, the answer was whole.
+            Ok(0) | Err(_) => place.stream = None,
+        }
+        Ok(Some(took))
+    }
+
+    /// The connection ended before the answer was whole. If it had been kept, the server may have closed it
+    /// before the request came, as it may at any time (RFC 9112, section 9.5). No byte of an answer is there
+    /// then, and either the connection was reset, because nobody read the request, or the server's kernel has
+    /// not acknowledged it. Such a request is sent again, on a new connection, and its clock goes on. All
+    /// else is a failure, above all a request that the server took, and closed in order without a word.
+    fn lost(&mut self, index: usize, fault: Fault) -> Result<Option<Duration>, Fault> {
+        let place = &self.places[index];
+        let unsent = place.stream.as_ref().map_or(0, |stream| sys::unsent(stream.as_fd()).unwrap_or(0));
+        if place.kept && !place.answer.has_begun() && (fault.0 == Cause::Receive || unsent > 0) {
+            return self.reconnect(index);
+        }
+        Err(fault)
+    }
+
+    /// Happens once a request at most, because the new connection has not been kept.
+    fn reconnect(&mut self, index: usize) -> Result<Option<Duration>, Fault> {
+        self.score.reconnects += 1;
+        self.places[index].stream = None;
+        self.send(index, 0)
+    }
+
+    /// Ends what has had its time.
+    fn look_at_clock(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.places.len() {
+            let place = &self.places[index];
+            let verdict = match place.phase {
+                Phase::Idle => continue,
+                _ if now < place.deadline => continue,
+                Phase::Closing(took) => Ok(took),
+                _ => Err((Cause::Timeout, format!("nothing moved for {:?}", self.plan.timeout))),
+            };
+            self.places[index].stream = None;
+            self.end(index, verdict);
+            self.advance(index);
+        }
+        let busy = self.places.iter().filter(|place| !matches!(place.phase, Phase::Idle));
+        self.look = busy.map(|place| place.deadline).min().unwrap_or(now + self.plan.timeout);
+    }
+}
+
+/// Nothing to be had for the moment: wait, and try again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// There was a connection, and the server has broken it.
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+fn broken(error: io::Error) -> Fault {
+    (Cause::Receive, format!("the connection broke: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_have_a_scheme_a_host_and_a_path() {
+        for (text, host, port, authority, path) in [
+            ("http://a/", "a", 80, "a", "/"),
+            ("http://a.b-c_d:8080/x/y?z=%20&w", "a.b-c_d", 8080, "a.b-c_d:8080", "/x/y?z=%20&w"),
+            ("http://127.0.0.1:65535/:1/]", "127.0.0.1", 65535, "127.0.0.1:65535", "/:1/]"),
+            ("http://[::1]/", "::1", 80, "[::1]", "/"),
+            ("http://[::1]:1//", "::1", 1, "[::1]:1", "//"),
+        ] {
+            let url = Url::parse(text).map_err(|why| format!("{text}: {why}")).unwrap();
+            let found = (url.host.as_str(), url.port, url.authority.as_str(), url.path.as_str());
+            assert_eq!(found, (host, port, authority, path), "{text}");
+        }
+        for (text, why) in [
+            ("", "http://"),
+            ("a/", "http://"),
+            ("https://a/", "http://"),
+            ("HTTP:/a/", "http://"),
+            ("http://a", "path is missing"),
+            ("http://a?x", "path is missing"),
+            ("http:///", "host"),
+            ("http://:80/", "host"),
+            ("http://[]/", "host"),
+            ("http://[::1/", "host"),
+            ("http://::1/", "host"),
+            ("http://user@a/", "host"),
+            ("http://a b/", "host"),
+            ("http://a:/", "port"),
+            ("http://a:0/", "port"),
+            ("http://a:+1/", "port"),
+            ("http://a:65536/", "port"),
+            ("http://a:b/", "port"),
+            ("http://a/b c", "%20"),
+            ("http://a/#b", "%23"),
+            ("http://a/\u{e9}", "ASCII"),
+            ("http://a/\r\nX: y", "blanks"),
+        ] {
+            let found = Url::parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+            assert!(found.contains(why), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_what_http_asks_for() {
+        let url = Url::parse("http://[::1]:81/a").unwrap();
+        let server = SocketAddr::from(([127, 0, 0, 1], 81));
+        let mut plan =
+            Plan { url, server, requests: 1, connections: 1, keep: false, timeout: Duration::from_secs(1) };
+        let text = |plan: &Plan| String::from_utf8(plan.request()).unwrap();
+        let request = text(&plan);
+        assert!(request.starts_with("GET /a HTTP/1.1\r\nHost: [::1]:81\r\nUser-Agent: kolam/"), "{request}");
+        assert!(request.ends_with("\r\nConnection: close\r\n\r\n"), "{request}");
+        plan.keep = true;
+        assert!(text(&plan).ends_with("\r\nConnection: keep-alive\r\n\r\n"));
+    }
+}
