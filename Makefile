@@ -21,10 +21,14 @@ OUT ?= results
 PEERS ?=
 MATRIX ?=
 
+# make ab
+N ?= 1000
+BACKENDS ?= 3
+
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
-.PHONY: help build server stress stress-quick bench modes test test-release check format clean
+.PHONY: help build server stress stress-quick bench modes ab test test-release check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
@@ -33,6 +37,7 @@ help:
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make bench                 every goal, beside iperf3 and nginx where they are   PEERS=install MATRIX=yes'
 	@echo 'make modes                 what the modes differ in, measured'
+	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT=$(OUT)'
 	@echo 'make test                  all tests'
 	@echo 'make test-release          ten million random cases of base64, optimised'
 	@echo 'make check                 format, clippy with warnings as errors, tests'
@@ -61,6 +66,9 @@ bench:
 
 modes:
 	@bench/modes
+
+ab:
+	@N=$(N) BACKENDS=$(BACKENDS) W=$(W) bench/ab '$(OUT)/ab'
 
 test:
 	@$(CARGO) test --locked
