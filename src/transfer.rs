@@ -31,6 +31,9 @@ use std::mem;
 /// as much again for blanks that somebody may like. Without it blanks could go on for ever.
 const TEXT_SLACK: u64 = 3;
 
+/// Bytes of a payload that are allowed in any case: a tiny file may be written with a blank line or two.
+const TEXT_ALLOWANCE: u64 = 4096;
+
 /// An UPLOAD whose payload is arriving.
 pub struct Body {
     upload: Upload,
@@ -61,7 +64,7 @@ impl Body {
             let step = self.decoder.decode(text, &mut self.buffer[self.filled..]);
             // Judged before what is wrong behind it, so that the answer does not depend on how it was cut.
             let (seen, decoded) = self.decoder.progress();
-            self.upload.require_room(decoded.max(seen / TEXT_SLACK))?;
+            self.upload.require_room(decoded.max(seen.saturating_sub(TEXT_ALLOWANCE) / TEXT_SLACK))?;
             let step = step?;
             *used += step.read;
             self.filled += step.wrote;

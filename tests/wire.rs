@@ -449,6 +449,21 @@ fn an_upload_has_at_most_the_allowed_size() {
 }
 
 #[test]
+fn blanks_do_not_make_a_tiny_file_too_large_but_cannot_go_on_for_ever() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = Server::start(mode, 1, &folder, &["--max-upload", "1"]);
+        let spread = |blanks: usize| format!("UPLOAD a Q{}Q==\r\n\r\n", " \r\n".repeat(blanks / 3));
+        let mut wire = server.connect();
+        assert_eq!(wire.ask(spread(3000)), stored("a", 1), "{mode}");
+        let reply = wire.ask(spread(6000));
+        assert!(reply.starts_with(&refused("file too large")), "{mode} {reply}");
+        drop(wire);
+        server.stop();
+    }
+}
+
+#[test]
 fn a_request_without_its_end_does_nothing() {
     for mode in MODES {
         let folder = Folder::new();
