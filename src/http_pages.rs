@@ -45,7 +45,8 @@ pub fn page(files: &Catalogue, host: &str) -> String {
         );
     }
     let empty = if files.is_empty() { "<p>No files yet.\n" } else { "" };
-    let host = escape(host);
+    // HTTP/1.0 may leave it out.
+    let host = if host.is_empty() { "HOST:PORT".to_owned() } else { escape(host) };
     format!(
         "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n\
          <meta name=viewport content=\"width=device-width\">\n<title>kolam</title>\n<style>{STYLE}</style>\n\
