@@ -29,7 +29,7 @@
 use crate::http_body::{Body, Fate, Incoming};
 use crate::http_head::{Draft, Framing, Method, Refusal, Request};
 use crate::http_pages;
-use crate::http_reply::{Content, Manner, Reply, precondition};
+use crate::http_reply::{Content, Manner, Reply, conditional, precondition};
 use crate::ledger::Clerk;
 use crate::session::{Notice, Outgoing, PIECE_TEXT, Session, Want};
 use crate::store::{self, Store, Upload};
@@ -169,7 +169,7 @@ impl HttpSession {
         let Some(body) = Body::new(request.framing) else { return self.complete(request, fate) };
         let mut incoming = Box::new(Incoming::new(request, body, fate));
         match incoming.refuse_early(hesitates) {
-            Some(refusal) => self.refuse(refusal),
+            Some(refusal) => self.reply(Err(refusal), self.manner(&incoming.request)),
             None if hesitates => State::Invite(0, incoming),
             None => State::Body(incoming),
         }
@@ -179,7 +179,7 @@ impl HttpSession {
     fn fill(&mut self, mut incoming: Box<Incoming>, bytes: &[u8]) -> (State, usize) {
         let mut used = 0;
         match incoming.take(bytes, &mut used) {
-            Err(refusal) => (self.refuse(refusal), used),
+            Err(refusal) => (self.reply(Err(refusal), self.manner(&incoming.request)), used),
             Ok(true) => {
                 let Incoming { request, fate, .. } = *incoming;
                 (self.complete(request, fate), used)
@@ -191,13 +191,10 @@ impl HttpSession {
     /// The request is here, with all its body.
     fn complete(&mut self, request: Request, fate: Fate) -> State {
         let result = match (fate, request.method) {
-            (Fate::Store(upload), _) => match stored(upload) {
-                // Neither yes nor no is the truth.
-                Err(store::Error::Uncertain(error)) => {
-                    self.clerk.end(0, &format!("storage error: {error}"));
-                    return State::Leaving;
-                }
-                result => result.map_err(Refusal::from),
+            (Fate::Store(upload), _) => match self.stored(&request, upload) {
+                Ok(Some(reply)) => Ok(reply),
+                Ok(None) => return State::Leaving,
+                Err(refusal) => Err(refusal),
             },
             (Fate::Forget(Some(refusal)), _) => Err(refusal),
             (Fate::Forget(None), Method::Delete) => self.delete(&request),
@@ -205,9 +202,13 @@ impl HttpSession {
             // GET and HEAD: what is left when all others have been sorted out.
             (Fate::Forget(None), _) => self.get(&request),
         };
+        self.reply(result, self.manner(&request))
+    }
+
+    /// How a request wants its reply.
+    fn manner(&self, request: &Request) -> Manner {
         let head_only = request.method == Method::Head;
-        let close = !request.keep_alive || self.stopping;
-        self.reply(result, Manner { head_only, close, modern: request.modern })
+        Manner { head_only, close: !request.keep_alive || self.stopping, modern: request.modern }
     }
 
     /// GET and HEAD
@@ -253,6 +254,21 @@ impl HttpSession {
         Ok(upload)
     }
 
+    /// PUT, behind its body; `None` when neither yes nor no is the truth.
+    fn stored(&mut self, request: &Request, upload: Upload) -> Result<Option<Reply>, Refusal> {
+        // Once more: while the body came, somebody else may have put the same file.
+        self.require(request, upload.name().as_bytes())?;
+        let status = if upload.replaces() { 204 } else { 201 };
+        match upload.commit() {
+            Ok(size) => Ok(Some(Reply::new(status).brought(size))),
+            Err(store::Error::Uncertain(error)) => {
+                self.clerk.end(0, &format!("storage error: {error}"));
+                Ok(None)
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
     /// DELETE
     fn delete(&self, request: &Request) -> Result<Reply, Refusal> {
         let name = Resource::file(&request.path)?;
@@ -263,6 +279,9 @@ impl HttpSession {
 
     /// The conditions under which a file may be changed.
     fn require(&self, request: &Request, name: &[u8]) -> Result<(), Refusal> {
+        if !conditional(request) {
+            return Ok(());
+        }
         let about = match self.store.read(name) {
             Ok((_, about)) => Some(about),
             Err(store::Error::NotFound) => None,
@@ -271,7 +290,7 @@ impl HttpSession {
         precondition(request, about.as_ref()).map(drop)
     }
 
-    /// A request whose place in the stream is clear is answered in its own manner; this is for all others.
+    /// A request that was understood is answered in its own manner; this is for all others.
     fn refuse(&mut self, refusal: Refusal) -> State {
         self.reply(Err(refusal), Manner { head_only: false, close: true, modern: true })
     }
@@ -308,12 +327,6 @@ impl HttpSession {
             self.rest_used = 0;
         }
     }
-}
-
-/// PUT, behind its body.
-fn stored(upload: Upload) -> Result<Reply, store::Error> {
-    let status = if upload.replaces { 204 } else { 201 };
-    Ok(Reply::new(status).brought(upload.commit()?))
 }
 
 /// OPTIONS

@@ -19,7 +19,7 @@
 //! Experiment: read a chunk's size with `usize::from_str_radix` from whatever one read has brought, and send
 //! it one byte at a time.
 
-use crate::http_head::{Framing, Lines, Refusal, Request, malformed, plain};
+use crate::http_head::{Framing, Lines, Refusal, Request, malformed, plain, tchar};
 use crate::session::PIECE_TEXT;
 use crate::store::Upload;
 use std::mem;
@@ -61,7 +61,10 @@ pub enum Chunk {
     DataEnd(usize),
     Trailer {
         lines: Lines,
+        /// Bytes so far.
         length: usize,
+        /// Bytes of the name of the field that has begun; `None` behind its colon.
+        name: Option<usize>,
     },
 }
 
@@ -152,11 +155,17 @@ impl Chunk {
                 (1, b'\n') => *self = Chunk::size(),
                 _ => return malformed("a chunk longer than its size"),
             },
-            Chunk::Trailer { lines, length } => {
+            Chunk::Trailer { lines, length, name } => {
                 *length += 1;
                 if *length > EXTRAS {
                     return Err(Refusal::closing(431, format!("trailer larger than {EXTRAS} bytes")));
                 }
+                *name = match (*name, byte) {
+                    (_, b'\n') => Some(0),
+                    (Some(0), b'\r') | (Some(1..), b':') | (None, _) => None,
+                    (Some(count), byte) if tchar(byte) => Some(count + 1),
+                    (Some(_), _) => return malformed("a trailer line without a name"),
+                };
                 return lines.feed(byte);
             }
             Chunk::Data(_) => {}
@@ -173,7 +182,7 @@ impl Chunk {
     /// The line of the size is over.
     fn open(&mut self, value: u64) -> Result<bool, Refusal> {
         *self = match value {
-            0 => Chunk::Trailer { lines: Lines::default(), length: 0 },
+            0 => Chunk::Trailer { lines: Lines::default(), length: 0, name: Some(0) },
             value => Chunk::Data(value),
         };
         Ok(false)
@@ -304,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_refused() {
-        let table: [&[u8]; 14] = [
+        let table: [&[u8]; 17] = [
             b"\r\n",
             b";\r\n",
             b"x\r\n",
@@ -319,6 +328,9 @@ mod tests {
             b"5\r\nhello!\r\n",
             b"5\r\nhello\n0\r\n\r\n",
             b"0\r\nTrailer: x\n\r\n",
+            b"0\r\n: x\r\n\r\n",
+            b"0\r\n Trailer: x\r\n\r\n",
+            b"0\r\nGET / HTTP/1.1\r\n\r\n",
         ];
         for text in table {
             assert_eq!(chunked(text), Err(400), "{}", String::from_utf8_lossy(text));
@@ -332,7 +344,7 @@ mod tests {
         let extension = |length: usize| format!("0;{}\r\n\r\n", "x".repeat(length));
         assert!(chunked(extension(EXTRAS).as_bytes()).is_ok_and(|read| read.1.is_some()));
         assert_eq!(chunked(extension(EXTRAS + 1).as_bytes()), Err(431));
-        let trailer = |length: usize| format!("0\r\n{}\r\n\r\n", "x".repeat(length - 4));
+        let trailer = |length: usize| format!("0\r\nx:{}\r\n\r\n", "x".repeat(length - 6));
         assert!(chunked(trailer(EXTRAS).as_bytes()).is_ok_and(|read| read.1.is_some()));
         assert_eq!(chunked(trailer(EXTRAS + 1).as_bytes()), Err(431));
     }

@@ -279,6 +279,12 @@ impl Request {
         }
     }
 
+    /// The values of a field that is a list, which may be spread over several lines (RFC 9110, section 5.3).
+    pub fn list(&self, name: &str) -> Option<String> {
+        let lines: Vec<_> = self.values(name).map(String::from_utf8_lossy).collect();
+        (!lines.is_empty()).then(|| lines.join(", "))
+    }
+
     /// Host = uri-host [ ":" port ]; required since HTTP/1.1 (RFC 9112, section 3.2)
     fn check_host(&self) -> Result<(), Refusal> {
         match self.field("host")? {
@@ -390,8 +396,11 @@ fn modern(version: &[u8]) -> Result<bool, Refusal> {
 
 /// token = 1*tchar (RFC 9110, section 5.6.2)
 fn token(name: &[u8]) -> bool {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !name.is_empty() && name.iter().all(is_token)
+    !name.is_empty() && name.iter().all(|&byte| tchar(byte))
+}
+
+pub fn tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -246,18 +246,24 @@ fn date(request: &Request, name: &str) -> Result<Option<SystemTime>, Refusal> {
     Ok(request.field(name)?.and_then(|text| dates::parse_http(text, SystemTime::now())))
 }
 
+/// Does the request depend on what the file is?
+pub fn conditional(request: &Request) -> bool {
+    let fields = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+    fields.iter().any(|name| request.list(name).is_some())
+}
+
 /// Answers the conditions of `request` about the file, or its absence: `None` means go on.
 pub fn precondition(request: &Request, about: Option<&Metadata>) -> Result<Option<Reply>, Refusal> {
     let reading = matches!(request.method, Method::Get | Method::Head);
     let tag = about.map(entity_tag);
     let is_in = |list: &str, weak| tag.as_ref().is_some_and(|tag| in_tags(list, tag, weak));
     let newer_than = |date: SystemTime| about.is_some_and(|about| last_modified(about) > date);
-    let other = match request.field("if-match")? {
-        Some(list) => !is_in(list, false),
+    let other = match request.list("if-match") {
+        Some(list) => !is_in(&list, false),
         None => date(request, "if-unmodified-since")?.is_some_and(newer_than),
     };
-    let known = match request.field("if-none-match")? {
-        Some(list) => is_in(list, true),
+    let known = match request.list("if-none-match") {
+        Some(list) => is_in(&list, true),
         None => reading && date(request, "if-modified-since")?.is_some_and(|date| !newer_than(date)),
     };
     match about {

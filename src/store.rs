@@ -218,14 +218,13 @@ impl Store {
     pub fn create(self: &Arc<Self>, name: &[u8]) -> Result<Upload, Error> {
         let name = check_name(name)?;
         self.require_writable()?;
-        let replaces = match self.require_regular(name) {
-            Ok(()) => true,
-            Err(Error::NotFound) => false,
+        match self.require_regular(name) {
+            Ok(()) | Err(Error::NotFound) => {}
             Err(other) => return Err(other),
-        };
+        }
         let (temporary, file) = self.create_temporary()?;
         let (store, name) = (self.clone(), name.to_owned());
-        let upload = Upload { store, name, replaces, temporary, file, size: 0 };
+        let upload = Upload { store, name, temporary, file, size: 0 };
         // Says "in use" to `sweep`. Where locks do not work, the upload works all the same, as long as no
         // other server starts on the same folder meanwhile.
         let _ = upload.file.try_lock();
@@ -261,8 +260,6 @@ pub struct Upload {
     store: Arc<Store>,
     /// The name that it will have.
     name: String,
-    /// There was a file of that name when the upload began.
-    pub replaces: bool,
     /// The name that it has now; empty once it is committed.
     temporary: String,
     file: File,
@@ -282,6 +279,11 @@ impl Upload {
         self.size += bytes.len() as u64;
         self.require_room(self.size)?;
         Ok(self.file.write_all(bytes)?)
+    }
+
+    /// Is there a file of that name already?
+    pub fn replaces(&self) -> bool {
+        self.store.require_regular(&self.name).is_ok()
     }
 
     /// The name that it will have.
