@@ -989,6 +989,7 @@ fn tags_in_conditions_are_compared() {
             (format!("If-None-Match: {tag}"), 304, 304),
             ("If-None-Match: *".to_owned(), 304, 304),
             (format!("If-None-Match: {other}, {tag}"), 304, 304),
+            (format!("If-None-Match: {other}\r\nIf-None-Match: {tag}"), 304, 304),
             (format!("If-None-Match: {other},{tag},\"x\""), 304, 304),
             (format!("If-None-Match: W/{tag}"), 304, 304),
             (format!("If-None-Match: {other}"), 200, 200),
@@ -1075,6 +1076,41 @@ fn conditions_protect_a_file_from_being_replaced_or_deleted() {
         assert_eq!(conditional("PUT", "/a", &format!("If-Match: {tag}")), 412, "{mode}: a lost update");
         assert_eq!(conditional("DELETE", "/a", "If-Match: *"), 204, "{mode}");
         assert_eq!(folder.names(), ["b"], "{mode}");
+        server.stop();
+    }
+}
+
+#[test]
+fn of_two_puts_that_both_want_to_be_the_first_one_is() {
+    // Two at once need two workers, and `single` has one.
+    for mode in ["thread", "process", "event"] {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        let head = with("PUT", "/a", "If-None-Match: *\r\nContent-Length: 5\r\n");
+        let mut slow = connect(&server);
+        slow.send(format!("{head}fir"));
+        // The slow one is in hand, so what it asked for was true when it asked.
+        eventually("the upload has begun", || folder.temporary().len() == 1);
+        assert_eq!(once(&server, format!("{head}quick")).status, 201, "{mode}");
+        slow.send("st");
+        assert_eq!(slow.reply("PUT").status, 412, "{mode}");
+        assert_eq!(folder.read("a"), b"quick", "{mode}");
+        assert_eq!(folder.names(), ["a"], "{mode}");
+        drop(slow);
+        server.stop();
+    }
+}
+
+#[test]
+fn a_refused_head_has_no_body() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 1, &folder, &[]);
+        let mut peer = connect(&server);
+        // The reader takes everything behind the head for the beginning of the next reply.
+        peer.send(with("HEAD", "/a", "Content-Length: 2000000\r\n"));
+        assert_eq!(peer.reply("HEAD").status, 413, "{mode}");
+        peer.assert_closed();
         server.stop();
     }
 }
