@@ -30,6 +30,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// system call.
 const SMALL: u64 = 32 * 1024;
 
+/// Bytes that nearly all heads of replies fit into; a larger one is moved as it grows.
+const USUAL_HEAD: usize = 512;
+
 /// What names end in, and what browsers call it. All else is bytes.
 const TYPES: [(&str, &str); 26] = [
     ("c", "text/plain; charset=utf-8"),
@@ -141,7 +144,9 @@ impl Reply {
     /// The reply as bytes, what must be sent behind them, and the bytes of content that have crossed then.
     pub fn finish(self, manner: Manner) -> io::Result<(Vec<u8>, Option<Content>, u64)> {
         let Reply { status, fields, content, brought } = self;
-        let mut text = Vec::with_capacity(512);
+        let length = if manner.head_only { 0 } else { content.length() };
+        // One allocation for a small reply with all its content.
+        let mut text = Vec::with_capacity(USUAL_HEAD + length.min(SMALL) as usize);
         write!(text, "HTTP/1.1 {status} {}\r\nDate: ", phrase(status))?;
         dates::with_http_now(|now| text.extend_from_slice(now.as_bytes()));
         text.extend_from_slice(b"\r\nServer: kolam\r\nX-Content-Type-Options: nosniff\r\n");
@@ -156,7 +161,6 @@ impl Reply {
             text.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         text.extend_from_slice(b"\r\n");
-        let length = if manner.head_only { 0 } else { content.length() };
         let behind = match content {
             _ if length == 0 => None,
             Content::Text(content) => {

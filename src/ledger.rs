@@ -185,7 +185,10 @@ impl Clerk {
     pub fn request(&mut self, verb: &'static str, name: &[u8]) {
         if let Some(entry) = &mut self.entry {
             entry.verb = verb;
-            entry.name = String::from_utf8_lossy(&name[..name.len().min(LOGGED_NAME)]).into_owned();
+            // Only the log has a use for it.
+            if self.logged.is_some() {
+                entry.name = String::from_utf8_lossy(&name[..name.len().min(LOGGED_NAME)]).into_owned();
+            }
         }
     }
 
