@@ -21,14 +21,14 @@ OUT ?= results
 PEERS ?=
 MATRIX ?=
 
-# make ab
+# make ab, make balancer
 N ?= 1000
 BACKENDS ?= 3
 
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
-.PHONY: help build server stress stress-quick bench modes ab test test-release check format clean
+.PHONY: help build server stress stress-quick bench modes ab balancer test test-release check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
@@ -38,6 +38,7 @@ help:
 	@echo 'make bench                 every goal, beside iperf3 and nginx where they are   PEERS=install MATRIX=yes'
 	@echo 'make modes                 what the modes differ in, measured'
 	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT=$(OUT)'
+	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
 	@echo 'make test                  all tests'
 	@echo 'make test-release          ten million random cases of base64, optimised'
 	@echo 'make check                 format, clippy with warnings as errors, tests'
@@ -66,6 +67,12 @@ bench:
 
 modes:
 	@bench/modes
+
+# Its own defaults, unless MODE or PORT is given: event mode behind port 7000.
+balancer: build
+	@BACKENDS=$(BACKENDS) W=$(W) HOST=$(HOST) ROOT='$(ROOT)' \
+		MODE=$(if $(filter file,$(origin MODE)),event,$(MODE)) PORT=$(if $(filter file,$(origin PORT)),7000,$(PORT)) \
+		PROTOCOL=$(if $(filter file,$(origin PROTOCOL)),http,$(PROTOCOL)) exec bench/balancer $(ARGS)
 
 ab:
 	@N=$(N) BACKENDS=$(BACKENDS) W=$(W) bench/ab '$(OUT)/ab'

@@ -257,20 +257,30 @@ impl Args {
         Ok(numbers)
     }
 
-    /// `HOST:PORT`, looked up. A host with several addresses gives its IPv4 one, so that `localhost` means
-    /// the same to a server and to its clients.
+    /// `HOST:PORT`, looked up.
     pub fn address(&self, name: &str, default: &str) -> Result<SocketAddr, Failure> {
-        let text = self.text(name).unwrap_or(default);
-        if !text.contains(':') {
-            return usage(format!("{name} {text}: expected HOST:PORT, such as {default}"));
-        }
-        let found = text.to_socket_addrs().map(|addresses| addresses.min_by_key(SocketAddr::is_ipv6));
-        let remedy = "expected HOST:PORT with a known host and a port from 0 to 65535";
-        match found {
-            Ok(Some(address)) => Ok(address),
-            Ok(None) => usage(format!("{name} {text}: {remedy}")),
-            Err(error) => usage(format!("{name} {text}: {remedy} ({error})")),
-        }
+        look_up(name, self.text(name).unwrap_or(default), default)
+    }
+
+    /// All values of an option that is given once for each `HOST:PORT`, in their order.
+    pub fn addresses(&self, name: &str, example: &str) -> Result<Vec<SocketAddr>, Failure> {
+        let texts = self.given.iter().filter(|(given, _)| *given == name);
+        texts.map(|(_, text)| look_up(name, text, example)).collect()
+    }
+}
+
+/// A host with several addresses gives its IPv4 one, so that `localhost` means the same to a server and to
+/// its clients.
+fn look_up(name: &str, text: &str, example: &str) -> Result<SocketAddr, Failure> {
+    if !text.contains(':') {
+        return usage(format!("{name} {text}: expected HOST:PORT, such as {example}"));
+    }
+    let found = text.to_socket_addrs().map(|addresses| addresses.min_by_key(SocketAddr::is_ipv6));
+    let remedy = "expected HOST:PORT with a known host and a port from 0 to 65535";
+    match found {
+        Ok(Some(address)) => Ok(address),
+        Ok(None) => usage(format!("{name} {text}: {remedy}")),
+        Err(error) => usage(format!("{name} {text}: {remedy} ({error})")),
     }
 }
 

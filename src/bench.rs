@@ -15,7 +15,7 @@
 //!
 //! What must not live here: anything that the program itself needs.
 //!
-//! before: `http_pages.rs` … after: `load.rs`
+//! before: `relay.rs` … after: `load.rs`
 //!
 //! Experiment: raise `PIECE` in `session.rs` until the figures fall, and compare with the sizes of the caches
 //! that `lscpu` prints.

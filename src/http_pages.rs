@@ -13,7 +13,7 @@
 //!
 //! What must not live here: sockets, methods, status codes.
 //!
-//! before: `http_reply.rs` … after: `bench.rs`
+//! before: `http_reply.rs` … after: `balance.rs`
 //!
 //! Experiment: upload a file called `<img src=x onerror=alert(1)>` and look at the source of the page.
 

@@ -55,6 +55,10 @@ mod http_target; // 14b who is asked for what
 mod http_body; // 14c  where a body ends
 mod http_reply; // 14d  conditions, ranges, answers
 mod http_pages; // 14e  the folder, the counters
+mod balance; //   15   one address, many servers
+mod link; //      15a  one connection through it
+mod backends; //  15b  whose turn it is
+mod relay; //     15c  bytes between two sockets
 mod bench; //     16   one step by itself
 mod load; //      16b  many requests over HTTP
 mod answer; //    16c  when an answer is whole
@@ -69,7 +73,7 @@ use std::process::ExitCode;
 use std::{env, panic};
 
 /// What `kolam` can be asked to do.
-static COMMANDS: [&Command; 8] = [
+static COMMANDS: [&Command; 9] = [
     &server::SERVE,
     &commands::LIST,
     &commands::DOWNLOAD,
@@ -77,6 +81,7 @@ static COMMANDS: [&Command; 8] = [
     &commands::DELETE,
     &commands::STATS,
     &stress::STRESS,
+    &balance::BALANCE,
     &bench::BENCH,
 ];
 

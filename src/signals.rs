@@ -37,11 +37,18 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 /// reaches it twice, once through its supervisor, and it dies with that anyway.
 static HASTY: AtomicBool = AtomicBool::new(false);
 
+/// Set by SIGUSR1: somebody wants to see the counters.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
 /// Write end of the bell; -1 while there is none.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 /// Runs in the middle of anything. The end at once has the exit code of an interrupted program.
 extern "C" fn on_signal(signal: libc::c_int) {
+    if signal == sys::SIGUSR1 {
+        // No bell, which would wake everybody for good: the signal itself ends the sleep of the main thread.
+        return ASKED.store(true, SeqCst);
+    }
     let again = signal != sys::SIGCHLD && STOPPED.swap(true, SeqCst);
     if again && HASTY.load(SeqCst) {
         sys::exit_now(130);
@@ -56,6 +63,8 @@ pub enum Listen {
     Stop,
     /// SIGINT, SIGTERM and SIGCHLD: a supervisor.
     StopAndChildren,
+    /// SIGINT, SIGTERM and SIGUSR1: a program with counters to show.
+    StopAndShow,
     /// SIGTERM only: a worker, whose supervisor answers for Ctrl-C.
     Worker,
 }
@@ -75,12 +84,12 @@ impl Stop {
         bell.set_nonblocking(true)?;
         hammer.set_nonblocking(true)?;
         WAKE.store(hammer.into_raw_fd(), SeqCst);
-        let children = to == Listen::StopAndChildren;
-        let children = if children { Action::Call(on_signal) } else { Action::Default };
+        let heard_by = |listener| if to == listener { Action::Call(on_signal) } else { Action::Default };
         let interrupt = if to == Listen::Worker { Action::Ignore } else { Action::Call(on_signal) };
         sys::on_signal(sys::SIGTERM, Action::Call(on_signal))?;
         sys::on_signal(sys::SIGINT, interrupt)?;
-        sys::on_signal(sys::SIGCHLD, children)?;
+        sys::on_signal(sys::SIGCHLD, heard_by(Listen::StopAndChildren))?;
+        sys::on_signal(sys::SIGUSR1, heard_by(Listen::StopAndShow))?;
         // A write over the limit on file sizes fails with EFBIG instead of killing the process.
         sys::on_signal(sys::SIGXFSZ, Action::Ignore)?;
         Ok(Stop { bell: Box::leak(Box::new(bell)) })
@@ -89,6 +98,11 @@ impl Stop {
     /// Has somebody asked this process to stop?
     pub fn raised(self) -> bool {
         STOPPED.load(SeqCst)
+    }
+
+    /// Has somebody asked for the counters since the last look?
+    pub fn asked(self) -> bool {
+        ASKED.swap(false, SeqCst)
     }
 
     /// Sleeps until a signal comes or `deadline` passes, and forgets that the bell rang.

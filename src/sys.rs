@@ -1,26 +1,22 @@
 //! # Chapter 9. What does the standard library not offer?
 //!
 //! Forking, waiting for children, signals, waiting for several descriptors at once, sockets that never make
-//! anybody wait, files relative to an open folder, memory shared between processes, and a few meters. Each
-//! function here is a thin wrapper around one or a few system calls; the manual page named above it is the
-//! reference.
+//! anybody wait, files relative to an open folder, memory shared between processes, and a few meters: thin
+//! wrappers around one or a few system calls each, with the manual page named above them as the reference.
 //!
 //! The invariant: `check` turns every -1 into an `io::Error`, and every `unsafe` block says why it is sound.
 //! One function asks its caller for something that no compiler checks, and says so: `fork`, for one thread.
 //!
-//! What must not live here: decisions. Which signal means what, when to restart a worker, what a file name
-//! may be: all that is said by the callers.
+//! What must not live here: decisions, such as what a signal means or when to restart a worker.
 //!
 //! before: `pool.rs` … after: `signals.rs`
 //!
-//! Experiment: run `strace -f -e trace=process kolam serve --mode process --workers 2` and find the function
-//! behind each line.
+//! Experiment: find the function behind each line of `strace -fe trace=process kolam serve --mode process`.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, parent_id};
@@ -127,7 +123,7 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 
 // ---- signals: sigaction(2), signal-safety(7) ----
 
-pub use libc::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGXFSZ};
+pub use libc::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ};
 
 /// What a process does about a signal. A handler may call nothing but `exit_now`, `ring` and atomics.
 pub enum Action {
@@ -168,21 +164,13 @@ pub fn exit_now(code: i32) -> ! {
 
 // ---- waiting: ppoll(2), epoll(7) ----
 
-/// What one waits for.
+/// What one waits for, as the bits that poll and epoll share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
 pub enum Interest {
-    Read,
-    Write,
-}
-
-impl Interest {
-    /// As bits, which poll and epoll share.
-    fn bits(self) -> libc::c_short {
-        match self {
-            Interest::Read => libc::POLLIN,
-            Interest::Write => libc::POLLOUT,
-        }
-    }
+    Read = libc::POLLIN,
+    Write = libc::POLLOUT,
+    Both = libc::POLLIN | libc::POLLOUT,
 }
 
 /// One descriptor in a call of `poll`.
@@ -191,7 +179,7 @@ pub struct PollFd<'fd>(libc::pollfd, PhantomData<BorrowedFd<'fd>>);
 
 impl<'fd> PollFd<'fd> {
     pub fn new(fd: BorrowedFd<'fd>, interest: Interest) -> PollFd<'fd> {
-        PollFd(libc::pollfd { fd: fd.as_raw_fd(), events: interest.bits(), revents: 0 }, PhantomData)
+        PollFd(libc::pollfd { fd: fd.as_raw_fd(), events: interest as i16, revents: 0 }, PhantomData)
     }
 }
 
@@ -225,7 +213,7 @@ impl Epoll {
 
     /// Watches `fd`, for which `wait` will then answer `token`.
     pub fn add(&self, fd: BorrowedFd, interest: Interest, token: u64) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, interest.bits().into(), token)
+        self.control(libc::EPOLL_CTL_ADD, fd, interest as i32, token)
     }
 
     /// Watches a listener that others watch too: EPOLLEXCLUSIVE wakes one of them, seldom more, where all
@@ -235,7 +223,7 @@ impl Epoll {
     }
 
     pub fn change(&self, fd: BorrowedFd, interest: Interest, token: u64) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, interest.bits().into(), token)
+        self.control(libc::EPOLL_CTL_MOD, fd, interest as i32, token)
     }
 
     pub fn remove(&self, fd: BorrowedFd) -> io::Result<()> {
@@ -266,7 +254,7 @@ impl Epoll {
     }
 }
 
-// ---- sockets: listen(2), accept4(2), connect(2), shutdown(2), sendfile(2) ----
+// ---- sockets: listen(2), accept4(2), connect(2), send(2), shutdown(2), sendfile(2), splice(2) ----
 
 /// Accepts a connection, without waiting; what it then does is non-blocking too.
 pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
@@ -278,32 +266,37 @@ pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     }
 }
 
-/// Begins to connect. The socket is writable when it has, or when `take_error` says why it has not.
+/// Begins to connect. A write, even of nothing, then tells how far it is: EAGAIN as long as it goes on.
 pub fn begin_connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let (family, length) = if to.is_ipv4() { (libc::AF_INET, 16) } else { (libc::AF_INET6, 28) };
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: the new descriptor belongs to nobody else; zeroes are valid addresses of both families.
-    let (stream, mut v4, mut v6): (TcpStream, libc::sockaddr_in, libc::sockaddr_in6) = unsafe {
-        let stream = TcpStream::from_raw_fd(check(libc::socket(family, kind, 0))?);
-        (stream, std::mem::zeroed(), std::mem::zeroed())
-    };
-    (v4.sin_family, v6.sin6_family) = (family as u16, family as u16);
-    (v4.sin_port, v6.sin6_port) = (to.port().to_be(), to.port().to_be());
-    let (address, length) = match to {
-        SocketAddr::V4(to) => {
-            v4.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
-            ((&raw const v4).cast(), size_of_val(&v4))
-        }
+    // A sockaddr_in6, of whose 28 bytes a sockaddr_in uses the first 16: family, port, address; and scope.
+    let mut address = [0; 28];
+    address[..2].copy_from_slice(&(family as u16).to_ne_bytes());
+    address[2..4].copy_from_slice(&to.port().to_be_bytes());
+    match to {
+        SocketAddr::V4(to) => address[4..8].copy_from_slice(&to.ip().octets()),
         SocketAddr::V6(to) => {
-            (v6.sin6_addr.s6_addr, v6.sin6_scope_id) = (to.ip().octets(), to.scope_id());
-            ((&raw const v6).cast(), size_of_val(&v6))
+            address[8..24].copy_from_slice(&to.ip().octets());
+            address[24..].copy_from_slice(&to.scope_id().to_ne_bytes());
         }
-    };
-    // SAFETY: `address` points to one of the two addresses, both alive, of the length stated.
-    match check(unsafe { libc::connect(stream.as_raw_fd(), address, length as u32) }) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(stream),
     }
+    // SAFETY: the new descriptor belongs to nobody else; `address` is alive and not shorter than stated.
+    unsafe {
+        let stream = TcpStream::from_raw_fd(check(libc::socket(family, kind, 0))?);
+        match check(libc::connect(stream.as_raw_fd(), address.as_ptr().cast(), length)) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+            _ => Ok(stream),
+        }
+    }
+}
+
+/// Sends what is followed by nothing but the end of the stream: it waits for the call that says so, which
+/// must come next, and both travel in one packet (MSG_MORE).
+pub fn send_last(socket: BorrowedFd, bytes: &[u8]) -> io::Result<usize> {
+    let (start, flags) = (bytes.as_ptr().cast(), libc::MSG_NOSIGNAL | libc::MSG_MORE);
+    // SAFETY: `bytes` is alive during the call.
+    check(unsafe { libc::send(socket.as_raw_fd(), start, bytes.len(), flags) }).map(|count| count as usize)
 }
 
 /// Sends up to `count` bytes of `file` from `offset` on, without bringing them into this process.
@@ -312,6 +305,21 @@ pub fn send_file(socket: BorrowedFd, file: &File, offset: u64, count: usize) -> 
     // SAFETY: `offset` is valid for reading and writing; both descriptors are open.
     let sent = unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &mut offset, count) };
     check(sent).map(|count| count as usize)
+}
+
+/// Moves up to `count` bytes from a socket into a pipe or out of a pipe into a socket, without waiting and
+/// without bringing them into this process.
+pub fn splice(from: BorrowedFd, to: BorrowedFd, count: usize) -> io::Result<usize> {
+    let (nowhere, flags) = (std::ptr::null_mut(), libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE);
+    // SAFETY: no offsets are given; both descriptors are open.
+    let moved = unsafe { libc::splice(from.as_raw_fd(), nowhere, to.as_raw_fd(), nowhere, count, flags) };
+    check(moved).map(|count| count as usize)
+}
+
+/// Lets `pipe` hold this many bytes instead of 64 KiB (F_SETPIPE_SZ, fcntl(2)).
+pub fn set_pipe_size(pipe: BorrowedFd, bytes: usize) -> io::Result<()> {
+    // SAFETY: this fcntl takes integers.
+    check(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes as i32) }).map(drop)
 }
 
 /// Raises the number of connections that may wait to be accepted; the kernel caps it at `somaxconn`.
@@ -323,11 +331,18 @@ pub fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
 /// Bounds the bytes that wait in `socket` to be sent, which otherwise grow to several MiB (SO_SNDBUF,
 /// socket(7)). The kernel doubles the figure for its own needs; accepted connections inherit it.
 pub fn set_send_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
-    let (value, length) = (std::ptr::from_ref(&bytes).cast(), size_of::<i32>() as libc::socklen_t);
-    // SAFETY: `value` points to an integer that is alive, of the length stated.
-    let set =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, value, length) };
-    check(set).map(drop)
+    set_option(socket, libc::SO_SNDBUF, &bytes)
+}
+
+/// Makes closing `socket` a reset, which nobody takes for an orderly end (SO_LINGER, socket(7)).
+pub fn reset_on_close(socket: BorrowedFd) -> io::Result<()> {
+    set_option(socket, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
+}
+
+fn set_option<T>(socket: BorrowedFd, option: i32, value: &T) -> io::Result<()> {
+    let (value, length) = (std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t);
+    // SAFETY: `value` is alive, of the length stated, and of the type that the two callers know.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) }).map(drop)
 }
 
 /// Refuses new connections at once, also in all other processes that share this listener.
@@ -367,12 +382,11 @@ pub use libc::{O_CREAT, O_EXCL, O_RDONLY, O_WRONLY};
 /// Is `name` inside `dir` a regular file (and not a link to one)?
 pub fn is_regular_at(dir: &File, name: &str) -> io::Result<bool> {
     let name = c_string(name)?;
-    let mut stat = MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: `name` is NUL-terminated, `stat` is writable, and zeroes are a valid stat.
     let stat = unsafe {
-        let flags = libc::AT_SYMLINK_NOFOLLOW;
-        check(libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), flags))?;
-        stat.assume_init()
+        let mut stat: libc::stat = std::mem::zeroed();
+        check(libc::fstatat(dir.as_raw_fd(), name.as_ptr(), &mut stat, libc::AT_SYMLINK_NOFOLLOW))?;
+        stat
     };
     Ok(stat.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
@@ -394,11 +408,11 @@ pub fn unlink_at(dir: &File, name: &str) -> io::Result<()> {
 /// Bytes that a program without privileges may still write below `path`.
 pub fn free_space(path: &Path) -> io::Result<u64> {
     let path = c_string(&path.to_string_lossy())?;
-    let mut stat = MaybeUninit::<libc::statvfs>::zeroed();
     // SAFETY: the path is NUL-terminated, `stat` is writable, and zeroes are a valid statvfs.
     let stat = unsafe {
-        check(libc::statvfs(CStr::as_ptr(&path), stat.as_mut_ptr()))?;
-        stat.assume_init()
+        let mut stat: libc::statvfs = std::mem::zeroed();
+        check(libc::statvfs(CStr::as_ptr(&path), &mut stat))?;
+        stat
     };
     Ok(stat.f_bavail * stat.f_frsize)
 }
@@ -411,9 +425,7 @@ pub fn shared_counters(count: usize) -> io::Result<&'static [AtomicU64]> {
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping at an address of the kernel's choice disturbs no existing memory.
     let at = unsafe { libc::mmap(std::ptr::null_mut(), length, access, flags, -1, 0) };
-    if at == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
+    check(at as isize)?;
     // SAFETY: the mapping is page-aligned, zeroed (a valid AtomicU64), long enough and never unmapped.
     Ok(unsafe { std::slice::from_raw_parts(at.cast(), count) })
 }

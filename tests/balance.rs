@@ -1,0 +1,717 @@
+//! What the balancer promises: bytes cross unchanged, shares are even, back ends die and come back without
+//! anybody noticing more than he must, ends of streams are passed on both ways, slow sides are waited for,
+//! counters tell the truth, and it stops as it was asked to.
+
+// The helpers of a test may fail like the test itself.
+#![allow(clippy::unwrap_used)]
+#![allow(unsafe_code)]
+
+mod common;
+
+use common::{
+    Background, Folder, PATIENCE, Server, Wire, eventually, got, kolam, noise, run, signal, stored, upload,
+    within,
+};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How soon a back end that answers again gets connections again.
+const BACK: Duration = Duration::from_secs(2);
+
+/// Long enough for anything that is not waiting for us to have happened.
+const MOMENT: Duration = Duration::from_millis(150);
+
+// ---- what the tests are made of ----
+
+/// A running balancer.
+struct Balancer {
+    child: Child,
+    address: SocketAddr,
+    /// How many back ends it has.
+    backends: usize,
+    /// What it has written to stderr so far.
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Balancer {
+    /// In front of `backends`; it has said that it is ready.
+    fn start(backends: &[SocketAddr], options: &[&str]) -> Balancer {
+        let named = backends.iter().flat_map(|address| ["--backend".to_owned(), address.to_string()]);
+        let words = ["balance", "--listen", "127.0.0.1:0"].map(str::to_owned).into_iter().chain(named);
+        let words = words.chain(options.iter().map(|&word| word.to_owned()));
+        Balancer::launch(kolam(words), backends.len())
+    }
+
+    fn launch(mut command: Command, backends: usize) -> Balancer {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (sink, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
+        let reader = thread::spawn(move || {
+            stderr.lines().for_each(|line| *sink.lock().unwrap() += &format!("{}\n", line.unwrap()));
+        });
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let rest = ready.strip_prefix("balancing on ").unwrap_or_else(|| panic!("first line {ready:?}"));
+        let address = rest.split(' ').next().unwrap().parse().unwrap();
+        Balancer { child, address, backends, log, reader: Some(reader) }
+    }
+
+    fn connect(&self) -> Wire {
+        Wire::connect(self.address)
+    }
+
+    /// Everything that a new connection is told.
+    fn told(&self) -> String {
+        String::from_utf8(self.connect().rest().unwrap()).unwrap()
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How many lines of the log hold `words`.
+    fn logged(&self, words: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(words)).count()
+    }
+
+    /// What it counts now, by the address of the back end.
+    fn counters(&self) -> HashMap<String, Counters> {
+        let before = self.log().len();
+        signal(self.child.id(), libc::SIGUSR1);
+        let mut seen = HashMap::new();
+        eventually("the counters are shown", || {
+            seen = counters(&self.log()[before..]);
+            seen.len() == self.backends
+        });
+        seen
+    }
+
+    /// Memory that it has used at most, in KiB.
+    fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Waits until it has ended well; returns its log.
+    fn finish(mut self, limit: Duration) -> String {
+        let mut status = None;
+        within(limit, "the balancer ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        self.reader.take().unwrap().join().unwrap();
+        assert_eq!(status.unwrap().code(), Some(0), "{}", self.log());
+        self.log()
+    }
+
+    fn stop(self) -> String {
+        signal(self.child.id(), libc::SIGTERM);
+        self.finish(PATIENCE)
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the balancer counts for one back end.
+#[derive(Debug, Clone, PartialEq)]
+struct Counters {
+    state: String,
+    /// Open now, connections, failures, bytes to it, bytes from it.
+    figures: [u64; 5],
+}
+
+/// The lines of counters in a log, by the address of the back end.
+fn counters(log: &str) -> HashMap<String, Counters> {
+    let lines = log.lines().filter_map(|line| line.split_once(" back end ")?.1.split_once(": "));
+    let lines = lines.filter(|(_, rest)| rest.contains("open "));
+    let entry = |(address, rest): (&str, &str)| {
+        let mut parts = rest.split(", ");
+        let state = parts.next().unwrap().to_owned();
+        let figures: Vec<u64> = parts.map(|part| part.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        (address.to_owned(), Counters { state, figures: figures.try_into().unwrap() })
+    };
+    lines.map(entry).collect()
+}
+
+/// A back end of the test's own: `serve` gets each connection and its number, in a thread of its own.
+struct Backend {
+    address: SocketAddr,
+    /// Connections so far.
+    seen: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Backend {
+    fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Backend {
+        Backend::start_at("127.0.0.1:0", serve).unwrap()
+    }
+
+    fn start_at(
+        address: &str,
+        serve: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> std::io::Result<Backend> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr().unwrap();
+        let (seen, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, ended, serve) = (seen.clone(), over.clone(), Arc::new(serve));
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ended.load(SeqCst) {
+                    return;
+                }
+                count.fetch_add(1, SeqCst);
+                let serve = serve.clone();
+                thread::spawn(move || serve(stream.unwrap()));
+            }
+        });
+        Ok(Backend { address, seen, over, thread: Some(thread) })
+    }
+
+    /// Says its name to everybody.
+    fn named(name: &'static str) -> Backend {
+        Backend::start(move |mut stream| drop(stream.write_all(name.as_bytes())))
+    }
+
+    fn seen(&self) -> usize {
+        self.seen.load(SeqCst)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.over.store(true, SeqCst);
+        // Wakes it.
+        let _ = TcpStream::connect(self.address);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// An address where nobody listens, and a moment ago somebody did.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn count<'t>(names: &[String], name: &'t str) -> (&'t str, usize) {
+    (name, names.iter().filter(|seen| *seen == name).count())
+}
+
+/// Sends back whatever comes, up to the end.
+fn echo(mut stream: TcpStream) {
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = stream.read(&mut bytes) {
+        if stream.write_all(&bytes[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+// ---- bytes ----
+
+#[test]
+fn bytes_cross_unchanged_both_ways() {
+    let folder = Folder::new();
+    let server = Server::start("thread", 4, &folder, &[]);
+    let balancer = Balancer::start(&[server.address], &["--workers", "2"]);
+    thread::scope(|scope| {
+        for (name, length) in [("none", 0), ("one", 1), ("piece", 200_000), ("large", 9_000_001)] {
+            let (folder, balancer) = (&folder, &balancer);
+            scope.spawn(move || {
+                let content = noise(length, length as u64);
+                let mut wire = balancer.connect();
+                assert_eq!(wire.ask(upload(name, &content)), stored(name, length));
+                assert!(folder.read(name) == content, "{name} has not arrived as it was sent");
+                assert!(wire.ask(format!("GET {name}\r\n\r\n")) == got(name, &content), "{name} has changed");
+            });
+        }
+    });
+    balancer.stop();
+    server.stop();
+}
+
+#[test]
+fn both_directions_flow_at_the_same_time() {
+    let backend = Backend::start(echo);
+    let balancer = Balancer::start(&[backend.address], &["--workers", "1"]);
+    thread::scope(|scope| {
+        for seed in 0..3 {
+            let balancer = &balancer;
+            scope.spawn(move || {
+                let content = noise(5_000_000, seed);
+                let mut wire = balancer.connect();
+                let (mut sender, bytes) = (wire.stream.try_clone().unwrap(), content.clone());
+                let sender = thread::spawn(move || {
+                    sender.write_all(&bytes).unwrap();
+                    sender.shutdown(Shutdown::Write).unwrap();
+                });
+                assert!(wire.rest().unwrap() == content, "the echo differs");
+                sender.join().unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn an_ipv6_back_end_is_reached() {
+    // A machine without IPv6 has nothing to test.
+    let Ok(backend) = Backend::start_at("[::1]:0", echo) else { return };
+    let balancer = Balancer::start(&[backend.address], &[]);
+    let mut wire = balancer.connect();
+    wire.send("six");
+    wire.half_close();
+    assert_eq!(wire.rest().unwrap(), b"six");
+}
+
+#[test]
+fn a_slow_reader_is_waited_for_with_little_memory() {
+    const LENGTH: usize = 64 << 20;
+    let sent = Arc::new(AtomicU64::new(0));
+    let (progress, block) = (sent.clone(), noise(1 << 20, 1));
+    let content = block.clone();
+    let backend = Backend::start(move |mut stream| {
+        let mut first = [0];
+        if stream.read(&mut first).unwrap() == 1 && first == *b"L" {
+            for _ in 0..LENGTH >> 20 {
+                stream.write_all(&block).unwrap();
+                progress.fetch_add(1 << 20, SeqCst);
+            }
+        }
+    });
+    let balancer = Balancer::start(&[backend.address], &["--workers", "1"]);
+    let mut slow: Vec<Wire> = (0..2).map(|_| balancer.connect()).collect();
+    slow.iter_mut().for_each(|wire| wire.send("L"));
+    let (mut before, mut since) = (0, Instant::now());
+    eventually("everything is full", || {
+        let now = sent.load(SeqCst);
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        now > 0 && since.elapsed() > MOMENT
+    });
+    assert!(before < 2 * LENGTH as u64, "nothing has been held back");
+    for _ in 0..20 {
+        let mut wire = balancer.connect();
+        wire.send("S");
+        wire.assert_closed();
+    }
+    for mut wire in slow {
+        let rest = wire.rest().unwrap();
+        assert_eq!(rest.len(), LENGTH);
+        assert!(rest.chunks(1 << 20).all(|piece| piece == content), "bytes have changed");
+    }
+    assert!(balancer.peak() < 16 * 1024, "{} KiB of memory", balancer.peak());
+}
+
+// ---- ends ----
+
+#[test]
+fn half_close_is_passed_on_both_ways() {
+    // The client says first that it has no more to say, and still gets its reply.
+    let backend = Backend::start(|mut stream| {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all.reverse();
+        stream.write_all(&all).unwrap();
+    });
+    let balancer = Balancer::start(&[backend.address], &[]);
+    let mut wire = balancer.connect();
+    wire.send("drawer");
+    wire.assert_silent(Duration::from_millis(20));
+    wire.half_close();
+    assert_eq!(wire.rest().unwrap(), b"reward");
+    // At once and without a word.
+    let mut wire = balancer.connect();
+    wire.half_close();
+    wire.assert_closed();
+
+    // The back end says it first, and still hears the client.
+    let (sender, heard) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let backend = Backend::start(move |mut stream| {
+        stream.write_all(b"over").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut all = String::new();
+        stream.read_to_string(&mut all).unwrap();
+        sender.lock().unwrap().send(all).unwrap();
+    });
+    let balancer = Balancer::start(&[backend.address], &[]);
+    let mut wire = balancer.connect();
+    assert_eq!(wire.rest().unwrap(), b"over");
+    wire.send("and ");
+    assert_eq!(heard.recv_timeout(Duration::from_millis(20)), Err(mpsc::RecvTimeoutError::Timeout));
+    wire.send("out");
+    drop(wire);
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), "and out");
+}
+
+#[test]
+fn a_reset_is_passed_on_as_a_reset() {
+    let backend = Backend::start(|mut stream| {
+        stream.write_all(b"half of ").unwrap();
+        // Closed with unread bytes, which is a reset, as soon as there are any.
+        stream.peek(&mut [0]).unwrap();
+    });
+    let balancer = Balancer::start(&[backend.address], &[]);
+    let mut wire = balancer.connect();
+    let mut half = [0; 8];
+    wire.stream.read_exact(&mut half).unwrap();
+    wire.send("unread");
+    assert_eq!(wire.rest().map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_client_that_vanishes_frees_its_place() {
+    let backend = Backend::start(echo);
+    let balancer = Balancer::start(&[backend.address], &["--workers", "1"]);
+    let address = backend.address.to_string();
+    let open = || balancer.counters()[&address].figures[0];
+    let sockets = || fs::read_dir(format!("/proc/{}/fd", balancer.child.id())).unwrap().count();
+    // The first connection proves that the worker has everything that it needs.
+    balancer.connect().half_close();
+    eventually("it is closed", || backend.seen() == 1 && open() == 0);
+    let before = sockets();
+    for length in [0, 1, 100_000] {
+        let mut wire = balancer.connect();
+        wire.send(noise(length, 1));
+        // With unread bytes in its socket it resets the connection.
+        eventually("the echo begins", || length == 0 || wire.stream.peek(&mut [0]).unwrap() == 1);
+    }
+    eventually("all are closed", || open() == 0);
+    assert_eq!(sockets(), before);
+    assert_eq!(balancer.counters()[&address].figures[..3], [0, 4, 0]);
+}
+
+// ---- shares ----
+
+#[test]
+fn shares_are_even() {
+    let backends = ["a", "b", "c"].map(Backend::named);
+    let balancer = Balancer::start(&backends.each_ref().map(|backend| backend.address), &["--workers", "2"]);
+    let told: Vec<String> = thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..5).map(|_| scope.spawn(|| (0..6).map(|_| balancer.told()).collect::<Vec<_>>())).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    assert_eq!(["a", "b", "c"].map(|name| count(&told, name)), [("a", 10), ("b", 10), ("c", 10)]);
+}
+
+#[test]
+fn least_connections_evens_out_what_is_open() {
+    let backends = [Backend::start(echo), Backend::start(echo), Backend::start(echo)];
+    let addresses = backends.each_ref().map(|backend| backend.address);
+    let balancer = Balancer::start(&addresses, &["--policy", "least-connections"]);
+    // In turn as long as all are equal; closing those of one makes it the next, twice.
+    let mut open: Vec<(usize, Wire)> = Vec::new();
+    let connect = |open: &mut Vec<(usize, Wire)>| {
+        let before = backends.each_ref().map(Backend::seen);
+        let wire = balancer.connect();
+        let mut at = None;
+        eventually("a back end is reached", || {
+            at = (0..3).find(|&index| backends[index].seen() > before[index]);
+            at.is_some()
+        });
+        open.push((at.unwrap(), wire));
+        at.unwrap()
+    };
+    let mut first: Vec<usize> = (0..6).map(|_| connect(&mut open)).collect();
+    first.sort();
+    assert_eq!(first, [0, 0, 1, 1, 2, 2]);
+    open.retain(|(at, _)| *at != 1);
+    let address = addresses[1].to_string();
+    eventually("the places are free", || balancer.counters()[&address].figures[0] == 0);
+    assert_eq!([connect(&mut open), connect(&mut open)], [1, 1]);
+}
+
+// ---- back ends that die ----
+
+#[test]
+fn a_dead_back_end_is_skipped_unseen() {
+    let (first, last) = (Backend::named("a"), Backend::named("c"));
+    let balancer = Balancer::start(&[first.address, nobody(), last.address], &["--workers", "2"]);
+    let told: Vec<String> = (0..30).map(|_| balancer.told()).collect();
+    let (a, c) = (count(&told, "a").1, count(&told, "c").1);
+    assert!(a + c == 30 && a.abs_diff(c) <= 1, "{told:?}");
+    assert_eq!(balancer.logged("is taken out: Connection refused"), 1, "{}", balancer.log());
+    assert_eq!(balancer.logged("down"), 0);
+}
+
+#[test]
+fn what_the_client_has_said_is_told_to_the_next_back_end() {
+    let backend = Backend::start(echo);
+    // Whoever is asked first: one connection in two finds the dead one, until it is taken out.
+    for dead_first in [true, false] {
+        let mut backends = [nobody(), backend.address];
+        if !dead_first {
+            backends.reverse();
+        }
+        let balancer = Balancer::start(&backends, &["--workers", "1"]);
+        for round in 0..2 {
+            let mut wire = balancer.connect();
+            let content = noise(300_000, round);
+            let (mut sender, bytes) = (wire.stream.try_clone().unwrap(), content.clone());
+            let sender = thread::spawn(move || {
+                sender.write_all(&bytes).unwrap();
+                sender.shutdown(Shutdown::Write).unwrap();
+            });
+            assert!(wire.rest().unwrap() == content);
+            sender.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_back_end_that_never_answers_is_given_up() {
+    // A full queue: Linux ignores those who knock.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: listen takes two integers.
+    assert_eq!(unsafe { libc::listen(deaf.as_raw_fd(), 0) }, 0);
+    let address = deaf.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
+        queue.push(stream);
+    }
+    let backend = Backend::named("b");
+    let balancer = Balancer::start(&[address, backend.address], &["--connect-timeout", "0.1"]);
+    assert_eq!([balancer.told(), balancer.told()], ["b", "b"]);
+    assert_eq!(balancer.logged("is taken out: no answer"), 1, "{}", balancer.log());
+}
+
+#[test]
+fn a_killed_back_end_costs_what_it_had_in_hand_and_is_back_in_time() {
+    const CLIENTS: usize = 12;
+    let folder = Folder::new();
+    folder.write("one", b"1");
+    let start = |options: &[&str]| Server::start("thread", CLIENTS, &folder, options);
+    let mut servers: Vec<Server> = (0..3).map(|_| start(&[])).collect();
+    let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
+    let balancer = Balancer::start(&addresses, &["--workers", "2"]);
+    let (ok, failures) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let load: Vec<Background> = (0..CLIENTS)
+        .map(|_| {
+            let (ok, failures, address) = (ok.clone(), failures.clone(), balancer.address);
+            Background::repeat(move || {
+                let mut wire = Wire::connect(address);
+                let asked = wire.stream.write_all(b"GET one\r\n\r\n");
+                match asked.and_then(|()| wire.try_reply()) {
+                    Ok(reply) => assert_eq!(reply, got("one", b"1")),
+                    Err(_) => failures.lock().unwrap().push(Instant::now()),
+                }
+                ok.fetch_add(1, SeqCst);
+                true
+            })
+        })
+        .collect();
+    eventually("all are busy", || ok.load(SeqCst) > 20 * CLIENTS);
+    let killed = Instant::now();
+    signal(servers[1].pid(), libc::SIGKILL);
+    eventually("it is taken out", || balancer.logged("is taken out") == 1);
+    let after = ok.load(SeqCst);
+    eventually("the others go on", || ok.load(SeqCst) > after + 20 * CLIENTS);
+    let dead = servers.remove(1);
+    drop(dead);
+    let again = start(&["--listen", &addresses[1].to_string()]);
+    let restarted = Instant::now();
+    within(BACK, "it is back", || balancer.logged("is back") == 1);
+    let before = balancer.counters()[&addresses[1].to_string()].figures[1];
+    within(BACK - restarted.elapsed(), "it is back in turn", || {
+        balancer.counters()[&addresses[1].to_string()].figures[1] > before
+    });
+    drop(load);
+    let failures = failures.lock().unwrap();
+    assert!(failures.len() <= CLIENTS, "{} failures", failures.len());
+    assert!(failures.iter().all(|&at| at - killed < Duration::from_secs(1)));
+    // Even again.
+    let before = balancer.counters();
+    (0..30).for_each(|_| assert_eq!(balancer.connect().ask("GET one\r\n\r\n"), got("one", b"1")));
+    let now = balancer.counters();
+    for address in addresses.iter().map(SocketAddr::to_string) {
+        let share = now[&address].figures[1] - before[&address].figures[1];
+        assert!((9..=11).contains(&share), "{share} of 30");
+    }
+    balancer.stop();
+    servers.into_iter().chain([again]).for_each(Server::stop);
+}
+
+#[test]
+fn when_all_are_down_clients_are_turned_away_until_one_is_back() {
+    let down = [nobody(), nobody()];
+    let balancer = Balancer::start(&down, &["--workers", "2"]);
+    for round in 0..6 {
+        let mut wire = balancer.connect();
+        if round % 2 == 0 {
+            // What nobody will read must not turn the end into a reset.
+            wire.send("hello");
+        }
+        let asked = Instant::now();
+        wire.assert_closed();
+        assert!(asked.elapsed() < Duration::from_secs(1));
+    }
+    assert_eq!(balancer.logged("is taken out"), 2, "{}", balancer.log());
+    assert_eq!(balancer.logged("all back ends are down"), 1, "{}", balancer.log());
+    let backend = Backend::start_at(&down[1].to_string(), |mut stream| drop(stream.write_all(b"b"))).unwrap();
+    within(BACK, "it is back", || balancer.logged(&format!("back end {} is back", down[1])) == 1);
+    assert_eq!(balancer.told(), "b");
+    drop(backend);
+    assert_eq!([balancer.told(), balancer.told()], ["", ""]);
+    assert_eq!(balancer.logged("all back ends are down"), 2, "each time once\n{}", balancer.log());
+}
+
+// ---- limits ----
+
+#[test]
+fn idle_connections_are_closed_and_slow_ones_are_not() {
+    let backend = Backend::start(echo);
+    let balancer = Balancer::start(&[backend.address], &["--idle-timeout", "0.4"]);
+    let (mut idle, mut slow) = (balancer.connect(), balancer.connect());
+    let since = Instant::now();
+    let drip = Background::drip(&slow, b'x', Duration::from_millis(50));
+    idle.assert_closed();
+    assert!(since.elapsed() >= Duration::from_millis(400));
+    let mut twenty = [0; 20];
+    slow.stream.read_exact(&mut twenty).unwrap();
+    assert_eq!(twenty, [b'x'; 20]);
+    drop(drip);
+}
+
+#[test]
+fn a_reader_slower_than_the_idle_limit_lives_as_long_as_it_reads() {
+    let content = noise(24 << 20, 1);
+    let sent = content.clone();
+    let backend = Backend::start(move |mut stream| drop(stream.write_all(&sent)));
+    let balancer = Balancer::start(&[backend.address], &["--idle-timeout", "0.3"]);
+    let wire = balancer.connect();
+    let (mut stream, mut got, start) = (&wire.stream, Vec::new(), Instant::now());
+    let mut piece = vec![0; 64 * 1024];
+    // Slowly for several limits: less than it takes to make room in a full socket buffer. Then the rest.
+    loop {
+        let count = stream.read(&mut piece).unwrap();
+        if count == 0 {
+            break;
+        }
+        got.extend_from_slice(&piece[..count]);
+        if start.elapsed() < Duration::from_millis(900) {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert!(got == content, "{} of {} bytes", got.len(), content.len());
+}
+
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    let backend = Backend::start(echo);
+    let mut command = Command::new("sh");
+    let script = "ulimit -n 32 && exec \"$0\" balance --listen 127.0.0.1:0 --workers 2 --backend \"$1\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_kolam"), &backend.address.to_string()]);
+    let balancer = Balancer::launch(command, 1);
+    let crowd: Vec<Wire> = (0..30).map(|_| balancer.connect()).collect();
+    eventually("descriptors run out", || balancer.logged("cannot take a connection for now") >= 1);
+    let inside = balancer.counters()[&backend.address.to_string()].figures[0];
+    assert!((5..30).contains(&inside), "{inside} are served");
+    drop(crowd);
+    let mut wire = balancer.connect();
+    wire.send("still here");
+    wire.half_close();
+    assert_eq!(wire.rest().unwrap(), b"still here");
+    assert!(balancer.logged("cannot take") <= 3, "{}", balancer.log());
+    assert_eq!(balancer.logged("taken out"), 0, "it was not the back end's fault\n{}", balancer.log());
+}
+
+// ---- counters, stopping, mistakes ----
+
+#[test]
+fn counters_tell_what_went_where() {
+    let (backend, dead) = (Backend::start(echo), nobody());
+    let balancer = Balancer::start(&[backend.address, dead], &["--workers", "1", "--quiet"]);
+    let mut open = balancer.connect();
+    open.send("12345");
+    open.stream.read_exact(&mut [0; 5]).unwrap();
+    for _ in 0..2 {
+        let mut wire = balancer.connect();
+        wire.send("123");
+        wire.half_close();
+        assert_eq!(wire.rest().unwrap(), b"123");
+    }
+    // The last one is closed a moment after it has said its last byte.
+    let mut counted = HashMap::new();
+    eventually("the last is closed", || {
+        counted = balancer.counters();
+        counted[&backend.address.to_string()].figures[0] == 1
+    });
+    let expected = |state: &str, figures| Counters { state: state.to_owned(), figures };
+    assert_eq!(counted[&backend.address.to_string()], expected("alive", [1, 3, 0, 11, 11]));
+    assert_eq!(counted[&dead.to_string()], expected("taken out", [0, 0, 1, 0, 0]));
+    // Nothing but counters was written.
+    assert_eq!(balancer.logged("open "), balancer.log().lines().count());
+}
+
+#[test]
+fn a_stop_lets_open_connections_finish_and_shows_the_counters() {
+    let backend = Backend::start(echo);
+    let balancer = Balancer::start(&[backend.address], &["--workers", "2"]);
+    let mut wire = balancer.connect();
+    wire.send("before");
+    wire.stream.read_exact(&mut [0; 6]).unwrap();
+    signal(balancer.child.id(), libc::SIGTERM);
+    eventually("new connections are refused", || TcpStream::connect(balancer.address).is_err());
+    wire.send("after");
+    wire.half_close();
+    assert_eq!(wire.rest().unwrap(), b"after");
+    let log = balancer.finish(PATIENCE);
+    let last = counters(&log)[&backend.address.to_string()].clone();
+    assert_eq!((last.figures[0], last.figures[3..].to_vec()), (0, vec![11, 11]), "{log}");
+}
+
+#[test]
+fn a_stop_does_not_wait_longer_than_the_grace_nor_for_a_second_request() {
+    let backend = Backend::start(echo);
+    let started: Vec<Balancer> =
+        ["0.2", "100"].iter().map(|grace| Balancer::start(&[backend.address], &["--grace", grace])).collect();
+    let wires: Vec<Wire> = started.iter().map(Balancer::connect).collect();
+    eventually("both are connected", || backend.seen() == 2);
+    let [short, mut long]: [Balancer; 2] = started.try_into().ok().unwrap();
+    let stopped = Instant::now();
+    signal(short.child.id(), libc::SIGINT);
+    short.finish(PATIENCE);
+    assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&stopped.elapsed()));
+    signal(long.child.id(), libc::SIGTERM);
+    eventually("new connections are refused", || TcpStream::connect(long.address).is_err());
+    signal(long.child.id(), libc::SIGTERM);
+    within(Duration::from_secs(1), "it ends at once", || long.child.try_wait().unwrap().is_some());
+    assert_eq!(long.child.wait().unwrap().code(), Some(130));
+    drop(wires);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let one = ["--backend", "127.0.0.1:1"];
+    let with = |words: &[&'static str]| [&["balance"], &one[..], words].concat();
+    run(&["balance"]).failed(2, &["--backend is missing", "--backend HOST:PORT"]);
+    run(&["balance", "--backend", "here"]).failed(2, &["--backend here", "expected HOST:PORT"]);
+    let second = [&["balance"], &one[..], &["--backend", "127.0.0.1:0"]].concat();
+    run(&second).failed(2, &["--backend 127.0.0.1:0", "expected"]);
+    run(&with(&["--listen", "127.0.0.1:1"])).failed(2, &["--backend 127.0.0.1:1", "behind"]);
+    run(&with(&["--policy", "round"])).failed(2, &["--policy round", "round-robin", "least-connections"]);
+    run(&with(&["--workers", "0"])).failed(2, &["--workers 0", "from 1 to"]);
+    run(&with(&["--wrokers", "2"])).failed(2, &["did you mean --workers?"]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let words: Vec<&str> = with(&["--listen"]).into_iter().chain([address.as_str()]).collect();
+    run(&words).failed(1, &["cannot listen on", &address, "choose another"]);
+    assert!(run(&["balance", "--help"]).ok().contains("--policy POLICY"));
+}
