@@ -91,8 +91,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         let remedy = "name each server with --backend HOST:PORT";
         return Err(Failure::Usage(format!("balance: --backend is missing; {remedy}")));
     }
-    let odd = addresses.iter().find(|address| address.port() == 0 || **address == listen_at);
-    if let Some(address) = odd {
+    if let Some(address) = addresses.iter().find(|to| to.port() == 0 || **to == listen_at) {
         let remedy = "expected the address of a server behind this one";
         return Err(Failure::Usage(format!("--backend {address}: {remedy}")));
     }
