@@ -144,11 +144,13 @@ struct Hub {
 impl Hub {
     /// Until somebody asks to stop, and then until all workers have.
     fn serve(&self, workers: u64, ready: &str) -> io::Result<()> {
+        // Before anybody is told that we are ready: a crowd at the door could take all descriptors.
+        let epolls = (0..workers).map(|_| self.epoll()).collect::<io::Result<Vec<Epoll>>>()?;
         thread::scope(|scope| {
             let mut crew = Vec::new();
-            let life = move || all_or_nobody(|| Worker::new(self)?.work());
             let watched = all_or_nobody(|| {
-                for index in 0..workers {
+                for (index, epoll) in epolls.into_iter().enumerate() {
+                    let life = move || all_or_nobody(|| Worker::new(self, epoll).work());
                     let name = format!("worker-{index}");
                     crew.push(Builder::new().name(name).spawn_scoped(scope, life)?);
                 }
@@ -159,6 +161,14 @@ impl Hub {
             let ends = crew.into_iter().map(|worker| worker.join().unwrap_or(Ok(())));
             ends.fold(watched, Result::and)
         })
+    }
+
+    /// What wakes a worker that has no connection yet.
+    fn epoll(&self) -> io::Result<Epoll> {
+        let epoll = Epoll::new()?;
+        epoll.add_shared(self.listener.as_fd(), DOOR)?;
+        epoll.add(self.stop.as_fd(), Interest::Read, BELL)?;
+        Ok(epoll)
     }
 
     /// What the main thread does until it is asked to stop.
@@ -206,11 +216,9 @@ struct Worker<'h> {
 }
 
 impl<'h> Worker<'h> {
-    fn new(hub: &'h Hub) -> io::Result<Worker<'h>> {
-        let (epoll, now) = (Epoll::new()?, Instant::now());
-        epoll.add_shared(hub.listener.as_fd(), DOOR)?;
-        epoll.add(hub.stop.as_fd(), Interest::Read, BELL)?;
-        Ok(Worker {
+    fn new(hub: &'h Hub, epoll: Epoll) -> Worker<'h> {
+        let now = Instant::now();
+        Worker {
             hub,
             tools: Tools { backends: &hub.backends, limits: hub.limits, kit: Kit::new(), now },
             epoll,
@@ -221,7 +229,7 @@ impl<'h> Worker<'h> {
             farewells: Farewells::default(),
             looked: now,
             cut: None,
-        })
+        }
     }
 
     fn work(mut self) -> io::Result<()> {

@@ -84,6 +84,13 @@ impl Balancer {
         self.log().lines().filter(|line| line.contains(words)).count()
     }
 
+    /// Waits until it has logged `words`, and fails if they are there more than `times`.
+    #[track_caller]
+    fn assert_logged(&self, words: &str, times: usize) {
+        eventually("it is in the log", || self.logged(words) >= times);
+        assert_eq!(self.logged(words), times, "{words}\n{}", self.log());
+    }
+
     /// What it counts now, by the address of the back end.
     fn counters(&self) -> HashMap<String, Counters> {
         let before = self.log().len();
@@ -455,7 +462,7 @@ fn a_dead_back_end_is_skipped_unseen() {
     let told: Vec<String> = (0..30).map(|_| balancer.told()).collect();
     let (a, c) = (count(&told, "a").1, count(&told, "c").1);
     assert!(a + c == 30 && a.abs_diff(c) <= 1, "{told:?}");
-    assert_eq!(balancer.logged("is taken out: Connection refused"), 1, "{}", balancer.log());
+    balancer.assert_logged("is taken out: Connection refused", 1);
     assert_eq!(balancer.logged("down"), 0);
 }
 
@@ -497,7 +504,7 @@ fn a_back_end_that_never_answers_is_given_up() {
     let backend = Backend::named("b");
     let balancer = Balancer::start(&[address, backend.address], &["--connect-timeout", "0.1"]);
     assert_eq!([balancer.told(), balancer.told()], ["b", "b"]);
-    assert_eq!(balancer.logged("is taken out: no answer"), 1, "{}", balancer.log());
+    balancer.assert_logged("is taken out: no answer", 1);
 }
 
 #[test]
@@ -571,14 +578,14 @@ fn when_all_are_down_clients_are_turned_away_until_one_is_back() {
     wires.iter_mut().for_each(|wire| wire.send("hello"));
     signal(balancer.child.id(), libc::SIGCONT);
     wires.iter_mut().for_each(Wire::assert_closed);
-    assert_eq!(balancer.logged("is taken out"), 2, "{}", balancer.log());
-    assert_eq!(balancer.logged("all back ends are down"), 1, "{}", balancer.log());
+    balancer.assert_logged("is taken out", 2);
+    balancer.assert_logged("all back ends are down", 1);
     let backend = Backend::start_at(&down[1].to_string(), |mut stream| drop(stream.write_all(b"b"))).unwrap();
     within(BACK, "it is back", || balancer.logged(&format!("back end {} is back", down[1])) == 1);
     assert_eq!(balancer.told(), "b");
     drop(backend);
     assert_eq!([balancer.told(), balancer.told()], ["", ""]);
-    assert_eq!(balancer.logged("all back ends are down"), 2, "each time once\n{}", balancer.log());
+    balancer.assert_logged("all back ends are down", 2);
 }
 
 // ---- limits ----
