@@ -1,13 +1,15 @@
 //! # Chapter 1. What is in this program?
 //!
-//! kolam is a file server with four ways to serve many clients, a client for it, and a stress tester
-//! that shows the difference. This file is the table of contents: the chapters in reading order, the
-//! subcommands, the exit codes (0 fine, 1 something failed, 2 usage, 130 interrupted).
+//! kolam is a file server with four ways to serve many clients and two protocols to serve them by, a client,
+//! a stress tester that shows the difference, a load balancer, and a load generator. This file is the table
+//! of contents: the chapters in reading order, the subcommands, the exit codes (0 fine, 1 something failed,
+//! 2 usage, 130 interrupted).
 //!
 //! ```text
-//!   b64 ── json ── store ── session ── ledger ── grammar ── transfer ── protocol
-//!                                                                          │
-//!   client ── commands ── stress ── report         sys ── pool ── server ──┘
+//!   b64 ── json ── store ── session ── ledger ──┬── grammar ── transfer ── protocol ──┐
+//!                                               └── http ─────────────────────────────┤
+//!   client ── commands ── stress ── report          sys ── pool, host, event ── server ┘
+//!   balance ── link ── relay                        bench ── load
 //! ```
 //!
 //! The invariant: arrows between chapters never form a circle; `tests/tidy.rs` checks it.
