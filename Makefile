@@ -35,7 +35,7 @@ help:
 	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE=$(MODE) W= HOST=$(HOST) PORT=$(PORT) ROOT=$(ROOT)'
 	@echo 'make stress                all combinations   MODES=$(MODES) OUT=$(OUT) STRESS_ROOT='
 	@echo 'make stress-quick          the same, small: seconds'
-	@echo 'make bench                 every goal, beside iperf3 and nginx where they are   PEERS=install MATRIX=yes'
+	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes'
 	@echo 'make modes                 what the modes differ in, measured'
 	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT=$(OUT)'
 	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
