@@ -243,7 +243,7 @@ impl HttpSession {
         if request.framing == Framing::None {
             return Err(Refusal::closing(411, "say the length of the content, or send it in chunks"));
         }
-        if request.field("content-range")?.is_some() {
+        if request.fields.one("content-range")?.is_some() {
             return Err(Refusal::new(400, "a part of a file cannot be put; send all of it"));
         }
         self.require(request, name)?;

@@ -207,68 +207,28 @@ pub enum Framing {
     Chunked,
 }
 
-/// A head that has one meaning.
+/// A head as it came, cut into fields.
 #[derive(Debug)]
-pub struct Request {
-    /// As it came.
+pub struct Fields {
     head: Vec<u8>,
     /// Where in it each field begins, has its colon, and ends.
-    fields: Vec<[usize; 3]>,
-    pub method: Method,
-    /// Decoded, with its slash; `*` for the whole server.
-    pub path: Vec<u8>,
-    /// Behind the question mark, as it came.
-    pub query: String,
-    pub framing: Framing,
-    /// The connection may be used again.
-    pub keep_alive: bool,
-    /// HTTP/1.1 or higher, not 1.0.
-    pub modern: bool,
-    /// The peer waits for a word before it sends the body.
-    pub hesitates: bool,
+    spans: Vec<[usize; 3]>,
 }
 
-impl Request {
-    /// head = request-line CRLF *( field-line CRLF ) CRLF
-    fn parse(head: Vec<u8>) -> Result<Request, Refusal> {
-        let mut request = Request {
-            fields: find_fields(&head)?,
-            head,
-            method: Method::Get,
-            path: Vec::new(),
-            query: String::new(),
-            framing: Framing::None,
-            keep_alive: false,
-            modern: true,
-            hesitates: false,
-        };
-        // The version first: the fields mean what it says.
-        let first = request.head.split(|&byte| byte == b'\r').next();
-        let [method, target, version] = words(first.unwrap_or_default())?;
-        let (method, target) = (method.to_vec(), target.to_vec());
-        request.modern = modern(version)?;
-        request.check_host()?;
-        request.framing = request.find_framing()?;
-        request.method = method_of(&method)?;
-        (request.path, request.query) = match request.method {
-            // It has a form of its own, which nobody here needs to understand.
-            Method::Foreign("CONNECT") => (b"*".into(), String::new()),
-            method => target_of(&target, method == Method::Options).or_else(malformed)?,
-        };
-        request.keep_alive = request.find_keep_alive();
-        request.hesitates = request.find_expectation()? && request.modern;
-        Ok(request)
+impl Fields {
+    fn first_line(&self) -> &[u8] {
+        self.head.split(|&byte| byte == b'\r').next().unwrap_or_default()
     }
 
     /// All values of field `name`, which is given in small letters, without the blanks around them.
     fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let fields = self.fields.iter().map(|&[start, colon, end]| (&self.head[start..colon], colon, end));
+        let fields = self.spans.iter().map(|&[start, colon, end]| (&self.head[start..colon], colon, end));
         let found = fields.filter(move |field| field.0.eq_ignore_ascii_case(name.as_bytes()));
         found.map(|(_, colon, end)| self.head[colon + 1..end].trim_ascii())
     }
 
     /// The value of a field that may come once.
-    pub fn field(&self, name: &str) -> Result<Option<&str>, Refusal> {
+    pub fn one(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.values(name);
         let (first, second) = (values.next(), values.next());
         match first.map(str::from_utf8) {
@@ -285,61 +245,101 @@ impl Request {
         (!lines.is_empty()).then(|| lines.join(", "))
     }
 
+    /// Who is asked, as the peer calls it; empty when it does not say.
+    ///
     /// Host = uri-host [ ":" port ]; required since HTTP/1.1 (RFC 9112, section 3.2)
-    fn check_host(&self) -> Result<(), Refusal> {
-        match self.field("host")? {
-            None if self.modern => malformed("no Host"),
+    fn host(&self, modern: bool) -> Result<&str, Refusal> {
+        match self.one("host")? {
+            None if modern => malformed("no Host"),
             Some(host) if !is_host(host) => malformed("a Host that is none"),
-            _ => Ok(()),
+            host => Ok(host.unwrap_or_default()),
         }
     }
 
-    /// Who is asked, as the peer calls it; safe to be written into a page.
-    pub fn host(&self) -> &str {
-        self.field("host").ok().flatten().unwrap_or_default()
-    }
-
     /// RFC 9112, section 6.3, without its leniencies.
-    fn find_framing(&self) -> Result<Framing, Refusal> {
-        match (self.field("transfer-encoding")?, self.field("content-length")?) {
+    fn framing(&self, modern: bool) -> Result<Framing, Refusal> {
+        match (self.one("transfer-encoding")?, self.one("content-length")?) {
             (None, None) => Ok(Framing::None),
             (Some(_), Some(_)) => malformed("both Content-Length and Transfer-Encoding"),
-            (Some(_), None) if !self.modern => malformed("Transfer-Encoding in HTTP/1.0"),
+            (Some(_), None) if !modern => malformed("Transfer-Encoding in HTTP/1.0"),
             (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
             (Some(_), None) => Err(Refusal::closing(501, "transfer coding not implemented")),
-            (None, Some(length)) => match length.parse() {
+            (None, Some(digits)) => match digits.parse() {
                 // `parse` would also take a sign.
-                Ok(length_in_bytes) if length.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    Ok(Framing::Length(length_in_bytes))
-                }
+                Ok(bytes) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Framing::Length(bytes)),
                 _ => malformed("a Content-Length that is no number"),
             },
         }
     }
 
     /// RFC 9112, section 9.3
-    fn find_keep_alive(&self) -> bool {
+    fn keep_alive(&self, modern: bool) -> bool {
         let options = self.values("connection").flat_map(|value| value.split(|&byte| byte == b','));
         let options: Vec<&[u8]> = options.map(<[u8]>::trim_ascii).collect();
         let has = |name: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(name));
-        !has(b"close") && (self.modern || has(b"keep-alive"))
+        !has(b"close") && (modern || has(b"keep-alive"))
     }
 
     /// RFC 9110, section 10.1.1
-    fn find_expectation(&self) -> Result<bool, Refusal> {
-        match self.field("expect")? {
+    fn hesitates(&self, modern: bool) -> Result<bool, Refusal> {
+        match self.one("expect")? {
             None => Ok(false),
-            Some(value) if value.eq_ignore_ascii_case("100-continue") => Ok(true),
+            Some(value) if value.eq_ignore_ascii_case("100-continue") => Ok(modern),
             Some(_) => Err(Refusal::closing(417, "expectation not known")),
         }
+    }
+}
+
+/// A head that has one meaning.
+#[derive(Debug)]
+pub struct Request {
+    pub method: Method,
+    /// Decoded, with its slash; `*` for the whole server.
+    pub path: Vec<u8>,
+    /// Behind the question mark, as it came.
+    pub query: String,
+    /// HTTP/1.1 or higher, not 1.0.
+    pub modern: bool,
+    pub framing: Framing,
+    /// The connection may be used again.
+    pub keep_alive: bool,
+    /// The peer waits for a word before it sends the body.
+    pub hesitates: bool,
+    /// All else that was said.
+    pub fields: Fields,
+}
+
+impl Request {
+    /// head = request-line CRLF *( field-line CRLF ) CRLF
+    fn parse(head: Vec<u8>) -> Result<Request, Refusal> {
+        let fields = find_fields(head)?;
+        let [method, target, version] = words(fields.first_line())?;
+        // The version first: the fields mean what it says. Then whatever leaves in doubt where the request
+        // ends; only then whether it is one that we know.
+        let modern = modern(version)?;
+        fields.host(modern)?;
+        let framing = fields.framing(modern)?;
+        let method = method_of(method)?;
+        let (path, query) = match method {
+            // It has a form of its own, which nobody here needs to understand.
+            Method::Foreign("CONNECT") => (b"*".into(), String::new()),
+            method => target_of(target, method == Method::Options).or_else(malformed)?,
+        };
+        let (keep_alive, hesitates) = (fields.keep_alive(modern), fields.hesitates(modern)?);
+        Ok(Request { method, path, query, modern, framing, keep_alive, hesitates, fields })
+    }
+
+    /// Who is asked, as the peer calls it; safe to be written into a page.
+    pub fn host(&self) -> &str {
+        self.fields.host(self.modern).unwrap_or_default()
     }
 }
 
 /// Looks at each line behind the first and up to the empty one.
 ///
 /// field-line = token ":" OWS value OWS; a line that begins with a blank (obs-fold) has no token.
-fn find_fields(head: &[u8]) -> Result<Vec<[usize; 3]>, Refusal> {
-    let mut fields = Vec::with_capacity(8);
+fn find_fields(head: Vec<u8>) -> Result<Fields, Refusal> {
+    let mut spans = Vec::with_capacity(8);
     // Every CR has its LF: `Lines` has seen to that.
     let mut lines = head[..head.len().saturating_sub(4)].split(|&byte| byte == b'\r');
     let mut start = lines.next().map_or(0, |line| line.len() + 2);
@@ -351,13 +351,13 @@ fn find_fields(head: &[u8]) -> Result<Vec<[usize; 3]>, Refusal> {
         if !token(&head[start..start + colon]) {
             return malformed("a header name that is no token");
         }
-        if fields.len() >= FIELDS {
+        if spans.len() >= FIELDS {
             return Err(Refusal::closing(431, format!("more than {FIELDS} header fields")));
         }
-        fields.push([start, start + colon, end]);
+        spans.push([start, start + colon, end]);
         start = end + 2;
     }
-    Ok(fields)
+    Ok(Fields { head, spans })
 }
 
 /// request-line = method SP target SP version

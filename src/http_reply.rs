@@ -247,13 +247,13 @@ fn in_tags(list: &str, tag: &str, weak: bool) -> bool {
 
 /// A date that the peer has sent; one that is none is ignored, as RFC 9110 says of each of these fields.
 fn date(request: &Request, name: &str) -> Result<Option<SystemTime>, Refusal> {
-    Ok(request.field(name)?.and_then(|text| dates::parse_http(text, SystemTime::now())))
+    Ok(request.fields.one(name)?.and_then(|text| dates::parse_http(text, SystemTime::now())))
 }
 
 /// Does the request depend on what the file is?
 pub fn conditional(request: &Request) -> bool {
     let fields = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
-    fields.iter().any(|name| request.list(name).is_some())
+    fields.iter().any(|name| request.fields.list(name).is_some())
 }
 
 /// Answers the conditions of `request` about the file, or its absence: `None` means go on.
@@ -262,11 +262,11 @@ pub fn precondition(request: &Request, about: Option<&Metadata>) -> Result<Optio
     let tag = about.map(entity_tag);
     let is_in = |list: &str, weak| tag.as_ref().is_some_and(|tag| in_tags(list, tag, weak));
     let newer_than = |date: SystemTime| about.is_some_and(|about| last_modified(about) > date);
-    let other = match request.list("if-match") {
+    let other = match request.fields.list("if-match") {
         Some(list) => !is_in(&list, false),
         None => date(request, "if-unmodified-since")?.is_some_and(newer_than),
     };
-    let known = match request.list("if-none-match") {
+    let known = match request.fields.list("if-none-match") {
         Some(list) => is_in(&list, true),
         None => reading && date(request, "if-modified-since")?.is_some_and(|date| !newer_than(date)),
     };
@@ -310,8 +310,8 @@ impl Reply {
 
 /// The one range of bytes that is wanted, if it is wanted still; `Some(None)`: there is no such part.
 fn range(request: &Request, about: &Metadata) -> Result<Option<Option<(u64, u64)>>, Refusal> {
-    let Some(text) = request.field("range")? else { return Ok(None) };
-    let same = match request.field("if-range")? {
+    let Some(text) = request.fields.one("range")? else { return Ok(None) };
+    let same = match request.fields.one("if-range")? {
         None => true,
         Some(tag) if tag.starts_with('"') => tag == entity_tag(about),
         Some(_) => date(request, "if-range")? == Some(last_modified(about)),
