@@ -73,7 +73,7 @@ pub type Fault = &'static str;
 pub struct Answer {
     part: Part,
     head: Head,
-    /// Bytes of the head so far.
+    /// Bytes of the head so far, and then of the trailer too.
     head_length: usize,
     /// A line that has begun in an earlier piece.
     line: Vec<u8>,
@@ -146,12 +146,15 @@ impl Answer {
     fn take_line(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(bytes.len(), |at| at + 1);
-        let (piece, in_head) = (&bytes[..taken], matches!(self.part, Part::Status | Part::Field));
+        let (piece, in_head) =
+            (&bytes[..taken], matches!(self.part, Part::Status | Part::Field | Part::Trailer));
         if in_head {
             self.head_length += taken;
         }
         match in_head {
-            true if self.head_length > HEAD_LIMIT => return Err("its head is longer than 16 KiB"),
+            true if self.head_length > HEAD_LIMIT => {
+                return Err("its head and trailer are longer than 16 KiB");
+            }
             false if self.line.len() + taken > LINE_LIMIT => return Err("a line between chunks is too long"),
             _ => {}
         }
@@ -328,6 +331,14 @@ mod tests {
     ];
 
     #[test]
+    fn a_trailer_does_not_go_on_for_ever() {
+        let mut answer = Answer::new();
+        assert_eq!(answer.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), Ok(false));
+        let bound = (0..HEAD_LIMIT).find_map(|_| answer.feed(b"A: b\r\n").err());
+        assert_eq!(bound, Some("its head and trailer are longer than 16 KiB"));
+    }
+
+    #[test]
     fn an_answer_is_whole_at_its_last_byte_however_it_comes() {
         for (text, status, body, keeps) in WHOLE {
             let mut answer = Answer::new();
@@ -441,7 +452,7 @@ mod tests {
         for size in [1, 1000, 100_000] {
             let fed = |text: String| feed(&mut Answer::new(), text.as_bytes(), size).0;
             assert_eq!(fed(head(HEAD_LIMIT)), Ok(true));
-            assert_eq!(fed(head(HEAD_LIMIT + 1)), Err("its head is longer than 16 KiB"));
+            assert_eq!(fed(head(HEAD_LIMIT + 1)), Err("its head and trailer are longer than 16 KiB"));
             assert_eq!(fed(line(LINE_LIMIT)), Ok(true));
             assert_eq!(fed(line(LINE_LIMIT + 1)), Err("a line between chunks is too long"));
         }

@@ -43,7 +43,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("--csv", "", "for http: print the figures as one line"),
 ];
 
-/// Most requests of a run: 8 bytes of memory for each.
+/// Most requests of a run: 16 bytes of memory for each.
 const REQUESTS: u64 = 10_000_000;
 
 /// Most connections at once: the ports of one address for outgoing connections are about 28,000.

@@ -413,7 +413,7 @@ fn an_answer_that_is_no_http_is_a_failure() {
     assert_cause("HTTP/1.1 200 OK\nContent-Length: 0\n\n", "Malformed", "carriage return");
     assert_cause(&format!("{GOOD_CLOSE}x"), "Malformed", "longer than it says");
     let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(64 * 1024));
-    assert_cause(&endless, "Malformed", "head is longer");
+    assert_cause(&endless, "Malformed", "head and trailer are longer");
 }
 
 #[test]
