@@ -48,7 +48,8 @@ const DOOR: u64 = 0;
 const BELL: u64 = 1;
 const FIRST: u64 = 2;
 
-/// Most connections that are accepted between two rounds of turns, when there are turns to be taken.
+/// Most connections that are accepted in one round: new ones do not wait behind busy old ones, and do not
+/// keep them waiting for long. To wait anew for each would cost a small request a tenth of its time.
 const ACCEPTS: u32 = 64;
 
 /// Shortest time between two sweeps; each looks at every connection.
@@ -101,8 +102,8 @@ pub struct EventLoop {
     sweep: Option<Instant>,
     /// When to look at the door again, after descriptors ran out.
     reopen: Option<Instant>,
-    /// When the last goodbyes end, once the server is to stop.
-    closing: Option<Instant>,
+    /// The server is to stop.
+    stopping: bool,
 }
 
 impl EventLoop {
@@ -124,24 +125,23 @@ impl EventLoop {
             scratch: vec![0; PIECE_TEXT],
             sweep: None,
             reopen: None,
-            closing: None,
+            stopping: false,
         })
     }
 
     /// Until the server is to stop and the last connection is closed.
     pub fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
-        while self.closing.is_none() || !self.connections.is_empty() {
+        while !self.stopping || !self.connections.is_empty() {
             self.epoll.wait(&mut ready, self.alarm())?;
             // Each has one turn in a round, also those of whom the kernel and their last turn both say that
             // they can go on. The door comes first, the oldest connection after it.
             ready.append(&mut self.again);
             ready.sort_unstable();
             ready.dedup();
-            let busy = ready.len() > 1;
             for token in ready.drain(..) {
                 match token {
-                    DOOR => self.welcome(busy),
+                    DOOR => self.welcome(),
                     BELL => self.close(),
                     token => self.turn(token),
                 }
@@ -159,10 +159,8 @@ impl EventLoop {
     }
 
     /// Somebody is at the door, or was: another thread may have been quicker.
-    fn welcome(&mut self, busy: bool) {
-        // To look once more, only to learn that nobody is there, costs a small request a tenth of its time;
-        // to accept one a round would keep new ones waiting behind busy old ones.
-        for _ in 0..if busy { ACCEPTS } else { 1 } {
+    fn welcome(&mut self) {
+        for _ in 0..ACCEPTS {
             match self.house.accept() {
                 Arrival::Guest(guest) => self.admit(guest),
                 Arrival::Nobody => break,
@@ -241,6 +239,11 @@ impl EventLoop {
                     return;
                 }
                 talk.watched = Some(interest);
+                if writing {
+                    // What the next looks are compared with; the first of them may not be the last chance.
+                    talk.queued = sys::unsent(talk.stream.as_fd()).unwrap_or(0);
+                    self.expect(Instant::now() + self.house.limits.idle / LOOKS);
+                }
             }
             Ok(Ok(Turn::Done)) if talk.session.want() == Want::Linger => {
                 return self.leave(token, talk.stream, talk.watched, Some(talk.seat));
@@ -273,7 +276,9 @@ impl EventLoop {
             return;
         }
         if let Some(mut leaving) = Leaving::begin(stream) {
-            self.closing.into_iter().for_each(|end| leaving.hurry(end));
+            if self.stopping {
+                leaving.hurry(Instant::now() + self.house.closing_time());
+            }
             self.expect(leaving.deadline());
             self.connections.insert(token, Connection::Leaving(leaving, seat));
         }
@@ -286,7 +291,7 @@ impl EventLoop {
         let _ = self.epoll.remove(self.stop.as_fd());
         let now = Instant::now();
         let closing = now + self.house.closing_time();
-        (self.closing, self.reopen, self.sweep) = (Some(closing), None, Some(now));
+        (self.stopping, self.reopen, self.sweep) = (true, None, Some(now));
         for (&token, connection) in &mut self.connections {
             match connection {
                 Connection::Talking(talk) => {

@@ -515,6 +515,34 @@ fn sigterm_closes_the_idle_and_lets_the_active_finish() {
 }
 
 #[test]
+fn a_download_that_ends_late_in_the_grace_arrives_although_its_client_has_sent_on() {
+    let folder = Folder::new();
+    let content = noise(6 << 20, 1);
+    folder.write("big", &content);
+    let server = start(1, &folder, &["--grace", "10"]);
+    let mut wire = server.connect();
+    wire.send("GET big\n");
+    let mut text = vec![0; 64 * 1024];
+    wire.stream.read_exact(&mut text).unwrap();
+    // Never heard: closing on it in haste would be a reset, which destroys what is still on its way.
+    wire.send("LIST\n");
+    server.signal(libc::SIGTERM);
+    server.wait_until_closed();
+    // Longer than connections are waited for that are over when the request to stop comes.
+    let (begin, mut piece) = (Instant::now(), vec![0; 32 * 1024]);
+    while begin.elapsed() < Duration::from_millis(2200) {
+        let count = wire.stream.read(&mut piece).unwrap();
+        text.extend_from_slice(&piece[..count]);
+        thread::sleep(Duration::from_millis(40));
+    }
+    text.extend(wire.rest().unwrap());
+    let reply = [got("big", &content).as_bytes(), b"\r\n\r\n"].concat();
+    assert!(text.starts_with(&reply), "{} of {} bytes", text.len(), reply.len());
+    drop(wire);
+    server.finish(PATIENCE);
+}
+
+#[test]
 fn the_grace_ends_the_stuck_and_only_them() {
     let folder = Folder::new();
     let content = noise(12 << 20, 1);

@@ -434,6 +434,30 @@ fn a_transfer_that_moves_may_take_longer_than_the_idle_limit() {
 }
 
 #[test]
+fn a_client_that_reads_slowly_and_is_alone_is_not_cut() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let content = noise(6 << 20, 1);
+        folder.write("a.bin", &content);
+        let server = Server::start(mode, 1, &folder, &["--idle-timeout", "0.4"]);
+        let mut slow = server.connect();
+        slow.take_little();
+        slow.send("GET a.bin\n");
+        // Less within the limit than makes room in a full socket buffer, for three times the limit.
+        let (start, mut text, mut piece) = (Instant::now(), Vec::new(), vec![0; 4096]);
+        while start.elapsed() < Duration::from_millis(1200) {
+            let count = slow.stream.read(&mut piece).unwrap();
+            text.extend_from_slice(&piece[..count]);
+            thread::sleep(Duration::from_millis(20));
+        }
+        text.extend(slow.rest().unwrap());
+        assert!(text == [got("a.bin", &content).as_bytes(), b"\r\n\r\n"].concat(), "{mode}: {}", text.len());
+        drop(slow);
+        server.stop();
+    });
+}
+
+#[test]
 fn a_client_that_stops_reading_is_cut() {
     in_every_mode(|mode| {
         let folder = Folder::new();

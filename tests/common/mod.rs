@@ -11,6 +11,7 @@ pub mod http;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -398,6 +399,15 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Wire { stream, buffer: Vec::new() }
+    }
+
+    /// From now on the kernel takes little in advance, so that the server notices how slowly this side reads.
+    pub fn take_little(&self) {
+        let bytes: libc::c_int = 16 * 1024;
+        let (level, value) = (libc::SOL_SOCKET, std::ptr::from_ref(&bytes).cast());
+        // SAFETY: `value` points to an integer that is alive, of the length stated.
+        let result = unsafe { libc::setsockopt(self.stream.as_raw_fd(), level, libc::SO_RCVBUF, value, 4) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
