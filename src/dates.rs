@@ -27,6 +27,9 @@ const MONTHS: [&str; 12] =
 /// Days between 0000-03-01 and 1970-01-01.
 const EPOCH: u64 = 719_468;
 
+/// The last second of the year 9999.
+const LAST: u64 = 253_402_300_799;
+
 /// A moment in UTC; months and days count from 1.
 struct Date {
     year: u64,
@@ -40,9 +43,10 @@ struct Date {
 }
 
 impl Date {
-    /// Times before 1970 become its first moment.
+    /// Times before 1970 become its first moment, times after 9999 the last: no form has more digits.
     fn of(time: SystemTime) -> Date {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let since = since.min(Duration::from_secs(LAST));
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
         let (era, day) = ((days + EPOCH) / 146_097, (days + EPOCH) % 146_097);
         let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -60,7 +64,7 @@ impl Date {
 fn days_until(year: u64, month: u64, day: u64) -> Option<u64> {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
     let (era, year) = (year / 400, year % 400);
-    let day = (153 * month + 2) / 5 + day - 1;
+    let day = ((153 * month + 2) / 5 + day).checked_sub(1)?;
     (era * 146_097 + 365 * year + year / 4 - year / 100 + day).checked_sub(EPOCH)
 }
 
@@ -102,7 +106,7 @@ pub fn with_http_now(write: impl FnOnce(&str)) {
 ///
 /// ```text
 /// Sun, 06 Nov 1994 08:49:37 GMT       IMF-fixdate
-/// Sunday, 06-Nov-94 08:49:37 GMT      RFC 850; the year nearest to now that is not 50 years ahead
+/// Sunday, 06-Nov-94 08:49:37 GMT      RFC 850; of this century, unless that is more than 50 years ahead
 /// Sun Nov  6 08:49:37 1994            asctime(3)
 /// ```
 pub fn parse_http(text: &str, now: SystemTime) -> Option<SystemTime> {
@@ -114,20 +118,26 @@ pub fn parse_http(text: &str, now: SystemTime) -> Option<SystemTime> {
     };
     DAYS.iter().find(|name| **name == weekday || name[..3] == *weekday)?;
     let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
-    let (day, year) = (number(day, 31)?, full_year(number(year, 9999)?, year.len(), now)?);
+    let short = text.contains('-');
+    let (day, year) = (number(day, 31)?, full_year(number(year, 9999)?, year.len(), short, now)?);
     let (hour, rest) = time.split_once(':')?;
     let (minute, second) = rest.split_once(':')?;
     // A leap second is counted as the first of the next minute.
     let second = number(hour, 23)? * 3600 + number(minute, 59)? * 60 + number(second, 60)?;
-    let days = days_until(year, month, day)?;
-    Some(UNIX_EPOCH + Duration::from_secs(days * 86_400 + second))
+    let time = UNIX_EPOCH + Duration::from_secs(days_until(year, month, day)? * 86_400 + second);
+    // The thirty-first of February would come back as another day.
+    let back = Date::of(time);
+    (second >= 86_400 || (back.month, back.day) == (month, day)).then_some(time)
 }
 
-fn full_year(year: u64, digits: usize, now: SystemTime) -> Option<u64> {
+/// `short`: in the form that has two digits.
+fn full_year(year: u64, digits: usize, short: bool, now: SystemTime) -> Option<u64> {
     let this = Date::of(now).year;
-    match digits {
-        4 => Some(year),
-        2 => Some(this - this % 100 + year).map(|full| if full > this + 50 { full - 100 } else { full }),
+    match (digits, short) {
+        (4, false) => Some(year),
+        (2, true) => {
+            Some(this - this % 100 + year).map(|full| if full > this + 50 { full - 100 } else { full })
+        }
         _ => None,
     }
 }
@@ -162,6 +172,8 @@ mod tests {
             assert_eq!(utc(at(seconds)), text);
         }
         assert!(utc(UNIX_EPOCH + Duration::from_millis(7)).ends_with(".007Z"));
+        assert!(utc(at(LAST)).starts_with("9999-12-31T23:59:59"));
+        assert_eq!(http(at(LAST + 1)), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 
     #[test]
@@ -186,6 +198,12 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:37",
             "Sun, 06 Nov 1994 08:49:37 CET",
             "Sun, 32 Nov 1994 08:49:37 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 00 Mar 1994 08:49:37 GMT",
+            "Thu, 31 Feb 1994 08:49:37 GMT",
+            "Tue, 29 Feb 2100 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
             "Sun, 06 Nov 1994 24:49:37 GMT",
             "Sun, 06 Nov 1994 08:60:37 GMT",
             "Sun, 06 Nov 1994 08:49 GMT",
