@@ -113,7 +113,7 @@ impl Host {
         }
     }
 
-    /// Waits until the peer has closed too (chapter 7b); not for long when the server is to stop.
+    /// Waits until the peer has closed too (chapter 7c); not for long when the server is to stop.
     fn linger(&self, stream: TcpStream) {
         let mut farewells = Farewells::default();
         farewells.add(stream);

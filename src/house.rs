@@ -65,6 +65,10 @@ pub struct House {
 
 /// A socket takes the content of a file without our help.
 impl Stream for &TcpStream {
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send_last(self.as_fd(), bytes)
+    }
+
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
         sys::send_file(self.as_fd(), file, offset, count)
     }

@@ -36,6 +36,10 @@ use crate::store::{self, Store, Upload};
 use std::mem;
 use std::sync::Arc;
 
+/// Bytes of a reply behind which the connection may be closed at once. Longer ones may still be on their way,
+/// and a stray CR LF of the peer (old ones send it behind a request) would destroy them.
+const PARTING: usize = 48 * 1024;
+
 /// What a peer that hesitates is told.
 const INVITATION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -256,7 +260,9 @@ impl HttpSession {
 
     /// PUT, behind its body; `None` when neither yes nor no is the truth.
     fn stored(&mut self, request: &Request, upload: Upload) -> Result<Option<Reply>, Refusal> {
-        // Once more: while the body came, somebody else may have put the same file.
+        // Once more: while the body came, somebody else may have put the same file. Nobody else who asks for
+        // a condition gets between this and the end.
+        let _guard = if conditional(request) { Some(self.store.guard()?) } else { None };
         self.require(request, upload.name().as_bytes())?;
         let status = if upload.replaces() { 204 } else { 201 };
         match upload.commit() {
@@ -272,6 +278,7 @@ impl HttpSession {
     /// DELETE
     fn delete(&self, request: &Request) -> Result<Reply, Refusal> {
         let name = Resource::file(&request.path)?;
+        let _guard = if conditional(request) { Some(self.store.guard()?) } else { None };
         self.require(request, name)?;
         self.store.remove(name)?;
         Ok(Reply::new(204))
@@ -309,13 +316,19 @@ impl HttpSession {
         }
     }
 
+    /// Is this the one reply that the peer wanted, and a short one? Such a peer seldom sends more, and the
+    /// reply has reached it by the time that it could.
+    fn is_parting(&self, sending: &Sending) -> bool {
+        let short = sending.behind.is_none() && sending.text.len() <= PARTING;
+        let wanted = sending.close && sending.failure.is_empty();
+        short && wanted && !self.stopping && self.rest.is_empty()
+    }
+
     /// A reply is out: what comes next?
     fn replied(&mut self, sending: &Sending) {
         self.clerk.end(sending.bytes, &sending.failure);
         if sending.close || self.stopping {
-            // A peer that asked for the end, and got all it asked for, sends no more.
-            let last = sending.failure.is_empty() && !self.stopping && self.rest.is_empty();
-            self.state = if last { State::Closed } else { State::Leaving };
+            self.state = if self.is_parting(sending) { State::Closed } else { State::Leaving };
             return;
         }
         self.state = State::Head(Draft::default());
@@ -370,6 +383,7 @@ impl Session for HttpSession {
                     let count = (to - from).min(PIECE_TEXT as u64) as usize;
                     Outgoing::File { file, offset: *from, count }
                 }
+                _ if self.is_parting(sending) => Outgoing::Last(&sending.text[sending.sent..]),
                 _ => Outgoing::Bytes(&sending.text[sending.sent..]),
             },
             _ => Outgoing::Bytes(&[]),

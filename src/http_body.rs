@@ -30,7 +30,11 @@ const EXTRAS: usize = 8192;
 /// Most hexadecimal digits of a chunk's size: 2^60 bytes are more than any disk has.
 const SIZE_DIGITS: usize = 15;
 
-/// Most bytes of a body that nobody wants which are read, so that the connection can go on; behind a longer
+/// Bytes of a body that may be no content, besides 16 for each byte that is; chunks of one byte need 5.
+/// Without a bound extensions could go on for ever.
+const OVERHEAD: u64 = 64 * 1024;
+
+/// Most bytes of content that nobody wants which are read, so that the connection can go on; behind a longer
 /// one it is closed.
 const UNWANTED: u64 = 1 << 20;
 
@@ -196,6 +200,8 @@ pub struct Incoming {
     pub fate: Fate,
     /// Bytes of content so far.
     arrived: u64,
+    /// Bytes that were no content: sizes, extensions, ends of lines.
+    overhead: u64,
 }
 
 /// What becomes of a body.
@@ -207,7 +213,7 @@ pub enum Fate {
 
 impl Incoming {
     pub fn new(request: Request, body: Body, fate: Fate) -> Incoming {
-        Incoming { request, body, fate, arrived: 0 }
+        Incoming { request, body, fate, arrived: 0, overhead: 0 }
     }
 
     /// Why the rest of the body is not waited for, if so. A refused one is read to its end, because a peer
@@ -232,6 +238,10 @@ impl Incoming {
             *used += step.used;
             over = step.over;
             self.arrived += step.content.len() as u64;
+            self.overhead += (step.used - step.content.len()) as u64;
+            if self.overhead > OVERHEAD + 16 * self.arrived {
+                return Err(Refusal::closing(431, "chunks that consist of everything but content"));
+            }
             if gathered.is_empty() && step.content.len() >= GATHER {
                 self.write(step.content)?;
                 continue;

@@ -63,6 +63,10 @@ const TYPES: [(&str, &str); 26] = [
     ("zip", "application/zip"),
 ];
 
+/// Content that may hold programs. Whoever may put a file could otherwise let the browser of whoever looks at
+/// it put and delete others here.
+const ACTIVE: [&str; 3] = ["text/html; charset=utf-8", "image/svg+xml", "application/xml"];
+
 /// The kind of content that a name promises.
 pub fn content_type(name: &[u8]) -> &'static str {
     let extension = name.iter().rposition(|&byte| byte == b'.').map(|dot| &name[dot + 1..]);
@@ -227,8 +231,7 @@ impl From<store::Error> for Refusal {
 /// What tells one state of a file from another: an upload is a new inode, and a file that was changed in
 /// place has a new time, to the nanosecond.
 fn entity_tag(about: &Metadata) -> String {
-    let time = about.mtime() as u64 * 1_000_000_000 + about.mtime_nsec() as u64;
-    format!("\"{:x}-{:x}-{time:x}\"", about.ino(), about.len())
+    format!("\"{:x}-{:x}-{:x}.{:x}\"", about.ino(), about.len(), about.mtime(), about.mtime_nsec())
 }
 
 /// When the content last changed, to the second, as dates in HTTP are.
@@ -289,16 +292,20 @@ impl Reply {
     /// A file, or the part of it that is wanted.
     pub fn file(request: &Request, name: &[u8], file: File, about: &Metadata) -> Result<Reply, Refusal> {
         let size = about.len();
-        let wanted = if request.method == Method::Get { range(request, about)? } else { None };
+        let wanted = if request.method == Method::Get { range(request, about)? } else { Wanted::All };
         let (status, from, to) = match wanted {
-            None => (200, 0, size),
-            Some(Some((from, to))) => (206, from, to),
-            Some(None) => {
+            Wanted::All => (200, 0, size),
+            Wanted::Part(from, to) => (206, from, to),
+            Wanted::Outside => {
                 let field = Some(("Content-Range", format!("bytes */{size}")));
                 return Err(Refusal { field, ..Refusal::new(416, format!("range outside of {size} bytes")) });
             }
         };
-        let mut reply = Reply::new(status).field("Content-Type", content_type(name)).validators(about);
+        let kind = content_type(name);
+        let mut reply = Reply::new(status).field("Content-Type", kind).validators(about);
+        if ACTIVE.contains(&kind) {
+            reply = reply.field("Content-Security-Policy", "sandbox allow-scripts");
+        }
         reply = reply.field("Accept-Ranges", "bytes");
         if status == 206 {
             reply = reply.field("Content-Range", &format!("bytes {from}-{}/{size}", to - 1));
@@ -308,20 +315,35 @@ impl Reply {
     }
 }
 
-/// The one range of bytes that is wanted, if it is wanted still; `Some(None)`: there is no such part.
-fn range(request: &Request, about: &Metadata) -> Result<Option<Option<(u64, u64)>>, Refusal> {
-    let Some(text) = request.fields.one("range")? else { return Ok(None) };
+/// What a peer wants of a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// From the first byte up to the second.
+    Part(u64, u64),
+    /// A part that there is not.
+    Outside,
+}
+
+/// The one range of bytes that is wanted, if it is wanted still.
+fn range(request: &Request, about: &Metadata) -> Result<Wanted, Refusal> {
+    let Some(text) = request.fields.one("range")? else { return Ok(Wanted::All) };
     let same = match request.fields.one("if-range")? {
         None => true,
         Some(tag) if tag.starts_with('"') => tag == entity_tag(about),
-        Some(_) => date(request, "if-range")? == Some(last_modified(about)),
+        // A date names one state of the file only when the second that it names is over (section 13.1.5).
+        Some(_) => {
+            let changed = last_modified(about);
+            let over = changed + Duration::from_secs(1) < SystemTime::now();
+            over && date(request, "if-range")? == Some(changed)
+        }
     };
-    Ok(if same { parse_range(text, about.len()) } else { None })
+    Ok(if same { parse_range(text, about.len()).unwrap_or(Wanted::All) } else { Wanted::All })
 }
 
 /// range = "bytes=" ( first "-" [ last ] / "-" length ); `None` for all else, which is then ignored, several
-/// ranges among it (RFC 9110, section 14.2). Gives `from..to`.
-fn parse_range(text: &str, size: u64) -> Option<Option<(u64, u64)>> {
+/// ranges among it (RFC 9110, section 14.2).
+fn parse_range(text: &str, size: u64) -> Option<Wanted> {
     let (unit, range) = text.split_once('=')?;
     let (first, last) = range.trim().split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
     // A number that does not fit is larger than any file.
@@ -335,7 +357,7 @@ fn parse_range(text: &str, size: u64) -> Option<Option<(u64, u64)>> {
         (None, Some(length)) if first.is_empty() => (size.saturating_sub(length), size),
         _ => return None,
     };
-    Some((from < to).then_some((from, to)))
+    Some(if from < to { Wanted::Part(from, to) } else { Wanted::Outside })
 }
 
 #[cfg(test)]
@@ -344,22 +366,22 @@ mod tests {
 
     #[test]
     fn ranges_have_two_sides() {
-        let part = |from, to| Some(Some((from, to)));
+        let part = |from, to| Some(Wanted::Part(from, to));
         let table = [
             ("bytes=0-0", 10, part(0, 1)),
             ("bytes=0-9", 10, part(0, 10)),
             ("bytes=0-10", 10, part(0, 10)),
             ("Bytes=9-", 10, part(9, 10)),
-            ("bytes=10-", 10, Some(None)),
-            ("bytes=10-20", 10, Some(None)),
+            ("bytes=10-", 10, Some(Wanted::Outside)),
+            ("bytes=10-20", 10, Some(Wanted::Outside)),
             ("bytes=-1", 10, part(9, 10)),
             ("bytes=-10", 10, part(0, 10)),
             ("bytes=-11", 10, part(0, 10)),
-            ("bytes=-0", 10, Some(None)),
+            ("bytes=-0", 10, Some(Wanted::Outside)),
             ("bytes=0-99999999999999999999", 10, part(0, 10)),
-            ("bytes=99999999999999999999-", 10, Some(None)),
-            ("bytes=0-", 0, Some(None)),
-            ("bytes=-5", 0, Some(None)),
+            ("bytes=99999999999999999999-", 10, Some(Wanted::Outside)),
+            ("bytes=0-", 0, Some(Wanted::Outside)),
+            ("bytes=-5", 0, Some(Wanted::Outside)),
             ("bytes=5-4", 10, None),
             ("bytes=-", 10, None),
             ("bytes=a-b", 10, None),

@@ -57,7 +57,7 @@ pub fn target_of(target: &[u8], whole_server: bool) -> Result<(Vec<u8>, String),
         Some(scheme) => {
             let rest = &text[scheme.len()..];
             let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-            if authority.is_empty() || !is_host(authority) {
+            if authority.is_empty() || authority.starts_with(':') || !is_host(authority) {
                 return Err("a URL without a host");
             }
             path
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn targets_have_three_forms() {
         type Row = (&'static str, bool, Option<(&'static str, &'static str)>);
-        let table: [Row; 19] = [
+        let table: [Row; 20] = [
             ("/", false, Some(("/", ""))),
             ("/a?b?c", false, Some(("/a", "b?c"))),
             ("/%2e%25%41%c3%a9", false, Some(("/.%Aé", ""))),
@@ -106,6 +106,7 @@ mod tests {
             ("a", false, None),
             ("http://", false, None),
             ("http:///a", false, None),
+            ("http://:80/a", false, None),
             ("ftp://h/a", false, None),
             ("/a#b", false, None),
             ("/é", false, None),

@@ -41,6 +41,10 @@ pub const PIECE_TEXT: usize = PIECE / 3 * 4;
 /// a quarter less. The price: a connection over 100 ms of distance moves at most 10 MB/s.
 pub const SEND_BUFFER: i32 = 512 * 1024;
 
+/// Most bytes of one read as long as no body is on its way: a whole head of HTTP, and what a session may
+/// have to keep of requests that came behind one whose reply nobody reads.
+const HEAD_PIECE: usize = 16 * 1024;
+
 /// Reads and writes in one turn of `pump`; bounds how long one connection can keep its driver from others.
 const STEPS: u32 = 4;
 
@@ -60,7 +64,8 @@ pub enum Want {
     Write,
     /// Nothing more from us, but the peer may be sending still: say goodbye and wait for its own.
     Linger,
-    /// Nothing more from either side: close the connection.
+    /// Nothing more from us, and nothing that the peer may still send could destroy what it was sent: close
+    /// the connection.
     Close,
 }
 
@@ -68,12 +73,17 @@ pub enum Want {
 pub enum Outgoing<'s> {
     /// These bytes; never none while `want` is `Write`.
     Bytes(&'s [u8]),
+    /// These bytes, and behind them the connection is closed at once: both may travel in one packet.
+    Last(&'s [u8]),
     /// So many bytes of a file, from this offset on. A socket lets the kernel send them.
     File { file: &'s File, offset: u64, count: usize },
 }
 
 /// A connection, as far as `pump` needs to know it.
 pub trait Stream: Read + Write {
+    /// Writes what is followed by nothing but the end.
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
     /// Sends up to `count` bytes of `file` from `offset` on; 0 when the file has become shorter than that.
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize>;
 }
@@ -137,16 +147,20 @@ pub fn pump(
             Want::Linger | Want::Close => return Ok(Turn::Done),
             Want::Write => match session.outgoing() {
                 Outgoing::Bytes(bytes) => stream.write(bytes),
+                Outgoing::Last(bytes) => stream.write_last(bytes),
                 Outgoing::File { file, offset, count } => stream.send_file(file, offset, count),
             }
             .map(|count| {
                 moved.written += count as u64;
                 session.sent(count);
             }),
-            Want::Request | Want::Head | Want::Body => stream.read(scratch).map(|count| {
-                moved.read += count as u64;
-                session.received(&scratch[..count]);
-            }),
+            want => {
+                let most = if want == Want::Body { scratch.len() } else { scratch.len().min(HEAD_PIECE) };
+                stream.read(&mut scratch[..most]).map(|count| {
+                    moved.read += count as u64;
+                    session.received(&scratch[..count]);
+                })
+            }
         };
         match step {
             Ok(()) => {}
@@ -276,6 +290,9 @@ mod tests {
     }
 
     impl Stream for Script {
+        fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write(bytes)
+        }
         fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
             panic!("there is no file in this test")
         }

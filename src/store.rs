@@ -214,6 +214,15 @@ impl Store {
         self.policy.read_only.map_or(Ok(()), |why| Err(Error::Denied(why)))
     }
 
+    /// Waits until nobody else holds the folder, in any process, and holds it as long as the result lives:
+    /// for those who change a file only if it is what they think. Those who do not ask do not wait.
+    pub fn guard(&self) -> Result<File, Error> {
+        // A lock belongs to an open file, and forked workers share `dir`; so this is one of our own.
+        let folder = File::open(format!("/proc/self/fd/{}", self.dir.as_raw_fd()))?;
+        folder.lock()?;
+        Ok(folder)
+    }
+
     /// Begins an upload of `name`.
     pub fn create(self: &Arc<Self>, name: &[u8]) -> Result<Upload, Error> {
         let name = check_name(name)?;

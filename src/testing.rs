@@ -76,6 +76,9 @@ impl Write for Peer<'_> {
 }
 
 impl Stream for Peer<'_> {
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
         assert!(count > 0, "a session that wants to write has something to write");
         let mut piece = vec![0; count.min(self.take)];
@@ -96,7 +99,7 @@ pub fn play(session: &mut dyn Session, input: &[u8], give: usize, take: usize) -
 /// The bytes that a session wants to send at this moment.
 pub fn outgoing(session: &dyn Session) -> Vec<u8> {
     match session.outgoing() {
-        Outgoing::Bytes(bytes) => bytes.to_vec(),
+        Outgoing::Bytes(bytes) | Outgoing::Last(bytes) => bytes.to_vec(),
         Outgoing::File { file, offset, count } => {
             let mut piece = vec![0; count];
             let count = file.read_at(&mut piece, offset).unwrap();
