@@ -50,6 +50,8 @@ pub enum Protocol {
 /// What all workers share.
 pub struct House {
     pub protocol: Protocol,
+    /// Answer also those who call this server by a name that is not its own (HTTP).
+    pub any_host: bool,
     pub listener: TcpListener,
     pub store: Arc<Store>,
     pub board: Board,
@@ -134,7 +136,7 @@ impl House {
         let (store, clerk) = (self.store.clone(), Clerk::new(tally, logged));
         match self.protocol {
             Protocol::File => Box::new(FileSession::new(store, clerk)),
-            Protocol::Http => Box::new(HttpSession::new(store, clerk)),
+            Protocol::Http => Box::new(HttpSession::new(store, clerk, self.any_host)),
         }
     }
 

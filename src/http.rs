@@ -30,6 +30,7 @@ use crate::http_body::{Body, Fate, Incoming};
 use crate::http_head::{Draft, Framing, Method, Refusal, Request};
 use crate::http_pages;
 use crate::http_reply::{Content, Manner, Reply, conditional, precondition};
+use crate::http_target::is_own_name;
 use crate::ledger::Clerk;
 use crate::session::{Notice, Outgoing, PIECE_TEXT, Session, Want};
 use crate::store::{self, Store, Upload};
@@ -113,6 +114,8 @@ impl Resource<'_> {
 pub struct HttpSession {
     store: Arc<Store>,
     clerk: Clerk,
+    /// Answer also those who call this server by a name that is not its own.
+    any_host: bool,
     state: State,
     /// Bytes that came behind a request whose reply is still going out; at most one read.
     rest: Vec<u8>,
@@ -123,9 +126,9 @@ pub struct HttpSession {
 }
 
 impl HttpSession {
-    pub fn new(store: Arc<Store>, clerk: Clerk) -> HttpSession {
+    pub fn new(store: Arc<Store>, clerk: Clerk, any_host: bool) -> HttpSession {
         let state = State::Head(Draft::default());
-        HttpSession { store, clerk, state, rest: Vec::new(), rest_used: 0, stopping: false }
+        HttpSession { store, clerk, any_host, state, rest: Vec::new(), rest_used: 0, stopping: false }
     }
 
     /// Moves through the states until the bytes are used up or something must go out first; returns how
@@ -165,6 +168,10 @@ impl HttpSession {
     fn begin(&mut self, request: Request, more: bool) -> State {
         self.clerk.request(request.method.name(), &request.path);
         let fate = match request.method {
+            _ if !self.any_host && !is_own_name(request.host()) => {
+                let remedy = "to serve other names than localhost, start it with --any-host";
+                Fate::Forget(Some(Refusal::closing(421, format!("this server is on loopback; {remedy}"))))
+            }
             Method::Put => self.put(&request).map_or_else(|no| Fate::Forget(Some(no)), Fate::Store),
             Method::Foreign(_) => Fate::Forget(Some(Refusal::method(Resource::of(&request.path).allows()))),
             _ => Fate::Forget(None),
@@ -463,7 +470,7 @@ mod tests {
         }
 
         fn session(&self) -> HttpSession {
-            HttpSession::new(self.store.clone(), Clerk::new(self.board.worker(0), None))
+            HttpSession::new(self.store.clone(), Clerk::new(self.board.worker(0), None), true)
         }
 
         /// Lets `input` run through a session and returns its replies, without what changes from day to day.
@@ -576,6 +583,18 @@ mod tests {
             assert_eq!(desk.folder.names(), ["a.txt", "empty"]);
             assert_eq!(desk.board.total(Field::Failed), 1);
         }
+    }
+
+    #[test]
+    fn names_of_others_are_not_answered_on_loopback() {
+        let desk = Desk::new();
+        let status = |host: &str| {
+            let clerk = Clerk::new(desk.board.worker(0), None);
+            let mut session = HttpSession::new(desk.store.clone(), clerk, false);
+            let request = format!("DELETE /none HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            String::from_utf8(play(&mut session, request.as_bytes(), 99, 99)).unwrap()[9..12].to_owned()
+        };
+        assert_eq!(["localhost:80", "127.0.0.1", "example.org"].map(status), ["404", "404", "421"]);
     }
 
     #[test]

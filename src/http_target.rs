@@ -17,6 +17,8 @@
 //!
 //! Experiment: decode twice, and ask for `/%252e%252e%252fetc%252fpasswd` in a test.
 
+use std::net::IpAddr;
+
 /// uri-host [ ":" port ]; uri-host = "[" IPv6 "]" / *( unreserved / "%" / sub-delim ) (RFC 3986, section 3.2)
 pub fn is_host(text: &str) -> bool {
     let (name, port, inside): (_, _, fn(u8) -> bool) = match text.strip_prefix('[') {
@@ -33,6 +35,17 @@ pub fn is_host(text: &str) -> bool {
     name.bytes().all(inside)
         && digits.bytes().all(|b| b.is_ascii_digit())
         && (port.is_empty() || port != digits)
+}
+
+/// Is this what a machine calls itself: nothing, `localhost`, or an address? Any other name is somebody's
+/// choice, and may be made to mean this machine after a browser has loaded a page from another ("DNS
+/// rebinding").
+pub fn is_own_name(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.is_empty() || name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 /// target = absolute-path [ "?" query ] / "http://" authority [ absolute-path ] [ "?" query ] / "*"; gives
@@ -87,6 +100,19 @@ fn decode(path: &str) -> Result<Vec<u8>, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_has_few_names_of_its_own() {
+        for own in ["", ":80", "localhost", "LocalHost:80", "127.0.0.1", "192.0.2.1:80", "[::1]", "[::1]:80"]
+        {
+            assert!(is_own_name(own), "{own}");
+        }
+        for other in
+            ["example.org", "localhost.example.org:80", "127.0.0.1.example.org", "1", "[example.org]"]
+        {
+            assert!(!is_own_name(other), "{other}");
+        }
+    }
 
     #[test]
     fn targets_have_three_forms() {

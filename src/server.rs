@@ -37,9 +37,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::parent_id;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::process;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,7 @@ const OPTIONS: &[Opt] = &[
     opt("--sync", "", "flush an upload to the disk before saying OK"),
     opt("--read-only", "", "refuse UPLOAD, PUT and DELETE"),
     opt("--allow-write", "", "accept them on an address that is not loopback"),
+    opt("--any-host", "", "on loopback, answer HTTP for other names than localhost too"),
     opt("--idle-timeout", "S", "close connections on which nothing moves (30)"),
     opt("--head-timeout", "S", "longest time for verb and name to arrive (10)"),
     opt("--max-connections", "N", "more are answered `server busy` (4096)"),
@@ -88,20 +91,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let address = args.address("--listen", "127.0.0.1:6666")?;
     let root = PathBuf::from(args.text("--root").unwrap_or("files"));
     let remote = !address.ip().is_loopback() && !args.has("--allow-write");
-    let policy = Policy {
-        read_only: match () {
-            () if args.has("--read-only") => Some("this server is read-only"),
-            () if remote => Some("this server is not on loopback and runs without --allow-write"),
-            () => None,
-        },
-        max_upload: args.size("--max-upload", 1 << 30)?,
-        sync: args.has("--sync"),
-    };
-    let limits = Limits {
-        idle: args.seconds("--idle-timeout", 30.0)?,
-        head: args.seconds("--head-timeout", 10.0)?,
-        grace: args.seconds("--grace", 10.0)?,
-    };
+    let (policy, limits) = (policy(args, remote)?, limits(args)?);
     let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
     let log = !args.has("--quiet");
     if remote && log && !args.has("--read-only") {
@@ -120,7 +110,19 @@ fn run(args: &Args) -> Result<(), Failure> {
     let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let (complained, started) = (AtomicU64::new(0), Instant::now());
     let store = Arc::new(store);
-    let house = House { protocol, listener, store, board, limits, max_connections, log, complained, started };
+    let any_host = args.has("--any-host") || !address.ip().is_loopback();
+    let house = House {
+        protocol,
+        any_host,
+        listener,
+        store,
+        board,
+        limits,
+        max_connections,
+        log,
+        complained,
+        started,
+    };
     let crew = if workers == 1 { "worker" } else { "workers" };
     let root = root.display();
     let ready =
@@ -133,6 +135,24 @@ fn run(args: &Args) -> Result<(), Failure> {
         _ => serve_with_processes(house, &ready),
     };
     result.or_else(|error| failed(format!("the server ended: {error}")))
+}
+
+/// What may be done to the folder; `remote`: other machines can reach it, and nobody said that they may.
+fn policy(args: &Args, remote: bool) -> Result<Policy, Failure> {
+    let read_only = match () {
+        () if args.has("--read-only") => Some("this server is read-only"),
+        () if remote => Some("this server is not on loopback and runs without --allow-write"),
+        () => None,
+    };
+    Ok(Policy { read_only, max_upload: args.size("--max-upload", 1 << 30)?, sync: args.has("--sync") })
+}
+
+fn limits(args: &Args) -> Result<Limits, Failure> {
+    Ok(Limits {
+        idle: args.seconds("--idle-timeout", 30.0)?,
+        head: args.seconds("--head-timeout", 10.0)?,
+        grace: args.seconds("--grace", 10.0)?,
+    })
 }
 
 /// One a core; where a worker has one connection at a time, at least as many as a small class has clients.
@@ -212,12 +232,20 @@ fn serve_with_events(house: Arc<House>, ready: &str) -> io::Result<()> {
     let (workers, shared) = (house.board.workers, house.clone());
     let loops = (0..workers).map(|index| EventLoop::new(house.clone(), index, stop));
     let loops = loops.collect::<io::Result<Vec<EventLoop>>>()?;
+    let crippled = Arc::new(AtomicBool::new(false));
+    let told = crippled.clone();
     // The one job of each thread is to go round in its loop.
     let pool = ThreadPool::start(workers, move |_| {
-        let shared = shared.clone();
+        let (shared, told) = (shared.clone(), told.clone());
         move |mut life: EventLoop| {
-            if let Err(error) = life.run() {
-                shared.note(&format!("a worker cannot go on: {error}"));
+            let ended = catch_unwind(AssertUnwindSafe(|| life.run()));
+            if !stop.raised() {
+                // With its loop all its connections are gone: better no server than half of one.
+                let error = ended.ok().and_then(Result::err);
+                let why = error.map_or("it panicked".to_owned(), |error| error.to_string());
+                shared.note(&format!("a worker cannot go on: {why}"));
+                told.store(true, Ordering::Relaxed);
+                let _ = sys::kill(process::id() as Pid, sys::SIGTERM);
             }
         }
     })?;
@@ -226,7 +254,8 @@ fn serve_with_events(house: Arc<House>, ready: &str) -> io::Result<()> {
     while !stop.raised() {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
     }
-    shut_and_finish(&house, pool, Farewells::default())
+    shut_and_finish(&house, pool, Farewells::default())?;
+    if crippled.load(Ordering::Relaxed) { Err(io::Error::other("a worker could not go on")) } else { Ok(()) }
 }
 
 /// Forked workers accept and serve; this process only replaces those that die, and shuts the door.

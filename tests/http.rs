@@ -29,7 +29,7 @@ const MOMENT: Duration = Duration::from_millis(150);
 const SOON: Duration = Duration::from_secs(5);
 
 /// The request that hides behind another, and must not be answered when that one is not understood.
-const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nHost: kolam.test\r\n\r\n";
+const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn start(mode: &str, workers: usize, folder: &Folder, options: &[&str]) -> Server {
     Server::start(mode, workers, folder, &[&["--protocol", "http"], options].concat())
@@ -716,7 +716,7 @@ fn methods_that_a_resource_has_not_are_refused_with_those_it_has() {
         }
         steps.push(step(with(method, "/a", "Content-Length: 5\r\n") + "hello", 405));
     }
-    steps.push(step(ask("CONNECT", "kolam.test:443"), 405));
+    steps.push(step(ask("CONNECT", "localhost:443"), 405));
     for target in ["/", "/healthz", "/metrics"] {
         steps.push(step(put(target, b"hello"), 405));
         steps.push(step(ask("DELETE", target), 405));
@@ -793,7 +793,7 @@ fn connections_stay_or_close_as_each_version_says() {
         ok(new("Connection: x-other\r\nConnection: close\r\n")).closes(),
         ok(new("Connection: x-other\r\n")).stays(),
         ok(old("Connection: keep-alive\r\n")).header("Connection", "keep-alive"),
-        ok(old("Host: kolam.test\r\nConnection: Keep-Alive\r\n")).header("Connection", "keep-alive"),
+        ok(old("Host: localhost\r\nConnection: Keep-Alive\r\n")).header("Connection", "keep-alive"),
         ok(new("")).stays(),
         step(with("GET", "/none", "Connection: close\r\n"), 404).closes(),
         step(with("HEAD", "/healthz", "Connection: close\r\n"), 200).closes(),
@@ -807,7 +807,7 @@ fn a_connection_of_http_1_0_is_closed_behind_the_reply() {
     for mode in MODES {
         let folder = Folder::new();
         let server = start(mode, 2, &folder, &[]);
-        for lines in ["", "Host: kolam.test\r\n", "Connection: close\r\n", "Connection: x\r\n"] {
+        for lines in ["", "Host: localhost\r\n", "Connection: close\r\n", "Connection: x\r\n"] {
             let mut peer = connect(&server);
             peer.send(format!("GET /healthz HTTP/1.0\r\n{lines}\r\n{SMUGGLED}"));
             let reply = peer.reply("GET");
@@ -1115,6 +1115,21 @@ fn a_refused_head_has_no_body() {
     }
 }
 
+#[test]
+fn who_calls_it_by_a_name_that_is_not_its_own_is_turned_away_on_loopback() {
+    for mode in MODES {
+        for (options, status) in [(&[][..], 421), (&["--any-host"][..], 204)] {
+            let folder = Folder::new();
+            folder.write("a", b"a");
+            let server = start(mode, 1, &folder, options);
+            let request = "DELETE /a HTTP/1.1\r\nHost: a-b.c_d:80\r\n\r\n";
+            assert_eq!(once(&server, request).status, status, "{mode}");
+            assert_eq!(folder.names().is_empty(), status == 204, "{mode}");
+            server.stop();
+        }
+    }
+}
+
 // ---- Expect ----
 
 #[test]
@@ -1192,7 +1207,7 @@ fn who_asks_before_sending_is_refused_at_once() {
 fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
     let mut table: Vec<(Vec<u8>, &'static [u16])> = Vec::new();
     let bad: &[u16] = &[400];
-    let host = "Host: kolam.test\r\n";
+    let host = "Host: localhost\r\n";
     // Lengths. The bodies are such that a server that believes the other length sees a request in them.
     for lines in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
@@ -1262,8 +1277,8 @@ fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
     }
     // Line ends.
     table.push((format!("GET /a HTTP/1.1\n{host}\r\n").into(), bad));
-    table.push((b"GET /a HTTP/1.1\nHost: kolam.test\n\n".to_vec(), bad));
-    table.push((b"GET /a HTTP/1.1\r\nHost: kolam.test\n\r\n".to_vec(), bad));
+    table.push((b"GET /a HTTP/1.1\nHost: localhost\n\n".to_vec(), bad));
+    table.push((b"GET /a HTTP/1.1\r\nHost: localhost\n\r\n".to_vec(), bad));
     table.push((format!("GET /a HTTP/1.1\r\n{host}\n").into(), bad));
     table.push((format!("GET /a HTTP/1.1\r{host}\r\n").into(), bad));
     // Request lines.
@@ -1486,14 +1501,14 @@ fn what_is_unknown_is_told_from_what_is_wrong() {
         steps.push(step(ask(method, "/healthz"), 501));
     }
     // A file that was named by its whole address is the same file, or the form is refused.
-    let mut whole = step(get("http://kolam.test/healthz"), 200);
+    let mut whole = step(get("http://localhost/healthz"), 200);
     whole.status.push(400);
     steps.push(whole);
     // Blanks around a value are no part of it, and unknown fields are nobody's business.
     let odd = "X-Unknown: \t value with: colons \r\nX-Empty:\r\nx_y!#$%&'*+-.^`|~: 1\r\n";
     steps.push(step(with("GET", "/healthz", odd), 200).stays());
-    steps.push(step("GET /healthz HTTP/1.1\r\nhOST:kolam.test\r\n\r\n", 200).stays());
-    for host in ["kolam.test:80", "127.0.0.1", "[::1]", "[::1]:8080", "a-b.c_d"] {
+    steps.push(step("GET /healthz HTTP/1.1\r\nhOST:localhost\r\n\r\n", 200).stays());
+    for host in ["localhost:80", "127.0.0.1", "[::1]", "[::1]:8080", "LOCALHOST"] {
         steps.push(step(format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"), 200).stays());
     }
     play_in_empty_folder(&steps);
@@ -1722,11 +1737,11 @@ const HOSTILE: [(&[u8], &[u16]); 57] = [
     (b"/folder", &[403]),
     (b"/%6cink", &[403]),
     (b"/%70ipe", &[403]),
-    (b"http://kolam.test/../outside/secret", &[400]),
-    (b"http://kolam.test//etc/passwd", &[400]),
-    (b"http://kolam.test/link", &[400, 403]),
+    (b"http://localhost/../outside/secret", &[400]),
+    (b"http://localhost//etc/passwd", &[400]),
+    (b"http://localhost/link", &[400, 403]),
     (b"file:///etc/passwd", &[400]),
-    (b"http://kolam.test", &[]),
+    (b"http://localhost", &[]),
     (b"../outside/secret", &[400]),
     (b"etc/passwd", &[400]),
     (b"*", &[400, 405]),
@@ -1743,13 +1758,13 @@ fn hostile_targets_never_lead_outside() {
             for method in ["GET", "HEAD", "DELETE", "PUT"] {
                 let lines = if method == "PUT" { "Content-Length: 5\r\n" } else { "" };
                 let body = if method == "PUT" { "storm" } else { "" };
-                let line = format!("HTTP/1.1\r\nHost: kolam.test\r\n{lines}\r\n{body}");
+                let line = format!("HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n{body}");
                 let request = [method.as_bytes(), b" ", target, b" ", line.as_bytes()].concat();
                 let reply = once(&server, &request);
                 let context = format!("{mode} {}: {reply:?}", shown(&request));
                 assert!(!reply.body.windows(6).any(|window| window == b"do not"), "{context}");
                 // The folder as a whole has an address of this form, and a page.
-                let page = target == b"http://kolam.test" && ["GET", "HEAD"].contains(&method);
+                let page = target == b"http://localhost" && ["GET", "HEAD"].contains(&method);
                 assert!(page || (400..500).contains(&reply.status), "{context}");
                 assert!(statuses.is_empty() || statuses.contains(&reply.status), "{context} {statuses:?}");
             }
@@ -2298,7 +2313,7 @@ fn a_connection_that_only_listens_is_told_nothing() {
         peer.assert_closed();
         // One that ends in the middle of a head has asked for nothing either.
         let mut peer = connect(&server);
-        peer.send("GET /healthz HTTP/1.1\r\nHost: a\r\n");
+        peer.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n");
         peer.half_close();
         let rest = peer.rest().unwrap();
         assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{mode} {}", shown(&rest));

@@ -35,7 +35,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("signals", &["sys"]),
     ("event", &["farewell", "house", "ledger", "session", "signals", "sys"]),
-    ("http", &["http_body", "http_head", "http_pages", "http_reply", "ledger", "session", "store"]),
+    (
+        "http",
+        &["http_body", "http_head", "http_pages", "http_reply", "http_target", "ledger", "session", "store"],
+    ),
     ("http_head", &["http_target"]),
     ("http_target", &[]),
     ("http_body", &["http_head", "session", "store"]),

@@ -13,7 +13,7 @@ pub fn ask(method: &str, target: &str) -> String {
 
 /// A request with more header lines, each with its CR LF, and no body.
 pub fn with(method: &str, target: &str, lines: &str) -> String {
-    format!("{method} {target} HTTP/1.1\r\nHost: kolam.test\r\n{lines}\r\n")
+    format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n")
 }
 
 pub fn get(target: &str) -> String {
