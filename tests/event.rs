@@ -8,8 +8,9 @@
 mod common;
 
 use common::{
-    Background, Folder, PATIENCE, Run, Server, Wire, children, descriptors, eventually, got, kolam, noise,
-    number, processor_time, raise_descriptor_limit, refused, resident, signal, stored, threads, upload,
+    Background, Folder, PATIENCE, Run, Server, Wire, begin_upload, children, descriptors, eventually, got,
+    kolam, noise, number, processor_time, raise_descriptor_limit, refused, resident, signal, stored, threads,
+    upload,
 };
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -37,15 +38,6 @@ const ENDLESS: u64 = 4 << 30;
 
 fn start(workers: usize, folder: &Folder, options: &[&str]) -> Server {
     Server::start("event", workers, folder, options)
-}
-
-/// Begins an upload and waits until the server writes to its temporary file.
-fn begin_upload(server: &Server, folder: &Folder, request: &[u8]) -> Wire {
-    let before = folder.temporary().len();
-    let mut wire = server.connect();
-    wire.send(request);
-    eventually("the upload has begun", || folder.temporary().len() > before);
-    wire
 }
 
 /// The server hardly uses the processor for a while.

@@ -8,8 +8,8 @@
 mod common;
 
 use common::{
-    Background, Folder, MODES, PATIENCE, Server, Wire, abandoned, alive, base64, children, eventually, got,
-    in_every_mode, names, noise, number, refused, signal, stored, threads, upload,
+    Background, Folder, MODES, PATIENCE, Server, Wire, abandoned, alive, base64, begin_upload, children,
+    eventually, got, in_every_mode, names, noise, number, refused, signal, stored, threads, upload,
 };
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -26,15 +26,6 @@ const MOMENT: Duration = Duration::from_millis(150);
 
 /// Longest wait for something that a limit of a fraction of a second must end.
 const SOON: Duration = Duration::from_secs(5);
-
-/// Begins an upload of `name` and waits until the server writes to its temporary file.
-fn begin_upload(server: &Server, folder: &Folder, request: &[u8]) -> Wire {
-    let before = folder.temporary().len();
-    let mut wire = server.connect();
-    wire.send(request);
-    eventually("the upload has begun", || folder.temporary().len() > before);
-    wire
-}
 
 /// Both halves of a request.
 fn halves(request: &[u8]) -> (&[u8], &[u8]) {

@@ -385,6 +385,15 @@ pub fn read(stream: &mut TcpStream, piece: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// Begins an upload and waits until the server writes to its temporary file.
+pub fn begin_upload(server: &Server, folder: &Folder, request: &[u8]) -> Wire {
+    let before = folder.temporary().len();
+    let mut wire = server.connect();
+    wire.send(request);
+    eventually("the upload has begun", || folder.temporary().len() > before);
+    wire
+}
+
 /// A connection on which every byte is the test's own.
 pub struct Wire {
     pub stream: TcpStream,
