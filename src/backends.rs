@@ -23,7 +23,7 @@
 //! Experiment: `kill -STOP` a back end: it is alive, since its kernel still accepts. Watch its open
 //! connections grow on SIGUSR1 with either policy, and then `kill -CONT` it.
 
-use crate::ledger;
+use crate::ledger::{self, Seldom};
 use crate::signals::Stop;
 use crate::sys::{self, Interest, PollFd};
 use std::io::{self, ErrorKind, Write};
@@ -107,9 +107,8 @@ pub struct Backends {
     /// The log says that nobody is alive, and not yet that somebody is back.
     deserted: AtomicBool,
     log: bool,
-    started: Instant,
-    /// When the lack of descriptors was last logged, in seconds since `started`, counted from 1; 0: never.
-    complained: AtomicU64,
+    /// When to log the lack of descriptors.
+    complaints: Seldom,
 }
 
 /// What came of looking for a back end.
@@ -131,8 +130,7 @@ impl Backends {
     pub fn new(addresses: &[SocketAddr], policy: Policy, log: bool) -> Backends {
         let list = addresses.iter().copied().map(Backend::new).collect();
         let last = AtomicUsize::new(addresses.len().saturating_sub(1));
-        let (complained, deserted) = (AtomicU64::new(0), AtomicBool::new(false));
-        Backends { list, policy, last, deserted, log, started: Instant::now(), complained }
+        Backends { list, policy, last, deserted: AtomicBool::new(false), log, complaints: Seldom::new() }
     }
 
     /// A line in the log, if there is one.
@@ -142,10 +140,9 @@ impl Backends {
         }
     }
 
-    /// As `note`, at most one line a second: a full log helps nobody.
+    /// As `note`, but seldom.
     pub fn complain(&self, error: &io::Error) {
-        let second = self.started.elapsed().as_secs() + 1;
-        if self.complained.swap(second, Relaxed) != second {
+        if self.complaints.is_due() {
             self.note(&format!("cannot take a connection for now: {error}"));
         }
     }

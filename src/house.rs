@@ -21,7 +21,7 @@
 
 use crate::farewell::{Farewells, LINGER_IDLE};
 use crate::http::HttpSession;
-use crate::ledger::{self, Board, Clerk, Tally};
+use crate::ledger::{self, Board, Clerk, Seldom, Tally};
 use crate::protocol::FileSession;
 use crate::session::{Limits, Moved, Notice, Session, Stream, pump};
 use crate::signals::Stop;
@@ -32,7 +32,6 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long an accept loop waits before it looks for a free descriptor again.
@@ -60,9 +59,8 @@ pub struct House {
     pub max_connections: u64,
     /// Write a log.
     pub log: bool,
-    /// When the lack of descriptors was last logged, in seconds since `started`, counted from 1; 0: never.
-    pub complained: AtomicU64,
-    pub started: Instant,
+    /// When to log the lack of descriptors.
+    pub complaints: Seldom,
 }
 
 /// A socket takes the content of a file without our help.
@@ -110,10 +108,8 @@ impl House {
         }
     }
 
-    /// At most one line a second and process: a full log helps nobody.
     fn complain(&self, error: &io::Error) {
-        let second = self.started.elapsed().as_secs() + 1;
-        if self.complained.swap(second, Ordering::Relaxed) != second {
+        if self.complaints.is_due() {
             self.note(&format!("cannot accept a connection for now: {error}"));
         }
     }

@@ -228,6 +228,26 @@ fn line(
     format!("{} worker {worker} {peer} {verb} {name:?} {bytes} bytes {took:.3} ms {result}\n", utc(now))
 }
 
+/// Keeps a line that could come all the time from filling the log, which helps nobody: once a second and
+/// process.
+pub struct Seldom {
+    started: Instant,
+    /// When it was last due, in seconds since `started`, counted from 1; 0: never.
+    last: AtomicU64,
+}
+
+impl Seldom {
+    pub fn new() -> Seldom {
+        Seldom { started: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    /// Is it time for the line?
+    pub fn is_due(&self) -> bool {
+        let second = self.started.elapsed().as_secs() + 1;
+        self.last.swap(second, Relaxed) != second
+    }
+}
+
 /// A line of the server's own on stderr, with the time in front.
 pub fn log(text: &str) {
     let _ = io::stderr().write_all(format!("{} {text}\n", utc(SystemTime::now())).as_bytes());

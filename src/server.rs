@@ -27,7 +27,7 @@ use crate::event::EventLoop;
 use crate::farewell::Farewells;
 use crate::host::Host;
 use crate::house::{Arrival, House, Protocol};
-use crate::ledger::{self, Board, Field, Seat};
+use crate::ledger::{self, Board, Field, Seat, Seldom};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
 use crate::signals::{Listen, Stop};
@@ -41,7 +41,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,21 +108,11 @@ fn run(args: &Args) -> Result<(), Failure> {
     let _ = sys::raise_descriptor_limit();
     let setup = Board::new(mode, workers as usize).and_then(|board| Ok((board, listener.local_addr()?)));
     let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
-    let (complained, started) = (AtomicU64::new(0), Instant::now());
+    let complaints = Seldom::new();
     let store = Arc::new(store);
     let any_host = args.has("--any-host") || !address.ip().is_loopback();
-    let house = House {
-        protocol,
-        any_host,
-        listener,
-        store,
-        board,
-        limits,
-        max_connections,
-        log,
-        complained,
-        started,
-    };
+    let house =
+        House { protocol, any_host, listener, store, board, limits, max_connections, log, complaints };
     let crew = if workers == 1 { "worker" } else { "workers" };
     let root = root.display();
     let ready =
