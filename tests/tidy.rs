@@ -81,6 +81,9 @@ const COMMENTS: std::ops::RangeInclusive<usize> = 15..=50;
 /// Characters; `max_width` in `rustfmt.toml` says the same, but rustfmt does not break comments.
 const LINE_LIMIT: usize = 110;
 
+/// Where the chapters are listed in reading order.
+const READING_GUIDE: &str = "docs/reading.md";
+
 /// The modes are `single`, `thread`, `process`, `event`. These are other people's names for them.
 const FOREIGN_MODES: [&str; 6] =
     ["epoll mode", "threaded mode", "multiprocess", "fork mode", "forked mode", "forking mode"];
@@ -361,18 +364,41 @@ fn libc_is_the_only_dependency() {
     report(faults);
 }
 
-// ---- Rule 8: the README tells the truth ----
+// ---- Rule 8: the README and what it leads to tell the truth ----
 
 #[test]
-fn the_readme_lists_every_chapter() {
-    let readme = Source::read("README.md");
+fn the_reading_guide_lists_every_chapter() {
+    let guide = Source::read(READING_GUIDE);
     let all = chapters();
-    let missing = all.iter().filter(|source| !has_word(&readme.text, source.file()));
-    report(missing.map(|source| format!("README.md:1: list {} among the chapters", source.path)).collect());
+    let missing = all.iter().filter(|source| !has_word(&guide.text, source.file()));
+    report(
+        missing.map(|source| format!("{READING_GUIDE}:1: list {} among the chapters", source.path)).collect(),
+    );
 }
 
 #[test]
-fn every_make_target_of_the_readme_exists() {
+fn every_link_between_the_documents_leads_somewhere() {
+    let mut faults = Vec::new();
+    for document in documents() {
+        let folder = Path::new(&document.path).parent().unwrap_or(Path::new(""));
+        for (number, line) in numbered(&document.text) {
+            for target in links(line).filter(|target| !root().join(folder).join(target).exists()) {
+                faults.push(format!("{}:{number}: there is no {target}; correct the link", document.path));
+            }
+        }
+    }
+    report(faults);
+}
+
+/// The paths in `[text](path)` of a line, without what follows `#`; links to other places are left out.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let paths = targets.map(|(target, _)| target.split('#').next().unwrap_or_default());
+    paths.filter(|path| !path.is_empty() && !path.contains("://"))
+}
+
+#[test]
+fn every_make_target_of_the_documents_exists() {
     let makefile = Source::read("Makefile");
     let heads = makefile.text.lines().filter(|line| !line.starts_with(['\t', '#', '.']));
     let targets: Vec<&str> = heads
@@ -381,26 +407,33 @@ fn every_make_target_of_the_readme_exists() {
         .flat_map(|(names, _)| names.split_whitespace())
         .collect();
     let mut faults = Vec::new();
-    for (number, code) in code_in_markdown(&Source::read("README.md").text) {
-        for target in make_targets(&code).iter().filter(|target| !targets.contains(target)) {
-            faults.push(format!(
-                "README.md:{number}: the Makefile has no target {target}; correct one of them"
-            ));
+    for document in documents() {
+        for (number, code) in code_in_markdown(&document.text) {
+            for target in make_targets(&code).iter().filter(|target| !targets.contains(target)) {
+                let path = &document.path;
+                faults.push(format!(
+                    "{path}:{number}: the Makefile has no target {target}; correct one of them"
+                ));
+            }
         }
     }
     report(faults);
 }
 
 #[test]
-fn every_option_of_the_readme_exists() {
+fn every_option_of_the_documents_exists() {
     let program: String = sources().iter().map(Source::program).collect();
-    let readme = Source::read("README.md");
     let mut faults = Vec::new();
-    for (number, line) in numbered(&readme.text) {
-        let is_command = line.contains("kolam ") || line.contains("ARGS=");
-        for option in options(line).into_iter().filter(|_| is_command) {
-            if !program.contains(&format!("\"{option}\"")) {
-                faults.push(format!("README.md:{number}: kolam has no option {option}; correct the README"));
+    for document in documents() {
+        for (number, line) in numbered(&document.text) {
+            let is_command = line.contains("kolam ") || line.contains("ARGS=");
+            for option in options(line).into_iter().filter(|_| is_command) {
+                if !program.contains(&format!("\"{option}\"")) {
+                    faults.push(format!(
+                        "{}:{number}: kolam has no option {option}; correct it",
+                        document.path
+                    ));
+                }
             }
         }
     }
@@ -604,12 +637,19 @@ fn chapters() -> Vec<Source> {
     sources().into_iter().filter(|source| !source.is_appendix()).collect()
 }
 
-/// Every text that people read: sources, tests, and the files beside them that exist.
+/// The README and what it leads to.
+fn documents() -> Vec<Source> {
+    let beside = ["README.md", "BENCHMARKS.md"].map(str::to_owned).into_iter();
+    let pages = walk("docs").into_iter().filter(|path| path.ends_with(".md"));
+    beside.chain(pages).map(|path| Source::read(&path)).collect()
+}
+
+/// Every text that people read: sources, tests, documents, and the files beside them.
 fn texts() -> Vec<Source> {
-    let beside = ["README.md", "Makefile", ".ci/run"].map(str::to_owned);
-    let beside = beside.into_iter().filter(|path| Path::exists(&root().join(path)));
     let rust = walk("src").into_iter().chain(walk("tests")).filter(|path| path.ends_with(".rs"));
-    rust.chain(beside).map(|path| Source::read(&path)).collect()
+    let beside = ["Makefile", ".ci/run"].map(str::to_owned);
+    let read = rust.chain(beside).map(|path| Source::read(&path));
+    read.chain(documents()).collect()
 }
 
 /// The chapters in reading order: `main.rs`, then wherever each `after:` leads.
