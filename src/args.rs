@@ -29,6 +29,12 @@ pub struct Opt {
     pub help: &'static str,
 }
 
+/// Values with units, by their name in the tables, and what the help says about them.
+const FORMS: [(&str, &str); 2] = [
+    ("TIME", "seconds, or with a unit: 30, 1.5, 500ms, 2s, 5m, 1h"),
+    ("SIZE", "bytes, or with a unit: 1048576, 512K, 10MB, 1GiB; K, M and G are powers of 1024"),
+];
+
 /// Shorthand for the tables.
 pub const fn opt(name: &'static str, value: &'static str, help: &'static str) -> Opt {
     Opt { name, value, help }
@@ -161,6 +167,11 @@ impl Args {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// All values of an option that may be repeated, in their order.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.given.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.text(name).is_some()
     }
@@ -178,36 +189,28 @@ impl Args {
         }
     }
 
-    /// Seconds, fractions allowed.
+    /// A time as `parse_duration` reads it; `default` is in seconds.
     pub fn seconds(&self, name: &str, default: f64) -> Result<Duration, Failure> {
-        let seconds = match self.text(name) {
-            None => default,
-            Some(text) => match text.parse() {
-                Ok(seconds) if (0.001..=1e9).contains(&seconds) => seconds,
-                _ => {
-                    return usage(format!(
-                        "{name} {text}: expected seconds from 0.001 to 1e9, such as 10 or 0.5"
-                    ));
-                }
+        let Some(text) = self.text(name) else { return Ok(Duration::from_secs_f64(default)) };
+        parse_duration(text).map_or_else(
+            || {
+                let forms = "such as 10, 0.5, 500ms, 2s, 5m or 1h (without a unit: seconds)";
+                usage(format!("{name} {text}: expected a time from 1ms to 1e9 seconds, {forms}"))
             },
-        };
-        Ok(Duration::from_secs_f64(seconds))
+            Ok,
+        )
     }
 
-    /// Bytes: `1048576`, `1024K`, `1M` or `1G`, in powers of 1024.
+    /// Bytes as `parse_size` reads them.
     pub fn size(&self, name: &str, default: u64) -> Result<u64, Failure> {
         let Some(text) = self.text(name) else { return Ok(default) };
-        let shift = match text.bytes().last().map(|unit| unit.to_ascii_uppercase()) {
-            Some(b'K') => 10,
-            Some(b'M') => 20,
-            Some(b'G') => 30,
-            _ => 0,
-        };
-        let digits = if shift > 0 { &text[..text.len() - 1] } else { text };
-        match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)) {
-            Some(bytes) => Ok(bytes),
-            None => usage(format!("{name} {text}: expected bytes, such as 1048576, 512K, 100M or 1G")),
-        }
+        parse_size(text).map_or_else(
+            || {
+                let forms = "such as 1048576, 512K, 10MB or 1GiB (powers of 1024)";
+                usage(format!("{name} {text}: expected bytes, {forms}"))
+            },
+            Ok,
+        )
     }
 
     /// One word out of `choices`.
@@ -264,9 +267,47 @@ impl Args {
 
     /// All values of an option that is given once for each `HOST:PORT`, in their order.
     pub fn addresses(&self, name: &str, example: &str) -> Result<Vec<SocketAddr>, Failure> {
-        let texts = self.given.iter().filter(|(given, _)| *given == name);
-        texts.map(|(_, text)| look_up(name, text, example)).collect()
+        self.all(name).map(|text| look_up(name, text, example)).collect()
     }
+}
+
+/// What the letters of a size stand for: kibi, mebi and gibi, as a binary shift.
+const PREFIXES: [(char, u32); 3] = [('k', 10), ('m', 20), ('g', 30)];
+
+/// Bytes: `1048576`, `512K`, `10MB`, `1GiB`, in either letter case. All prefixes are powers of 1024, with
+/// and without the `i`: 1 MB is 1 MiB in this project. `None`: no such form, or 2^64 bytes and more.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let (text, binary) = text.strip_suffix('i').map_or((text, false), |text| (text, true));
+    let prefix = PREFIXES.iter().find(|(letter, _)| text.ends_with(*letter));
+    match prefix {
+        Some(&(letter, shift)) => {
+            let number: u64 = parse_digits(text.strip_suffix(letter)?)?;
+            number.checked_mul(1 << shift)
+        }
+        // An `i` without its prefix means nothing.
+        None if binary => None,
+        None => parse_digits(text),
+    }
+}
+
+/// Digits only: `str::parse` would take a sign too.
+fn parse_digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Units of time in seconds. `ms` stands before `s`, because it ends with it.
+const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+
+/// A time: `500ms`, `2s`, `1.5s`, `5m`, `1h`, or seconds without a unit. `None`: no such form, or outside of
+/// a millisecond to 1e9 seconds, which is 31 years.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (number, scale) =
+        unit.map_or((text, 1.0), |(unit, scale)| (&text[..text.len() - unit.len()], *scale));
+    let seconds = number.parse::<f64>().ok()? * scale;
+    (0.001..=1e9).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
 /// A host with several addresses gives its IPv4 one, so that `localhost` means the same to a server and to
@@ -340,6 +381,12 @@ impl Command {
             line(&format!("{} {}", option.name, option.value), option.help);
         }
         line(&"--help", "this text");
+        let takes = |value: &str| self.options.iter().copied().flatten().any(|option| option.value == value);
+        let mut gap = "\n";
+        for (value, forms) in FORMS.into_iter().filter(|(value, _)| takes(value)) {
+            let _ = writeln!(text, "{gap}{value}: {forms}");
+            gap = "";
+        }
         text
     }
 }
@@ -401,10 +448,20 @@ mod tests {
         assert_eq!(["1", "2", "9", "10", "x", "-3"].map(number), [None, Some(2), Some(9), None, None, None]);
         let size = |text| value(text, |args| args.size("--number", 1));
         assert_eq!(["0", "12", "3k", "2M", "1G"].map(size), [0, 12, 3072, 2 << 20, 1 << 30].map(Some));
-        assert_eq!(["", "K", "1T", "99999999999G", "1.5M", "é"].map(size), [None; 6]);
+        assert_eq!(["10M", "10m", "10MB", "10mb", "10MiB", "10mib"].map(size), [Some(10 << 20); 6]);
+        assert_eq!(["1K", "1KB", "1KiB", "1024B", "1024"].map(size), [Some(1024); 5]);
+        assert_eq!(
+            ["", "K", "1T", "99999999999G", "1.5M", "é", "B", "1i", "1iB", "+1K"].map(size),
+            [None; 10]
+        );
         let seconds = |text| value(text, |args| args.seconds("--number", 1.0));
         assert_eq!(seconds("0.5"), Some(Duration::from_millis(500)));
-        assert_eq!(["0", "-1", "nan", "inf", "1e99", "x"].map(seconds), [None; 6]);
+        let milliseconds = |text| seconds(text).map(|time| time.as_millis());
+        assert_eq!(
+            ["500ms", "2s", "1.5s", "2m", "1h"].map(milliseconds),
+            [500, 2000, 1500, 120_000, 3_600_000].map(Some)
+        );
+        assert_eq!(["0", "-1", "nan", "inf", "1e99", "x", "s", "0.5ms", "2d"].map(seconds), [None; 9]);
         let numbers = |text| value(text, |args| args.numbers("--number", "1", 1..=9));
         assert_eq!(numbers("1,9"), Some(vec![1, 9]));
         assert_eq!(["0", "1,1", "1,", "10"].map(numbers), [None, None, None, None]);
@@ -414,6 +471,22 @@ mod tests {
         let address = |text| value(text, |args| args.address("--number", "127.0.0.1:1"));
         assert!(address("127.0.0.1:0").is_some() && address("[::1]:80").is_some());
         assert!(address("127.0.0.1").is_none() && address("127.0.0.1:65536").is_none());
+    }
+
+    #[test]
+    fn a_repeated_option_keeps_all_its_values_in_their_order() {
+        let args = parse("a --number 3 b --number=1 --switch --number 2").unwrap();
+        assert_eq!(args.all("--number").collect::<Vec<_>>(), ["3", "1", "2"]);
+        assert_eq!((args.all("--other").count(), args.text("--number")), (0, Some("2")));
+    }
+
+    #[test]
+    fn the_help_explains_the_units_of_the_values_that_have_some() {
+        static UNITS: Command =
+            Command { options: &[&[opt("--size", "SIZE", ""), opt("--time", "TIME", "")]], ..COMMAND };
+        let (with, without) = (UNITS.help(), COMMAND.help());
+        assert!(with.contains("TIME: seconds") && with.contains("SIZE: bytes"), "{with}");
+        assert!(!without.contains("TIME:") && !without.contains("SIZE:"), "{without}");
     }
 
     #[test]

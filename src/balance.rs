@@ -49,9 +49,9 @@ const OPTIONS: &[Opt] = &[
     opt("--backend", "HOST:PORT", "a server that takes connections; once for each"),
     opt("--policy", "POLICY", "round-robin or least-connections (round-robin)"),
     opt("--workers", "N", "threads (one a core)"),
-    opt("--connect-timeout", "S", "longest time for a back end to take a connection (5)"),
-    opt("--idle-timeout", "S", "close connections on which nothing moves (300)"),
-    opt("--grace", "S", "how long a stop waits for open connections (10)"),
+    opt("--connect-timeout", "TIME", "longest time for a back end to take a connection (5)"),
+    opt("--idle-timeout", "TIME", "close connections on which nothing moves (300)"),
+    opt("--grace", "TIME", "how long a stop waits for open connections (10)"),
     opt("--quiet", "", "no log on stderr"),
 ];
 

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 const CONNECTION: &[Opt] = &[
     opt("--server", "HOST:PORT", "the server to talk to (127.0.0.1:6666)"),
-    opt("--timeout", "S", "longest wait for the server to move (30)"),
+    opt("--timeout", "TIME", "longest wait for the server to move (30)"),
 ];
 
 pub static LIST: Command = Command {

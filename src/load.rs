@@ -39,7 +39,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("-n", "N", "for http: requests (1000)"),
     opt("-c", "N", "for http: connections at once (1)"),
     opt("-k", "", "for http: keep connections, and use them again"),
-    opt("--timeout", "S", "for http: longest wait for the server to move (30)"),
+    opt("--timeout", "TIME", "for http: longest wait for the server to move (30)"),
     opt("--csv", "", "for http: print the figures as one line"),
 ];
 

@@ -36,7 +36,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("--out", "DIR", "where the results go (results)"),
     opt("--root", "DIR", "where the served files live (beside the results)"),
     opt("--target", "HOST:PORT", "test this running server instead of our own"),
-    opt("--timeout", "S", "longest wait of a client for the server to move (120)"),
+    opt("--timeout", "TIME", "longest wait of a client for the server to move (120)"),
     opt("--quick", "", "volumes 1,2,4; clients and servers 1,5"),
     opt("--dry-run", "", "print the rows and do nothing"),
 ];

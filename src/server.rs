@@ -59,10 +59,10 @@ const OPTIONS: &[Opt] = &[
     opt("--read-only", "", "refuse UPLOAD, PUT and DELETE"),
     opt("--allow-write", "", "accept them on an address that is not loopback"),
     opt("--any-host", "", "on loopback, answer HTTP for other names than localhost too"),
-    opt("--idle-timeout", "S", "close connections on which nothing moves (30)"),
-    opt("--head-timeout", "S", "longest time for verb and name to arrive (10)"),
+    opt("--idle-timeout", "TIME", "close connections on which nothing moves (30)"),
+    opt("--head-timeout", "TIME", "longest time for verb and name to arrive (10)"),
     opt("--max-connections", "N", "more are answered `server busy` (4096)"),
-    opt("--grace", "S", "how long a stop waits for requests in hand (10)"),
+    opt("--grace", "TIME", "how long a stop waits for requests in hand (10)"),
     opt("--quiet", "", "no log on stderr"),
 ];
 

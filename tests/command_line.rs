@@ -126,7 +126,7 @@ fn an_upload_that_is_refused_says_why() {
     let (files, here) = (Folder::new(), Folder::new());
     files.write("big", b"old");
     here.write("big", &noise(16 << 20, 1));
-    let server = Server::start("thread", 2, &files, &["--max-upload", "1M"]);
+    let server = Server::start("thread", 2, &files, &["--max-upload", "1MB"]);
     let [big, none] = ["big", "none"].map(|name| here.join(name).display().to_string());
     ask(server.address, &["upload", &big]).failed(1, &["file too large"]);
     ask(server.address, &["upload", &big, "--as", ".big"]).failed(1, &["invalid file name"]);
@@ -476,7 +476,7 @@ fn a_server_that_says_nothing_is_given_up() {
             assert_eq!(ended.code, Some(1), "{words:?} {ended:?}");
         }
     }
-    ask(silent.address, &["list", "--timeout", "0.3"]).failed(1, &["too long", "--timeout"]);
+    ask(silent.address, &["list", "--timeout", "300ms"]).failed(1, &["too long", "--timeout"]);
 }
 
 // ---- interrupted ----
@@ -526,7 +526,7 @@ fn an_interrupted_upload_ends_with_130_and_stores_nothing() {
 fn a_file_as_large_as_its_limit_crosses_by_the_client() {
     let (files, here) = (Folder::new(), Folder::new());
     File::create(here.join("a")).unwrap().set_len(20 << 20).unwrap();
-    let server = Server::start("process", 2, &files, &["--max-upload", "20M"]);
+    let server = Server::start("process", 2, &files, &["--max-upload", "20MiB"]);
     let [source, target] = ["a", "b"].map(|name| here.join(name).display().to_string());
     ask(server.address, &["upload", &source]).ok();
     ask(server.address, &["download", "a", "-o", &target]).ok();
