@@ -1,4 +1,4 @@
-//! # Chapter 16c. When is an HTTP answer whole, and when is it none?
+//! # Chapter 16d. When is an HTTP answer whole, and when is it none?
 //!
 //! Bytes go in as they come; out comes "more is needed", "this was the last byte" or what is wrong. Nothing
 //! of the body is kept, only counted: a load tester wants to know that it was there, not what it said.
@@ -16,7 +16,7 @@
 //!
 //! What must not live here: sockets, time, and which answers are good ones.
 //!
-//! before: `load.rs` … after: `score.rs`
+//! before: `load_url.rs` … after: `score.rs`
 //!
 //! Experiment: take the row `"Content-Length: 1\r\nContent-Length: 1"` out of the table of the tests, allow
 //! it, and think of a proxy that believes the first and a server that believes the last.

@@ -43,7 +43,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let usage = |text: String| Err(Failure::Usage(format!("bench: {text}")));
     let (what, url) = (args.word(0).unwrap_or_default(), args.word(1));
     if what == "http" {
-        let missing = || usage("URL is missing: kolam bench http http://HOST[:PORT]/PATH".to_owned());
+        let missing = || usage("URL is missing: kolam bench http http://HOST[:PORT][/PATH]".to_owned());
         return url.map_or_else(missing, |url| load::http(args, url));
     }
     if !["base64", "request"].contains(&what) {

@@ -18,20 +18,22 @@
 //! A closed loop asks a slow server less often, so its times tell what `-c` patient users felt. They hide
 //! what strangers would feel who come whether or not the server is ready ("coordinated omission").
 //!
-//! What must not live here: what an answer looks like (`answer.rs`), what the figures say (`score.rs`).
+//! What must not live here: URLs (`load_url.rs`), what an answer looks like (`answer.rs`), what the figures
+//! say (`score.rs`).
 //!
-//! before: `bench.rs` … after: `answer.rs`
+//! before: `bench.rs` … after: `load_url.rs`
 //!
 //! Experiment: close the connection as soon as the answer is whole, run 100,000 requests, and count with
 //! `ss -s` on whose side the TIME_WAITs are then.
 
 use crate::answer::Answer;
 use crate::args::{Args, Failure, Opt, failed, opt, say};
+use crate::load_url::Url;
 use crate::score::{Cause, Fault, Score, Subject};
 use crate::signals::{Listen, Stop};
 use crate::sys::{self, Epoll, Interest};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -58,48 +60,6 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// The token of the bell; all others are indexes of places.
 const BELL: u64 = u64::MAX;
 
-/// Where to ask, and what for.
-struct Url {
-    /// Name or address, without the brackets of IPv6.
-    host: String,
-    port: u16,
-    /// Host and port as they were typed.
-    authority: String,
-    path: String,
-}
-
-impl Url {
-    /// url = "http://" host [ ":" port ] path ; host = name / "[" IPv6 "]" ; path = "/" *visible
-    fn parse(text: &str) -> Result<Url, &'static str> {
-        let rest = text.strip_prefix("http://").ok_or("it does not begin with http://")?;
-        let slash = rest.find('/').ok_or("the path is missing, at least a slash")?;
-        let (authority, path) = rest.split_at(slash);
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port),
-            _ => (authority, "80"),
-        };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c) || bare.is_some() && c == ':';
-        let host = bare.unwrap_or(host);
-        if host.is_empty() || !host.chars().all(good) {
-            return Err("the host is missing or malformed");
-        }
-        if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-            return Err("write blanks, # and letters beyond ASCII in the path as %20, %23 …");
-        }
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|&port| digits && port > 0);
-        let port = port.ok_or("the port is not a number from 1 to 65535")?;
-        Ok(Url { host: host.to_owned(), port, authority: authority.to_owned(), path: path.to_owned() })
-    }
-
-    /// The address; of several the first of IPv4, which is what the server's `--listen` takes too.
-    fn look_up(&self) -> Result<SocketAddr, String> {
-        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| error.to_string())?;
-        found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| "the host has no address".to_owned())
-    }
-}
-
 /// What was asked for.
 struct Plan {
     url: Url,
@@ -113,7 +73,7 @@ struct Plan {
 impl Plan {
     fn from(args: &Args, text: &str) -> Result<Plan, Failure> {
         let bad =
-            |why: &str| Failure::Usage(format!("bench: {text}: expected http://HOST[:PORT]/PATH; {why}"));
+            |why: &str| Failure::Usage(format!("bench: {text}: expected http://HOST[:PORT][/PATH]; {why}"));
         let url = Url::parse(text).map_err(bad)?;
         let requests = args.number("-n", 1000, 1..=REQUESTS)?;
         let connections = args.number("-c", 1, 1..=CONNECTIONS)?;
@@ -437,48 +397,6 @@ fn broken(error: io::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_have_a_scheme_a_host_and_a_path() {
-        for (text, host, port, authority, path) in [
-            ("http://a/", "a", 80, "a", "/"),
-            ("http://a.b-c_d:8080/x/y?z=%20&w", "a.b-c_d", 8080, "a.b-c_d:8080", "/x/y?z=%20&w"),
-            ("http://127.0.0.1:65535/:1/]", "127.0.0.1", 65535, "127.0.0.1:65535", "/:1/]"),
-            ("http://[::1]/", "::1", 80, "[::1]", "/"),
-            ("http://[::1]:1//", "::1", 1, "[::1]:1", "//"),
-        ] {
-            let url = Url::parse(text).map_err(|why| format!("{text}: {why}")).unwrap();
-            let found = (url.host.as_str(), url.port, url.authority.as_str(), url.path.as_str());
-            assert_eq!(found, (host, port, authority, path), "{text}");
-        }
-        for (text, why) in [
-            ("", "http://"),
-            ("a/", "http://"),
-            ("https://a/", "http://"),
-            ("HTTP:/a/", "http://"),
-            ("http://a", "path is missing"),
-            ("http://a?x", "path is missing"),
-            ("http:///", "host"),
-            ("http://:80/", "host"),
-            ("http://[]/", "host"),
-            ("http://[::1/", "host"),
-            ("http://::1/", "host"),
-            ("http://user@a/", "host"),
-            ("http://a b/", "host"),
-            ("http://a:/", "port"),
-            ("http://a:0/", "port"),
-            ("http://a:+1/", "port"),
-            ("http://a:65536/", "port"),
-            ("http://a:b/", "port"),
-            ("http://a/b c", "%20"),
-            ("http://a/#b", "%23"),
-            ("http://a/\u{e9}", "ASCII"),
-            ("http://a/\r\nX: y", "blanks"),
-        ] {
-            let found = Url::parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
-            assert!(found.contains(why), "{text}: {found}");
-        }
-    }
 
     #[test]
     fn a_request_is_what_http_asks_for() {

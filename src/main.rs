@@ -63,8 +63,9 @@ mod backends; //  15b  whose turn it is
 mod relay; //     15c  bytes between two sockets
 mod bench; //     16   one step by itself
 mod load; //      16b  many requests over HTTP
-mod answer; //    16c  when an answer is whole
-mod score; //     16d  what the figures say
+mod load_url; //  16c  which server, which document
+mod answer; //    16d  when an answer is whole
+mod score; //     16e  what the figures say
 
 #[cfg(test)]
 mod testing; //        what unit tests share

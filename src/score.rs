@@ -1,4 +1,4 @@
-//! # Chapter 16d. What do the figures of a load test say, and what counts as a failure?
+//! # Chapter 16e. What do the figures of a load test say, and what counts as a failure?
 //!
 //! Each request that is over is noted once, as complete with its time or as failed with its cause. At the end
 //! these become the report, in the layout of Apache's `ab`, and the one line that a table is made of.

@@ -225,6 +225,18 @@ fn every_request_has_a_connection_of_its_own() {
 }
 
 #[test]
+fn a_url_without_a_path_names_the_root() {
+    let server = polite(GOOD_CLOSE);
+    for (end, target) in [("", "/"), ("/", "/"), ("?a=b", "/?a=b")] {
+        let ended = run(&["bench", "http", &format!("http://{}{end}", server.address), "-n", "2"]);
+        ended.ok();
+        let first = server.counts.last.lock().unwrap().lines().next().unwrap().to_owned();
+        assert_eq!(first, format!("GET {target} HTTP/1.1"));
+        assert_eq!(value(&ended, "Document Path"), target);
+    }
+}
+
+#[test]
 fn connections_are_kept_when_asked() {
     let server = polite(GOOD);
     let ended = server.bench(&["-n", "200", "-c", "10", "-k"]);
@@ -526,11 +538,11 @@ fn a_closed_stdout_changes_nothing_of_the_verdict() {
 fn mistakes_end_with_2_and_say_what_to_do() {
     let url = "http://127.0.0.1:1/";
     let table: [(&[&str], &[&str]); 19] = [
-        (&["http"], &["URL is missing", "http://HOST[:PORT]/PATH"]),
+        (&["http"], &["URL is missing", "http://HOST[:PORT][/PATH]"]),
         (&["http", url, "b"], &["unexpected word 'b'"]),
-        (&["http", "127.0.0.1:1/"], &["127.0.0.1:1/", "http://HOST[:PORT]/PATH", "does not begin"]),
-        (&["http", "https://127.0.0.1/"], &["https://127.0.0.1/", "does not begin with http://"]),
-        (&["http", "http://127.0.0.1"], &["path is missing"]),
+        (&["http", "127.0.0.1:1/"], &["127.0.0.1:1/", "http://HOST[:PORT][/PATH]", "does not begin"]),
+        (&["http", "https://127.0.0.1/"], &["https://127.0.0.1/", "no TLS"]),
+        (&["http", "http://127.0.0.1#a"], &["%23"]),
         (&["http", "http:///"], &["host is missing"]),
         (&["http", "http://127.0.0.1:x/"], &["port", "1 to 65535"]),
         (&["http", "http://127.0.0.1:0/"], &["port", "1 to 65535"]),

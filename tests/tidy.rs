@@ -56,7 +56,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("backends", &["ledger", "signals", "sys"]),
     ("relay", &["sys"]),
     ("bench", &["args", "b64", "b64_simd", "client", "load", "session", "signals"]),
-    ("load", &["answer", "args", "score", "signals", "sys"]),
+    ("load", &["answer", "args", "load_url", "score", "signals", "sys"]),
+    ("load_url", &[]),
     ("answer", &[]),
     ("score", &["answer", "client"]),
 ];
