@@ -13,7 +13,7 @@
 //! What must not live here: anything only our own server does. Keys may come in any order, with any white
 //! space and any escapes, so other people's servers of this protocol work too.
 //!
-//! before: `event.rs` … after: `commands.rs`
+//! before: `event.rs` … after: `terminal.rs`
 //!
 //! Experiment: download a large file, and meanwhile look at VmHWM in /proc/<pid>/status.
 

@@ -9,7 +9,7 @@
 //!
 //! What must not live here: the protocol.
 //!
-//! before: `client.rs` … after: `stress.rs`
+//! before: `terminal.rs` … after: `stress.rs`
 //!
 //! Experiment: press Ctrl-C in the middle of a download and look for what is left.
 
@@ -20,8 +20,9 @@ use crate::session::PIECE;
 use crate::signals::{Listen, Stop};
 use crate::store::check_name;
 use crate::sys::{self, Interest, PollFd};
+use crate::terminal::LiveLine;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Stderr, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -264,9 +265,6 @@ impl Drop for Temporary {
 /// Before the progress line appears.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Between two looks of the progress line.
-const REFRESH: Duration = Duration::from_millis(200);
-
 /// Counts what flows through it, shows it when somebody is likely to wait, and names it in errors.
 struct Progress<'n, T> {
     inner: T,
@@ -277,40 +275,24 @@ struct Progress<'n, T> {
     total: Option<u64>,
     done: u64,
     start: Instant,
-    /// When the line was drawn last; `None`: not yet.
-    drawn: Option<Instant>,
-    /// Somebody looks at stderr.
-    terminal: bool,
+    line: LiveLine<Stderr>,
 }
 
 impl<'n, T> Progress<'n, T> {
     fn new(inner: T, verb: &'static str, name: &'n str, total: Option<u64>) -> Progress<'n, T> {
-        let terminal = io::stderr().is_terminal();
-        Progress { inner, verb, name, total, done: 0, start: Instant::now(), drawn: None, terminal }
+        let line = LiveLine::new(io::stderr());
+        Progress { inner, verb, name, total, done: 0, start: Instant::now(), line }
     }
 
     fn count(&mut self, bytes: usize) {
         self.done += bytes as u64;
-        if !self.terminal || self.start.elapsed() < PATIENCE {
+        if self.start.elapsed() < PATIENCE || !self.line.is_due() {
             return;
         }
-        if self.drawn.is_some_and(|drawn| drawn.elapsed() < REFRESH) {
-            return;
-        }
-        self.drawn = Some(Instant::now());
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let rate = mib(self.done) / self.start.elapsed().as_secs_f64();
         let of = self.total.map_or(String::new(), |total| format!(" of {:.1}", mib(total)));
-        let name = self.name;
-        let _ = write!(io::stderr(), "\r\x1b[K{name}: {:.1}{of} MiB, {rate:.1} MiB/s", mib(self.done));
-    }
-}
-
-impl<T> Drop for Progress<'_, T> {
-    fn drop(&mut self) {
-        if self.drawn.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+        self.line.draw(self.name, &format!(": {:.1}{of} MiB, {rate:.1} MiB/s", mib(self.done)));
     }
 }
 

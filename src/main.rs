@@ -45,6 +45,7 @@ mod sys; //       9    system calls
 mod signals; //   9b   noticing the request to stop
 mod event; //     10   many connections, one thread
 mod client; //    11   the other side
+mod terminal; //  11a  a line that changes
 mod commands; //  11b  the client's command line
 mod stress; //    12   all combinations
 mod plan; //      12a  which rows there are

@@ -13,6 +13,12 @@
 //!
 //! Experiment: find the function behind each line of `strace -fe trace=process kolam serve --mode process`.
 
+mod memory;
+mod terminal;
+
+pub use memory::{prefer_huge_pages, shared_counters};
+pub use terminal::terminal_columns;
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -23,7 +29,6 @@ use std::os::unix::process::{CommandExt, parent_id};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// The convention of nearly all system calls, whatever integer they return: -1 means "look at errno".
@@ -415,28 +420,6 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
         stat
     };
     Ok(stat.f_bavail * stat.f_frsize)
-}
-
-// ---- memory: mmap(2) ----
-
-/// `count` counters, all zero, shared with every process forked later. Given back when the process ends.
-pub fn shared_counters(count: usize) -> io::Result<&'static [AtomicU64]> {
-    let (length, access) = (count * size_of::<AtomicU64>(), libc::PROT_READ | libc::PROT_WRITE);
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping at an address of the kernel's choice disturbs no existing memory.
-    let at = unsafe { libc::mmap(std::ptr::null_mut(), length, access, flags, -1, 0) };
-    check(at as isize)?;
-    // SAFETY: the mapping is page-aligned, zeroed (a valid AtomicU64), long enough and never unmapped.
-    Ok(unsafe { std::slice::from_raw_parts(at.cast(), count) })
-}
-
-/// Asks for pages of 2 MiB for memory that has not been touched yet (madvise(2), MADV_HUGEPAGE): whoever
-/// walks through it then looks up 512 times fewer addresses. A kernel that has none ignores it.
-pub fn prefer_huge_pages(memory: &mut [u8]) {
-    let start = memory.as_ptr().align_offset(4096);
-    let Some(pages) = memory.get_mut(start..) else { return };
-    // SAFETY: the range belongs to `memory` and begins at a page; the advice changes no content.
-    unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len(), libc::MADV_HUGEPAGE) };
 }
 
 // ---- meters: clock_gettime(2) ----

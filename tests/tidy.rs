@@ -45,7 +45,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http_reply", &["dates", "http_head", "store"]),
     ("http_pages", &["dates", "json", "ledger"]),
     ("client", &["b64", "grammar", "json", "session", "signals", "sys"]),
-    ("commands", &["args", "client", "json", "session", "signals", "store", "sys"]),
+    ("terminal", &["sys"]),
+    ("commands", &["args", "client", "json", "session", "signals", "store", "sys", "terminal"]),
     ("stress", &["args", "clients", "plan", "report", "rig", "server", "signals", "sys"]),
     ("plan", &["args", "server"]),
     ("clients", &["client", "pool", "signals", "sys"]),
@@ -69,7 +70,13 @@ const ALONE: [(&str, &[&str]); 4] =
 /// What the protocols must never learn of: they would be protocols for one mode only.
 const NOT_FOR_PROTOCOL: [&str; 3] = ["sys", "server", "pool"];
 
+/// The parts of `sys.rs`, each a file of its own, may be unsafe too.
 const MAY_BE_UNSAFE: [&str; 2] = ["src/sys.rs", "src/b64_simd.rs"];
+
+/// The one chapter that has parts, and where they lie. They belong to it alone and use what it may use.
+const PARTS: (&str, &str) = ("sys", "src/sys/");
+/// Lines of the header of a part: its chapter has told the rest.
+const PART_HEADER: usize = 5;
 
 /// Lines of a file in front of its tests: what one can read in one sitting.
 const FILE_LIMIT: usize = 450;
@@ -101,7 +108,13 @@ fn every_file_opens_with_its_question() {
         let first = source.text.lines().next().unwrap_or_default();
         let titled = source.chapter().is_some_and(|number| rank(number).0 > 0)
             || source.is_appendix() && first.starts_with("//! # Appendix. ");
-        if !titled || !first.ends_with('?') {
+        if source.is_part() {
+            let lines = source.text.lines().take_while(|line| line.starts_with("//!")).count();
+            if !source.header().contains('?') || lines > PART_HEADER {
+                let remedy = "begin with `//! A question? The answer.`";
+                faults.push(format!("{}:1: {remedy}, at most {PART_HEADER} lines", source.path));
+            }
+        } else if !titled || !first.ends_with('?') {
             faults.push(format!("{}:1: begin with `//! # Chapter N. A question?`", source.path));
         }
     }
@@ -153,8 +166,32 @@ fn before_and_after_link_all_chapters_in_one_chain() {
 
 #[test]
 fn sources_lie_flat_in_one_folder() {
-    let nested = walk("src").into_iter().filter(|path| path.matches('/').count() > 1);
-    report(nested.map(|path| format!("{path}:1: move it up into src/ itself")).collect());
+    let mut faults = Vec::new();
+    for path in walk("src").into_iter().filter(|path| path.matches('/').count() > 1) {
+        let part = path.strip_prefix(PARTS.1).and_then(|file| file.strip_suffix(".rs"));
+        if part.is_none_or(|name| name.contains('/')) {
+            faults.push(format!("{path}:1: move it up into src/ itself"));
+        }
+    }
+    report(faults);
+}
+
+/// Private modules: the compiler then lets others reach them through their chapter only.
+#[test]
+fn parts_are_private_to_their_chapter_and_use_only_that() {
+    let mut faults = Vec::new();
+    let (owner, folder) = PARTS;
+    let chapter = Source::read(&format!("src/{owner}.rs"));
+    for part in sources().iter().filter(|source| source.is_part()) {
+        let line = format!("mod {};", part.module());
+        if !chapter.text.lines().any(|found| found == line) {
+            faults.push(format!("src/{owner}.rs:1: write `{line}` for {folder}{}", part.file()));
+        }
+        for (line, name) in named_by(&code_of(part.program()), "crate::") {
+            faults.push(format!("{}:{line}: it may not use {name}; a part uses its chapter", part.path));
+        }
+    }
+    report(faults);
 }
 
 /// `cargo fmt` leaves this order alone only with `reorder_modules = false` in `rustfmt.toml`.
@@ -248,7 +285,8 @@ fn the_table_keeps_what_the_design_promises() {
 #[test]
 fn unsafe_code_stands_only_in_its_places() {
     let mut faults = Vec::new();
-    for source in sources().iter().filter(|source| !MAY_BE_UNSAFE.contains(&source.path.as_str())) {
+    let safe = |source: &&Source| !source.is_part() && !MAY_BE_UNSAFE.contains(&source.path.as_str());
+    for source in sources().iter().filter(safe) {
         for (line, _) in numbered(&code_of(&source.text)).filter(|(_, code)| has_word(code, "unsafe")) {
             faults.push(format!("{}:{line}: wrap it in a safe function of src/sys.rs", source.path));
         }
@@ -578,6 +616,11 @@ impl Source {
         self.path == "src/testing.rs"
     }
 
+    /// A part of a chapter has the chapter's place in the book.
+    fn is_part(&self) -> bool {
+        self.path.starts_with(PARTS.1)
+    }
+
     /// `6b` of `//! # Chapter 6b. Question?`.
     fn chapter(&self) -> Option<&str> {
         Some(self.text.strip_prefix("//! # Chapter ")?.split_once(". ")?.0)
@@ -635,7 +678,7 @@ fn sources() -> Vec<Source> {
 }
 
 fn chapters() -> Vec<Source> {
-    sources().into_iter().filter(|source| !source.is_appendix()).collect()
+    sources().into_iter().filter(|source| !source.is_appendix() && !source.is_part()).collect()
 }
 
 /// The README and what it leads to.

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub mod http;
+pub mod pty;
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
