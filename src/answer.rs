@@ -1,7 +1,8 @@
 //! # Chapter 16d. When is an HTTP answer whole, and when is it none?
 //!
 //! Bytes go in as they come; out comes "more is needed", "this was the last byte" or what is wrong. Nothing
-//! of the body is kept, only counted: a load tester wants to know that it was there, not what it said.
+//! of the body is kept, only counted: a load tester wants to know that it was there, not what it said. Bytes
+//! after the last one are counted apart: who asked knows whether they do harm.
 //!
 //! ```text
 //!   head ─┬─► Content-Length: counted ──────────────────────────┬─► whole
@@ -85,6 +86,8 @@ pub struct Answer {
     pub server: Vec<u8>,
     /// Bytes of body so far, without what chunks are wrapped in.
     pub body: u64,
+    /// Bytes that came after the last byte of the answer.
+    pub stray: u64,
 }
 
 impl Answer {
@@ -98,6 +101,7 @@ impl Answer {
             keeps: false,
             server: Vec::new(),
             body: 0,
+            stray: 0,
         }
     }
 
@@ -106,7 +110,7 @@ impl Answer {
         self.line.clear();
         self.server.clear();
         (self.part, self.head, self.head_length) = (Part::Status, Head::default(), 0);
-        (self.status, self.keeps, self.body) = (0, false, 0);
+        (self.status, self.keeps, self.body, self.stray) = (0, false, 0, 0);
     }
 
     /// Has any byte of it come?
@@ -114,14 +118,17 @@ impl Answer {
         self.head_length > 0
     }
 
-    /// Takes what has come; true: the answer is whole.
+    /// Takes what has come; true: the answer is whole, and what came after it has been counted.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, Fault> {
         while !bytes.is_empty() {
             let taken = match self.part {
                 Part::Counted(left) => self.take_body(bytes, left, Part::Counted, Part::Nothing),
                 Part::Chunk(left) => self.take_body(bytes, left, Part::Chunk, Part::ChunkEnd),
                 Part::Open => self.take_body(bytes, u64::MAX, |_| Part::Open, Part::Nothing),
-                Part::Nothing => return Err("it is longer than it says"),
+                Part::Nothing => {
+                    self.stray += bytes.len() as u64;
+                    bytes.len()
+                }
                 _ => self.take_line(bytes)?,
             };
             bytes = &bytes[taken..];
@@ -358,15 +365,21 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_is_not_whole_and_one_byte_more_is_too_many() {
+    fn an_answer_that_is_cut_is_not_whole_and_what_is_too_much_is_counted() {
         for (text, ..) in WHOLE {
             for length in 0..text.len() {
                 let mut answer = Answer::new();
                 assert_eq!(answer.feed(&text.as_bytes()[..length]), Ok(false), "{text:?} to {length}");
                 assert!(!answer.end(), "{text:?} to {length}");
             }
-            let longer = [text.as_bytes(), b"x"].concat();
-            assert_eq!(Answer::new().feed(&longer), Err("it is longer than it says"), "{text:?}");
+            let longer = [text.as_bytes(), b"\r\n\r\n"].concat();
+            let mut answer = Answer::new();
+            for size in [longer.len(), 1, text.len()] {
+                answer.restart();
+                let fed: Vec<_> = longer.chunks(size).map(|piece| answer.feed(piece)).collect();
+                assert_eq!((fed.last(), answer.stray), (Some(&Ok(true)), 4), "{text:?} by {size}");
+                assert_eq!(fed.iter().filter(|fed| **fed == Ok(false)).count(), (text.len() - 1) / size);
+            }
         }
     }
 

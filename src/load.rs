@@ -13,7 +13,9 @@
 //!
 //! The invariant: complete and failed requests add up to those that are over, and a complete one was
 //! answered with a status of 2xx, in well-formed HTTP, to the last byte, with as many bytes of body as the
-//! first. (`ab` counts an answer with status 500 as complete.)
+//! first. (`ab` counts an answer with status 500 as complete.) Bytes after the answer are a failure on a
+//! connection that stays open, where they would be read as the next answer; on one that is being closed they
+//! are only counted.
 //!
 //! A closed loop asks a slow server less often, so its times tell what `-c` patient users felt. They hide
 //! what strangers would feel who come whether or not the server is ready ("coordinated omission").
@@ -308,13 +310,17 @@ impl<'p> Load<'p> {
             return Ok(None);
         }
         match (place.answer.keeps, self.plan.keep) {
+            // They would be read as the next answer, and every answer after that as the one before it.
+            (true, true) if place.answer.stray > 0 => {
+                return Err(malformed("bytes come after it, on a connection that stays open"));
+            }
             (true, true) => {
                 self.score.kept += 1;
                 place.kept = true;
             }
             // The server did not hear that we want to close.
             (true, false) => place.stream = None,
-            // The time has been taken; whether bytes come behind the answer is still to be seen.
+            // The time has been taken; whether stray bytes come after the answer is still to be seen.
             (false, _) => {
                 place.phase = Phase::Closing(took);
                 place.deadline = now + CLOSING;
@@ -326,12 +332,19 @@ impl<'p> Load<'p> {
     }
 
     /// Lets the server close first. Whoever does keeps the port for a minute (TIME_WAIT), and this side would
-    /// soon have none left.
+    /// soon have none left. What the server sends until then does no harm, since no answer follows it: many a
+    /// server writes an empty line or two after its last byte. It is counted, and has no influence on the
+    /// deadline.
     fn close(&mut self, index: usize, took: Duration) -> Result<Option<Duration>, Fault> {
         let place = &mut self.places[index];
         let Some(mut stream) = place.stream.as_ref() else { return Ok(Some(took)) };
         match stream.read(&mut self.buffer) {
-            Ok(1..) => return Err((Cause::Malformed, "bytes came behind the answer".to_owned())),
+            // More may come; it is reported again.
+            Ok(count @ 1..) => {
+                self.score.received += count as u64;
+                place.answer.stray += count as u64;
+                return Ok(None);
+            }
             Err(error) if is_passing(&error) => return Ok(None),
             // However it ends, the answer was whole.
             Ok(0) | Err(_) => place.stream = None,

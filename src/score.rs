@@ -77,6 +77,9 @@ pub struct Score {
     pub kept: u64,
     /// Requests that were sent again, because the connection that was kept for them had been closed.
     pub reconnects: u64,
+    /// Whole answers with bytes after them, on connections that were being closed, and those bytes.
+    stray_answers: u64,
+    stray_bytes: u64,
 }
 
 impl Score {
@@ -95,6 +98,8 @@ impl Score {
             body: 0,
             kept: 0,
             reconnects: 0,
+            stray_answers: 0,
+            stray_bytes: 0,
         }
     }
 
@@ -105,6 +110,10 @@ impl Score {
         self.body += answer.body;
         if self.server.is_none() && answer.status > 0 {
             self.server = Some(printable(&String::from_utf8_lossy(&answer.server)));
+        }
+        if verdict.is_ok() {
+            self.stray_answers += u64::from(answer.stray > 0);
+            self.stray_bytes += answer.stray;
         }
         match verdict.and_then(|took| self.judge(answer).map(|()| took)) {
             Ok(took) => self.times.push(took.as_nanos() as u64),
@@ -201,6 +210,9 @@ impl Score {
         if subject.keep {
             line("Keep-Alive requests", self.kept.to_string());
             line("Reconnected requests", self.reconnects.to_string());
+        }
+        if self.stray_answers > 0 {
+            line("Stray bytes", format!("{} after {} answers", self.stray_bytes, self.stray_answers));
         }
         line("Total transferred", format!("{} bytes", self.received));
         line("HTML transferred", format!("{} bytes", self.body));

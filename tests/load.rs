@@ -371,6 +371,52 @@ fn a_server_that_announces_to_close_and_does_not_is_left_too() {
     );
 }
 
+/// Servers as they are written in a first course: no reason phrase, no length, or an empty line or two after
+/// the content, at once or in a write of its own.
+#[test]
+fn stray_bytes_after_the_last_answer_are_counted_and_do_no_harm() {
+    let head = "HTTP/1.0 200\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
+    let old = one_each(move |_| format!("{head}hello\r\n\r\n"));
+    for options in [&["-n", "40", "-c", "4"][..], &["-n", "40", "-c", "4", "-k"]] {
+        let ended = old.bench(options);
+        ended.ok();
+        assert_eq!((count(&ended, "Complete requests"), count(&ended, "Failed requests")), (40, 0));
+        assert_eq!(value(&ended, "Stray bytes"), "160 after 40 answers");
+        assert_eq!(value(&ended, "HTML transferred"), "200 bytes");
+        assert_eq!(value(&ended, "Total transferred"), format!("{} bytes", 40 * (head.len() + 9)));
+    }
+    let later = serve(move |guest| {
+        guest.request();
+        guest.send(format!("{head}hello"));
+        // So that they do not come together.
+        thread::sleep(Duration::from_millis(20));
+        guest.send("\r\n");
+        thread::sleep(Duration::from_millis(20));
+        guest.send("\r\n");
+    });
+    let ended = later.bench(&["-n", "4", "-c", "4"]);
+    ended.ok();
+    assert_eq!(value(&ended, "Stray bytes"), "16 after 4 answers");
+    let open = one_each(|_| "HTTP/1.0 200\r\n\r\nhello\r\n\r\n".to_owned());
+    let ended = open.bench(&["-n", "4", "-c", "2"]);
+    ended.ok();
+    assert_eq!((value(&ended, "Document Length"), ended.text().contains("Stray")), ("9 bytes", false));
+}
+
+#[test]
+fn stray_bytes_without_end_do_not_hold_a_request() {
+    let server = serve(|guest| {
+        guest.request();
+        guest.send(GOOD_CLOSE);
+        while guest.stream.write_all(&[b'x'; 1000]).is_ok() {}
+    });
+    let start = Instant::now();
+    let ended = server.bench(&["-n", "2", "-c", "2"]);
+    ended.ok();
+    assert!(start.elapsed() < PATIENCE, "{ended:?}");
+    assert!(value(&ended, "Stray bytes").ends_with(" after 2 answers"), "{ended:?}");
+}
+
 // ---- failures by cause ----
 
 #[test]
@@ -423,21 +469,25 @@ fn an_answer_that_is_cut_short_is_a_failure() {
 fn an_answer_that_is_no_http_is_a_failure() {
     assert_cause("garbage", "Malformed", "does not begin with HTTP/1.");
     assert_cause("HTTP/1.1 200 OK\nContent-Length: 0\n\n", "Malformed", "carriage return");
-    assert_cause(&format!("{GOOD_CLOSE}x"), "Malformed", "longer than it says");
     let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(64 * 1024));
     assert_cause(&endless, "Malformed", "head and trailer are longer");
 }
 
 #[test]
-fn bytes_that_come_behind_the_answer_later_are_a_failure() {
-    let server = serve(|guest| {
-        guest.request();
-        guest.send(GOOD_CLOSE);
-        // So that they do not come together.
-        thread::sleep(Duration::from_millis(20));
-        guest.send("x");
+fn stray_bytes_on_a_connection_that_stays_open_are_a_failure() {
+    let stray = format!("{GOOD}\r\n\r\n");
+    let server = serve(move |guest| {
+        while guest.request().is_some() {
+            guest.send(&stray);
+        }
     });
-    assert_failed(&server.bench(&["-n", "4", "-c", "4"]), 0, 4, "Malformed");
+    let ended = server.bench(&["-n", "6", "-c", "2", "-k"]);
+    assert_failed(&ended, 0, 6, "Malformed");
+    ended.failed(1, &["bytes come after it, on a connection that stays open"]);
+    assert_eq!((server.connections(), ended.text().contains("Stray")), (6, false), "{ended:?}");
+    // Without -k the same server does no harm.
+    let ended = server.bench(&["-n", "6", "-c", "2"]);
+    assert_eq!((count(&ended, "Complete requests"), value(&ended, "Stray bytes")), (6, "24 after 6 answers"));
 }
 
 #[test]
