@@ -87,6 +87,9 @@ impl Plan {
         let workers = if quick { "1,5" } else { "1,5,50" };
         let clients = args.numbers("--clients", workers, 1..=10_000)?;
         let servers = args.numbers("--servers", workers, 1..=4096)?;
+        if args.has("--servers") {
+            check_single(&modes, &servers)?;
+        }
         let mut rows = Vec::new();
         for &mode in &modes {
             let client_mode = match client_mode {
@@ -94,7 +97,7 @@ impl Plan {
                 "same" => "thread",
                 other => other,
             };
-            // A single server has one worker, whatever else is asked for.
+            // Of several numbers a single server takes the one that it can have.
             let servers = if mode == "single" { &[1][..] } else { &servers };
             let before = rows.len();
             for_each(&operations, &volumes, &clients, servers, |operation, volume_mib, clients, servers| {
@@ -124,6 +127,16 @@ impl Plan {
     }
 }
 
+/// A single server has one worker: an option that asks it for another number is refused, not bent.
+fn check_single(modes: &[&str], servers: &[u64]) -> Result<(), Failure> {
+    let fits = if modes == ["single"] { servers == [1] } else { servers.contains(&1) };
+    if fits || !modes.contains(&"single") {
+        return Ok(());
+    }
+    let servers = servers.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    Err(Failure::Usage(format!("--servers {servers}: --modes single has one worker")))
+}
+
 /// All combinations, the last argument changing fastest.
 fn for_each(
     operations: &[&'static str],
@@ -149,9 +162,13 @@ mod tests {
     static COMMAND: Command =
         Command { name: "test", words: &[], about: "", options: &[OPTIONS], run: |_| Ok(()) };
 
-    fn plan(line: &str) -> Plan {
+    fn try_plan(line: &str) -> Result<Plan, Failure> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Plan::from(&Args::parse(&COMMAND, &words).unwrap().unwrap()).unwrap()
+        Plan::from(&Args::parse(&COMMAND, &words).unwrap().unwrap())
+    }
+
+    fn plan(line: &str) -> Plan {
+        try_plan(line).unwrap()
     }
 
     #[test]
@@ -185,6 +202,22 @@ mod tests {
         assert_eq!((quick.rows[0].operation, quick.rows[35].operation), ("download", "list"));
         assert_eq!(plan("").rows[54].client_mode, "process");
         assert_eq!(plan("--client-mode thread").rows[54].client_mode, "thread");
+    }
+
+    #[test]
+    fn a_single_server_has_one_worker_and_no_other_number_is_taken() {
+        let table = [
+            ("--modes single --servers 1", true),
+            ("--modes single --servers 5", false),
+            ("--modes single --servers 1,5", false),
+            ("--modes single,thread --servers 1,5", true),
+            ("--modes single,thread --servers 2,5", false),
+            ("--modes thread --servers 5", true),
+            ("--modes single --quick", true),
+        ];
+        for (line, good) in table {
+            assert_eq!(try_plan(line).is_ok(), good, "{line}");
+        }
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn a_download_into_a_pipe_does_not_put_a_file_in_its_place() {
 
 #[test]
 fn mistakes_on_the_command_line_end_with_2_and_one_line() {
-    let table: [(&[&str], &[&str]); 29] = [
+    let table: [(&[&str], &[&str]); 30] = [
         (&["uplaod", "a"], &["uplaod", "did you mean upload?"]),
         (&["serv"], &["did you mean serve?"]),
         (&["frobnicate"], &["frobnicate", "kolam --help"]),
@@ -200,6 +200,7 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
         (&["stress", "--volumes", "1,1"], &["--volumes 1,1"]),
         (&["stress", "--clients", "1,,5"], &["--clients 1,,5"]),
         (&["stress", "--servers", "0"], &["--servers 0"]),
+        (&["stress", "--modes", "single", "--servers", "5"], &["--servers 5", "single"]),
     ];
     for (words, expected) in table {
         let ended = run(words);

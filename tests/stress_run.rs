@@ -121,6 +121,11 @@ impl Cells {
     }
 }
 
+/// `many`, or the one worker that a single server has.
+fn workers_of<'m>(mode: &str, many: &'m str) -> &'m str {
+    if mode == "single" { "1" } else { many }
+}
+
 // ---- whole tables ----
 
 #[test]
@@ -178,6 +183,7 @@ fn clients_may_be_of_another_kind_than_the_server() {
         [("thread", "process"), ("process", "thread"), ("single", "process"), ("event", "process")]
     {
         let bench = Bench::new();
+        let servers = workers_of(mode, "2");
         let words = [
             "--modes",
             mode,
@@ -188,7 +194,7 @@ fn clients_may_be_of_another_kind_than_the_server() {
             "--clients",
             "3",
             "--servers",
-            "2",
+            servers,
         ];
         let ended = bench.run(&words);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
@@ -271,7 +277,7 @@ fn a_target_is_measured_like_a_server_of_our_own_and_left_as_it_was() {
         let (bench, files) = (Bench::new(), Folder::new());
         files.write("theirs", b"not ours");
         let server = Server::start(mode, 3, &files, &[]);
-        let workers = if mode == "single" { "1" } else { "3" };
+        let workers = workers_of(mode, "3");
         let words = [
             "--modes",
             mode,
@@ -511,7 +517,7 @@ fn an_interrupted_test_keeps_its_finished_rows_and_leaves_nothing() {
         for number in [libc::SIGINT, libc::SIGTERM] {
             let bench = Bench::new();
             let words = ["--modes", mode, "--volumes", "20,21,22,23,24,25,26,27,28,29", "--clients", "4,5,6"];
-            let run = bench.start(&[&words[..], &["--servers", "2"]].concat());
+            let run = bench.start(&[&words[..], &["--servers", workers_of(mode, "2")]].concat());
             wait_for_rows(&bench, mode, 1);
             let start = Instant::now();
             signal(run.child.id(), number);
@@ -550,8 +556,8 @@ fn an_interrupt_does_not_wait_for_a_target_that_stalls() {
 fn a_killed_tester_leaves_no_process() {
     for mode in MODES {
         let bench = Bench::new();
-        let mut run =
-            bench.start(&["--modes", mode, "--volumes", "20,40,60", "--clients", "4,6", "--servers", "3"]);
+        let words = ["--modes", mode, "--volumes", "20,40,60", "--clients", "4,6", "--servers"];
+        let mut run = bench.start(&[&words[..], &[workers_of(mode, "3")]].concat());
         wait_for_rows(&bench, mode, 1);
         eventually("a server runs", || bench.processes().len() > 1);
         signal(run.child.id(), libc::SIGKILL);
