@@ -45,6 +45,7 @@ pub struct Command {
     pub name: &'static str,
     /// The words that are no options, as the help shows them. Those in brackets, at the end, may be missing.
     pub words: &'static [&'static str],
+    /// The first line stands in the list of all commands; its own help has the rest too.
     pub about: &'static str,
     pub options: &'static [&'static [Opt]],
     pub run: fn(&Args) -> Result<(), Failure>,

@@ -22,6 +22,7 @@ use crate::grammar::END;
 use crate::json::{self, Inside, Reader, Value};
 use crate::session::{PIECE, PIECE_TEXT, SEND_BUFFER};
 use crate::signals::Stop;
+use crate::store::visible;
 use crate::sys::{self, Interest, PollFd};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -94,16 +95,11 @@ impl fmt::Display for Error {
             Error::Timeout => write!(f, "the server took too long; a longer --timeout may help"),
             Error::Short => write!(f, "the server closed the connection before its reply was complete"),
             Error::Corrupt(why) => write!(f, "the reply cannot be understood: {why}"),
-            Error::Server(reason) => write!(f, "the server says: {}", printable(reason)),
+            Error::Server(reason) => write!(f, "the server says: {}", visible(reason)),
             Error::Local(error) => write!(f, "{error}"),
             Error::Interrupted => write!(f, "interrupted"),
         }
     }
-}
-
-/// What a stranger's text looks like when it cannot do anything to our terminal.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 impl From<json::Error> for Error {

@@ -14,15 +14,15 @@
 //! Experiment: press Ctrl-C in the middle of a download and look for what is left.
 
 use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
-use crate::client::{Client, Error, printable};
+use crate::client::{Client, Error};
 use crate::json::Value;
 use crate::session::PIECE;
 use crate::signals::{Listen, Stop};
-use crate::store::check_name;
+use crate::store::{check_name, visible};
 use crate::sys::{self, Interest, PollFd};
 use crate::terminal::LiveLine;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Stderr, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Stderr, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -36,7 +36,9 @@ const CONNECTION: &[Opt] = &[
 pub static LIST: Command = Command {
     name: "list",
     words: &[],
-    about: "print the names of the files on the server, a line each",
+    about: "print the names of the files on the server, a line each\n\n\
+            On a terminal, characters that are invisible or change the direction of writing are shown as\n\
+            escapes such as \\u{202e}. A file or a pipe gets each name as it is.",
     options: &[CONNECTION],
     run: list,
 };
@@ -93,9 +95,15 @@ fn ask<T>(args: &Args, request: impl FnOnce(&mut Client) -> Result<T, Error>) ->
 
 fn list(args: &Args) -> Result<(), Failure> {
     let names = ask(args, |client| client.list())?;
+    // People may be deceived; a script needs the name exactly, as long as it cannot break its line.
+    let exact = !io::stdout().is_terminal();
     let mut text = String::new();
     for name in names {
-        text += &printable(&name);
+        if exact && !name.contains(char::is_control) {
+            text += &name;
+        } else {
+            text += &visible(&name);
+        }
         text.push('\n');
     }
     say(&text)
@@ -113,7 +121,7 @@ fn stats(args: &Args) -> Result<(), Failure> {
     let Value::Object(pairs) = stats else { return failed("the server's STATS is no object") };
     let mut text = String::new();
     for (key, value) in pairs {
-        let key = printable(&key);
+        let key = visible(&key);
         match value {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -132,11 +140,11 @@ fn plain(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => printable(text),
+        Value::String(text) => visible(text),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
         Value::Object(pairs) => pairs
             .iter()
-            .map(|(key, value)| format!("{} {}", printable(key), plain(value)))
+            .map(|(key, value)| format!("{} {}", visible(key), plain(value)))
             .collect::<Vec<_>>()
             .join(", "),
     }

@@ -128,7 +128,8 @@ fn run(words: &[String]) -> Result<(), Failure> {
 fn overview() -> String {
     let mut text = "usage: kolam COMMAND [options]\n\n".to_owned();
     for command in COMMANDS {
-        text += &format!("  {:<10} {}\n", command.name, command.about);
+        let about = command.about.lines().next().unwrap_or_default();
+        text += &format!("  {:<10} {about}\n", command.name);
     }
     text + "\nkolam COMMAND --help tells more; kolam --version prints the version\n"
 }

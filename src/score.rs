@@ -18,7 +18,7 @@
 //! Experiment: run with `-c 1` and `-c 100`. Which of the two times per request stays the same, and why?
 
 use crate::answer::Answer;
-use crate::client::printable;
+use crate::store::visible;
 use std::time::{Duration, Instant};
 
 /// Why a request failed.
@@ -109,7 +109,7 @@ impl Score {
         self.end = self.end.max(end);
         self.body += answer.body;
         if self.server.is_none() && answer.status > 0 {
-            self.server = Some(printable(&String::from_utf8_lossy(&answer.server)));
+            self.server = Some(visible(&String::from_utf8_lossy(&answer.server)));
         }
         if verdict.is_ok() {
             self.stray_answers += u64::from(answer.stray > 0);
@@ -291,7 +291,7 @@ mod tests {
         );
         let report = score.report(&SUBJECT);
         for line in [
-            "Server Software:        a?b",
+            "Server Software:        a\\u{9b}b",
             "Server Hostname:        host",
             "Document Length:        3 bytes",
             "Time taken for tests:   2.000000 seconds",

@@ -14,6 +14,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::process::{Command, Stdio};
@@ -453,6 +454,38 @@ fn words_of_another_server_do_not_reach_the_terminal_raw() {
         let raw = |text: &str| text.contains(|c: char| c.is_control() && c != '\n');
         assert!(!raw(ended.text()) && !raw(&ended.stderr) && ended.stderr.lines().count() <= 1, "{ended:?}");
     }
+}
+
+/// Runs the program with a terminal as its stdout; returns what appears there.
+#[allow(unsafe_code)]
+fn on_a_terminal(words: &[&str]) -> String {
+    let mut ours = OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap();
+    let unlock: libc::c_int = 0;
+    // SAFETY: the first call reads one integer, which is alive; the second takes flags and gives a descriptor
+    // (ioctl_tty(2)), which nothing else owns.
+    let theirs = unsafe {
+        assert_eq!(libc::ioctl(ours.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock), 0);
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        File::from_raw_fd(libc::ioctl(ours.as_raw_fd(), libc::TIOCGPTPEER, flags))
+    };
+    let mut child = kolam(words).stdin(Stdio::null()).stdout(theirs).spawn().unwrap();
+    let mut shown = Vec::new();
+    // When the last program has closed its side, reading ends with an error: ioctl_tty(2) knows no end.
+    let _ = ours.read_to_end(&mut shown);
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn names_that_deceive_are_listed_visibly_on_a_terminal_and_exactly_in_a_pipe() {
+    let (files, deceptive) = (Folder::new(), "photo\u{202e}gpj\u{200b}.exe");
+    files.write(deceptive, b"");
+    files.write("плюс été 日本", b"");
+    let server = Server::start("thread", 2, &files, &[]);
+    assert_eq!(ask(server.address, &["list"]).ok(), format!("{deceptive}\nплюс été 日本\n"));
+    let shown = on_a_terminal(&["list", "--server", &server.address.to_string()]);
+    assert_eq!(shown, "photo\\u{202e}gpj\\u{200b}.exe\r\nплюс été 日本\r\n");
+    server.stop();
 }
 
 #[test]

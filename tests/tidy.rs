@@ -44,7 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http_body", &["http_head", "session", "store"]),
     ("http_reply", &["dates", "http_head", "store"]),
     ("http_pages", &["dates", "json", "ledger"]),
-    ("client", &["b64", "grammar", "json", "session", "signals", "sys"]),
+    ("client", &["b64", "grammar", "json", "session", "signals", "store", "sys"]),
     ("terminal", &["sys"]),
     ("commands", &["args", "client", "json", "session", "signals", "store", "sys", "terminal"]),
     ("stress", &["args", "clients", "plan", "report", "rig", "server", "signals", "sys"]),
@@ -60,7 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("load", &["answer", "args", "load_url", "score", "signals", "sys"]),
     ("load_url", &[]),
     ("answer", &[]),
-    ("score", &["answer", "client"]),
+    ("score", &["answer", "store"]),
 ];
 
 /// Rows of `MAY_USE` that the design fixes for ever: these four are read, and reused, alone.
