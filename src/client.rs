@@ -373,10 +373,45 @@ impl Client {
     }
 }
 
-/// name = DQUOTE *( character / `\"` / `\\` ) DQUOTE ; a line end in it would begin another request
+/// name = token / DQUOTE *( character / `\"` / `\\` ) DQUOTE
+///
+/// Quotes stand only around a name that needs them: many servers of this protocol split a request at blanks,
+/// and would take quotes for a part of the name. A line end in a name would begin another request.
 fn quote(name: &str) -> Result<String, Error> {
     if name.contains(char::is_control) {
         return Err(Error::Local(io::Error::other("a file name cannot contain control characters")));
     }
+    let special = |c: char| c.is_whitespace() || matches!(c, '"' | '\\');
+    if !name.is_empty() && !name.contains(special) {
+        return Ok(name.to_owned());
+    }
     Ok(format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grammar::name;
+
+    #[test]
+    fn only_a_name_that_needs_quotes_gets_them() {
+        for plain in ["a.bin", "été.txt", "日本", "it's", "-a=b&c;d", "{x}", "%20", "💾"] {
+            assert_eq!(quote(plain).unwrap(), plain);
+        }
+        let table = [
+            ("", r#""""#),
+            ("my notes.pdf", r#""my notes.pdf""#),
+            (" ", r#"" ""#),
+            ("\"a\"", r#""\"a\"""#),
+            ("a\"b", r#""a\"b""#),
+            ("a\\b", r#""a\\b""#),
+            ("a\u{a0}b", "\"a\u{a0}b\""),
+            ("a\u{3000}", "\"a\u{3000}\""),
+        ];
+        for (plain, quoted) in table {
+            assert_eq!(quote(plain).unwrap(), quoted);
+            assert_eq!(name(quoted.as_bytes()).ok().as_deref(), Some(plain.as_bytes()));
+        }
+        assert!(["a\nb", "a\tb", "\u{7f}"].into_iter().all(|name| quote(name).is_err()));
+    }
 }

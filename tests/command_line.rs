@@ -10,6 +10,7 @@ use common::{
     Background, Ended, Folder, MODES, PATIENCE, Run, Server, base64, eventually, kolam, noise, run,
     run_with_input, signal, upload,
 };
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,6 +19,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The commands that talk to a server, each with the words it needs.
@@ -351,28 +353,97 @@ struct Fake {
 }
 
 fn fake(reply: impl AsRef<[u8]>, close: bool) -> Fake {
+    let reply = reply.as_ref().to_vec();
+    let mut kept = Vec::new();
+    fake_that(move |mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(&reply);
+        if !close {
+            kept.push(stream);
+        }
+    })
+}
+
+/// A server that answers one request on each connection with what `reply` makes of it.
+fn fake_with(mut reply: impl FnMut(&str) -> Vec<u8> + Send + 'static) -> Fake {
+    fake_that(move |mut stream| {
+        let request = read_request(&mut stream);
+        let _ = stream.write_all(&reply(str::from_utf8(&request).unwrap()));
+    })
+}
+
+/// Reads a request to its end mark, or as much as comes of it.
+fn read_request(stream: &mut TcpStream) -> Vec<u8> {
+    let (mut request, mut byte) = (Vec::new(), [0]);
+    while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+        request.push(byte[0]);
+    }
+    request
+}
+
+/// A server that does `serve` with each connection, one after another.
+fn fake_that(mut serve: impl FnMut(TcpStream) + Send + 'static) -> Fake {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    let (address, reply) = (listener.local_addr().unwrap(), reply.as_ref().to_vec());
-    let mut kept = Vec::new();
+    let address = listener.local_addr().unwrap();
     let serving = Background::repeat(move || {
-        let Ok((mut stream, _)) = listener.accept() else {
+        let Ok((stream, _)) = listener.accept() else {
             std::thread::sleep(Duration::from_millis(2));
             return true;
         };
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (mut request, mut byte) = (Vec::new(), [0]);
-        while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
-            request.push(byte[0]);
-        }
-        let _ = stream.write_all(&reply);
-        if !close {
-            kept.push(stream);
-        }
+        serve(stream);
         true
     });
     Fake { address, _serving: serving }
+}
+
+/// A server as a course makes one: it splits each request at its blanks and knows no quotes. It keeps what it
+/// was asked, and the files that it was sent, as base64.
+fn splitting_server() -> (Fake, Arc<Mutex<Vec<String>>>) {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let (told, mut files) = (requests.clone(), BTreeMap::new());
+    let fake = fake_with(move |request| {
+        told.lock().unwrap().push(request.to_owned());
+        let words: Vec<&str> = request.split_whitespace().collect();
+        let reply = match words[..] {
+            ["UPLOAD", name, text] => {
+                files.insert(name.to_owned(), text.to_owned());
+                r#"{"status":"OK","data":"stored"}"#.to_owned()
+            }
+            ["GET", name] if files.contains_key(name) => {
+                format!(r#"{{"status":"OK","data_namafile":"{name}","data_file":"{}"}}"#, files[name])
+            }
+            ["DELETE", name] if files.remove(name).is_some() => r#"{"status":"OK","data":"gone"}"#.to_owned(),
+            _ => r#"{"status":"ERROR","data":"request tidak dikenali"}"#.to_owned(),
+        };
+        format!("{reply}\r\n\r\n").into_bytes()
+    });
+    (fake, requests)
+}
+
+#[test]
+fn a_server_that_splits_at_blanks_gets_plain_names_without_quotes() {
+    let here = Folder::new();
+    here.write("a.bin", b"content");
+    let [source, target] = ["a.bin", "b.bin"].map(|name| here.join(name).display().to_string());
+    let (server, requests) = splitting_server();
+    let ask = |words: &[&str]| ask(server.address, words);
+    ask(&["upload", &source]).ok();
+    ask(&["upload", &source, "--as", "it's_naïve-(1).bin"]).ok();
+    ask(&["download", "it's_naïve-(1).bin", "-o", &target]).ok();
+    assert_eq!(here.read("b.bin"), b"content");
+    ask(&["delete", "a.bin"]).ok();
+    ask(&["download", "a.bin", "-o", &target]).failed(1, &["tidak dikenali"]);
+    // What needs quotes has them in every verb, also where a server does not understand them.
+    requests.lock().unwrap().clear();
+    for words in [&["upload", &source, "--as", "my \"a\""][..], &["download", "my \"a\"", "-o", &target]] {
+        ask(words).failed(1, &["tidak dikenali"]);
+    }
+    ask(&["delete", "a b"]).failed(1, &["tidak dikenali"]);
+    let wanted = [r#"UPLOAD "my \"a\"" Y29udGVudA=="#, r#"GET "my \"a\"""#, r#"DELETE "a b""#];
+    assert_eq!(*requests.lock().unwrap(), wanted.map(|request| format!("{request}\r\n\r\n")));
 }
 
 #[test]
