@@ -16,6 +16,8 @@ ROOT ?= files
 # make stress, make stress-quick
 MODES ?= thread,process
 OUT ?= results
+# A run makes a folder of its own in results; an OUT that was given is the folder itself.
+STRESS_OUT = $(if $(filter file,$(origin OUT)),,$(if $(OUT),--out '$(OUT)'))
 
 # make bench: install the peers first, run the whole matrix too
 PEERS ?=
@@ -33,7 +35,7 @@ ARGS ?=
 help:
 	@echo 'make build                 build $(KOLAM)'
 	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE=$(MODE) W= HOST=$(HOST) PORT=$(PORT) ROOT=$(ROOT)'
-	@echo 'make stress                all combinations   MODES=$(MODES) OUT=$(OUT) STRESS_ROOT='
+	@echo 'make stress                all combinations   MODES=$(MODES) OUT= STRESS_ROOT='
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes'
 	@echo 'make modes                 what the modes differ in, measured'
@@ -57,10 +59,10 @@ server: build
 	@exec $(KOLAM) serve --protocol $(PROTOCOL) --mode $(MODE) $(if $(W),--workers $(W)) --listen $(HOST):$(PORT) --root '$(ROOT)' $(ARGS)
 
 stress: build
-	@exec $(KOLAM) stress --modes $(MODES) --out '$(OUT)' $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+	@exec $(KOLAM) stress --modes $(MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 
 stress-quick: build
-	@exec $(KOLAM) stress --quick --modes $(MODES) --out '$(OUT)' $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+	@exec $(KOLAM) stress --quick --modes $(MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 
 bench:
 	@PEERS=$(PEERS) MATRIX=$(MATRIX) bench/run '$(OUT)/bench'

@@ -51,6 +51,8 @@ mod stress; //    12   all combinations
 mod plan; //      12a  which rows there are
 mod clients; //   12b  all start at once
 mod rig; //       12c  files and server of a row
+mod machine; //   12d  what was measured on
+mod run_folder; // 12e where results go
 mod report; //    13   tables and findings
 mod http; //      14   the second protocol
 mod http_head; // 14a  what exactly is asked

@@ -33,8 +33,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("--volumes", "LIST", "file sizes in MiB (10,50,100)"),
     opt("--clients", "LIST", "client workers (1,5,50)"),
     opt("--servers", "LIST", "server workers (1,5,50)"),
-    opt("--out", "DIR", "where the results go (results)"),
-    opt("--root", "DIR", "where the served files live (beside the results)"),
+    opt("--out", "DIR", "folder of the results (a new one in results)"),
+    opt("--force", "", "replace the results that are in --out"),
+    opt("--root", "DIR", "where the served files live (results, or --out)"),
     opt("--target", "HOST:PORT", "test this running server instead of our own"),
     opt("--timeout", "TIME", "longest wait of a client for the server to move (120)"),
     opt("--quick", "", "volumes 1,2,4; clients and servers 1,5"),
@@ -65,8 +66,15 @@ impl Row {
 /// What was asked for.
 pub struct Plan {
     pub rows: Vec<Row>,
-    /// Where the results go.
+    /// What they are in one word: `full`, `quick`, `target`, or `custom` for any other choice.
+    pub what: &'static str,
+    /// All options that matter to the rows, as one could type them.
+    pub options: String,
+    /// Where the results go: into this folder itself, or into a new one in it.
     pub out: PathBuf,
+    pub exact: bool,
+    /// Results that are there may be replaced.
+    pub force: bool,
     /// Where the folder with the files is made.
     pub root: PathBuf,
     /// A server that is none of ours.
@@ -78,37 +86,21 @@ pub struct Plan {
 impl Plan {
     /// Reads it from the command line.
     pub fn from(args: &Args) -> Result<Plan, Failure> {
-        let quick = args.has("--quick");
-        let modes = args.choices("--modes", "thread,process", &MODES)?;
-        let client_mode = args.choice("--client-mode", "same", &["same", "thread", "process"])?;
-        let mut operations = args.choices("--ops", "download,upload", &OPERATIONS)?;
-        operations.sort_by_key(|operation| OPERATIONS.iter().position(|known| known == operation));
-        let volumes = args.numbers("--volumes", if quick { "1,2,4" } else { "10,50,100" }, 1..=100_000)?;
-        let workers = if quick { "1,5" } else { "1,5,50" };
-        let clients = args.numbers("--clients", workers, 1..=10_000)?;
-        let servers = args.numbers("--servers", workers, 1..=4096)?;
-        if args.has("--servers") {
-            check_single(&modes, &servers)?;
-        }
-        let mut rows = Vec::new();
-        for &mode in &modes {
-            let client_mode = match client_mode {
-                "same" if mode == "process" => "process",
-                "same" => "thread",
-                other => other,
-            };
-            // Of several numbers a single server takes the one that it can have.
-            let servers = if mode == "single" { &[1][..] } else { &servers };
-            let before = rows.len();
-            for_each(&operations, &volumes, &clients, servers, |operation, volume_mib, clients, servers| {
-                let number = rows.len() - before + 1;
-                rows.push(Row { number, mode, client_mode, operation, volume_mib, clients, servers });
-            });
+        let matrix = Matrix::from(args)?;
+        if args.has("--force") && !args.has("--out") {
+            return Err(Failure::Usage("--force replaces what is in --out DIR, which is missing".to_owned()));
         }
         let out = PathBuf::from(args.text("--out").unwrap_or("results"));
         let root = args.text("--root").map_or(out.clone(), PathBuf::from);
         let target = args.has("--target").then(|| args.address("--target", "127.0.0.1:6666")).transpose()?;
-        Ok(Plan { rows, out, root, target, timeout: args.seconds("--timeout", 120.0)? })
+        let timeout = args.seconds("--timeout", 120.0)?;
+        let mut options = format!("{} --timeout {}", matrix.options(), timeout.as_secs_f64());
+        if let Some(target) = target {
+            options += &format!(" --target {target}");
+        }
+        let (what, rows) = (if target.is_some() { "target" } else { matrix.what() }, matrix.rows());
+        let (exact, force) = (args.has("--out"), args.has("--force"));
+        Ok(Plan { rows, what, options, out, exact, force, root, target, timeout })
     }
 
     /// File sizes in MiB, each once.
@@ -127,31 +119,112 @@ impl Plan {
     }
 }
 
+/// What the rows are the combinations of.
+#[derive(PartialEq, Eq)]
+struct Matrix {
+    modes: Vec<&'static str>,
+    client_mode: &'static str,
+    operations: Vec<&'static str>,
+    volumes: Vec<u64>,
+    clients: Vec<u64>,
+    servers: Vec<u64>,
+}
+
+/// The volumes and the numbers of workers, unless others are asked for; and those of `--quick`.
+const FULL: (&str, &str) = ("10,50,100", "1,5,50");
+const QUICK: (&str, &str) = ("1,2,4", "1,5");
+
+impl Matrix {
+    fn from(args: &Args) -> Result<Matrix, Failure> {
+        let (volumes, workers) = if args.has("--quick") { QUICK } else { FULL };
+        let mut operations = args.choices("--ops", "download,upload", &OPERATIONS)?;
+        operations.sort_by_key(|operation| OPERATIONS.iter().position(|known| known == operation));
+        let matrix = Matrix {
+            modes: args.choices("--modes", "thread,process", &MODES)?,
+            client_mode: args.choice("--client-mode", "same", &["same", "thread", "process"])?,
+            operations,
+            volumes: args.numbers("--volumes", volumes, 1..=100_000)?,
+            clients: args.numbers("--clients", workers, 1..=10_000)?,
+            servers: args.numbers("--servers", workers, 1..=4096)?,
+        };
+        if args.has("--servers") {
+            check_single(&matrix.modes, &matrix.servers)?;
+        }
+        Ok(matrix)
+    }
+
+    /// All combinations, the last of the four changing fastest.
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for &mode in &self.modes {
+            let client_mode = match self.client_mode {
+                "same" if mode == "process" => "process",
+                "same" => "thread",
+                other => other,
+            };
+            // Of several numbers a single server takes the one that it can have.
+            let servers = if mode == "single" { &[1][..] } else { &self.servers };
+            let before = rows.len();
+            self.each(servers, |operation, volume_mib, clients, servers| {
+                let number = rows.len() - before + 1;
+                rows.push(Row { number, mode, client_mode, operation, volume_mib, clients, servers });
+            });
+        }
+        rows
+    }
+
+    fn each(&self, servers: &[u64], mut row: impl FnMut(&'static str, u64, u64, u64)) {
+        for &operation in &self.operations {
+            for &volume in &self.volumes {
+                for &clients in &self.clients {
+                    servers.iter().for_each(|&servers| row(operation, volume, clients, servers));
+                }
+            }
+        }
+    }
+
+    /// One of the two that need no options, or a choice of the user's.
+    fn what(&self) -> &'static str {
+        let same = |(volumes, workers): (&str, &str)| {
+            self.modes == ["thread", "process"]
+                && self.client_mode == "same"
+                && self.operations == ["download", "upload"]
+                && list(&self.volumes) == volumes
+                && [&self.clients, &self.servers].iter().all(|numbers| list(numbers) == workers)
+        };
+        if same(FULL) {
+            "full"
+        } else if same(QUICK) {
+            "quick"
+        } else {
+            "custom"
+        }
+    }
+
+    fn options(&self) -> String {
+        let (modes, operations) = (self.modes.join(","), self.operations.join(","));
+        let [volumes, clients, servers] =
+            [&self.volumes, &self.clients, &self.servers].map(|list| self::list(list));
+        format!(
+            "--modes {modes} --client-mode {} --ops {operations} --volumes {volumes} --clients {clients} \
+             --servers {servers}",
+            self.client_mode
+        )
+    }
+}
+
+/// `1,5,50`
+fn list(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// A single server has one worker: an option that asks it for another number is refused, not bent.
 fn check_single(modes: &[&str], servers: &[u64]) -> Result<(), Failure> {
     let fits = if modes == ["single"] { servers == [1] } else { servers.contains(&1) };
     if fits || !modes.contains(&"single") {
         return Ok(());
     }
-    let servers = servers.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-    Err(Failure::Usage(format!("--servers {servers}: --modes single has one worker")))
-}
-
-/// All combinations, the last argument changing fastest.
-fn for_each(
-    operations: &[&'static str],
-    volumes: &[u64],
-    clients: &[u64],
-    servers: &[u64],
-    mut row: impl FnMut(&'static str, u64, u64, u64),
-) {
-    for &operation in operations {
-        for &volume in volumes {
-            for &clients in clients {
-                servers.iter().for_each(|&servers| row(operation, volume, clients, servers));
-            }
-        }
-    }
+    Err(Failure::Usage(format!("--servers {}: --modes single has one worker", list(servers))))
 }
 
 #[cfg(test)]
@@ -202,6 +275,27 @@ mod tests {
         assert_eq!((quick.rows[0].operation, quick.rows[35].operation), ("download", "list"));
         assert_eq!(plan("").rows[54].client_mode, "process");
         assert_eq!(plan("--client-mode thread").rows[54].client_mode, "thread");
+    }
+
+    #[test]
+    fn a_run_is_named_after_its_rows_and_not_after_its_options() {
+        let table = [
+            ("", "full"),
+            ("--modes thread,process --root x --timeout 3", "full"),
+            ("--quick", "quick"),
+            ("--volumes 1,2,4 --clients 1,5 --servers 1,5", "quick"),
+            ("--modes thread", "custom"),
+            ("--client-mode process", "custom"),
+            ("--quick --ops list", "custom"),
+            ("--target 127.0.0.1:1", "target"),
+        ];
+        for (line, what) in table {
+            assert_eq!(plan(line).what, what, "{line}");
+        }
+        let options = "--modes single --client-mode same --ops download,upload --volumes 1,2,4 --clients 3 \
+                       --servers 1 --timeout 0.5";
+        assert_eq!(plan(&format!("--quick {options}")).options, options);
+        assert!(try_plan("--force").is_err());
     }
 
     #[test]

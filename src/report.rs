@@ -9,7 +9,7 @@
 //!
 //! What must not live here: measuring.
 //!
-//! before: `rig.rs` … after: `http.rs`
+//! before: `run_folder.rs` … after: `http.rs`
 //!
 //! Experiment: add a column, and see how many places must know of it.
 

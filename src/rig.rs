@@ -14,17 +14,17 @@
 //!
 //! What must not live here: the order of the rows.
 //!
-//! before: `clients.rs` … after: `report.rs`
+//! before: `clients.rs` … after: `machine.rs`
 //!
 //! Experiment: flip one byte of an upload before `verify` sees it, and read the CSV.
 
 use crate::client::{Client, Error};
 use crate::clients::{Record, Task, download, upload_name};
-use crate::dates::utc;
 use crate::json::Value;
 use crate::plan::{Plan, Row};
 use crate::signals::Stop;
 use crate::sys::{self, Interest, Pid, PollFd};
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -33,8 +33,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant, SystemTime};
-use std::{env, thread};
+use std::time::{Duration, Instant};
 
 /// How long a server may take to stop when nothing is in flight.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -337,40 +336,6 @@ fn memory(pid: Pid, field: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The machine in a few lines.
-pub fn machine(root: &Path) -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let field = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map_or("unknown", |(_, value)| value.trim()).to_owned()
-    };
-    let cores = thread::available_parallelism().map_or(0, usize::from);
-    [
-        ("date", utc(SystemTime::now())),
-        ("version", concat!("kolam ", env!("CARGO_PKG_VERSION")).to_owned()),
-        ("cpu", field(&read("/proc/cpuinfo"), "model name")),
-        ("cores", cores.to_string()),
-        ("memory", field(&read("/proc/meminfo"), "MemTotal")),
-        ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
-        ("root on", file_system(root, &read("/proc/self/mountinfo"))),
-    ]
-    .map(|(name, value)| format!("{name:<8} {value}\n"))
-    .concat()
-}
-
-/// The type of the file system that holds `path`: that of the longest mount point above it
-/// (proc_pid_mountinfo(5)).
-fn file_system(path: &Path, mounts: &str) -> String {
-    let path = path.canonicalize().unwrap_or_default();
-    let mounted = mounts.lines().filter_map(|line| {
-        let (place, about) = line.split_once(" - ")?;
-        let point = place.split(' ').nth(4)?;
-        path.starts_with(point).then_some((point.len(), about.split(' ').next()?))
-    });
-    // A later mount hides an earlier one at the same point; `max_by_key` takes the last of equals.
-    mounted.max_by_key(|(length, _)| *length).map_or("unknown", |(_, kind)| kind).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,14 +374,5 @@ mod tests {
         assert!(compare(&path, &wrong).is_err());
         assert!(compare(&path, &content[1..]).is_err());
         assert!(compare(&folder.path().join("b"), &content).is_err());
-    }
-
-    #[test]
-    fn the_longest_mount_point_counts() {
-        let mounts = "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /dev rw - devtmpfs dev rw\n\
-                      3 2 0:3 / /dev/shm rw - tmpfs tmpfs rw\n4 1 0:4 / /de rw - xfs x rw\n";
-        assert_eq!(file_system(Path::new("/dev/shm"), mounts), "tmpfs");
-        assert_eq!(file_system(Path::new("/dev"), mounts), "devtmpfs");
-        assert_eq!(file_system(Path::new("/proc"), mounts), "ext4");
     }
 }

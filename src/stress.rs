@@ -14,7 +14,7 @@
 //! runs and leaves no server behind.
 //!
 //! What must not live here: which rows there are (`plan.rs`), the clients (`clients.rs`), server and files
-//! (`rig.rs`), how results are written (`report.rs`).
+//! (`rig.rs`), where results go (`run_folder.rs`) and how they are written (`report.rs`).
 //!
 //! before: `commands.rs` … after: `plan.rs`
 //!
@@ -24,7 +24,8 @@ use crate::args::{self, Args, Command, Failure, failed};
 use crate::clients::{self, Records};
 use crate::plan::{OPTIONS, Plan, Row};
 use crate::report::{self, Outcome};
-use crate::rig::{Rig, Server, machine};
+use crate::rig::{Rig, Server};
+use crate::run_folder::{self, RunFolder};
 use crate::server::MODES;
 use crate::signals::{Listen, Stop};
 use crate::sys;
@@ -48,24 +49,34 @@ fn run(args: &Args) -> Result<(), Failure> {
     if args.has("--dry-run") {
         return say(&dry_run(&plan));
     }
-    let cannot = |what: &str, path: &Path, error: io::Error| {
-        Failure::Failed(format!("cannot {what} {}: {error}", path.display()))
-    };
-    fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, error))?;
-    fs::create_dir_all(&plan.root).map_err(|error| cannot("make --root", &plan.root, error))?;
-    let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, error))?;
+    run_folder::check(&plan)?;
+    require_space(&plan)?;
+    // If it fails, clients that find no descriptor count as failed.
+    let _ = sys::raise_descriptor_limit();
+    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
+    let rig = Rig::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
+    let (results, note) = RunFolder::make(&plan)?;
+    if let Some(note) = note {
+        say(&format!("{note}\n"))?;
+    }
+    Tester { plan: &plan, rig, results, live: Live::new(&plan), done: Vec::new() }.run(stop)
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!("cannot {what} {}: {error}", path.display()))
+}
+
+/// Makes the folders that the user has named, and looks whether the largest row fits.
+fn require_space(plan: &Plan) -> Result<(), Failure> {
+    fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, &error))?;
+    fs::create_dir_all(&plan.root).map_err(|error| cannot("make --root", &plan.root, &error))?;
+    let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, &error))?;
     if let Some(missing) = plan.space().checked_sub(free).filter(|&missing| missing > 0) {
         let (missing, root) = (report::human(missing as f64), plan.root.display());
         let need = report::human(plan.space() as f64);
         return failed(format!("{root}: the largest row needs {need}, {missing} more than there is"));
     }
-    let about = plan.out.join("machine.txt");
-    fs::write(&about, machine(&plan.root)).map_err(|error| cannot("write", &about, error))?;
-    // If it fails, clients that find no descriptor count as failed.
-    let _ = sys::raise_descriptor_limit();
-    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
-    let rig = Rig::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, error))?;
-    Tester { plan: &plan, rig, live: Live::new(&plan), done: Vec::new() }.run(stop)
+    Ok(())
 }
 
 /// Rows and bytes, in words.
@@ -91,12 +102,28 @@ fn say(text: &str) -> Result<(), Failure> {
 struct Tester<'p> {
     plan: &'p Plan,
     rig: Rig,
+    results: RunFolder,
     live: Live,
     done: Vec<(Row, Outcome)>,
 }
 
 impl Tester<'_> {
     fn run(mut self, stop: Stop) -> Result<(), Failure> {
+        let ran = self.rows(stop);
+        self.live.clear()?;
+        let state = match &ran {
+            Err(Failure::Failed(why)) => format!("failed: {why}"),
+            Err(_) => "failed".to_owned(),
+            Ok(()) if self.done.len() < self.plan.rows.len() => "interrupted".to_owned(),
+            Ok(()) => "complete".to_owned(),
+        };
+        let noted = self.results.ended(&state);
+        ran?;
+        self.finish(stop)?;
+        noted
+    }
+
+    fn rows(&mut self, stop: Stop) -> Result<(), Failure> {
         let mut csv: Option<(&str, File)> = None;
         for row in &self.plan.rows {
             if stop.raised() {
@@ -104,10 +131,9 @@ impl Tester<'_> {
             }
             // A new mode begins a new file.
             if csv.as_ref().is_none_or(|(mode, _)| *mode != row.mode) {
-                csv = Some((row.mode, self.create(row.mode)?));
+                csv = Some((row.mode, self.results.create_csv(row.mode, report::HEADER)?));
             }
-            let outcome = self.row(row);
-            let outcome = match outcome {
+            let outcome = match self.row(row) {
                 Ok(outcome) => outcome,
                 Err(_) if stop.raised() => break,
                 Err(error) => {
@@ -125,17 +151,7 @@ impl Tester<'_> {
             self.live.row_done(row, &outcome)?;
             self.done.push((row.clone(), outcome));
         }
-        self.live.clear()?;
-        self.finish(stop)
-    }
-
-    fn create(&self, mode: &str) -> Result<File, Failure> {
-        let path = self.plan.out.join(format!("{mode}.csv"));
-        let file = File::create(&path).and_then(|mut file| {
-            writeln!(file, "{}", report::HEADER)?;
-            Ok(file)
-        });
-        file.or_else(|error| failed(format!("cannot write {}: {error}", path.display())))
+        Ok(())
     }
 
     /// One row, from the start of its server to its end.
@@ -181,7 +197,7 @@ impl Tester<'_> {
         }
         let summary =
             report::summary(&self.done, self.plan.rows.len(), self.live.start.elapsed().as_secs_f64());
-        let out = self.plan.out.display();
+        let out = self.results.path.display();
         say(&format!("{text}\n{summary}results    {out}\n"))?;
         if stop.raised() {
             return Err(Failure::Interrupted);

@@ -171,9 +171,11 @@ fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
     assert_eq!(table_lines, 84 + 4 * 3, "{}", ended.text());
     assert_eq!(bench.out.names(), ["event.csv", "machine.txt", "process.csv", "single.csv", "thread.csv"]);
     let machine = String::from_utf8(bench.out.read("machine.txt")).unwrap();
-    for field in ["date", "version", "cpu", "cores", "memory", "kernel", "root on"] {
+    let fields = ["date", "version", "commit", "cpu", "cores", "memory", "kernel", "root on"];
+    for field in fields.into_iter().chain(["command", "options", "started", "ended"]) {
         assert!(machine.lines().any(|line| line.starts_with(field)), "no {field} in {machine}");
     }
+    assert_eq!(state_of(bench.out.path()), "complete");
     bench.assert_nothing_left();
 }
 
@@ -266,6 +268,132 @@ fn results_that_cannot_be_written_are_a_failure() {
     bench.run(&[&["--out", &out], &words[..]].concat()).failed(1, &["--out", &out]);
     fs::create_dir(bench.out.join("thread.csv")).unwrap();
     bench.run(&words).failed(1, &["thread.csv"]);
+    bench.assert_nothing_left();
+}
+
+// ---- folders of runs ----
+
+/// The value of the line `name` in a run's `machine.txt`.
+fn about(run: &Path, name: &str) -> String {
+    let machine = fs::read_to_string(run.join("machine.txt")).unwrap();
+    let found = machine.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+    found.unwrap_or_else(|| panic!("no {name} in {machine}"))
+}
+
+fn state_of(run: &Path) -> String {
+    about(run, "state")
+}
+
+/// One row a mode, of next to no work.
+const TINY: [&str; 8] = ["--ops", "list", "--volumes", "1", "--clients", "1", "--servers", "1"];
+
+/// A tester in the folder `here`, whose results go where they go by themselves.
+fn start_in(here: &Folder, words: &[&str]) -> Run {
+    Run::start(kolam([&["stress"], &TINY[..], words].concat()).current_dir(here.path()))
+}
+
+/// The folders of the runs below `results`, the oldest first.
+fn runs(here: &Folder) -> Vec<String> {
+    let mut names = common::names(&here.join("results"));
+    names.retain(|name| name != "latest");
+    names
+}
+
+#[test]
+fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
+    let here = Folder::new();
+    let mut seen: Vec<String> = Vec::new();
+    for client_mode in ["same", "process", "thread"] {
+        let ended = start_in(&here, &["--client-mode", client_mode]).finish(LONG);
+        let newest = runs(&here).into_iter().find(|name| !seen.contains(name)).unwrap();
+        let (date, what) = newest.split_at("2026-11-21T070809".len());
+        assert!(date.bytes().all(|byte| byte.is_ascii_digit() || b"-T".contains(&byte)), "{newest}");
+        assert!(what.starts_with("-custom"), "{newest}");
+        assert!(ended.ok().contains(&format!("results    results/{newest}\n")), "{ended:?}");
+        let run = here.join("results").join(&newest);
+        assert_eq!(common::names(&run), ["machine.txt", "process.csv", "thread.csv"]);
+        assert_eq!(fs::read_link(here.join("results/latest")).unwrap().to_str(), Some(newest.as_str()));
+        let command = about(&run, "command");
+        assert!(command.ends_with(&format!("stress {} --client-mode {client_mode}", TINY.join(" "))));
+        assert!(about(&run, "options").contains("--modes thread,process --client-mode"));
+        assert_eq!(state_of(&run), "complete");
+        seen.push(newest);
+    }
+    assert_eq!((runs(&here).len(), here.names()), (3, vec!["results".to_owned()]));
+    // Every file of every run is still that of its own run.
+    for (run, clients) in seen.iter().zip(["thread,process", "process,process", "thread,thread"]) {
+        let rows = ["thread", "process"].map(|mode| {
+            let text =
+                fs::read_to_string(here.join("results").join(run).join(format!("{mode}.csv"))).unwrap();
+            Cells::new(text.lines().nth(1).unwrap()).text("client_mode").to_owned()
+        });
+        assert_eq!(rows.join(","), clients, "{run}");
+    }
+}
+
+#[test]
+fn runs_at_the_same_time_do_not_meet() {
+    let here = Folder::new();
+    let all: Vec<Run> = (0..4).map(|_| start_in(&here, &["--modes", "thread"])).collect();
+    for run in all {
+        run.finish(LONG).ok();
+    }
+    assert_eq!(runs(&here).len(), 4);
+    let states = runs(&here).into_iter().map(|run| state_of(&here.join("results").join(run)));
+    assert!(states.into_iter().all(|state| state == "complete"));
+}
+
+#[test]
+fn a_latest_that_is_no_link_is_left_alone() {
+    let here = Folder::new();
+    fs::create_dir(here.join("results")).unwrap();
+    here.write("results/latest", b"a user's notes");
+    let ended = start_in(&here, &["--modes", "thread"]).finish(LONG);
+    assert!(ended.ok().contains("results/latest is no symbolic link and stays as it is\n"), "{ended:?}");
+    assert_eq!(here.read("results/latest"), b"a user's notes");
+    assert_eq!(runs(&here).len(), 1);
+}
+
+#[test]
+fn a_results_folder_that_cannot_be_made_is_a_failure() {
+    let here = Folder::new();
+    here.write("results", b"no folder");
+    start_in(&here, &[]).finish(LONG).failed(1, &["results"]);
+    assert_eq!(here.read("results"), b"no folder");
+}
+
+#[test]
+fn a_folder_that_has_rows_is_refused_unless_forced() {
+    let bench = Bench::new();
+    let tiny = |words: &[&str]| bench.run(&[&TINY[..], words].concat());
+    tiny(&["--modes", "thread,event"]).ok();
+    bench.out.write("notes.txt", b"a user's");
+    let before = bench.out.read("thread.csv");
+    // Another mode's rows would be mixed with these.
+    let ended = tiny(&["--modes", "process"]);
+    ended.failed(1, &["thread.csv", "--force", bench.out.path().to_str().unwrap()]);
+    assert!(bench.out.read("thread.csv") == before && state_of(bench.out.path()) == "complete");
+    tiny(&["--modes", "process", "--force"]).ok();
+    assert_eq!(bench.out.names(), ["machine.txt", "notes.txt", "process.csv"]);
+    bench.rows("process").iter().for_each(Cells::check);
+    run(&["stress", "--force"]).failed(2, &["--force", "--out"]);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_run_that_cannot_go_on_says_so_beside_its_rows() {
+    let bench = Bench::new();
+    let words = ["--modes", "thread,process", "--volumes", "8,9,10", "--clients", "4", "--servers", "1,2"];
+    let run = bench.start(&words);
+    wait_for_rows(&bench, "thread", 1);
+    assert_eq!(state_of(bench.out.path()), "running");
+    // Somebody else's file is not written over.
+    bench.out.write("process.csv", b"somebody else's");
+    run.finish(LONG).failed(1, &["process.csv"]);
+    let state = state_of(bench.out.path());
+    assert!(state.starts_with("failed: ") && state.contains("process.csv"), "{state}");
+    assert_eq!(bench.out.read("process.csv"), b"somebody else's");
+    assert_eq!(bench.rows("thread").len(), 12);
     bench.assert_nothing_left();
 }
 
@@ -529,6 +657,7 @@ fn an_interrupted_test_keeps_its_finished_rows_and_leaves_nothing() {
             rows.iter().for_each(Cells::check);
             assert!(ended.text().contains(&format!("rows       {} of 60", rows.len())), "{}", ended.text());
             assert!(ended.text().contains("Nomor"), "{}", ended.text());
+            assert_eq!(state_of(bench.out.path()), "interrupted");
             bench.assert_nothing_left();
         }
     }
@@ -563,6 +692,7 @@ fn a_killed_tester_leaves_no_process() {
         signal(run.child.id(), libc::SIGKILL);
         run.child.wait().unwrap();
         within(Duration::from_secs(5), "all processes have ended", || bench.processes().is_empty());
+        assert_eq!(state_of(bench.out.path()), "running");
     }
 }
 
