@@ -177,6 +177,8 @@ pub enum Kind {
     Length,
     /// The last symbol has bits set that belong to no byte.
     TrailingBits,
+    /// The text ends where padding must follow.
+    Unpadded,
 }
 
 impl fmt::Display for Error {
@@ -186,6 +188,7 @@ impl fmt::Display for Error {
             Kind::Padding => "wrong padding",
             Kind::Length => "last group has one symbol",
             Kind::TrailingBits => "unused bits are not zero",
+            Kind::Unpadded => "the text ends without its padding",
         };
         write!(f, "invalid base64 at byte {}: {what}", self.offset)
     }
@@ -323,6 +326,15 @@ impl Decoder {
             Group::Symbols { have: 1, .. } => Err(Error { offset: self.last, kind: Kind::Length }),
             Group::Symbols { bits, have } => self.release(bits, have, out),
             Group::HalfPadded { .. } => Err(self.error(Kind::Padding)),
+        }
+    }
+
+    /// The text is over, and had to be whole: an end within a group means that it was cut, so nothing is left
+    /// to release. The offset of the error is the length of the text.
+    pub fn finish_padded(&self) -> Result<(), Error> {
+        match self.group {
+            Group::Ended | Group::Symbols { have: 0, .. } => Ok(()),
+            Group::Symbols { .. } | Group::HalfPadded { .. } => Err(self.error(Kind::Unpadded)),
         }
     }
 
@@ -541,6 +553,59 @@ mod tests {
                 assert_eq!(error, Error { offset, kind }, "{text} in pieces of {piece}");
             }
         }
+    }
+
+    #[test]
+    fn a_text_that_must_be_whole_may_not_end_within_a_group() {
+        let text = naive::encode(&sample(1000));
+        assert!(text.ends_with("=="));
+        for (kernel, length) in
+            kernels().into_iter().flat_map(|kernel| (0..=text.len()).map(move |n| (kernel, n)))
+        {
+            let mut decoder = Decoder::with(kernel);
+            let mut out = vec![0; decoded_room(length)];
+            assert_eq!(decoder.decode(&text.as_bytes()[..length], &mut out).unwrap().read, length);
+            let cut = Error { offset: length as u64, kind: Kind::Unpadded };
+            let expected = if length % 4 == 0 { Ok(()) } else { Err(cut) };
+            assert_eq!(decoder.finish_padded(), expected, "{length} symbols");
+        }
+    }
+
+    /// The borders of pieces and of the blocks of the quick loops, with blanks passed over before them.
+    #[test]
+    fn a_wrong_byte_is_reported_at_its_own_offset() {
+        let text = naive::encode(&sample(9000)).into_bytes();
+        let near = |at: usize| at.saturating_sub(2)..=at + 2;
+        let places = [0, 31, 64, 128, 256, 512, 1024, 4096, 4128, 8192, 11_000].into_iter().flat_map(near);
+        for (at, line) in places.flat_map(|at| [(at, 76), (at, 64), (at, 1000), (at, usize::MAX)]) {
+            let mut broken = text.clone();
+            broken[at] = b'!';
+            let wrapped: Vec<u8> = broken.chunks(line).collect::<Vec<_>>().join(&b"\r\n"[..]);
+            let offset = wrapped.iter().position(|&byte| byte == b'!').unwrap() as u64;
+            for (kernel, piece) in kernels().into_iter().flat_map(|kernel| [(kernel, 257), (kernel, 4096)]) {
+                let error = wrong_byte(Decoder::with(kernel), &wrapped, piece);
+                assert_eq!(error, Error { offset, kind: Kind::Byte }, "lines of {line}, pieces of {piece}");
+            }
+        }
+    }
+
+    /// Decodes a text with line ends in it, as far as its first wrong byte.
+    fn wrong_byte(mut decoder: Decoder, text: &[u8], piece: usize) -> Error {
+        let mut out = vec![0; decoded_room(piece)];
+        for mut piece in text.chunks(piece) {
+            while !piece.is_empty() {
+                piece = &piece[decoder.decode(piece, &mut out).unwrap().read..];
+                match piece.first() {
+                    Some(b'\r' | b'\n') => {
+                        decoder.skip(1);
+                        piece = &piece[1..];
+                    }
+                    Some(_) => return decoder.reject(),
+                    None => {}
+                }
+            }
+        }
+        panic!("there is no wrong byte");
     }
 
     #[test]

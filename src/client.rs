@@ -335,7 +335,8 @@ impl Client {
         }
     }
 
-    /// The inside of the `data_file` string.
+    /// The inside of the `data_file` string. Offsets in errors count the characters that it stands for, the
+    /// first one being 0: an escape is one.
     fn read_content(&mut self, sink: &mut dyn Write) -> Result<u64, Error> {
         self.bytes.resize(b64::decoded_room(PIECE_TEXT), 0);
         let mut decoder = Decoder::new();
@@ -367,9 +368,9 @@ impl Client {
             sink.write_all(&self.bytes[..step.wrote]).map_err(Error::Local)?;
             length += step.wrote as u64;
         }
-        let last = decoder.finish(&mut self.bytes)?;
-        sink.write_all(&self.bytes[..last]).map_err(Error::Local)?;
-        Ok(length + last as u64)
+        // Replies are always padded, so a text that ends within a group has been cut.
+        decoder.finish_padded()?;
+        Ok(length)
     }
 }
 

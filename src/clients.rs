@@ -217,8 +217,10 @@ struct Compare<'c> {
 
 impl Write for Compare<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.expected.get(self.at..self.at + bytes.len()) != Some(bytes) {
-            return Err(io::Error::other(format!("wrong content behind byte {}", self.at)));
+        let expected = &self.expected[self.at..];
+        if expected.get(..bytes.len()) != Some(bytes) {
+            let same = bytes.iter().zip(expected).take_while(|(got, wanted)| got == wanted).count();
+            return Err(io::Error::other(format!("wrong content at byte {}", self.at + same)));
         }
         self.at += bytes.len();
         self.progress.fetch_add(bytes.len() as u64, Relaxed);
@@ -408,5 +410,13 @@ mod tests {
         assert!(sink.write_all(b"x").is_err());
         let mut sink = Compare { expected: b"abc", at: 0, progress };
         assert!(sink.write_all(b"abcd").is_err(), "longer than expected");
+        for at in 0..=6 {
+            let mut sink = Compare { expected: b"abcdef", at: 0, progress };
+            let mut content = *b"abcdefg";
+            content[at] = b'!';
+            let (head, tail) = content.split_at(at / 2);
+            let error = sink.write_all(head).and_then(|()| sink.write_all(tail)).unwrap_err();
+            assert_eq!(error.to_string(), format!("wrong content at byte {at}"));
+        }
     }
 }

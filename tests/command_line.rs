@@ -459,7 +459,6 @@ fn a_reply_may_be_written_in_any_way_that_json_allows() {
         r#"{"status":"OK","data_file":"Pz8\/Pj4+b2s\u003d"}"#,
         r#"{"status":"OK","data_file":"\u0050\u007a8\u002fPj4\u002Bb2s\u003D"}"#,
         r#"{"status":"OK","data_file":"Pz8/\r\nPj4+\nb2s="}"#,
-        r#"{"status":"OK","data_file":"Pz8/Pj4+b2s"}"#,
         r#"{"status":"\u004f\u004B","more":[1,{"x":[null,true,-1.5e3]},"]}"],"data_file":"Pz8/Pj4+b2s="}"#,
     ];
     for reply in replies {
@@ -486,6 +485,10 @@ fn a_download_that_is_not_whole_and_right_leaves_the_old_file() {
         r#"{"status":"OK","data_file":"S29sYW0=="}"#,
         r#"{"status":"OK","data_file":"S29sYW0=S29s"}"#,
         r#"{"status":"OK","data_file":"S29sY"}"#,
+        r#"{"status":"OK","data_file":"S29sYW0"}"#,
+        r#"{"status":"OK","data_file":"S29sYQ="}"#,
+        r#"{"status":"OK","data_file":"S29sYQ"}"#,
+        r#"{"status":"OK","data_file":"S29sYQ=\u0020"}"#,
         r#"{"status":"OK","data_file":"S29sYW1="}"#,
         r#"{"status":"OK","data_file":"S29s\u00e9"}"#,
         r#"{"data_file":"S29sYW0=","status":"ERROR","data":"changed my mind"}"#,
@@ -506,6 +509,52 @@ fn a_download_that_is_not_whole_and_right_leaves_the_old_file() {
         let ended = ask(fake.address, &["download", "a", "-o", &target]);
         ended.failed(1, &[&fake.address.to_string()]);
         assert_eq!((here.read("a"), here.names()), (b"old".to_vec(), vec!["a".to_owned()]), "{reply}");
+    }
+}
+
+/// Answers each GET with a text of `symbols` symbols in lines of `line`, in which the byte at the offset that
+/// its name tells is wrong, or the text ends: `cut-1000`, `raw-1000`, `escaped-1000`.
+fn broken_texts(symbols: usize, line: usize) -> Fake {
+    let text = base64(&noise(symbols / 4 * 3, 1)).into_bytes();
+    let text = text.chunks(line).collect::<Vec<_>>().join(&b"\n"[..]);
+    fake_with(move |request| {
+        let name = request.split_whitespace().nth(1).unwrap();
+        let (kind, at) = name.split_once('-').unwrap();
+        let (head, tail) = text.split_at(at.parse().unwrap());
+        let tail = match kind {
+            "cut" => Vec::new(),
+            "raw" => [b"!", &tail[1..]].concat(),
+            _ => [b"\\u0021", &tail[1..]].concat(),
+        };
+        let text = String::from_utf8([head, &tail].concat()).unwrap().replace('\n', "\\n");
+        format!("{{\"status\":\"OK\",\"data_file\":\"{text}\"}}\r\n\r\n").into_bytes()
+    })
+}
+
+#[test]
+fn what_is_wrong_in_a_download_is_reported_at_its_own_offset() {
+    let here = Folder::new();
+    let target = here.join("a").display().to_string();
+    // Around the borders of lines, of the blocks of the quick loops and of the pieces that are received.
+    let places = [1, 63, 256, 1019, 65_530, 262_114, 262_144, 262_400, 363_984, 524_288, 786_433, 1_000_001];
+    for line in [usize::MAX, 76] {
+        let server = broken_texts(1 << 20, line);
+        for at in places {
+            for kind in ["raw", "escaped"] {
+                let name = format!("{kind}-{at}");
+                let ended = ask(server.address, &["download", &name, "-o", &target]);
+                ended.failed(1, &[&format!("invalid base64 at byte {at}: not a base64 symbol")]);
+            }
+        }
+        for at in places {
+            let symbols = at - if line == 76 { at / 77 } else { 0 };
+            if symbols % 4 > 0 {
+                let ended = ask(server.address, &["download", &format!("cut-{at}"), "-o", &target]);
+                ended
+                    .failed(1, &[&format!("invalid base64 at byte {at}: the text ends without its padding")]);
+            }
+        }
+        assert!(here.names().is_empty());
     }
 }
 
