@@ -229,10 +229,11 @@ impl From<store::Error> for Refusal {
 
 // ---- conditions ----
 
-/// What tells one state of a file from another: an upload is a new inode, and a file that was changed in
-/// place has a new time, to the nanosecond.
+/// What tells one state of a file from another: its length and its date, to the nanosecond; the store gives
+/// each upload a date of its own. Nothing in it belongs to one machine, so a copy that kept the date
+/// (`cp -p`, rsync) has the same tag on another server, and a download can go on there.
 fn entity_tag(about: &Metadata) -> String {
-    format!("\"{:x}-{:x}-{:x}.{:x}\"", about.ino(), about.len(), about.mtime(), about.mtime_nsec())
+    format!("\"{:x}-{:x}.{:x}\"", about.len(), about.mtime(), about.mtime_nsec())
 }
 
 /// When the content last changed, to the second, as dates in HTTP are.

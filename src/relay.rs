@@ -163,8 +163,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// `client` has TCP_NODELAY from its listener, so Nagle's algorithm does not delay it. `backend` may still
-    /// be connecting: `knock` tells.
+    /// `client` has TCP_NODELAY from its listener, so Nagle's algorithm does not delay it. `backend` may
+    /// still be connecting: `knock` tells.
     pub fn new(client: TcpStream, backend: TcpStream) -> Relay {
         let first = Flow::Waiting(Kept::Bytes { bytes: Vec::new(), gone: 0, last: false });
         let client = End { stream: client, flow: first, crossed: 0, hurried: false };

@@ -7,12 +7,13 @@
 //! see the old file or the new one, never half of one.
 //!
 //! ```text
-//!   create ──► .kolam-<pid>-<n>.tmp ──write, write, …──► commit: rename over "a.bin"
+//!   create ──► .kolam-<pid>-<n>-<seal>.tmp ──write, write, …──► commit: date it, rename over "a.bin"
 //!                       └── dropped before commit (any error): the temporary file is removed
 //! ```
 //!
 //! The invariant: whatever a peer sends, only names that pass `check_name` reach a system call, and a name
-//! that begins with a dot never does; the temporary files live there.
+//! that begins with a dot never does; the temporary files live there. What is removed without being asked for
+//! bears a name that only this program gives.
 //!
 //! What must not live here: verbs, replies, sockets.
 //!
@@ -27,6 +28,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fmt, process};
 
 /// Longest file name in bytes, as on every Linux file system (NAME_MAX, limits.h(0p)).
@@ -144,6 +146,8 @@ pub struct Store {
     policy: Policy,
     /// Numbers the temporary files of this process.
     uploads: AtomicU64,
+    /// The clock's part of the last version's date, in nanoseconds since 1970; shared by forked workers.
+    dated: &'static AtomicU64,
 }
 
 impl Store {
@@ -155,7 +159,8 @@ impl Store {
         if !dir.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let store = Store { dir, policy, uploads: AtomicU64::new(0) };
+        let dated = &sys::shared_counters(1)?[0];
+        let store = Store { dir, policy, uploads: AtomicU64::new(0), dated };
         if store.policy.read_only.is_none() {
             store.probe()?;
             store.sweep(None)?;
@@ -165,8 +170,7 @@ impl Store {
 
     /// Finds out at start, not at the first upload, whether files can be made here.
     fn probe(&self) -> io::Result<()> {
-        let name = temporary_name(process::id(), u64::MAX);
-        sys::open_at(&self.dir, &name, sys::O_WRONLY | sys::O_CREAT)?;
+        let (name, _file) = self.create_temporary()?;
         self.discard(&name)
     }
 
@@ -180,9 +184,9 @@ impl Store {
 
     /// Removes temporary files that no living process holds: all, or those that process `owner` left.
     pub fn sweep(&self, owner: Option<u32>) -> io::Result<()> {
-        let prefix = owner.map_or(TEMPORARY.0.to_owned(), |pid| format!("{}{pid}-", TEMPORARY.0));
         for (name, _) in self.entries()? {
-            if !(name.starts_with(&prefix) && name.ends_with(TEMPORARY.1)) {
+            let left_by = owner_of(&name);
+            if left_by.is_none() || owner.is_some_and(|owner| left_by != Some(owner)) {
                 continue;
             }
             // A living upload holds a lock on its file, also when it belongs to another server.
@@ -286,6 +290,23 @@ impl Store {
         }
     }
 
+    /// The date of a version that takes the place of one with the date `replaced`: now, but later than that
+    /// one, and no date that another version of this server has. The kernel's own dates come from a clock
+    /// that moves every few milliseconds, in which two versions of one length look the same.
+    fn next_date(&self, replaced: Option<SystemTime>) -> SystemTime {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as u64);
+        let later = |last: u64| now.max(last + 1);
+        let last = self.dated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
+        let date = UNIX_EPOCH + Duration::from_nanos(last.map_or(now, later));
+        replaced.map_or(date, |replaced| date.max(replaced + Duration::from_nanos(1)))
+    }
+
+    /// When the file `name` last changed, if there is one.
+    fn date_of(&self, name: &str) -> Option<SystemTime> {
+        let path = format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd());
+        fs::symlink_metadata(path).ok()?.modified().ok()
+    }
+
     /// Deletes `name`.
     pub fn remove(&self, name: &[u8]) -> Result<(), Error> {
         let name = check_name(name)?;
@@ -295,8 +316,28 @@ impl Store {
     }
 }
 
+/// temporary = ".kolam-" pid "-" number "-" seal ".tmp"
 fn temporary_name(pid: u32, number: u64) -> String {
-    format!("{}{pid}-{number}{}", TEMPORARY.0, TEMPORARY.1)
+    let front = format!("{}{pid}-{number}", TEMPORARY.0);
+    let seal = seal(&front);
+    format!("{front}-{seal:016x}{}", TEMPORARY.1)
+}
+
+/// A checksum of the rest of the name (FNV-1a, 64 bits). No user writes it by chance, so a file with the
+/// right one is ours and a user's own `.kolam-1-1.tmp` is not. It costs no system call, and the file system
+/// needs to keep nothing but names.
+fn seal(front: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    front.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+/// The process that made the temporary file `name`; `None`: it is none of ours.
+fn owner_of(name: &str) -> Option<u32> {
+    let inner = name.strip_prefix(TEMPORARY.0)?.strip_suffix(TEMPORARY.1)?;
+    let mut words = inner.split('-');
+    let (pid, number) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    // Written anew it must be the same: seal, no leading zeros, nothing more.
+    (temporary_name(pid, number) == name).then_some(pid)
 }
 
 /// A file on its way into the store.
@@ -338,6 +379,8 @@ impl Upload {
     /// Gives the file its name; returns its length in bytes. Without this call it vanishes.
     pub fn commit(mut self) -> Result<u64, Error> {
         let store = &self.store;
+        // A file system that keeps no such dates is as good as it can be without.
+        let _ = self.file.set_modified(store.next_date(store.date_of(&self.name)));
         if store.policy.sync {
             self.file.sync_all()?;
         }
@@ -500,10 +543,67 @@ mod tests {
         let store = open(&folder);
         let mut upload = store.create(b"a").unwrap();
         upload.write(b"alive").unwrap();
-        folder.write(".kolam-1-1.tmp", b"dead");
-        folder.write(".other", b"not ours");
+        let dead = temporary_name(1, 1);
+        folder.write(&dead, b"dead");
+        let mut others = [".kolam-1-1.tmp", ".kolam-notes.tmp", ".other", ".kolam-.tmp", ".kolam--.tmp"]
+            .map(str::to_owned)
+            .to_vec();
+        others.push(dead.replace("-1-1-", "-1-2-"));
+        others.push(dead.replace("-1-1-", "-01-1-"));
+        others.push(dead.replace("-1-1-", "-+1-1-"));
+        others.push(dead.replace(".tmp", "-x.tmp"));
+        others.push(dead.to_uppercase());
+        others.iter().for_each(|name| folder.write(name, b"not ours"));
         open(&folder);
         assert_eq!(upload.commit().unwrap(), 5);
-        assert_eq!(folder.names(), [".other", "a"]);
+        others.push("a".to_owned());
+        others.sort();
+        assert_eq!(folder.names(), others);
+    }
+
+    #[test]
+    fn sweeping_behind_one_process_spares_the_others() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        folder.write(&temporary_name(12, 0), b"dead");
+        folder.write(&temporary_name(123, 0), b"somebody else's");
+        store.sweep(Some(12)).unwrap();
+        assert_eq!(folder.names(), [temporary_name(123, 0)]);
+        assert_eq!(owner_of(&temporary_name(u32::MAX, u64::MAX)), Some(u32::MAX));
+    }
+
+    #[test]
+    fn each_version_has_a_date_of_its_own() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        let date = || store.read(b"a").unwrap().1.modified().unwrap();
+        let started = SystemTime::now();
+        let mut last = UNIX_EPOCH;
+        for round in 0..200 {
+            put(&store, "a", b"same").unwrap();
+            assert!(date() > last, "round {round}");
+            last = date();
+        }
+        assert!((started..=SystemTime::now()).contains(&last), "{last:?}");
+        // A file of the future, or a clock that was set back.
+        let future = last + Duration::from_secs(86_400);
+        store.read(b"a").unwrap().0.set_modified(future).unwrap();
+        put(&store, "a", b"same").unwrap();
+        assert_eq!(date(), future + Duration::from_nanos(1));
+        put(&store, "b", b"same").unwrap();
+        let other = store.read(b"b").unwrap().1.modified().unwrap();
+        assert!(other < future, "one name's future is not another's");
+    }
+
+    #[test]
+    fn no_two_dates_are_the_same_however_many_commit_at_once() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        let dates = || (0..2000).map(|_| store.next_date(None)).collect::<Vec<_>>();
+        let all: Vec<SystemTime> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(dates)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), 8000);
     }
 }

@@ -8,6 +8,7 @@
 
 mod common;
 
+use common::http::{Http, with};
 use common::{
     Background, Folder, PATIENCE, Server, Wire, eventually, got, kolam, noise, run, signal, stored, upload,
     within,
@@ -458,6 +459,38 @@ fn least_connections_evens_out_what_is_open() {
     let address = addresses[1].to_string();
     eventually("the places are free", || balancer.counters()[&address].figures[0] == 0);
     assert_eq!([connect(&mut open), connect(&mut open)], [1, 1]);
+}
+
+#[test]
+fn a_download_is_resumed_at_another_back_end_that_has_a_copy_of_the_file() {
+    let content = noise(3_000_000, 5);
+    let folders = [Folder::new(), Folder::new()];
+    folders[0].write("a.bin", &content);
+    // As `cp -p` and rsync do: the same date, in another folder and so under another inode.
+    let copied =
+        Command::new("cp").arg("-p").args([folders[0].join("a.bin"), folders[1].join("a.bin")]).status();
+    assert!(copied.unwrap().success());
+    let servers = [0, 1].map(|at| Server::start("event", 1, &folders[at], &["--protocol", "http"]));
+    let balancer = Balancer::start(&[servers[0].address, servers[1].address], &[]);
+    let mut tag = String::new();
+    let mut got = Vec::new();
+    for at in 0..6 {
+        // Each connection goes to the other one; each takes a piece more.
+        let (from, to) = (at * 500_000, (at + 1) * 500_000 - 1);
+        let lines = match at {
+            0 => format!("Range: bytes=0-{to}\r\n"),
+            _ => format!("Range: bytes={from}-{to}\r\nIf-Range: {tag}\r\n"),
+        };
+        let reply = Http::connect(balancer.address).ask(with("GET", "/a.bin", &lines));
+        assert_eq!(reply.status, 206, "piece {at}: {:?}", reply.header("ETag"));
+        tag = reply.must("ETag").to_owned();
+        got.extend(reply.body);
+    }
+    assert!(got == content, "put together wrong");
+    let counters = balancer.counters();
+    assert!(counters.values().all(|of_one| of_one.figures[1] == 3), "both took part: {counters:?}");
+    balancer.stop();
+    servers.into_iter().for_each(Server::stop);
 }
 
 // ---- back ends that die ----

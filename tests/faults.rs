@@ -654,6 +654,31 @@ fn killing_everything_at_any_time_leaves_the_old_file_or_the_new() {
     }
 }
 
+#[test]
+fn a_start_removes_what_a_killed_server_left_and_no_file_of_a_user() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let mut server = Server::start(mode, 2, &folder, &[]);
+        let mut wire = begin_upload(&server, &folder, b"UPLOAD a.bin AAAA");
+        server.signal(libc::SIGKILL);
+        server.wait(SOON);
+        wire.rest().ok();
+        let left = folder.temporary();
+        assert_eq!(left.len(), 1, "{mode}");
+        // Names that look like it, one of them the very same but for its last digit.
+        let front = left[0].strip_suffix(".tmp").unwrap();
+        let last = if front.ends_with('0') { '1' } else { '0' };
+        let changed = format!("{}{last}.tmp", &front[..front.len() - 1]);
+        let mut own = vec![".kolam-notes.tmp", ".kolam-1-1.tmp", ".kolam-.tmp", &changed, "notes.tmp"];
+        own.iter().for_each(|name| folder.write(name, b"a user's"));
+        let again = Server::start(mode, 2, &folder, &[]);
+        own.sort_unstable();
+        assert_eq!(folder.names(), own, "{mode}");
+        again.stop();
+        assert_eq!(folder.names(), own, "{mode}");
+    }
+}
+
 // ---- stopping ----
 
 #[test]

@@ -1040,6 +1040,41 @@ fn tags_in_conditions_are_compared() {
 }
 
 #[test]
+fn no_two_versions_of_a_file_have_the_same_tag() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 2, &folder, &[]);
+        let mut tags = BTreeSet::new();
+        for round in 0..30 {
+            // The same length, and far less time in between than the kernel's own dates tell apart.
+            let mut peer = connect(&server);
+            let reply = peer.ask(put("/a", format!("{round:03}").as_bytes()));
+            assert!(reply.status == 201 || reply.status == 204, "{mode} {reply:?}");
+            assert!(tags.insert(peer.ask(get("/a")).must("ETag").to_owned()), "{mode}, round {round}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn two_servers_give_copies_of_a_file_the_same_tag() {
+    let [here, there] = [Folder::new(), Folder::new()];
+    for folder in [&here, &there] {
+        folder.write("a", b"content");
+        set_time(folder, "a", OLD, 123_456_789);
+    }
+    let servers = [start("thread", 1, &here, &[]), start("event", 1, &there, &[])];
+    let date = http::date(UNIX_EPOCH + Duration::from_secs(OLD));
+    let [one, two] = [0, 1].map(|at| once(&servers[at], get("/a")));
+    assert_eq!(one.must("ETag"), two.must("ETag"));
+    assert_eq!((one.must("Last-Modified"), two.must("Last-Modified")), (&*date, &*date));
+    // One nanosecond is another version.
+    set_time(&there, "a", OLD, 123_456_790);
+    assert_ne!(once(&servers[1], get("/a")).must("ETag"), one.must("ETag"));
+    servers.into_iter().for_each(Server::stop);
+}
+
+#[test]
 fn conditions_protect_a_file_from_being_replaced_or_deleted() {
     for mode in MODES {
         let folder = Folder::new();
