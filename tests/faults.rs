@@ -806,9 +806,12 @@ fn sigterm_to_all_processes_at_once_lets_an_upload_finish() {
     let request = upload("a", b"kolam");
     let (first, second) = halves(&request);
     let mut wire = begin_upload(&server, &folder, first);
-    let everybody = server.workers();
-    server.signal(libc::SIGTERM);
-    everybody.into_iter().for_each(|pid| signal(pid, libc::SIGTERM));
+    let mut everybody = server.workers();
+    everybody.push(server.pid());
+    // Held fast meanwhile, so that none has ended before the last has its signal.
+    for number in [libc::SIGSTOP, libc::SIGTERM, libc::SIGCONT] {
+        everybody.iter().for_each(|&pid| signal(pid, number));
+    }
     server.wait_until_closed();
     wire.send(second);
     assert_eq!(wire.reply(), stored("a", 5));
