@@ -21,6 +21,7 @@
 
 use crate::farewell::{Farewells, LINGER_IDLE};
 use crate::http::HttpSession;
+use crate::http_target::Names;
 use crate::ledger::{self, Board, Clerk, Seldom, Tally};
 use crate::protocol::FileSession;
 use crate::session::{Limits, Moved, Notice, Session, Stream, pump};
@@ -49,8 +50,8 @@ pub enum Protocol {
 /// What all workers share.
 pub struct House {
     pub protocol: Protocol,
-    /// Answer also those who call this server by a name that is not its own (HTTP).
-    pub any_host: bool,
+    /// Who calls this server by another name is refused (HTTP).
+    pub names: Arc<Names>,
     pub listener: TcpListener,
     pub store: Arc<Store>,
     pub board: Board,
@@ -132,7 +133,7 @@ impl House {
         let (store, clerk) = (self.store.clone(), Clerk::new(tally, logged));
         match self.protocol {
             Protocol::File => Box::new(FileSession::new(store, clerk)),
-            Protocol::Http => Box::new(HttpSession::new(store, clerk, self.any_host)),
+            Protocol::Http => Box::new(HttpSession::new(store, clerk, self.names.clone())),
         }
     }
 

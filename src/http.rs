@@ -30,10 +30,10 @@ use crate::http_body::{Body, Fate, Incoming};
 use crate::http_head::{Draft, Framing, Method, Refusal, Request};
 use crate::http_pages;
 use crate::http_reply::{Content, Manner, Reply, conditional, precondition};
-use crate::http_target::is_own_name;
+use crate::http_target::{Names, misdirected};
 use crate::ledger::Clerk;
 use crate::session::{Notice, Outgoing, PIECE_TEXT, Session, Want};
-use crate::store::{self, Store, Upload};
+use crate::store::{self, Store, Upload, check_name};
 use std::mem;
 use std::sync::Arc;
 
@@ -114,8 +114,8 @@ impl Resource<'_> {
 pub struct HttpSession {
     store: Arc<Store>,
     clerk: Clerk,
-    /// Answer also those who call this server by a name that is not its own.
-    any_host: bool,
+    /// Who calls this server by another name is refused.
+    names: Arc<Names>,
     state: State,
     /// Bytes that came behind a request whose reply is still going out; at most one read.
     rest: Vec<u8>,
@@ -126,9 +126,9 @@ pub struct HttpSession {
 }
 
 impl HttpSession {
-    pub fn new(store: Arc<Store>, clerk: Clerk, any_host: bool) -> HttpSession {
+    pub fn new(store: Arc<Store>, clerk: Clerk, names: Arc<Names>) -> HttpSession {
         let state = State::Head(Draft::default());
-        HttpSession { store, clerk, any_host, state, rest: Vec::new(), rest_used: 0, stopping: false }
+        HttpSession { store, clerk, names, state, rest: Vec::new(), rest_used: 0, stopping: false }
     }
 
     /// Moves through the states until the bytes are used up or something must go out first; returns how
@@ -168,9 +168,8 @@ impl HttpSession {
     fn begin(&mut self, request: Request, more: bool) -> State {
         self.clerk.request(request.method.name(), &request.path);
         let fate = match request.method {
-            _ if !self.any_host && !is_own_name(request.host()) => {
-                let remedy = "to serve other names than localhost, start it with --any-host";
-                Fate::Forget(Some(Refusal::closing(421, format!("this server is on loopback; {remedy}"))))
+            _ if !self.names.include(request.host()) => {
+                Fate::Forget(Some(Refusal::closing(421, misdirected(request.host()))))
             }
             Method::Put => self.put(&request).map_or_else(|no| Fate::Forget(Some(no)), Fate::Store),
             Method::Foreign(_) => Fate::Forget(Some(Refusal::method(Resource::of(&request.path).allows()))),
@@ -224,7 +223,7 @@ impl HttpSession {
 
     /// GET and HEAD
     fn get(&self, request: &Request) -> Result<Reply, Refusal> {
-        let page = |kind, text: Vec<u8>| Ok(Reply::new(200).text(kind, text));
+        let page = |kind, text: Vec<u8>| Ok(Reply::fresh(kind, text));
         match Resource::of(&request.path) {
             Resource::Folder if request.query == "json" => {
                 page("application/json", http_pages::json(&self.store.catalogue()?))
@@ -257,6 +256,8 @@ impl HttpSession {
         if request.fields.one("content-range")?.is_some() {
             return Err(Refusal::new(400, "a part of a file cannot be put; send all of it"));
         }
+        // It can never be there, so 404 would be no answer to somebody who wants to make it.
+        check_name(name).map_err(|error| Refusal::new(400, error.to_string()))?;
         self.require(request, name)?;
         let upload = self.store.create(name)?;
         if let Framing::Length(size) = request.framing {
@@ -470,7 +471,7 @@ mod tests {
         }
 
         fn session(&self) -> HttpSession {
-            HttpSession::new(self.store.clone(), Clerk::new(self.board.worker(0), None), true)
+            HttpSession::new(self.store.clone(), Clerk::new(self.board.worker(0), None), Arc::new(Names::All))
         }
 
         /// Lets `input` run through a session and returns its replies, without what changes from day to day.
@@ -494,6 +495,10 @@ mod tests {
         reply(status, &format!("{kind}{more}Content-Length: {}\r\n", content.len()), content)
     }
 
+    fn health() -> String {
+        text("200 OK", "Cache-Control: no-store\r\n", "ok\n")
+    }
+
     /// Requests without `Host: h` and the empty line, with their replies; run in this order.
     fn transcript() -> Vec<(&'static str, String)> {
         let file = |size: usize, content: &str| {
@@ -509,7 +514,7 @@ mod tests {
         vec![
             ("GET /a.txt HTTP/1.1\r\n", file(5, "kolam")),
             ("HEAD /a.txt HTTP/1.1\r\n", file(5, "")),
-            ("GET /healthz HTTP/1.1\r\n", text("200 OK", "", "ok\n")),
+            ("GET /healthz HTTP/1.1\r\n", health()),
             ("GET /none HTTP/1.1\r\n", text("404 Not Found", "", "file not found\n")),
             ("DELETE /none HTTP/1.1\r\n", text("404 Not Found", "", "file not found\n")),
             (
@@ -533,7 +538,7 @@ mod tests {
             ),
             (
                 "GET /.hidden HTTP/1.1\r\n",
-                text("400 Bad Request", "", "invalid file name: begins with a dot\n"),
+                text("404 Not Found", "", "invalid file name: begins with a dot\n"),
             ),
         ]
     }
@@ -574,7 +579,7 @@ mod tests {
         for (body, piece) in bodies.iter().flat_map(|body| [1, 7, 4096].map(|piece| (body, piece))) {
             let desk = Desk::new();
             let both = format!("{body}GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
-            let replies = reply("201 Created", "Content-Length: 0\r\n", "") + &text("200 OK", "", "ok\n");
+            let replies = reply("201 Created", "Content-Length: 0\r\n", "") + &health();
             assert_eq!(desk.ask(both.as_bytes(), piece, 99), replies);
             assert_eq!(std::fs::read_to_string(desk.folder.path().join("new")).unwrap(), content);
             // Cut off anywhere, it leaves nothing.
@@ -588,13 +593,15 @@ mod tests {
     #[test]
     fn names_of_others_are_not_answered_on_loopback() {
         let desk = Desk::new();
+        let names = Arc::new(Names::Own(vec!["files.example".to_owned()]));
         let status = |host: &str| {
             let clerk = Clerk::new(desk.board.worker(0), None);
-            let mut session = HttpSession::new(desk.store.clone(), clerk, false);
+            let mut session = HttpSession::new(desk.store.clone(), clerk, names.clone());
             let request = format!("DELETE /none HTTP/1.1\r\nHost: {host}\r\n\r\n");
             String::from_utf8(play(&mut session, request.as_bytes(), 99, 99)).unwrap()[9..12].to_owned()
         };
-        assert_eq!(["localhost:80", "127.0.0.1", "example.org"].map(status), ["404", "404", "421"]);
+        let hosts = ["localhost:80", "127.0.0.1", "Files.example:80", "example.org"];
+        assert_eq!(hosts.map(status), ["404", "404", "404", "421"]);
     }
 
     #[test]

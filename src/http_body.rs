@@ -54,11 +54,11 @@ pub enum Chunk {
         value: u64,
         digits: usize,
     },
-    /// What follows the size, up to the end of its line; `cr`: of which one half has come.
+    /// What follows the size, up to the end of its line.
     Extension {
         value: u64,
         length: usize,
-        cr: bool,
+        part: Part,
     },
     Data(u64),
     /// How many bytes of the CR LF behind the data have been seen.
@@ -70,6 +70,63 @@ pub enum Chunk {
         /// Bytes of the name of the field that has begun; `None` behind its colon.
         name: Option<usize>,
     },
+}
+
+/// Where in the extensions of a chunk we are.
+///
+/// ```text
+/// extensions = *( BWS ";" BWS name [ BWS "=" BWS value ] )    (RFC 9112, section 7.1.1)
+/// name       = token
+/// value      = token / quoted-string                          (RFC 9110, section 5.6.4)
+/// BWS        = *( SP / HTAB )
+/// ```
+#[derive(Clone, Copy)]
+pub enum Part {
+    /// Blanks after a size or a value; only `;` ends them.
+    Blank,
+    /// After `;`, with blanks.
+    NameStart,
+    Name,
+    /// Blanks after a name.
+    NameEnd,
+    /// After `=`, with blanks.
+    ValueStart,
+    Value,
+    Quoted,
+    /// After a backslash between the quotes.
+    Escaped,
+    /// After the second quote.
+    QuoteEnd,
+    /// After the CR of the line's end.
+    Cr,
+}
+
+impl Part {
+    /// The next byte after a size; `None`: none that may stand there.
+    fn first(byte: u8) -> Option<Part> {
+        Part::QuoteEnd.next(byte)
+    }
+
+    /// The next byte of the extensions; `None`: none that may stand there.
+    fn next(self, byte: u8) -> Option<Part> {
+        Some(match (self, byte) {
+            (Part::Quoted, b'"') => Part::QuoteEnd,
+            (Part::Quoted, b'\\') => Part::Escaped,
+            (Part::Quoted | Part::Escaped, byte) if plain(byte) => Part::Quoted,
+            (Part::NameStart | Part::Name, byte) if tchar(byte) => Part::Name,
+            (Part::ValueStart | Part::Value, byte) if tchar(byte) => Part::Value,
+            (Part::ValueStart, b'"') => Part::Quoted,
+            (Part::Name | Part::NameEnd, b'=') => Part::ValueStart,
+            (Part::NameStart | Part::ValueStart, b' ' | b'\t') => self,
+            (Part::Name | Part::NameEnd, b' ' | b'\t') => Part::NameEnd,
+            (Part::Value | Part::QuoteEnd | Part::Blank, b' ' | b'\t') => Part::Blank,
+            (Part::Name | Part::NameEnd | Part::Value | Part::QuoteEnd | Part::Blank, b';') => {
+                Part::NameStart
+            }
+            (Part::Name | Part::Value | Part::QuoteEnd, b'\r') => Part::Cr,
+            _ => return None,
+        })
+    }
 }
 
 /// What one step has found.
@@ -126,33 +183,29 @@ impl Chunk {
     /// The next byte that is not content; true when it is the last one of the body.
     ///
     /// ```text
-    /// chunk   = 1*HEXDIG [ ";" extension ] CR LF data CR LF
-    /// body    = *chunk 1*"0" [ ";" extension ] CR LF *( field-line CR LF ) CR LF
+    /// chunk   = 1*HEXDIG extensions CR LF data CR LF
+    /// body    = *chunk 1*"0" extensions CR LF *( field-line CR LF ) CR LF
     /// ```
     fn feed(&mut self, byte: u8) -> Result<bool, Refusal> {
         match self {
             Chunk::Size { value, digits } => match char::from(byte).to_digit(16) {
                 Some(_) if *digits == SIZE_DIGITS => return malformed("a chunk size that is too long"),
                 Some(digit) => (*value, *digits) = (*value << 4 | u64::from(digit), *digits + 1),
-                None if *digits == 0 || !matches!(byte, b';' | b'\r') => {
-                    return malformed("a chunk size that is no hexadecimal number");
-                }
-                None => {
-                    let value = *value;
-                    return self.extend(value, byte);
-                }
+                None => match Part::first(byte).filter(|_| *digits > 0) {
+                    Some(part) => *self = Chunk::Extension { value: *value, length: 1, part },
+                    None => return malformed("a chunk size that is no hexadecimal number"),
+                },
             },
-            Chunk::Extension { value, cr: true, .. } => {
-                let value = *value;
-                return if byte == b'\n' { self.open(value) } else { malformed("a CR without LF") };
+            Chunk::Extension { value, part: Part::Cr, .. } => match byte {
+                b'\n' => *self = Chunk::open(*value),
+                _ => return malformed("a CR without LF"),
+            },
+            Chunk::Extension { length: EXTRAS, .. } if byte != b'\r' => {
+                return Err(Refusal::closing(431, format!("chunk extension larger than {EXTRAS} bytes")));
             }
-            Chunk::Extension { length, cr, .. } => match byte {
-                b'\r' => *cr = true,
-                byte if plain(byte) && *length < EXTRAS => *length += 1,
-                byte if plain(byte) => {
-                    return Err(Refusal::closing(431, format!("chunk extension larger than {EXTRAS} bytes")));
-                }
-                _ => return malformed("a control character"),
+            Chunk::Extension { length, part, .. } => match part.next(byte) {
+                Some(next) => (*part, *length) = (next, *length + 1),
+                None => return malformed("a chunk extension that is not: ; name = value"),
             },
             Chunk::DataEnd(seen) => match (*seen, byte) {
                 (0, b'\r') => *seen = 1,
@@ -177,19 +230,12 @@ impl Chunk {
         Ok(false)
     }
 
-    /// Behind the digits: `\r`, or `;` and what nobody here understands, up to the end of the line.
-    fn extend(&mut self, value: u64, byte: u8) -> Result<bool, Refusal> {
-        *self = Chunk::Extension { value, length: 0, cr: byte == b'\r' };
-        Ok(false)
-    }
-
     /// The line of the size is over.
-    fn open(&mut self, value: u64) -> Result<bool, Refusal> {
-        *self = match value {
+    fn open(size: u64) -> Chunk {
+        match size {
             0 => Chunk::Trailer { lines: Lines::default(), length: 0, name: Some(0) },
-            value => Chunk::Data(value),
-        };
-        Ok(false)
+            size => Chunk::Data(size),
+        }
     }
 }
 
@@ -307,10 +353,14 @@ mod tests {
 
     #[test]
     fn chunks_are_put_together() {
-        let table: [(&[u8], &[u8]); 5] = [
+        let table: [(&[u8], &[u8]); 9] = [
             (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
             (b"2\r\nhe\r\n00003\r\nllo\r\n0000\r\n\r\n", b"hello"),
             (b"a;name=\"v\";x\r\n0123456789\r\n0;last\r\nTrailer: x\r\nMore: y\r\n\r\n", b"0123456789"),
+            (b"5;a;b=c;d=\"e\"\r\nhello\r\n0\r\n\r\n", b"hello"),
+            (b"5 \t; \ta \t= \tb \t; \tc\r\nhello\r\n0 ;a\r\n\r\n", b"hello"),
+            (b"5;a=\"\" ;b= \"\\\"\\\\;=\xff\t\"\r\nhello\r\n0\r\n\r\n", b"hello"),
+            (b"5;a=\"\\\xff\"\r\nhello\r\n0;!=~\r\n\r\n", b"hello"),
             (b"A\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n\r\n\r\n\r\n"),
             (b"0\r\n\r\n", b""),
         ];
@@ -323,7 +373,7 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_refused() {
-        let table: [&[u8]; 17] = [
+        let table: [&[u8]; 36] = [
             b"\r\n",
             b";\r\n",
             b"x\r\n",
@@ -335,6 +385,25 @@ mod tests {
             b"5\nhello\r\n",
             b"5\rhello\r\n",
             b"5;\x01\r\nhello\r\n",
+            b"5;\r\nhello\r\n",
+            b"5; \r\nhello\r\n",
+            b"5;;a\r\nhello\r\n",
+            b"5;a;\r\nhello\r\n",
+            b"5;a \r\nhello\r\n",
+            b"5;a b\r\nhello\r\n",
+            b"5;=b\r\nhello\r\n",
+            b"5;a=\r\nhello\r\n",
+            b"5;a=;b\r\nhello\r\n",
+            b"5;a==b\r\nhello\r\n",
+            b"5;a=b=c\r\nhello\r\n",
+            b"5;a=b \r\nhello\r\n",
+            b"5;a=b c\r\nhello\r\n",
+            b"5;a=b\"c\"\r\nhello\r\n",
+            b"5;a=\"b\r\nhello\r\n",
+            b"5;a=\"b\"c\r\nhello\r\n",
+            b"5;a=\"b\\\r\n\"\r\nhello\r\n",
+            b"5;a=\"\x7f\"\r\nhello\r\n",
+            b"5 a\r\nhello\r\n",
             b"5\r\nhello!\r\n",
             b"5\r\nhello\n0\r\n\r\n",
             b"0\r\nTrailer: x\n\r\n",
@@ -351,7 +420,7 @@ mod tests {
 
     #[test]
     fn what_is_no_content_is_bounded() {
-        let extension = |length: usize| format!("0;{}\r\n\r\n", "x".repeat(length));
+        let extension = |length: usize| format!("0;{}\r\n\r\n", "x".repeat(length - 1));
         assert!(chunked(extension(EXTRAS).as_bytes()).is_ok_and(|read| read.1.is_some()));
         assert_eq!(chunked(extension(EXTRAS + 1).as_bytes()), Err(431));
         let trailer = |length: usize| format!("0\r\nx:{}\r\n\r\n", "x".repeat(length - 6));

@@ -22,7 +22,7 @@
 //! Experiment: let `token` accept a blank, and find the request in `tests/http.rs` that is then answered
 //! twice.
 
-use crate::http_target::{is_host, target_of};
+use crate::http_target::{Target, is_host, target_of};
 
 /// Longest request line in bytes, its CR LF not counted: RFC 9112, section 3, recommends at least 8,000.
 pub const LINE_LIMIT: usize = 8192;
@@ -159,13 +159,22 @@ impl Draft {
             }
             Ok(true) => Some(Request::parse(std::mem::take(&mut self.text))),
             Ok(false) if self.lines.number == 0 && self.lines.column > LINE_LIMIT => {
-                Some(Err(Refusal::closing(414, format!("request line longer than {LINE_LIMIT} bytes"))))
+                Some(Err(self.too_long()))
             }
             // The two bytes that would end it are still to come.
             Ok(false) if self.text.len() >= HEAD_LIMIT => {
                 Some(Err(Refusal::closing(431, format!("request head larger than {HEAD_LIMIT} bytes"))))
             }
             Ok(false) => None,
+        }
+    }
+
+    /// What is wrong with a first line that is longer than `LINE_LIMIT`. If that is one word, it is a method,
+    /// and longer than all that we have (RFC 9112, section 3).
+    fn too_long(&self) -> Refusal {
+        match token(&self.text) {
+            true => Refusal::closing(501, "method not implemented"),
+            false => Refusal::closing(414, format!("request line longer than {LINE_LIMIT} bytes")),
         }
     }
 }
@@ -251,8 +260,11 @@ impl Fields {
     fn host(&self, modern: bool) -> Result<&str, Refusal> {
         match self.one("host")? {
             None if modern => malformed("no Host"),
-            Some(host) if !is_host(host) => malformed("a Host that is none"),
-            host => Ok(host.unwrap_or_default()),
+            None => Ok(""),
+            Some("") if !modern => Ok(""),
+            Some("") => malformed("an empty Host"),
+            Some(host) if !is_host(host) => malformed("a Host that is neither a name nor an address"),
+            Some(host) => Ok(host),
         }
     }
 
@@ -262,8 +274,7 @@ impl Fields {
             (None, None) => Ok(Framing::None),
             (Some(_), Some(_)) => malformed("both Content-Length and Transfer-Encoding"),
             (Some(_), None) if !modern => malformed("Transfer-Encoding in HTTP/1.0"),
-            (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-            (Some(_), None) => Err(Refusal::closing(501, "transfer coding not implemented")),
+            (Some(codings), None) => framing_of(codings),
             (None, Some(digits)) => match digits.parse() {
                 // `parse` would also take a sign.
                 Ok(bytes) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Framing::Length(bytes)),
@@ -298,6 +309,8 @@ pub struct Request {
     pub path: Vec<u8>,
     /// Behind the question mark, as it came.
     pub query: String,
+    /// Host and port of a target that is a whole URL.
+    authority: Option<String>,
     /// HTTP/1.1 or higher, not 1.0.
     pub modern: bool,
     pub framing: Framing,
@@ -320,18 +333,20 @@ impl Request {
         fields.host(modern)?;
         let framing = fields.framing(modern)?;
         let method = method_of(method)?;
-        let (path, query) = match method {
+        let Target { authority, path, query } = match method {
             // It has a form of its own, which nobody here needs to understand.
-            Method::Foreign("CONNECT") => (b"*".into(), String::new()),
+            Method::Foreign("CONNECT") => Target::server(),
             method => target_of(target, method == Method::Options).or_else(malformed)?,
         };
         let (keep_alive, hesitates) = (fields.keep_alive(modern), fields.hesitates(modern)?);
-        Ok(Request { method, path, query, modern, framing, keep_alive, hesitates, fields })
+        Ok(Request { method, path, query, authority, modern, framing, keep_alive, hesitates, fields })
     }
 
-    /// Who is asked, as the peer calls it; safe to be written into a page.
+    /// Who is asked, as the peer calls it, with the port if it names one; empty when it does not say. A
+    /// target that is a whole URL knows better than the field Host (RFC 9112, section 3.2.2).
     pub fn host(&self) -> &str {
-        self.fields.host(self.modern).unwrap_or_default()
+        let field = || self.fields.host(self.modern).unwrap_or_default();
+        self.authority.as_deref().unwrap_or_else(field)
     }
 }
 
@@ -382,6 +397,31 @@ fn method_of(name: &[u8]) -> Result<Method, Refusal> {
     })
 }
 
+/// How a body with transfer codings ends: chunked is the last of them, or nothing tells (RFC 9112, section
+/// 6.3). And chunked is the only one that we know.
+///
+/// Transfer-Encoding = coding *( OWS "," OWS coding ); coding = token *( OWS ";" OWS parameter )
+fn framing_of(codings: &str) -> Result<Framing, Refusal> {
+    let is_chunked = |coding: &str| coding.eq_ignore_ascii_case("chunked");
+    let mut codings = codings.split(',').map(str::trim);
+    match codings.next_back() {
+        Some(last) if is_chunked(last) => {}
+        _ => return malformed("a Transfer-Encoding that does not end with chunked"),
+    }
+    let others: Vec<&str> =
+        codings.map(|coding| coding.split(';').next().unwrap_or_default().trim_end()).collect();
+    match others.as_slice() {
+        [] => Ok(Framing::Chunked),
+        _ if others.iter().any(|name| is_chunked(name)) => {
+            malformed("a Transfer-Encoding with chunked twice")
+        }
+        _ if others.iter().all(|name| token(name.as_bytes())) => {
+            Err(Refusal::closing(501, "transfer coding not implemented; chunked is"))
+        }
+        _ => malformed("a Transfer-Encoding with what is no coding"),
+    }
+}
+
 /// version = "HTTP/" DIGIT "." DIGIT; a higher minor version is served as 1.1 (RFC 9110, section 2.5)
 fn modern(version: &[u8]) -> Result<bool, Refusal> {
     match version {
@@ -430,8 +470,11 @@ mod tests {
         assert!(request.modern && request.hesitates);
         let old = read("GET http://h HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap();
         assert_eq!((old.path.as_slice(), old.keep_alive, old.modern), (&b"/"[..], true, false));
-        assert_eq!(read("OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n").unwrap().path, b"*");
-        assert_eq!(read("GET /%2e%25 HTTP/1.9\r\nHost:\r\n\r\n").unwrap().path, b"/.%");
+        assert_eq!(read("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().path, b"*");
+        assert_eq!(read("GET /%2e%25 HTTP/1.9\r\nHost: h\r\n\r\n").unwrap().path, b"/.%");
+        assert_eq!(read("GET / HTTP/1.0\r\nHost:\r\n\r\n").unwrap().host(), "");
+        assert_eq!(read("GET http://a:1/ HTTP/1.1\r\nHost: b:2\r\n\r\n").unwrap().host(), "a:1");
+        assert_eq!(read("GET http://a:1/ HTTP/1.0\r\n\r\n").unwrap().host(), "a:1");
     }
 
     #[test]
@@ -446,7 +489,6 @@ mod tests {
             (with("Content-Length: 18446744073709551616\r\n"), 400),
             (with("Content-Length:\r\n"), 400),
             (with("Content-Length : 5\r\n"), 400),
-            (with("Transfer-Encoding: xchunked\r\n"), 501),
             (with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400),
             (with("a: b\r\n c\r\n"), 400),
             (with("no colon\r\n"), 400),
@@ -455,6 +497,11 @@ mod tests {
             (with("Expect: miracles\r\n"), 417),
             (with(&"a: b\r\n".repeat(FIELDS)), 431),
             ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n".to_owned(), 400),
+            ("GET / HTTP/1.1\r\nHost: :80\r\n\r\n".to_owned(), 400),
+            ("GET http://h/ HTTP/1.1\r\n\r\n".to_owned(), 400),
+            ("GET http://h/ HTTP/1.1\r\nHost:\r\n\r\n".to_owned(), 400),
+            ("GET http://h/ HTTP/1.1\r\nHost: a/b\r\n\r\n".to_owned(), 400),
             ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n".to_owned(), 400),
             ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
             ("GET / HTTP/1.1 \r\nHost: h\r\n\r\n".to_owned(), 400),
@@ -484,12 +531,42 @@ mod tests {
     }
 
     #[test]
+    fn the_last_transfer_coding_is_chunked_and_the_only_one() {
+        let table = [
+            ("xchunked", 400),
+            ("gzip", 400),
+            ("identity", 400),
+            ("", 400),
+            ("chunked, gzip", 400),
+            ("chunked,", 400),
+            ("chunked, chunked", 400),
+            ("gzip, chunked, chunked", 400),
+            (", chunked", 400),
+            ("a b, chunked", 400),
+            ("chunked;q=1", 400),
+            ("chunked;q=1, chunked", 400),
+            ("\"chunked\"", 400),
+            ("gzip, Chunked", 501),
+            ("gzip;q=1 ,deflate,chunked", 501),
+        ];
+        for (codings, status) in table {
+            let text = format!("PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: {codings}\r\n\r\n");
+            let refusal = read(&text).expect_err(codings);
+            assert_eq!((refusal.status, refusal.close), (status, true), "{codings}");
+        }
+    }
+
+    #[test]
     fn heads_are_bounded_on_both_sides() {
-        let line = |length: usize| format!("GET /{} HTTP/1.1\r\nHost:\r\n\r\n", "x".repeat(length - 14));
+        let line = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(length - 14));
         assert!(read(&line(LINE_LIMIT)).is_ok());
         assert_eq!(read(&line(LINE_LIMIT + 1)[..LINE_LIMIT + 1]).unwrap_err().status, 414);
+        // One word and no end: it can only be a method.
+        assert_eq!(read(&"M".repeat(LINE_LIMIT + 1)).unwrap_err().status, 501);
+        assert_eq!(read(&format!("GET {}", "/".repeat(LINE_LIMIT - 3))).unwrap_err().status, 414);
+        assert_eq!(read(&format!("/{}", "M".repeat(LINE_LIMIT))).unwrap_err().status, 414);
         let head = |length: usize| {
-            let start = "GET / HTTP/1.1\r\nHost:\r\nX:";
+            let start = "GET / HTTP/1.1\r\nHost: h\r\nX:";
             format!("{start}{}\r\n\r\n", "x".repeat(length - start.len() - 4))
         };
         assert!(read(&head(HEAD_LIMIT)).is_ok());

@@ -138,6 +138,11 @@ impl Reply {
         self.field("Content-Type", kind)
     }
 
+    /// A text that is made up for this request. The next one may get another, so no cache may keep it.
+    pub fn fresh(kind: &str, text: Vec<u8>) -> Reply {
+        Reply::new(200).text(kind, text).field("Cache-Control", "no-store")
+    }
+
     /// Why not; one line for a person.
     pub fn error(refusal: &Refusal) -> Reply {
         let reply =
@@ -216,8 +221,8 @@ fn phrase(status: u16) -> &'static str {
 impl From<store::Error> for Refusal {
     fn from(error: store::Error) -> Refusal {
         let status = match &error {
-            store::Error::InvalidName(_) => 400,
-            store::Error::NotFound => 404,
+            // A name that no file here can have is no mistake of the peer: it asks, and there is none.
+            store::Error::InvalidName(_) | store::Error::NotFound => 404,
             store::Error::NotRegular | store::Error::Denied(_) => 403,
             store::Error::TooLarge(_) => return Refusal::closing(413, error.to_string()),
             store::Error::Full => 507,

@@ -27,6 +27,7 @@ use crate::event::EventLoop;
 use crate::farewell::Farewells;
 use crate::host::Host;
 use crate::house::{Arrival, House, Protocol};
+use crate::http_target::{Names, is_host, is_host_name, without_port};
 use crate::ledger::{self, Board, Field, Seat, Seldom};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
@@ -34,7 +35,7 @@ use crate::signals::{Listen, Stop};
 use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Pid, PollFd};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::parent_id;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,7 +59,8 @@ const OPTIONS: &[Opt] = &[
     opt("--sync", "", "flush an upload to the disk before saying OK"),
     opt("--read-only", "", "refuse UPLOAD, PUT and DELETE"),
     opt("--allow-write", "", "accept them on an address that is not loopback"),
-    opt("--any-host", "", "on loopback, answer HTTP for other names than localhost too"),
+    opt("--host", "NAME", "answer HTTP for this name too; may be repeated (on loopback: localhost)"),
+    opt("--any-host", "", "on loopback, answer HTTP for every name"),
     opt("--idle-timeout", "TIME", "close connections on which nothing moves (30)"),
     opt("--head-timeout", "TIME", "longest time for verb and name to arrive (10)"),
     opt("--max-connections", "N", "more are answered `server busy` (4096)"),
@@ -92,6 +94,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let root = PathBuf::from(args.text("--root").unwrap_or("files"));
     let remote = !address.ip().is_loopback() && !args.has("--allow-write");
     let (policy, limits) = (policy(args, remote)?, limits(args)?);
+    let names = Arc::new(names(args, address)?);
     let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
     let log = !args.has("--quiet");
     if remote && log && !args.has("--read-only") {
@@ -110,9 +113,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let complaints = Seldom::new();
     let store = Arc::new(store);
-    let any_host = args.has("--any-host") || !address.ip().is_loopback();
-    let house =
-        House { protocol, any_host, listener, store, board, limits, max_connections, log, complaints };
+    let house = House { protocol, names, listener, store, board, limits, max_connections, log, complaints };
     let crew = if workers == 1 { "worker" } else { "workers" };
     let root = root.display();
     let ready =
@@ -135,6 +136,29 @@ fn policy(args: &Args, remote: bool) -> Result<Policy, Failure> {
         () => None,
     };
     Ok(Policy { read_only, max_upload: args.size("--max-upload", 1 << 30)?, sync: args.has("--sync") })
+}
+
+/// The names that are answered to in HTTP. On loopback a name that nobody gave is not ours: see `Names`.
+fn names(args: &Args, address: SocketAddr) -> Result<Names, Failure> {
+    let mut own = Vec::new();
+    for text in args.all("--host") {
+        let name = without_port(text);
+        let is_address = text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok();
+        let fault = match () {
+            () if args.has("--any-host") => "--any-host allows every name already; use one of the two",
+            () if is_address => "that is an address; to listen there, use --listen HOST:PORT",
+            () if !is_host(text) || !is_host_name(name) => {
+                "expected the name of a host, such as files.example.org"
+            }
+            () => {
+                own.push(name.to_owned());
+                continue;
+            }
+        };
+        return Err(Failure::Usage(format!("--host {text}: {fault}")));
+    }
+    let all = args.has("--any-host") || own.is_empty() && !address.ip().is_loopback();
+    Ok(if all { Names::All } else { Names::Own(own) })
 }
 
 fn limits(args: &Args) -> Result<Limits, Failure> {

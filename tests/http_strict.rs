@@ -1,0 +1,224 @@
+//! HTTP by the letter, in every mode: what a path means when it has dots in it, which host counts, how long a
+//! method may be, which answers a cache may keep, and the names that `--host` allows.
+
+// The helpers of a test may fail like the test itself.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::http::{Http, Reply, ask, get, put, with};
+use common::{Folder, MODES, Server, run};
+
+fn start(mode: &str, folder: &Folder, options: &[&str]) -> Server {
+    Server::start(mode, 2, folder, &[&["--protocol", "http"], options].concat())
+}
+
+/// One request on a connection of its own, sent whole and byte by byte; both must be answered alike.
+#[track_caller]
+fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
+    let mut peer = Http::connect(server.address);
+    peer.drip(request.as_ref());
+    let method = common::http::method(request.as_ref());
+    let dripped = peer.reply(method).status;
+    // With one worker the next connection waits until this one is over.
+    drop(peer);
+    let reply = Http::connect(server.address).ask(&request);
+    // What changes a file has been done the first time.
+    let changes = ["PUT", "DELETE"].contains(&method) && reply.status < 500;
+    assert!(changes || reply.status == dripped, "{dripped} byte by byte, {reply:?} at once");
+    reply
+}
+
+#[test]
+fn dot_segments_are_removed_before_a_name_is_judged() {
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("x.deb", b"package");
+        folder.write("..x", b"hidden");
+        let server = start(mode, &folder, &[]);
+        for target in [
+            "/./x.deb",
+            "/././x.deb",
+            "/../x.deb",
+            "/pool/../x.deb",
+            "/a/b/../../x.deb",
+            "/%2e/x.deb",
+            "/%2E%2e/x.deb",
+            "/pool/.%2e/x.deb?v=1",
+            "http://localhost/./x.deb",
+        ] {
+            assert_eq!(once(&server, get(target)).body, b"package", "{mode} {target}");
+            assert_eq!(once(&server, ask("HEAD", target)).must("Content-Length"), "7", "{mode} {target}");
+        }
+        for (target, reason) in [
+            ("/./..x", "begins with a dot"),
+            ("/.%2fx.deb", "begins with a dot"),
+            ("/..%2f..%2fx.deb", "begins with a dot"),
+            ("/pool%2f../x.deb", "contains a slash"),
+            ("/x.deb/.", "contains a slash"),
+            ("/pool/./x.deb", "contains a slash"),
+            ("//x.deb", "contains a slash"),
+            ("/%252e/x.deb", "contains a slash"),
+        ] {
+            let reply = once(&server, get(target));
+            assert!(reply.status == 404 && reply.text().contains(reason), "{mode} {target} {reply:?}");
+        }
+        assert_eq!(once(&server, get("/healthz/..")).must("Content-Type"), "text/html; charset=utf-8");
+        assert_eq!(once(&server, get("/a/../healthz")).body, b"ok\n", "{mode}");
+        once(&server, put("/./new", b"new"));
+        assert_eq!(folder.read("new"), b"new", "{mode}");
+        once(&server, ask("DELETE", "/a/../new"));
+        assert_eq!(folder.names(), ["..x", "x.deb"], "{mode}");
+        server.stop();
+    }
+}
+
+#[test]
+fn a_name_that_no_file_can_have_is_not_found_and_cannot_be_made() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, &folder, &[]);
+        for (target, reason) in [
+            ("/a/b", "contains a slash"),
+            ("/a/", "contains a slash"),
+            ("/.well-known/security.txt", "begins with a dot"),
+            ("/.git", "begins with a dot"),
+            ("/a%00b", "contains a control character"),
+            ("/%ff", "not UTF-8"),
+        ] {
+            for method in ["GET", "HEAD", "DELETE"] {
+                let reply = once(&server, ask(method, target));
+                assert_eq!(
+                    (reply.status, reply.closes()),
+                    (404, false),
+                    "{mode} {method} {target} {reply:?}"
+                );
+                let told = method == "HEAD" || reply.text().contains(reason);
+                assert!(told, "{mode} {method} {target} {reply:?}");
+            }
+            let reply = once(&server, put(target, b"content"));
+            assert!(reply.status == 400 && reply.text().contains(reason), "{mode} {target} {reply:?}");
+            // Whoever asks for a condition is told the same.
+            let lines = "Content-Length: 1\r\nIf-None-Match: *\r\n";
+            assert_eq!(once(&server, with("PUT", target, lines) + "x").status, 400, "{mode} {target}");
+        }
+        assert_eq!(folder.names(), [""; 0], "{mode}");
+        server.stop();
+    }
+}
+
+#[test]
+fn the_authority_of_a_whole_url_replaces_the_host() {
+    let request = |method: &str, authority: &str, host: &str| {
+        format!("{method} http://{authority}/ HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    };
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, &folder, &[]);
+        let reply = once(&server, request("GET", "127.0.0.1:81", "localhost:82"));
+        assert!(reply.text().contains("127.0.0.1:81") && !reply.text().contains("localhost:82"), "{mode}");
+        assert_eq!(once(&server, request("GET", "localhost", "example.org")).status, 200, "{mode}");
+        assert_eq!(once(&server, request("GET", "example.org", "localhost")).status, 421, "{mode}");
+        assert_eq!(once(&server, "GET http://example.org/ HTTP/1.0\r\n\r\n").status, 421, "{mode}");
+        assert_eq!(once(&server, "GET http://localhost/ HTTP/1.0\r\n\r\n").status, 200, "{mode}");
+        server.stop();
+    }
+}
+
+#[test]
+fn a_method_longer_than_all_known_ones_is_not_implemented() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, &folder, &[]);
+        for (length, status) in [(8, 501), (100, 501), (8000, 501), (9000, 501), (20_000, 501)] {
+            assert_eq!(once(&server, ask(&"M".repeat(length), "/")).status, status, "{mode} {length}");
+        }
+        for (method, status) in [("M(".repeat(50), 400), ("M(".repeat(5000), 414)] {
+            assert_eq!(once(&server, ask(&method, "/")).status, status, "{mode}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn no_cache_keeps_what_is_made_up_for_a_request() {
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("a", b"a");
+        let server = start(mode, &folder, &[]);
+        for target in ["/", "/?json", "/metrics", "/healthz"] {
+            for method in ["GET", "HEAD"] {
+                let reply = once(&server, ask(method, target));
+                assert_eq!(reply.must("Cache-Control"), "no-store", "{mode} {method} {target}");
+            }
+        }
+        assert_eq!(once(&server, get("/a")).header("Cache-Control"), None, "{mode}");
+        server.stop();
+    }
+}
+
+// ---- --host ----
+
+/// The status of a request to `host`.
+fn asked_as(server: &Server, host: &str) -> u16 {
+    once(server, format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n")).status
+}
+
+#[test]
+fn names_given_with_host_are_answered_to_and_no_others() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, &folder, &["--host", "Files.example", "--host=other.example:8443"]);
+        for host in
+            ["files.example", "FILES.example:80", "files.example.", "other.example", "other.example:1"]
+        {
+            assert_eq!(asked_as(&server, host), 200, "{mode} {host}");
+        }
+        for host in ["localhost", "127.0.0.1:80", "[::1]"] {
+            assert_eq!(asked_as(&server, host), 200, "{mode} {host}");
+        }
+        for host in ["example", "www.files.example", "files.example.org", "xfiles.example"] {
+            assert_eq!(asked_as(&server, host), 421, "{mode} {host}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn a_refused_name_is_told_both_remedies() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, &folder, &[]);
+        for (host, remedy) in [
+            ("files.example:80", "--host files.example,"),
+            // What a shell would run is not repeated.
+            ("$(id)", "--host NAME,"),
+        ] {
+            let reply = once(&server, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            let told = reply.text().contains(remedy) && reply.text().contains("--any-host");
+            assert!(reply.status == 421 && reply.closes() && told, "{mode} {reply:?}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn a_host_option_that_makes_no_sense_is_a_usage_error() {
+    for (options, told) in [
+        (&["--host", "0.0.0.0:80"][..], "to listen there, use --listen"),
+        (&["--host", "192.0.2.1"], "to listen there, use --listen"),
+        (&["--host", "[::1]:80"], "to listen there, use --listen"),
+        (&["--host", "::"], "to listen there, use --listen"),
+        (&["--host", ""], "expected the name of a host"),
+        (&["--host", "http://files.example/"], "expected the name of a host"),
+        (&["--host", "*.example"], "expected the name of a host"),
+        (&["--host", "files.example:http"], "expected the name of a host"),
+        (&["--host", "a.example", "--host", "a b"], "--host a b: expected"),
+        (&["--host", "a.example", "--any-host"], "use one of the two"),
+        (&["--host"], "--host NAME"),
+    ] {
+        let ended = run(&[&["serve", "--protocol", "http"], options].concat());
+        assert_eq!(ended.code, Some(2), "{options:?} {ended:?}");
+        assert!(ended.stderr.contains(told), "{options:?} {ended:?}");
+    }
+}
