@@ -30,6 +30,12 @@ BACKENDS ?= 3
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
+# Make would ignore `mode=process` without a word, so its small letters are refused.
+SMALL = protocol mode w host port root modes out stress_root peers matrix n backends args
+CAPITALS = $(shell echo $(1) | tr a-z A-Z)
+$(foreach name,$(SMALL),$(if $(findstring command line,$(origin $(name))),\
+	$(error $(name)=$($(name)): variables are in capitals here: $(call CAPITALS,$(name))=$($(name)))))
+
 .PHONY: help build server stress stress-quick bench modes ab balancer test test-release check format clean
 
 help:

@@ -239,6 +239,36 @@ fn help_is_given_for_each_command() {
     }
 }
 
+/// Runs make without letting it do anything; returns its exit code, stdout and stderr.
+fn make(words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new("make");
+    command.args(["-n", "-C", env!("CARGO_MANIFEST_DIR"), "--no-print-directory"]).args(words);
+    // Where the tests themselves were started by make.
+    let output = command.env_remove("MAKEFLAGS").env_remove("MFLAGS").output().unwrap();
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    (output.status.code(), stdout, stderr)
+}
+
+#[test]
+fn variables_of_make_in_small_letters_are_told() {
+    let makefile = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile")).unwrap();
+    let variables = makefile.lines().filter_map(|line| line.split_once(" ?="));
+    // CARGO is not for users of kolam, STRESS_ROOT has no default.
+    let variables = variables.map(|(name, _)| name).filter(|name| *name != "CARGO").chain(["STRESS_ROOT"]);
+    let mut count = 0;
+    for (variable, target) in variables.zip(["server", "stress", "help", "clean"].into_iter().cycle()) {
+        let small = variable.to_lowercase();
+        let (code, stdout, stderr) = make(&[target, &format!("{small}=process")]);
+        let told = format!("{small}=process: variables are in capitals here: {variable}=process");
+        assert!(code == Some(2) && stderr.contains(&told), "{variable}: add it to SMALL. {stderr}");
+        assert_eq!((stdout.as_str(), stderr.lines().count()), ("", 1), "{variable}");
+        count += 1;
+    }
+    assert!(count > 5, "these are not all variables");
+    let (code, stdout, stderr) = make(&["server", "MODE=process", "W=5"]);
+    assert!(code == Some(0) && stdout.contains("--mode process --workers 5"), "{stdout} {stderr}");
+}
+
 #[test]
 fn a_server_that_cannot_start_says_why_in_one_line() {
     let folder = Folder::new();
