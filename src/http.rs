@@ -21,7 +21,7 @@
 //!
 //! What must not live here: sockets, time, the grammar of heads.
 //!
-//! before: `report.rs` … after: `http_head.rs`
+//! before: `words.rs` … after: `http_head.rs`
 //!
 //! Experiment: `curl -v -T FILE http://127.0.0.1:8080/` with a file of some MiB, and find `Invite` in what
 //! curl prints.

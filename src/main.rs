@@ -53,7 +53,9 @@ mod clients; //   12b  all start at once
 mod rig; //       12c  files and server of a row
 mod machine; //   12d  what was measured on
 mod run_folder; // 12e where results go
+mod live; //      12f  what one waits for
 mod report; //    13   tables and findings
+mod words; //     13a  in two languages
 mod http; //      14   the second protocol
 mod http_head; // 14a  what exactly is asked
 mod http_target; // 14b who is asked for what

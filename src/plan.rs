@@ -19,6 +19,7 @@
 
 use crate::args::{Args, Failure, Opt, opt};
 use crate::server::MODES;
+use crate::words::{ENGLISH, INDONESIAN, Words};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("--target", "HOST:PORT", "test this running server instead of our own"),
     opt("--timeout", "TIME", "longest wait of a client for the server to move (120)"),
     opt("--quick", "", "volumes 1,2,4; clients and servers 1,5"),
+    opt("--lang", "LANG", "language of the report: en, or id for Indonesian (en)"),
     opt("--dry-run", "", "print the rows and do nothing"),
 ];
 
@@ -81,6 +83,8 @@ pub struct Plan {
     pub target: Option<SocketAddr>,
     /// How long a client waits for its server to move.
     pub timeout: Duration,
+    /// What the report says, in the language of the user.
+    pub words: &'static Words,
 }
 
 impl Plan {
@@ -100,7 +104,8 @@ impl Plan {
         }
         let (what, rows) = (if target.is_some() { "target" } else { matrix.what() }, matrix.rows());
         let (exact, force) = (args.has("--out"), args.has("--force"));
-        Ok(Plan { rows, what, options, out, exact, force, root, target, timeout })
+        let words = if args.choice("--lang", "en", &["en", "id"])? == "id" { &INDONESIAN } else { &ENGLISH };
+        Ok(Plan { rows, what, options, out, exact, force, root, target, timeout, words })
     }
 
     /// File sizes in MiB, each once.

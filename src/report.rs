@@ -9,12 +9,13 @@
 //!
 //! What must not live here: measuring.
 //!
-//! before: `run_folder.rs` … after: `http.rs`
+//! before: `live.rs` … after: `words.rs`
 //!
 //! Experiment: add a column, and see how many places must know of it.
 
 use crate::client::CAUSES;
 use crate::plan::Row;
+use crate::words::{LINES, Words};
 
 /// What came of a row. Times are in seconds.
 #[derive(Debug, Clone, Default)]
@@ -114,70 +115,105 @@ impl Outcome {
     }
 }
 
-/// The titles of the assignment's table, over two lines, and the width of each column.
-const TITLES: [(&str, &str, usize); 9] = [
-    ("Nomor", "", 5),
-    ("Operasi", "", 8),
-    ("Volume", "(MiB)", 6),
-    ("Jumlah client", "worker pool", 13),
-    ("Jumlah server", "worker pool", 13),
-    ("Waktu total", "per client (s)", 14),
-    ("Throughput per", "client (bytes/s)", 16),
-    ("worker client", "sukses/gagal", 13),
-    ("worker server", "sukses/gagal", 13),
-];
+/// Characters of each column of the table. With a blank between two they fit the 80 of a terminal.
+const WIDTHS: [usize; 9] = [5, 9, 6, 7, 7, 10, 11, 7, 7];
 
-/// The assignment's table of nine columns.
-pub fn table(rows: &[(Row, Outcome)]) -> String {
-    let line = |cells: [String; 9]| {
-        let padded = cells.iter().zip(TITLES).map(|(cell, (_, _, width))| format!("{cell:>width$}"));
-        format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
+/// The column that holds a word and not a number.
+const OPERATION: usize = 1;
+
+/// The cells of the assignment's table of nine columns.
+fn cells(row: &Row, outcome: &Outcome) -> [String; 9] {
+    let number =
+        |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
+    [
+        row.number.to_string(),
+        row.operation.to_owned(),
+        row.volume_mib.to_string(),
+        row.clients.to_string(),
+        row.servers.to_string(),
+        number(outcome.time_per_client(), 4),
+        number(outcome.throughput_per_client(), 0),
+        format!("{}/{}", outcome.times.len(), outcome.failed()),
+        outcome.servers.map_or("-".to_owned(), |(ok, failed)| format!("{ok}/{failed}")),
+    ]
+}
+
+/// The assignment's table for a terminal: aligned columns, below headings of several lines.
+pub fn table(rows: &[(Row, Outcome)], words: &Words) -> String {
+    let line = |cells: [&str; 9]| {
+        let mut line = String::new();
+        for (at, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
+            line += &if at == OPERATION { format!("{cell:<width$} ") } else { format!("{cell:>width$} ") };
+        }
+        line.trim_end().to_owned() + "\n"
     };
-    let mut text = line(TITLES.map(|(first, _, _)| first.to_owned()));
-    text += &line(TITLES.map(|(_, second, _)| second.to_owned()));
-    text += &line(TITLES.map(|(_, _, width)| "-".repeat(width)));
+    let mut text: String =
+        (0..LINES).map(|number| line(words.headings.map(|heading| heading[number]))).collect();
+    let rules = WIDTHS.map(|width| "-".repeat(width));
+    text += &line(rules.each_ref().map(String::as_str));
     for (row, outcome) in rows {
-        let number = |value: Option<f64>, digits: usize| {
-            value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
-        };
-        let servers = outcome.servers.map_or("-".to_owned(), |(ok, failed)| format!("{ok}/{failed}"));
-        text += &line([
-            row.number.to_string(),
-            row.operation.to_owned(),
-            row.volume_mib.to_string(),
-            row.clients.to_string(),
-            row.servers.to_string(),
-            number(outcome.time_per_client(), 4),
-            number(outcome.throughput_per_client(), 0),
-            format!("{}/{}", outcome.times.len(), outcome.failed()),
-            servers,
-        ]);
+        text += &line(cells(row, outcome).each_ref().map(String::as_str));
     }
     text
 }
 
-/// Bytes as a person reads them: `1.50 GiB`.
+/// The same table for a file, in Markdown.
+pub fn markdown(rows: &[(Row, Outcome)], words: &Words) -> String {
+    let line = |cells: [String; 9]| format!("| {} |\n", cells.join(" | "));
+    // `ok/` and `failed` are one word that was divided.
+    let whole = |heading: [&str; LINES]| heading.join(" ").trim_start().replace("/ ", "/");
+    let mut text = line(words.headings.map(whole));
+    let mut rules = ["---:"; 9];
+    rules[OPERATION] = ":---";
+    text += &line(rules.map(str::to_owned));
+    text + &rows.iter().map(|(row, outcome)| line(cells(row, outcome))).collect::<String>()
+}
+
+/// The tables of all modes, each made by `table`, below headings that begin with `mark`.
+pub fn tables(
+    rows: &[(Row, Outcome)],
+    words: &Words,
+    mark: &str,
+    table: impl Fn(&[(Row, Outcome)], &Words) -> String,
+) -> String {
+    let of_a_mode = rows.chunk_by(|a, b| a.0.mode == b.0.mode);
+    let texts = of_a_mode
+        .map(|rows| format!("{mark}{} {}\n\n{}", words.modes[0], rows[0].0.mode, table(rows, words)));
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// Bytes as a person reads them, in three digits: `1.50 GiB`, `15.0 GiB`, `150 GiB`.
 pub fn human(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes;
     let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
+    // From here on it would be rounded to 1024.
+    while value >= 1023.5 && unit + 1 < units.len() {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{value:.0} B") } else { format!("{value:.2} {}", units[unit]) }
+    let digits = match value {
+        _ if unit == 0 => 0,
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$} {}", units[unit])
 }
 
-/// `thread download 50 MiB × 5 clients, 1 server worker`
-pub fn describe(row: &Row) -> String {
-    let many = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let Row { mode, operation, volume_mib, clients, servers, .. } = row;
-    let (clients, servers) = (many(*clients, "client"), many(*servers, "server worker"));
-    format!("{mode} {operation} {volume_mib} MiB × {clients}, {servers}")
+/// `thread download 5 × 50 MiB, 1 worker`: five clients with a file of 50 MiB each, one server worker.
+pub fn describe(row: &Row, words: &Words) -> String {
+    let Row { mode, operation, volume_mib, clients, .. } = row;
+    format!("{mode} {operation} {clients} × {volume_mib} MiB, {}", words.workers(row.servers))
+}
+
+/// A line of the summary.
+pub fn line(label: &str, value: &str) -> String {
+    format!("{label:<10} {value}\n")
 }
 
 /// What a reader wants to know first. `planned` counts the rows that should have been there.
-pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64) -> String {
+pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words) -> String {
     let mut failures = [0; CAUSES.len()];
     let mut bytes = 0;
     for (_, outcome) in rows {
@@ -189,28 +225,38 @@ pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64) -> String {
         0 => "0".to_owned(),
         count => format!("{count} ({})", all.errors()),
     };
-    let mut text = format!("rows       {} of {planned}\nfailures   {failed}\n", rows.len());
-    let rated = rows.iter().filter_map(|(row, outcome)| Some((row, outcome.total_rate()?)));
-    let rated: Vec<_> = rated.filter(|(row, _)| row.operation != "list").collect();
-    let best = rated.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-    let worst = rated.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-    for (word, found) in [("best", best), ("worst", worst)] {
-        if let Some((row, rate)) = found {
-            text += &format!("{word:<10} {}/s in row {}: {}\n", human(*rate), row.number, describe(row));
+    let mut text = line(words.rows, &format!("{} {} {planned}", rows.len(), words.of));
+    text += &line(words.failures, &failed);
+    text += &extremes(rows, words);
+    let mut first = |label: &str, find: fn(&Outcome) -> Option<&String>| {
+        if let Some((row, what)) = rows.iter().find_map(|(row, outcome)| Some((row, find(outcome)?))) {
+            text += &line(label, &format!("{} {}: {what}", words.row, row.number));
         }
+    };
+    first(words.first, |outcome| outcome.example.as_ref());
+    first(words.server, |outcome| outcome.server_trouble.as_ref());
+    text += &line(words.content, &human(bytes as f64));
+    text + &line(words.time, &format!("{wall:.1} s"))
+}
+
+/// The fastest and the slowest row. A rate of which nothing arrived is none; a list moves too little.
+fn extremes(rows: &[(Row, Outcome)], words: &Words) -> String {
+    let rated = rows.iter().filter_map(|(row, outcome)| Some((row, outcome.total_rate()?)));
+    let rated: Vec<_> = rated.filter(|(row, rate)| row.operation != "list" && *rate > 0.0).collect();
+    let best = rated.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|found| (words.best, found));
+    let worst = rated.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|found| (words.worst, found));
+    let mut text = String::new();
+    for (label, (row, rate)) in [best, worst].into_iter().flatten() {
+        let (rate, number, what) = (human(*rate), row.number, describe(row, words));
+        text += &line(label, &format!("{rate}/s {} {number}: {what}", words.in_row));
     }
-    if let Some((row, example)) = rows.iter().find_map(|(row, o)| Some((row, o.example.as_ref()?))) {
-        text += &format!("first      row {}: {example}\n", row.number);
-    }
-    if let Some((row, trouble)) = rows.iter().find_map(|(row, o)| Some((row, o.server_trouble.as_ref()?))) {
-        text += &format!("server     row {}: {trouble}\n", row.number);
-    }
-    text + &format!("content    {}\ntime       {wall:.1} s\n", human(bytes as f64))
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::{ENGLISH, INDONESIAN};
 
     fn row() -> Row {
         Row {
@@ -255,7 +301,14 @@ mod tests {
         let nothing = Outcome { failures: [5, 0, 0, 0, 0, 0], wall: 1.0, ..Outcome::default() };
         let line = nothing.csv(&row());
         assert_eq!(line, "7,upload,10,5,1,,,0,5,,,thread,process,1.000000,0,,,,,,0.000000,refused=5");
-        assert!(table(&[(row(), nothing)]).lines().nth(3).unwrap().contains(" - |"));
+        let rows = [(row(), nothing)];
+        let cells = |text: &str, at: usize| {
+            let line = text.lines().last().unwrap_or_default();
+            line.split_whitespace().filter(|cell| *cell != "|").nth(at).map(str::to_owned)
+        };
+        for text in [table(&rows, &ENGLISH), markdown(&rows, &ENGLISH)] {
+            assert_eq!([5, 6, 7, 8].map(|at| cells(&text, at).unwrap()), ["-", "-", "0/5", "-"], "{text}");
+        }
     }
 
     #[test]
@@ -268,13 +321,93 @@ mod tests {
         assert_eq!(Outcome::default().percentile(50), None);
     }
 
+    /// The widest row that the assignment asks for, at a rate that no machine reaches today.
+    fn wide() -> (Row, Outcome) {
+        let row = Row { number: 54, mode: "process", volume_mib: 100, clients: 50, servers: 50, ..row() };
+        let outcome = Outcome { times: vec![0.052_428_8; 50], bytes: 50 * 104_857_600, ..outcome() };
+        (row, Outcome { servers: Some((50, 0)), wall: 123.456, failures: [0; 6], ..outcome })
+    }
+
+    #[test]
+    fn a_table_fits_a_terminal_and_its_columns_stand_below_their_headings() {
+        let rows = [(row(), outcome()), wide()];
+        for (words, first) in [(&ENGLISH, "   No"), (&INDONESIAN, "Nomor")] {
+            let text = table(&rows, words);
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines.len(), LINES + 1 + 2, "{text}");
+            assert!(lines.iter().all(|line| line.chars().count() < 80), "{text}");
+            assert!(lines[LINES - 1].starts_with(first), "{text}");
+            assert!(!text.contains('|'), "{text}");
+            let rule = lines[LINES];
+            let ends = |line: &str| line.rfind(|c: char| c != ' ');
+            assert!(lines[LINES + 1..].iter().all(|line| ends(line) == ends(rule)), "{text}");
+            assert!(lines[LINES + 2].contains(" 0.0524  2000000000    50/0    50/0"), "{text}");
+        }
+    }
+
+    #[test]
+    fn headings_are_whole_in_the_file() {
+        let line = |words| markdown(&[wide()], words).lines().next().unwrap().to_owned();
+        assert_eq!(
+            line(&INDONESIAN),
+            "| Nomor | Operasi | Volume (MiB) | Jumlah client worker pool | Jumlah server worker pool \
+             | Waktu total per client (s) | Throughput per client (bytes/s) | worker client sukses/gagal \
+             | worker server sukses/gagal |"
+        );
+        assert_eq!(
+            line(&ENGLISH),
+            "| No | Operation | Volume (MiB) | Client workers | Server workers | Total time per client (s) \
+             | Throughput per client (bytes/s) | Client workers ok/failed | Server workers ok/failed |"
+        );
+    }
+
+    #[test]
+    fn each_mode_has_a_table_of_its_own() {
+        let mut rows = vec![(row(), outcome()), (row(), outcome()), wide()];
+        let text = tables(&rows, &ENGLISH, "## ", markdown);
+        let lines = text.lines().filter(|line| line.starts_with("## ") || line.is_empty());
+        assert_eq!(lines.collect::<Vec<_>>(), ["## mode thread", "", "", "## mode process", ""]);
+        rows.clear();
+        assert_eq!(tables(&rows, &ENGLISH, "", table), "");
+    }
+
     #[test]
     fn the_summary_counts_failures_by_cause() {
-        let text = summary(&[(row(), outcome()), (row(), outcome())], 3, 9.0);
+        let text = summary(&[(row(), outcome()), (row(), outcome())], 3, 9.0, &ENGLISH);
         assert!(
-            text.starts_with("rows       2 of 3\nfailures   2 (reset=2)\nbest       1.95 KiB/s"),
+            text.starts_with("rows       2 of 3\nfailures   2 (reset=2)\nbest       1.95 KiB/s in row 7: "),
             "{text}"
         );
-        assert_eq!([0.0, 1023.0, 1536.0].map(human), ["0 B", "1023 B", "1.50 KiB"]);
+        let text = summary(&[wide()], 3, 9.0, &INDONESIAN);
+        assert!(
+            text.starts_with("baris      1 dari 3\ngagal      0\nterbaik    40.5 MiB/s pada baris 54"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() < 80), "{text}");
+    }
+
+    #[test]
+    fn when_everything_failed_there_is_no_best_row() {
+        let nothing = Outcome { failures: [5, 0, 0, 0, 0, 0], wall: 1.0, ..Outcome::default() };
+        let text = summary(&[(row(), nothing)], 1, 9.0, &ENGLISH);
+        assert!(!text.contains("best") && !text.contains("worst"), "{text}");
+    }
+
+    #[test]
+    fn bytes_have_three_digits() {
+        let table = [
+            (0.0, "0 B"),
+            (1023.0, "1023 B"),
+            (1536.0, "1.50 KiB"),
+            (10.0 * 1024.0 - 1.0, "10.0 KiB"),
+            (99.94 * 1024.0, "99.9 KiB"),
+            (99.96 * 1024.0, "100 KiB"),
+            (1023.4 * 1024.0, "1023 KiB"),
+            (1023.6 * 1024.0, "1.00 MiB"),
+            (105.0 * 1024.0 * 1024.0 * 1024.0, "105 GiB"),
+        ];
+        for (bytes, text) in table {
+            assert_eq!(human(bytes), text);
+        }
     }
 }

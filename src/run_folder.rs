@@ -5,8 +5,8 @@
 //! rows came to be, and whether they are all there.
 //!
 //! ```text
-//!   results/2026-11-21T070809-full/    thread.csv process.csv machine.txt
-//!   results/2026-11-21T071011-quick/   thread.csv process.csv machine.txt
+//!   results/2026-11-21T070809-full/    thread.csv process.csv tables.md machine.txt
+//!   results/2026-11-21T071011-quick/   thread.csv process.csv tables.md machine.txt
 //!   results/latest ──────────────────► 2026-11-21T071011-quick
 //! ```
 //!
@@ -15,7 +15,7 @@
 //!
 //! What must not live here: what a row looks like.
 //!
-//! before: `machine.rs` … after: `report.rs`
+//! before: `machine.rs` … after: `live.rs`
 //!
 //! Experiment: start two runs in the same second and look at the names of their folders.
 
@@ -36,6 +36,9 @@ const LATEST: &str = "latest";
 
 /// What tells how the rows came to be.
 const ABOUT: &str = "machine.txt";
+
+/// The tables for people, made of all rows.
+const TABLES: &str = "tables.md";
 
 /// The folder of one run.
 pub struct RunFolder {
@@ -61,7 +64,7 @@ pub fn check(plan: &Plan) -> Result<(), Failure> {
 
 /// The name of a file with rows in `folder`, if there is one.
 fn old_rows(folder: &Path) -> Option<String> {
-    let mut names = MODES.iter().map(|mode| format!("{mode}.csv"));
+    let mut names = MODES.iter().map(|mode| format!("{mode}.csv")).chain([TABLES.to_owned()]);
     names.find(|name| folder.join(name).symlink_metadata().is_ok())
 }
 
@@ -95,6 +98,16 @@ impl RunFolder {
             Ok(file)
         });
         file.map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// Writes the tables, which are Markdown; a run without a row has none.
+    pub fn write_tables(&self, text: &str) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.join(TABLES);
+        let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| cannot("write", &path, &error))
     }
 
     /// Notes how the run ended: `complete`, `interrupted` or `failed: …`.

@@ -14,26 +14,27 @@
 //! runs and leaves no server behind.
 //!
 //! What must not live here: which rows there are (`plan.rs`), the clients (`clients.rs`), server and files
-//! (`rig.rs`), where results go (`run_folder.rs`) and how they are written (`report.rs`).
+//! (`rig.rs`), where results go (`run_folder.rs`), what is said meanwhile (`live.rs`) and at the end
+//! (`report.rs`).
 //!
 //! before: `commands.rs` … after: `plan.rs`
 //!
 //! Experiment: run `make stress-quick`, then run it again with `taskset -c 0` and explain the difference.
 
-use crate::args::{self, Args, Command, Failure, failed};
+use crate::args::{Args, Command, Failure, failed};
 use crate::clients::{self, Records};
+use crate::live::{self, Live, say};
 use crate::plan::{OPTIONS, Plan, Row};
 use crate::report::{self, Outcome};
 use crate::rig::{Rig, Server};
 use crate::run_folder::{self, RunFolder};
-use crate::server::MODES;
 use crate::signals::{Listen, Stop};
 use crate::sys;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 pub static STRESS: Command = Command {
@@ -47,15 +48,19 @@ pub static STRESS: Command = Command {
 fn run(args: &Args) -> Result<(), Failure> {
     let plan = Plan::from(args)?;
     if args.has("--dry-run") {
-        return say(&dry_run(&plan));
+        return say(&live::dry_run(&plan));
     }
     run_folder::check(&plan)?;
     require_space(&plan)?;
     // If it fails, clients that find no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
+    say(&live::announcement(&plan))?;
+    let start = Instant::now();
     let rig = Rig::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
+    let forecast = live::forecast(&plan, start.elapsed());
     let (results, note) = RunFolder::make(&plan)?;
+    say(&(report::line(plan.words.results, &results.path.display().to_string()) + &forecast))?;
     if let Some(note) = note {
         say(&format!("{note}\n"))?;
     }
@@ -79,25 +84,6 @@ fn require_space(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Rows and bytes, in words.
-fn dry_run(plan: &Plan) -> String {
-    let mut text = String::new();
-    for row in &plan.rows {
-        text += &format!("{:>4} {}\n", row.number, report::describe(row));
-    }
-    let content: u64 = plan.rows.iter().map(Row::bytes).sum();
-    let [content, space] = [content, plan.space()].map(|bytes| report::human(bytes as f64));
-    text + &format!("{} rows, {content} of content, {space} of space needed\n", plan.rows.len())
-}
-
-/// Prints. Whoever reads may go (`| head -1`); the tables in the files are what counts, so the test goes on.
-fn say(text: &str) -> Result<(), Failure> {
-    match args::say(text) {
-        Err(Failure::OutputClosed) => Ok(()),
-        other => other,
-    }
-}
-
 /// The loop over all rows.
 struct Tester<'p> {
     plan: &'p Plan,
@@ -110,7 +96,7 @@ struct Tester<'p> {
 impl Tester<'_> {
     fn run(mut self, stop: Stop) -> Result<(), Failure> {
         let ran = self.rows(stop);
-        self.live.clear()?;
+        self.live.clear();
         let state = match &ran {
             Err(Failure::Failed(why)) => format!("failed: {why}"),
             Err(_) => "failed".to_owned(),
@@ -137,7 +123,11 @@ impl Tester<'_> {
                 Ok(outcome) => outcome,
                 Err(_) if stop.raised() => break,
                 Err(error) => {
-                    return failed(format!("row {} ({}): {error}", row.number, report::describe(row)));
+                    return failed(format!(
+                        "row {} ({}): {error}",
+                        row.number,
+                        report::describe(row, self.plan.words)
+                    ));
                 }
             };
             if stop.raised() {
@@ -164,7 +154,7 @@ impl Tester<'_> {
         let live = &mut self.live;
         let progress = self.rig.progress;
         progress.store(0, Relaxed);
-        live.show(row, progress);
+        live.row_begins();
         let records = clients::run(row.client_mode, row.clients as usize, &task, || live.show(row, progress));
         let mut records = records.map_err(|error| format!("cannot run the clients: {error}"))?;
         let stats = self.rig.stats(&server);
@@ -188,17 +178,13 @@ impl Tester<'_> {
 
     /// The tables, and the verdict.
     fn finish(self, stop: Stop) -> Result<(), Failure> {
-        let mut text = String::new();
-        for mode in MODES {
-            let rows: Vec<_> = self.done.iter().filter(|(row, _)| row.mode == mode).cloned().collect();
-            if !rows.is_empty() {
-                text += &format!("\n{mode} mode\n\n{}", report::table(&rows));
-            }
-        }
-        let summary =
-            report::summary(&self.done, self.plan.rows.len(), self.live.start.elapsed().as_secs_f64());
-        let out = self.results.path.display();
-        say(&format!("{text}\n{summary}results    {out}\n"))?;
+        let (words, planned) = (self.plan.words, self.plan.rows.len());
+        let tables = report::tables(&self.done, words, "", report::table);
+        let wall = self.live.start.elapsed().as_secs_f64();
+        let summary = report::summary(&self.done, planned, wall, words);
+        let results = report::line(words.results, &self.results.path.display().to_string());
+        say(&format!("\n{tables}\n{summary}{results}"))?;
+        self.results.write_tables(&report::tables(&self.done, words, "## ", report::markdown))?;
         if stop.raised() {
             return Err(Failure::Interrupted);
         }
@@ -227,64 +213,4 @@ fn tally(records: &Records) -> Outcome {
         }
     }
     outcome
-}
-
-/// One live line on a terminal; elsewhere a plain line for each row that is done.
-struct Live {
-    terminal: bool,
-    start: Instant,
-    rows: usize,
-    rows_done: usize,
-    /// Content of all rows, and of those that are done, in bytes.
-    bytes: u64,
-    bytes_done: u64,
-    row_start: Instant,
-}
-
-impl Live {
-    fn new(plan: &Plan) -> Live {
-        let (rows, bytes) = (plan.rows.len(), plan.rows.iter().map(Row::bytes).sum());
-        let (terminal, now) = (io::stdout().is_terminal(), Instant::now());
-        Live { terminal, start: now, rows, rows_done: 0, bytes, bytes_done: 0, row_start: now }
-    }
-
-    fn show(&mut self, row: &Row, progress: &AtomicU64) {
-        if !self.terminal {
-            return;
-        }
-        let moved = progress.load(Relaxed);
-        let elapsed = self.start.elapsed().as_secs_f64();
-        let rate = report::human(moved as f64 / self.row_start.elapsed().as_secs_f64());
-        let done = self.bytes_done + moved.min(row.bytes());
-        let left = match done {
-            0 => "?".to_owned(),
-            done => clock(elapsed * (self.bytes - done) as f64 / done as f64),
-        };
-        let (number, rows, what) = (self.rows_done + 1, self.rows, report::describe(row));
-        let elapsed = clock(elapsed);
-        let line = format!("row {number}/{rows} {what} | {rate}/s | {elapsed} elapsed, {left} left");
-        let _ = say(&format!("\r\x1b[K{line}"));
-    }
-
-    fn row_done(&mut self, row: &Row, outcome: &Outcome) -> Result<(), Failure> {
-        self.rows_done += 1;
-        self.bytes_done += row.bytes();
-        self.row_start = Instant::now();
-        if self.terminal {
-            return Ok(());
-        }
-        let rate = outcome.total_rate().map_or("-".to_owned(), |rate| report::human(rate) + "/s");
-        let (ok, all, time) = (outcome.times.len(), row.clients, outcome.wall);
-        let (number, rows) = (self.rows_done, self.rows);
-        say(&format!("{number}/{rows} {}: {ok} of {all} ok, {time:.3} s, {rate}\n", report::describe(row)))
-    }
-
-    fn clear(&self) -> Result<(), Failure> {
-        if self.terminal { say("\r\x1b[K") } else { Ok(()) }
-    }
-}
-
-/// Seconds as minutes and seconds.
-fn clock(seconds: f64) -> String {
-    format!("{}:{:02}", seconds as u64 / 60, seconds as u64 % 60)
 }

@@ -162,14 +162,19 @@ fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
         rows.iter().for_each(Cells::check);
         let numbers: Vec<f64> = rows.iter().map(|row| row.number("no")).collect();
         assert_eq!(numbers, (1..=rows.len()).map(|number| number as f64).collect::<Vec<_>>());
-        assert!(ended.text().contains(&format!("\n{mode} mode\n")), "{}", ended.text());
+        assert!(ended.text().contains(&format!("\nmode {mode}\n\n")), "{}", ended.text());
     }
-    for words in ["Nomor", "worker client", "sukses/gagal", "rows       84 of 84", "failures   0\n"] {
-        assert!(ended.text().contains(words), "no {words:?} in {}", ended.text());
+    for words in ["\nrows       84: modes ", "Throughput", "rows       84 of 84", "failures   0\n"] {
+        assert!(format!("\n{}", ended.text()).contains(words), "no {words:?} in {}", ended.text());
     }
-    let table_lines = ended.text().lines().filter(|line| line.starts_with('|')).count();
-    assert_eq!(table_lines, 84 + 4 * 3, "{}", ended.text());
-    assert_eq!(bench.out.names(), ["event.csv", "machine.txt", "process.csv", "single.csv", "thread.csv"]);
+    // A path may be as long as it likes.
+    let is_path = |line: &str| line.starts_with("files ") || line.starts_with("results ");
+    let bad = |line: &&str| line.contains(['|', '\x1b']) || line.chars().count() > 79 && !is_path(line);
+    assert_eq!(ended.text().lines().find(bad), None, "{}", ended.text());
+    let tables = String::from_utf8(bench.out.read("tables.md")).unwrap();
+    assert_eq!(tables.lines().filter(|line| line.starts_with('|')).count(), 84 + 4 * 2, "{tables}");
+    let names = ["event.csv", "machine.txt", "process.csv", "single.csv", "tables.md", "thread.csv"];
+    assert_eq!(bench.out.names(), names);
     let machine = String::from_utf8(bench.out.read("machine.txt")).unwrap();
     let fields = ["date", "version", "commit", "cpu", "cores", "memory", "kernel", "root on"];
     for field in fields.into_iter().chain(["command", "options", "started", "ended"]) {
@@ -217,12 +222,61 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
     let mut command = kolam(["stress", "--dry-run", "--target", &address]);
     let ended = Run::start(command.current_dir(here.path())).finish(PATIENCE);
     let lines: Vec<&str> = ended.ok().lines().collect();
-    assert_eq!(lines.len(), 109, "{lines:?}");
-    assert!(lines[0].contains("download 10 MiB") && lines[108].starts_with("108 rows"), "{lines:?}");
+    assert_eq!(lines.len(), 113, "{lines:?}");
+    assert_eq!(lines[0], "   1 thread download 1 × 10 MiB, 1 worker");
+    let target = format!("target     {address}");
+    let expected = [
+        "rows       108: modes thread, process; download, upload",
+        "row        clients × size of the file of each, server workers",
+        "content    105 GiB to move and to compare",
+        &target,
+        "results    a new folder in results",
+    ];
+    assert_eq!(lines[108..], expected);
     assert!(here.names().is_empty());
     assert!(listener.accept().is_err(), "it has connected");
     let quick = run(&["stress", "--dry-run", "--quick", "--modes", "single"]);
-    assert!(quick.ok().contains("12 rows"), "{quick:?}");
+    assert!(quick.ok().contains("\nrows       12: mode single; download, upload\n"), "{quick:?}");
+}
+
+/// The titles of the assignment, as its own table has them.
+const ASSIGNMENT: [&str; 9] = [
+    "Nomor",
+    "Operasi",
+    "Volume (MiB)",
+    "Jumlah client worker pool",
+    "Jumlah server worker pool",
+    "Waktu total per client (s)",
+    "Throughput per client (bytes/s)",
+    "worker client sukses/gagal",
+    "worker server sukses/gagal",
+];
+
+#[test]
+fn the_report_speaks_english_or_indonesian_and_the_csv_neither() {
+    let table = [
+        ("id", ASSIGNMENT[0], "sukses/ sukses/", "baris      1 dari 1\ngagal      0\nterbaik "),
+        ("en", "No", "ok/     ok/", "rows       1 of 1\nfailures   0\nbest "),
+    ];
+    for (lang, first, divided, summary) in table {
+        let bench = Bench::new();
+        let words = ["--modes", "thread", "--ops", "upload", "--volumes", "1", "--clients", "2"];
+        let ended = bench.run(&[&words[..], &["--servers", "1", "--lang", lang]].concat());
+        let text = ended.ok();
+        assert!(text.contains(summary), "{text}");
+        assert!(text.contains(divided), "{text}");
+        assert!(text.lines().any(|line| line.trim_start().starts_with(&format!("{first} "))), "{text}");
+        let tables = String::from_utf8(bench.out.read("tables.md")).unwrap();
+        let lines: Vec<&str> = tables.lines().collect();
+        assert_eq!((lines[0], lines.len()), ("## mode thread", 5), "{tables}");
+        if lang == "id" {
+            assert_eq!(lines[2], format!("| {} |", ASSIGNMENT.join(" | ")));
+        }
+        // The third line of the headings divides the columns for whoever reads Markdown.
+        assert_eq!([2, 3, 4].map(|at: usize| lines[at].matches('|').count()), [10; 3], "{tables}");
+        bench.rows("thread")[0].check();
+    }
+    run(&["stress", "--lang", "fr"]).failed(2, &["--lang fr", "en, id"]);
 }
 
 #[test]
@@ -254,7 +308,7 @@ fn server_workers_that_are_still_starting_are_not_counted_as_failed() {
 fn what_does_not_fit_on_the_disk_is_not_begun() {
     let bench = Bench::new();
     let ended = bench.run(&["--volumes", "100000", "--clients", "10000"]);
-    ended.failed(1, &["needs 953", "TiB", "more than there is", bench.root.path().to_str().unwrap()]);
+    ended.failed(1, &["needs 954 TiB", "more than there is", bench.root.path().to_str().unwrap()]);
     bench.assert_nothing_left();
     assert!(bench.out.names().is_empty());
 }
@@ -311,7 +365,7 @@ fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
         assert!(what.starts_with("-custom"), "{newest}");
         assert!(ended.ok().contains(&format!("results    results/{newest}\n")), "{ended:?}");
         let run = here.join("results").join(&newest);
-        assert_eq!(common::names(&run), ["machine.txt", "process.csv", "thread.csv"]);
+        assert_eq!(common::names(&run), ["machine.txt", "process.csv", "tables.md", "thread.csv"]);
         assert_eq!(fs::read_link(here.join("results/latest")).unwrap().to_str(), Some(newest.as_str()));
         let command = about(&run, "command");
         assert!(command.ends_with(&format!("stress {} --client-mode {client_mode}", TINY.join(" "))));
@@ -374,7 +428,7 @@ fn a_folder_that_has_rows_is_refused_unless_forced() {
     ended.failed(1, &["thread.csv", "--force", bench.out.path().to_str().unwrap()]);
     assert!(bench.out.read("thread.csv") == before && state_of(bench.out.path()) == "complete");
     tiny(&["--modes", "process", "--force"]).ok();
-    assert_eq!(bench.out.names(), ["machine.txt", "notes.txt", "process.csv"]);
+    assert_eq!(bench.out.names(), ["machine.txt", "notes.txt", "process.csv", "tables.md"]);
     bench.rows("process").iter().for_each(Cells::check);
     run(&["stress", "--force"]).failed(2, &["--force", "--out"]);
     bench.assert_nothing_left();
@@ -530,7 +584,9 @@ fn an_honest_server_of_another_make_passes_and_counts_nothing() {
         assert_eq!((row.text("client_ok"), row.text("client_failed")), ("2", "0"));
         assert_eq!((row.text("server_ok"), row.text("server_failed")), ("", ""), "nobody counted them");
     }
-    assert!(ended.text().contains(" - |"), "{}", ended.text());
+    let is_row = |line: &&str| line.trim_start().starts_with("1 download");
+    let row = ended.text().lines().find(is_row).unwrap();
+    assert!(row.ends_with("    2/0       -"), "{row:?}");
 }
 
 #[test]
@@ -656,7 +712,7 @@ fn an_interrupted_test_keeps_its_finished_rows_and_leaves_nothing() {
             assert!((1..60).contains(&rows.len()), "{mode} {}", rows.len());
             rows.iter().for_each(Cells::check);
             assert!(ended.text().contains(&format!("rows       {} of 60", rows.len())), "{}", ended.text());
-            assert!(ended.text().contains("Nomor"), "{}", ended.text());
+            assert!(ended.text().contains("Throughput"), "{}", ended.text());
             assert_eq!(state_of(bench.out.path()), "interrupted");
             bench.assert_nothing_left();
         }
