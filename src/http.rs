@@ -229,8 +229,9 @@ impl HttpSession {
                 page("application/json", http_pages::json(&self.store.catalogue()?))
             }
             Resource::Folder => {
-                let text = http_pages::page(&self.store.catalogue()?, request.host());
-                page("text/html; charset=utf-8", text.into())
+                let text = http_pages::page(self.store.catalogue()?, request, self.store.upload_limit());
+                let reply = page("text/html; charset=utf-8", text.into())?;
+                Ok(reply.field("Content-Security-Policy", http_pages::POLICY))
             }
             Resource::Health => page("text/plain; charset=utf-8", b"ok\n".into()),
             Resource::Metrics => {

@@ -139,6 +139,14 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// What the folder holds, for those who show it.
+pub struct Catalogue {
+    /// Files that can be asked for, sorted by the bytes of their names.
+    pub files: Vec<(String, Metadata)>,
+    /// How many folders there are that are not hidden. They cannot be asked for.
+    pub folders: usize,
+}
+
 /// The served folder.
 pub struct Store {
     /// The folder itself, open; all names are relative to it.
@@ -184,7 +192,7 @@ impl Store {
 
     /// Removes temporary files that no living process holds: all, or those that process `owner` left.
     pub fn sweep(&self, owner: Option<u32>) -> io::Result<()> {
-        for (name, _) in self.entries()? {
+        for (name, _) in self.entries()?.0 {
             let left_by = owner_of(&name);
             if left_by.is_none() || owner.is_some_and(|owner| left_by != Some(owner)) {
                 continue;
@@ -199,39 +207,48 @@ impl Store {
         Ok(())
     }
 
-    /// The regular files in the folder, as far as their names are UTF-8.
-    fn entries(&self) -> io::Result<Vec<(String, DirEntry)>> {
+    /// The regular files in the folder, as far as their names are UTF-8, and how many folders are not hidden.
+    fn entries(&self) -> io::Result<(Vec<(String, DirEntry)>, usize)> {
         // The open folder, not its path: the path may lead elsewhere by now.
         let dir = format!("/proc/self/fd/{}", self.dir.as_raw_fd());
-        let mut names = Vec::new();
+        let (mut names, mut folders) = (Vec::new(), 0);
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            if entry.file_type().is_ok_and(|kind| kind.is_file())
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
+                folders += usize::from(!entry.file_name().as_encoded_bytes().starts_with(b"."));
+            } else if kind.is_file()
                 && let Ok(name) = entry.file_name().into_string()
             {
                 names.push((name, entry));
             }
         }
-        Ok(names)
+        Ok((names, folders))
     }
 
-    /// Those that can be asked for, sorted by the bytes of their names.
-    fn public(&self) -> io::Result<Vec<(String, DirEntry)>> {
-        let mut entries = self.entries()?;
+    /// Those that can be asked for, sorted by the bytes of their names, and the number of folders.
+    fn public(&self) -> io::Result<(Vec<(String, DirEntry)>, usize)> {
+        let (mut entries, folders) = self.entries()?;
         entries.retain(|(name, _)| check_name(name.as_bytes()).is_ok());
         entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Ok(entries)
+        Ok((entries, folders))
     }
 
     /// Names that can be asked for, sorted by bytes. An answer that grows with the folder.
     pub fn list(&self) -> Result<Vec<String>, Error> {
-        Ok(self.public()?.into_iter().map(|(name, _)| name).collect())
+        Ok(self.public()?.0.into_iter().map(|(name, _)| name).collect())
     }
 
     /// The same with what is known of each file. Those that vanish meanwhile are left out.
-    pub fn catalogue(&self) -> Result<Vec<(String, Metadata)>, Error> {
-        let entries = self.public()?.into_iter();
-        Ok(entries.filter_map(|(name, entry)| Some((name, entry.metadata().ok()?))).collect())
+    pub fn catalogue(&self) -> Result<Catalogue, Error> {
+        let (entries, folders) = self.public()?;
+        let files = entries.into_iter().filter_map(|(name, entry)| Some((name, entry.metadata().ok()?)));
+        Ok(Catalogue { files: files.collect(), folders })
+    }
+
+    /// Largest file in bytes that may be put here; `None` when nothing may be changed.
+    pub fn upload_limit(&self) -> Option<u64> {
+        self.policy.read_only.is_none().then_some(self.policy.max_upload)
     }
 
     /// Opens a file for reading; returns it with what is known of it at this moment.
@@ -450,7 +467,10 @@ mod tests {
         folder.write(".hidden", b"");
         folder.write("bad\\name", b"");
         fs::create_dir(folder.path().join("dir")).unwrap();
+        fs::create_dir(folder.path().join(".git")).unwrap();
         assert_eq!(store.list().unwrap(), ["a", "b"]);
+        let catalogue = store.catalogue().unwrap();
+        assert_eq!((catalogue.files.len(), catalogue.folders), (2, 1));
         assert_eq!(get(&store, "b").unwrap(), b"two");
         store.remove(b"b").unwrap();
         assert!(matches!(get(&store, "b"), Err(Error::NotFound)));

@@ -452,6 +452,7 @@ fn links(page: &str) -> Vec<(String, String)> {
         let (target, rest) = rest.split_once('"').unwrap();
         let (_, rest) = rest.split_once('>').unwrap();
         let (text, _) = rest.split_once("</a>").unwrap();
+        let text = text.strip_prefix("<bdi>").and_then(|text| text.strip_suffix("</bdi>")).unwrap_or(text);
         (unescaped(text), unescaped(target))
     };
     anchors.map(link).collect()

@@ -56,7 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http_target", &[]),
     ("http_body", &["http_head", "session", "store"]),
     ("http_reply", &["dates", "http_head", "store"]),
-    ("http_pages", &["dates", "json", "ledger"]),
+    ("http_pages", &["dates", "http_head", "json", "ledger", "store"]),
     ("client", &["b64", "grammar", "json", "session", "signals", "store", "sys"]),
     ("terminal", &["sys"]),
     ("commands", &["args", "client", "json", "session", "signals", "store", "sys", "terminal"]),
