@@ -1,4 +1,4 @@
-//! # Chapter 16d. When is an HTTP answer whole, and when is it none?
+//! # Chapter 16f. When is an HTTP answer whole, and when is it none?
 //!
 //! Bytes go in as they come; out comes "more is needed", "this was the last byte" or what is wrong. Nothing
 //! of the body is kept, only counted: a load tester wants to know that it was there, not what it said. Bytes
@@ -8,7 +8,7 @@
 //!   head ─┬─► Content-Length: counted ──────────────────────────┬─► whole
 //!    ▲    ├─► chunked: size ─► data ─► line end ─► size … 0 ─► trailer
 //!    │    ├─► neither: everything up to the end of the stream ──┤
-//!    └ 1xx┴─► 204, 304: no body ────────────────────────────────┘
+//!    └ 1xx┴─► 204, 304, or to HEAD: no body ───────────────────┘
 //! ```
 //!
 //! The invariant: how an answer was cut into pieces on its way makes no difference, and no byte is looked at
@@ -17,7 +17,7 @@
 //!
 //! What must not live here: sockets, time, and which answers are good ones.
 //!
-//! before: `load_url.rs` … after: `score.rs`
+//! before: `load_request.rs` … after: `score.rs`
 //!
 //! Experiment: take the row `"Content-Length: 1\r\nContent-Length: 1"` out of the table of the tests, allow
 //! it, and think of a proxy that believes the first and a server that believes the last.
@@ -73,6 +73,8 @@ pub type Fault = &'static str;
 #[derive(Debug)]
 pub struct Answer {
     part: Part,
+    /// It answers HEAD: no body follows, whatever its head says.
+    bodiless: bool,
     head: Head,
     /// Bytes of the head so far, and then of the trailer too.
     head_length: usize,
@@ -91,9 +93,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn new() -> Answer {
+    /// `method` is that of all requests.
+    pub fn new(method: &str) -> Answer {
         Answer {
             part: Part::Status,
+            bodiless: method == "HEAD",
             head: Head::default(),
             head_length: 0,
             line: Vec::new(),
@@ -250,6 +254,7 @@ impl Answer {
             (_, Some(_), true) => return Err("it has both Content-Length and Transfer-Encoding"),
             // Something like "go on": the answer is still to come.
             (100..=199, ..) => return Ok(Part::Status),
+            _ if self.bodiless => Part::Nothing,
             (204 | 304, ..) | (_, Some(0), false) => Part::Nothing,
             (_, Some(length), false) => Part::Counted(length),
             (_, None, true) => Part::Size,
@@ -339,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_trailer_does_not_go_on_for_ever() {
-        let mut answer = Answer::new();
+        let mut answer = Answer::new("GET");
         assert_eq!(answer.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), Ok(false));
         let bound = (0..HEAD_LIMIT).find_map(|_| answer.feed(b"A: b\r\n").err());
         assert_eq!(bound, Some("its head and trailer are longer than 16 KiB"));
@@ -348,7 +353,7 @@ mod tests {
     #[test]
     fn an_answer_is_whole_at_its_last_byte_however_it_comes() {
         for (text, status, body, keeps) in WHOLE {
-            let mut answer = Answer::new();
+            let mut answer = Answer::new("GET");
             for size in [text.len(), 1, 2, 3, 7] {
                 answer.restart();
                 assert!(!answer.has_begun());
@@ -368,12 +373,12 @@ mod tests {
     fn an_answer_that_is_cut_is_not_whole_and_what_is_too_much_is_counted() {
         for (text, ..) in WHOLE {
             for length in 0..text.len() {
-                let mut answer = Answer::new();
+                let mut answer = Answer::new("GET");
                 assert_eq!(answer.feed(&text.as_bytes()[..length]), Ok(false), "{text:?} to {length}");
                 assert!(!answer.end(), "{text:?} to {length}");
             }
             let longer = [text.as_bytes(), b"\r\n\r\n"].concat();
-            let mut answer = Answer::new();
+            let mut answer = Answer::new("GET");
             for size in [longer.len(), 1, text.len()] {
                 answer.restart();
                 let fed: Vec<_> = longer.chunks(size).map(|piece| answer.feed(piece)).collect();
@@ -384,11 +389,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_head_is_whole_when_its_head_is() {
+        for head in ["Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", ""] {
+            let mut answer = Answer::new("HEAD");
+            let text = format!("HTTP/1.1 200 OK\r\n{head}\r\n");
+            assert_eq!(answer.feed(text.as_bytes()), Ok(true), "{head:?}");
+            assert_eq!((answer.body, answer.keeps, answer.stray), (0, true, 0), "{head:?}");
+            assert_eq!(answer.feed(b"hello"), Ok(true));
+            assert_eq!(answer.stray, 5, "a body that must not be there");
+        }
+    }
+
+    #[test]
     fn without_a_length_the_end_of_the_stream_is_the_end() {
         for version in ["1.0", "1.1"] {
             let text = format!("HTTP/{version} 200 OK\r\nConnection: keep-alive\r\n\r\nhello\r\n\r\n");
             for size in [text.len(), 1] {
-                let mut answer = Answer::new();
+                let mut answer = Answer::new("GET");
                 assert_eq!(feed(&mut answer, text.as_bytes(), size).0, Ok(false));
                 assert_eq!((answer.body, answer.keeps, answer.end()), (9, false, true));
             }
@@ -445,7 +462,7 @@ mod tests {
         ];
         for (text, why) in whole.into_iter().chain(starts).chain(chunks).chain(others) {
             for size in [text.len(), 1] {
-                let (result, _) = feed(&mut Answer::new(), text.as_bytes(), size);
+                let (result, _) = feed(&mut Answer::new("GET"), text.as_bytes(), size);
                 let fault = result.expect_err(&text);
                 assert!(fault.contains(why), "{text:?} by {size}: {fault}");
             }
@@ -463,7 +480,7 @@ mod tests {
             format!("{start}0;{}\r\n\r\n", "a".repeat(length - "0;\r\n".len()))
         };
         for size in [1, 1000, 100_000] {
-            let fed = |text: String| feed(&mut Answer::new(), text.as_bytes(), size).0;
+            let fed = |text: String| feed(&mut Answer::new("GET"), text.as_bytes(), size).0;
             assert_eq!(fed(head(HEAD_LIMIT)), Ok(true));
             assert_eq!(fed(head(HEAD_LIMIT + 1)), Err("its head and trailer are longer than 16 KiB"));
             assert_eq!(fed(line(LINE_LIMIT)), Ok(true));
@@ -473,7 +490,7 @@ mod tests {
 
     #[test]
     fn the_server_is_called_what_it_says_first() {
-        let mut answer = Answer::new();
+        let mut answer = Answer::new("GET");
         answer.feed(b"HTTP/1.1 200 OK\r\nserver:  a b \r\nServer: c\r\nContent-Length: 0\r\n\r\n").unwrap();
         assert_eq!(answer.server, b"a b");
         answer.restart();

@@ -25,6 +25,7 @@ use crate::b64::{Decoder, Encoder, decoded_room, encoded_len};
 use crate::b64_simd::{self, Kernel};
 use crate::client::{Client, Error};
 use crate::load;
+use crate::load_plan;
 use crate::session::{PIECE, PIECE_TEXT};
 use crate::signals::{Listen, Stop};
 use std::hint::black_box;
@@ -35,7 +36,10 @@ pub static BENCH: Command = Command {
     name: "bench",
     words: &["WHAT", "[URL]"],
     about: "time one step by itself; WHAT is base64, request, or http with a URL",
-    options: &[&[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")], load::OPTIONS],
+    options: &[
+        &[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")],
+        load_plan::OPTIONS,
+    ],
     run,
 };
 
@@ -49,7 +53,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     if !["base64", "request"].contains(&what) {
         return usage(format!("cannot time {what}; try base64, request or http"));
     }
-    let option = load::OPTIONS.iter().map(|option| option.name).find(|name| args.has(name));
+    let option = load_plan::OPTIONS.iter().map(|option| option.name).find(|name| args.has(name));
     if let Some(extra) = url.or(option) {
         return usage(format!("{extra} is for http, not for {what}"));
     }

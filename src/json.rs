@@ -86,7 +86,8 @@ impl<'a> Writer<'a> {
         self.out.push(b'"');
     }
 
-    pub fn number(&mut self, number: u64) {
+    /// A number, and what has no quotes either: `true`, `false`, `null`.
+    pub fn number(&mut self, number: impl fmt::Display) {
         self.separate();
         self.out.extend_from_slice(number.to_string().as_bytes());
     }

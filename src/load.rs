@@ -1,9 +1,10 @@
 //! # Chapter 16b. How many requests does an HTTP server answer, and how long does each take?
 //!
 //! `kolam bench http URL` keeps `-c` places busy: each asks for the document, waits for the whole answer, and
-//! asks again, until `-n` requests are over. One thread does it all with epoll, in as few system calls as
-//! possible, because what the client needs of the machine the server lacks. The report has the fields of
-//! Apache's `ab`, in its order, so that the two can be laid side by side.
+//! asks again, until `-n` requests have begun or the time of `-z` is over. What has begun is finished: if
+//! slow requests were dropped, the figures would be those of quick ones. One thread does it all with epoll,
+//! in as few system calls as possible, because what the client needs of the machine the server lacks. The
+//! report has the fields of Apache's `ab`, in its order, so that the two can be laid side by side.
 //!
 //! ```text
 //!   begin ──► connect ──► send ──► receive ──► the last byte: the clock stops ──► closing ──► begin
@@ -20,38 +21,26 @@
 //! A closed loop asks a slow server less often, so its times tell what `-c` patient users felt. They hide
 //! what strangers would feel who come whether or not the server is ready ("coordinated omission").
 //!
-//! What must not live here: URLs (`load_url.rs`), what an answer looks like (`answer.rs`), what the figures
-//! say (`score.rs`).
+//! What must not live here: what was asked for (`load_plan.rs`), what an answer looks like
+//! (`answer.rs`), what the figures say (`score.rs`, `load_report.rs`).
 //!
-//! before: `bench.rs` … after: `load_url.rs`
+//! before: `bench.rs` … after: `load_plan.rs`
 //!
 //! Experiment: close the connection as soon as the answer is whole, run 100,000 requests, and count with
 //! `ss -s` on whose side the TIME_WAITs are then.
 
 use crate::answer::Answer;
-use crate::args::{Args, Failure, Opt, failed, opt, say};
-use crate::load_url::Url;
-use crate::score::{Cause, Fault, Score, Subject};
+use crate::args::{Args, Failure, failed, say};
+use crate::load_plan::Plan;
+use crate::load_report::{self, Subject};
+use crate::score::{Cause, Fault, Score};
 use crate::signals::{Listen, Stop};
 use crate::sys::{self, Epoll, Interest};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use crate::terminal::LiveLine;
+use std::io::{self, ErrorKind, Read, Stderr, Write};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-pub const OPTIONS: &[Opt] = &[
-    opt("-n", "N", "for http: requests (1000)"),
-    opt("-c", "N", "for http: connections at once (1)"),
-    opt("-k", "", "for http: keep connections, and use them again"),
-    opt("--timeout", "TIME", "for http: longest wait for the server to move (30)"),
-    opt("--csv", "", "for http: print the figures as one line"),
-];
-
-/// Most requests of a run: 16 bytes of memory for each.
-const REQUESTS: u64 = 10_000_000;
-
-/// Most connections at once: the ports of one address for outgoing connections are about 28,000.
-const CONNECTIONS: u64 = 20_000;
 
 /// Bytes that one read takes at most; all connections share the buffer.
 const PIECE: usize = 128 * 1024;
@@ -59,47 +48,11 @@ const PIECE: usize = 128 * 1024;
 /// How long a server that has announced to close the connection may take, before this side closes it.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// The time between two drawings of the live line.
+const TICK: Duration = Duration::from_millis(200);
+
 /// The token of the bell; all others are indexes of places.
 const BELL: u64 = u64::MAX;
-
-/// What was asked for.
-struct Plan {
-    url: Url,
-    server: SocketAddr,
-    requests: u64,
-    connections: u64,
-    keep: bool,
-    timeout: Duration,
-}
-
-impl Plan {
-    fn from(args: &Args, text: &str) -> Result<Plan, Failure> {
-        let bad =
-            |why: &str| Failure::Usage(format!("bench: {text}: expected http://HOST[:PORT][/PATH]; {why}"));
-        let url = Url::parse(text).map_err(bad)?;
-        let requests = args.number("-n", 1000, 1..=REQUESTS)?;
-        let connections = args.number("-c", 1, 1..=CONNECTIONS)?;
-        if connections > requests {
-            return Err(Failure::Usage(format!(
-                "-c {connections}: there are only {requests} requests; raise -n or lower -c"
-            )));
-        }
-        let timeout = args.seconds("--timeout", 30.0)?;
-        let server = url.look_up().map_err(|why| bad(&why))?;
-        Ok(Plan { url, server, requests, connections, keep: args.has("-k"), timeout })
-    }
-
-    fn request(&self) -> Vec<u8> {
-        let Url { authority, path, .. } = &self.url;
-        let agent = concat!("kolam/", env!("CARGO_PKG_VERSION"));
-        let connection = if self.keep { "keep-alive" } else { "close" };
-        format!(
-            "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\
-             Connection: {connection}\r\n\r\n"
-        )
-        .into_bytes()
-    }
-}
 
 /// Runs `kolam bench http`.
 pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
@@ -109,19 +62,43 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
     let run = Load::new(&plan, stop).and_then(Load::run);
     let score = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
-    let Url { host, port, path, .. } = &plan.url;
-    let subject = Subject { host, port: *port, path, connections: plan.connections, keep: plan.keep };
-    match say(&if args.has("--csv") { score.csv(&subject) } else { score.report(&subject) }) {
+    let Plan { url, request, connections, keep, .. } = &plan;
+    let subject = Subject { url, request, connections: *connections, keep: *keep };
+    let form = match (args.has("--csv"), args.has("--json")) {
+        (true, _) => load_report::csv,
+        (_, true) => load_report::json,
+        _ => load_report::text,
+    };
+    match say(&form(&score, &subject)) {
         // Whoever reads may go; the verdict is for whoever asks for the exit code.
         Err(Failure::OutputClosed) => {}
         other => other?,
     }
+    notes(&plan, &score, args.has("--csv"));
     match (&score.first_fault, score.failed()) {
         _ if stop.raised() => Err(Failure::Interrupted),
         (Some(first), count) => {
-            failed(format!("bench: {count} of {} requests failed; the first: {first}", plan.requests))
+            let over = count + score.complete();
+            failed(format!("bench: {count} of {over} requests failed; the first: {first}"))
         }
         (None, _) => Ok(()),
+    }
+}
+
+/// What the user must know and the figures do not tell.
+fn notes(plan: &Plan, score: &Score, csv: bool) {
+    // The other forms have a line for it.
+    if csv && score.stray_answers > 0 {
+        let _ = writeln!(io::stderr(), "kolam: bench: stray bytes after {} answers", score.stray_answers);
+    }
+    if let (None, Some(time)) = plan.limits()
+        && score.complete() + score.failed() == plan.requests
+    {
+        let _ = writeln!(
+            io::stderr(),
+            "kolam: bench: {} requests, the most of a run, took less than {time:?}",
+            plan.requests
+        );
     }
 }
 
@@ -144,6 +121,8 @@ struct Place {
     watched: Option<Interest>,
     /// `stream` has brought an answer before.
     kept: bool,
+    /// The request has been sent to its last byte.
+    sent: bool,
     answer: Answer,
     /// When the request began: before connecting, or before sending on a connection that was kept.
     start: Instant,
@@ -156,15 +135,18 @@ struct Load<'p> {
     plan: &'p Plan,
     stop: Stop,
     epoll: Epoll,
-    /// The text of each request.
-    request: Vec<u8>,
     places: Vec<Place>,
     /// Places that are not idle.
     busy: usize,
     /// Requests that have begun.
     begun: u64,
+    /// When the last request may begin.
+    until: Option<Instant>,
     /// No deadline is earlier.
     look: Instant,
+    /// What the user sees meanwhile, and when it is due again; never, where there is no terminal.
+    line: LiveLine<Stderr>,
+    tick: Option<Instant>,
     /// The receive buffer; empty between two reads.
     buffer: Vec<u8>,
     score: Score,
@@ -179,14 +161,17 @@ impl<'p> Load<'p> {
             stream: None,
             watched: None,
             kept: false,
-            answer: Answer::new(),
+            sent: false,
+            answer: Answer::new(&plan.request.method),
             start: now,
             deadline: now,
         };
         let places: Vec<Place> = (0..plan.connections).map(|_| place()).collect();
         let (busy, look) = (places.len(), now + plan.timeout);
-        let (request, buffer, score) = (plan.request(), vec![0; PIECE], Score::new(plan.requests as usize));
-        Ok(Load { plan, stop, epoll, request, places, busy, begun: 0, look, buffer, score })
+        let (buffer, score) = (vec![0; PIECE], Score::new(plan.requests));
+        let line = LiveLine::new(io::stderr());
+        let tick = line.is_due().then_some(now);
+        Ok(Load { plan, stop, epoll, places, busy, begun: 0, until: None, look, line, tick, buffer, score })
     }
 
     /// Until all requests are over, or the user has had enough.
@@ -194,36 +179,53 @@ impl<'p> Load<'p> {
         let mut ready = Vec::new();
         self.score.start = Instant::now();
         self.score.end = self.score.start;
+        self.until = self.plan.time.map(|time| self.score.start + time);
         for index in 0..self.places.len() {
             self.begin(index);
             self.advance(index);
         }
         while self.busy > 0 && !self.stop.raised() {
-            self.epoll.wait(&mut ready, Some(self.look))?;
+            let wake = self.tick.map_or(self.look, |tick| tick.min(self.look));
+            self.epoll.wait(&mut ready, Some(wake))?;
             ready.iter().filter(|&&token| token != BELL).for_each(|&token| self.advance(token as usize));
-            if Instant::now() >= self.look {
+            let now = Instant::now();
+            self.show(now);
+            if now >= self.look {
                 self.look_at_clock();
             }
         }
         if self.stop.raised() {
             self.score.end = Instant::now();
         }
+        self.score.finish();
         Ok(self.score)
+    }
+
+    /// Draws the live line if it is due.
+    fn show(&mut self, now: Instant) {
+        if self.tick.is_some_and(|tick| now >= tick) {
+            self.tick = Some(now + TICK);
+            let (text, figures) = load_report::progress(&self.score, now, self.plan.limits());
+            self.line.draw(&text, &figures);
+        }
     }
 
     /// Place `index` takes up the next request, if there is one.
     fn begin(&mut self, index: usize) {
+        let now = Instant::now();
+        // Here too: when all connections are refused, one place has no reason to wait, and goes on and on.
+        self.show(now);
         let place = &mut self.places[index];
-        if self.begun == self.plan.requests || self.stop.raised() {
+        let late = self.until.is_some_and(|until| now >= until);
+        if late || self.begun == self.plan.requests || self.stop.raised() {
             (place.phase, place.stream) = (Phase::Idle, None);
             self.busy -= 1;
             return;
         }
         self.begun += 1;
         place.answer.restart();
-        place.start = Instant::now();
-        place.deadline = place.start + self.plan.timeout;
-        place.phase = Phase::Sending(0);
+        (place.start, place.deadline) = (now, now + self.plan.timeout);
+        (place.phase, place.sent) = (Phase::Sending(0), false);
     }
 
     /// Brings place `index` as far as it goes without waiting, into the next request and on.
@@ -254,7 +256,8 @@ impl<'p> Load<'p> {
     }
 
     /// Sends the request from byte `from` on. On loopback a handshake is over before `connect` returns, so
-    /// that sending at once nearly always works, and saves a wait.
+    /// that sending at once nearly always works, and saves a wait. A server may answer a long request before
+    /// it has read all of it, and read nothing more then.
     fn send(&mut self, index: usize, from: usize) -> Result<Option<Duration>, Fault> {
         let refused = |error| (Cause::Connect, format!("cannot connect to {}: {error}", self.plan.server));
         let place = &mut self.places[index];
@@ -263,20 +266,29 @@ impl<'p> Load<'p> {
             (place.kept, place.watched) = (false, None);
         }
         let Some(mut stream) = place.stream.as_ref() else { return Ok(None) };
-        let sent = match stream.write(&self.request[from..]) {
+        let request = &self.plan.request.bytes;
+        let sent = match stream.write(&request[from..]) {
             Ok(count) => from + count,
+            Err(error) if is_passing(&error) && from > 0 => return self.receive(index),
             Err(error) if is_passing(&error) => from,
+            // The kernel has taken none of it, so the server has not either: safe for every method.
             Err(_) if place.kept && from == 0 => return self.reconnect(index),
             Err(error) if from == 0 && !is_reset(&error) => return Err(refused(error)),
+            Err(error) if from > 0 && is_reset(&error) => {
+                place.phase = Phase::Receiving;
+                return self.receive(index);
+            }
             Err(error) => return self.lost(index, broken(error)),
         };
-        let interest = if sent < self.request.len() {
-            place.phase = Phase::Sending(sent);
-            Interest::Write
-        } else {
-            place.phase = Phase::Receiving;
-            Interest::Read
+        let (phase, interest) = match sent {
+            0 => (Phase::Sending(0), Interest::Write),
+            _ if sent < request.len() => (Phase::Sending(sent), Interest::Both),
+            _ => (Phase::Receiving, Interest::Read),
         };
+        if from < sent && sent < request.len() {
+            place.deadline = Instant::now() + self.plan.timeout;
+        }
+        (place.phase, place.sent) = (phase, sent == request.len());
         let watched = match place.watched {
             None => self.epoll.add(stream.as_fd(), interest, index as u64),
             Some(watched) if watched != interest => self.epoll.change(stream.as_fd(), interest, index as u64),
@@ -292,6 +304,10 @@ impl<'p> Load<'p> {
         let Some(mut stream) = place.stream.as_ref() else { return Ok(None) };
         let count = match stream.read(&mut self.buffer) {
             Ok(0) if place.answer.end() => 0,
+            Ok(0) if !place.sent => {
+                let why = "the server closed before it had read the request".to_owned();
+                return self.lost(index, (Cause::Receive, why));
+            }
             Ok(0) => return self.lost(index, (Cause::Short, "the server closed too early".to_owned())),
             Ok(count) => count,
             Err(error) if is_passing(&error) => return Ok(None),
@@ -310,6 +326,8 @@ impl<'p> Load<'p> {
             return Ok(None);
         }
         match (place.answer.keeps, self.plan.keep) {
+            // The rest of the request would be read as the next one.
+            _ if !place.sent => place.stream = None,
             // They would be read as the next answer, and every answer after that as the one before it.
             (true, true) if place.answer.stray > 0 => {
                 return Err(malformed("bytes come after it, on a connection that stays open"));
@@ -355,15 +373,20 @@ impl<'p> Load<'p> {
     /// The connection ended before the answer was whole. If it had been kept, the server may have closed it
     /// before the request came, as it may at any time (RFC 9112, section 9.5). No byte of an answer is there
     /// then, and either the connection was reset, because nobody read the request, or the server's kernel has
-    /// not acknowledged it. Such a request is sent again, on a new connection, and its clock goes on. All
-    /// else is a failure, above all a request that the server took, and closed in order without a word.
+    /// not acknowledged it. Such a request is sent again, on a new connection, and its clock goes on, if its
+    /// method allows that: the server may have done what it asks for (RFC 9110, section 9.2.2). All else is a
+    /// failure, above all a request that the server took, and closed in order without a word.
     fn lost(&mut self, index: usize, fault: Fault) -> Result<Option<Duration>, Fault> {
         let place = &self.places[index];
         let unsent = place.stream.as_ref().map_or(0, |stream| sys::unsent(stream.as_fd()).unwrap_or(0));
-        if place.kept && !place.answer.has_begun() && (fault.0 == Cause::Receive || unsent > 0) {
-            return self.reconnect(index);
+        if !place.kept || place.answer.has_begun() || fault.0 != Cause::Receive && unsent == 0 {
+            return Err(fault);
         }
-        Err(fault)
+        if !self.plan.request.is_idempotent() {
+            let method = &self.plan.request.method;
+            return Err((fault.0, format!("{}; {method} is not sent a second time by itself", fault.1)));
+        }
+        self.reconnect(index)
     }
 
     /// Happens once a request at most, because the new connection has not been kept.
@@ -405,23 +428,4 @@ fn is_reset(error: &io::Error) -> bool {
 
 fn broken(error: io::Error) -> Fault {
     (Cause::Receive, format!("the connection broke: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_is_what_http_asks_for() {
-        let url = Url::parse("http://[::1]:81/a").unwrap();
-        let server = SocketAddr::from(([127, 0, 0, 1], 81));
-        let mut plan =
-            Plan { url, server, requests: 1, connections: 1, keep: false, timeout: Duration::from_secs(1) };
-        let text = |plan: &Plan| String::from_utf8(plan.request()).unwrap();
-        let request = text(&plan);
-        assert!(request.starts_with("GET /a HTTP/1.1\r\nHost: [::1]:81\r\nUser-Agent: kolam/"), "{request}");
-        assert!(request.ends_with("\r\nConnection: close\r\n\r\n"), "{request}");
-        plan.keep = true;
-        assert!(text(&plan).ends_with("\r\nConnection: keep-alive\r\n\r\n"));
-    }
 }

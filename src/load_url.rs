@@ -1,4 +1,4 @@
-//! # Chapter 16c. Which server does a URL name, and which document on it?
+//! # Chapter 16d. Which server does a URL name, and which document on it?
 //!
 //! A URL is typed by hand, so every mistake in it is named, and what is left out has the usual meaning: the
 //! port is 80, the path is `/`.
@@ -13,7 +13,7 @@
 //!
 //! What must not live here: what is asked, and how often.
 //!
-//! before: `load.rs` … after: `answer.rs`
+//! before: `load_plan.rs` … after: `load_request.rs`
 //!
 //! Experiment: allow blanks in the path, run `kolam bench http 'http://127.0.0.1:8080/a HTTP/1.0'`, and look
 //! at the log of the server.

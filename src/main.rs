@@ -68,9 +68,12 @@ mod backends; //  15b  whose turn it is
 mod relay; //     15c  bytes between two sockets
 mod bench; //     16   one step by itself
 mod load; //      16b  many requests over HTTP
-mod load_url; //  16c  which server, which document
-mod answer; //    16d  when an answer is whole
-mod score; //     16e  what the figures say
+mod load_plan; // 16c  what the user wants to know
+mod load_url; //  16d  which server, which document
+mod load_request; // 16e what each request says
+mod answer; //    16f  when an answer is whole
+mod score; //     16g  what is counted
+mod load_report; // 16h what the figures say
 
 #[cfg(test)]
 mod testing; //        what unit tests share

@@ -6,7 +6,8 @@
 
 mod common;
 
-use common::{Ended, PATIENCE, Run, eventually, kolam, run, signal};
+use common::pty::{Screen, Terminal};
+use common::{Ended, Folder, PATIENCE, Run, eventually, kolam, run, signal};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
@@ -31,14 +32,31 @@ struct Counts {
     open: AtomicUsize,
     most: AtomicUsize,
     requests: AtomicUsize,
-    /// The head of the last request.
+    /// The head of the last request, and its body.
     last: Mutex<String>,
+    body: Mutex<Vec<u8>>,
     over: AtomicBool,
 }
 
+/// The value of a field of a head.
+fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    lines.filter(|(found, _)| *found == name).map(|(_, value)| value).next()
+}
+
 impl Guest {
-    /// Reads the head of a request; gives its number in the whole run, counted from 0. `None`: there is none.
+    /// Reads a request; gives its number in the whole run, counted from 0. `None`: there is none.
     fn request(&mut self) -> Option<usize> {
+        let number = self.head()?;
+        let length = field(&self.counts.last.lock().unwrap(), "Content-Length").map(str::to_owned);
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        self.stream.read_exact(&mut body).ok()?;
+        *self.counts.body.lock().unwrap() = body;
+        Some(number)
+    }
+
+    /// The same, only the head.
+    fn head(&mut self) -> Option<usize> {
         let (mut head, mut byte) = (Vec::new(), [0]);
         while !head.ends_with(b"\r\n\r\n") {
             match self.stream.read(&mut byte) {
@@ -98,6 +116,11 @@ impl Server {
 
     fn bench(&self, options: &[&str]) -> Ended {
         run(&[&["bench", "http", &self.url()][..], options].concat())
+    }
+
+    /// The head of the last request.
+    fn last(&self) -> String {
+        self.counts.last.lock().unwrap().clone()
     }
 
     fn connections(&self) -> usize {
@@ -178,7 +201,7 @@ fn every_request_has_a_connection_of_its_own() {
     ended.ok();
     assert_eq!((server.connections(), server.requests()), (200, 200));
     assert!(server.counts.most.load(SeqCst) <= 10, "{} connections at once", server.counts.most.load(SeqCst));
-    let head = server.counts.last.lock().unwrap().clone();
+    let head = server.last();
     let lines: Vec<&str> = head.lines().collect();
     assert_eq!(lines[0], "GET /a?b=c HTTP/1.1");
     assert_eq!(lines[1], format!("Host: {}", server.address));
@@ -221,7 +244,11 @@ fn every_request_has_a_connection_of_its_own() {
         assert_eq!(value(&ended, name), expected, "{name}");
     }
     let percentages = ended.text().lines().filter(|line| line[..line.len().min(5)].ends_with('%')).count();
-    assert_eq!(percentages, 4, "{ended:?}");
+    assert_eq!(percentages, 9, "{ended:?}");
+    let bars = ended.text().lines().filter_map(|line| line.split_once(" to ")?.1.split_whitespace().nth(1));
+    let counts: Vec<usize> = bars.map(|count| count.parse().unwrap()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 200, "{ended:?}");
+    assert!(ended.text().is_ascii() && ended.text().lines().all(|line| line.len() <= 80), "{ended:?}");
 }
 
 #[test]
@@ -230,7 +257,7 @@ fn a_url_without_a_path_names_the_root() {
     for (end, target) in [("", "/"), ("/", "/"), ("?a=b", "/?a=b")] {
         let ended = run(&["bench", "http", &format!("http://{}{end}", server.address), "-n", "2"]);
         ended.ok();
-        let first = server.counts.last.lock().unwrap().lines().next().unwrap().to_owned();
+        let first = server.last().lines().next().unwrap().to_owned();
         assert_eq!(first, format!("GET {target} HTTP/1.1"));
         assert_eq!(value(&ended, "Document Path"), target);
     }
@@ -282,15 +309,246 @@ fn the_line_of_figures_has_all_cells_and_they_agree() {
     let server = polite(GOOD_CLOSE);
     let ended = server.bench(&["-n", "60", "-c", "6", "--csv"]);
     let cells: Vec<f64> = ended.ok().trim_end().split(',').map(|cell| cell.parse().unwrap()).collect();
-    assert_eq!((ended.text().lines().count(), cells.len()), (1, 12), "{ended:?}");
+    assert_eq!((ended.text().lines().count(), cells.len()), (1, 13), "{ended:?}");
     let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
-    let [connections, seconds, complete, failed, bytes, rate, mean, transfer] = cells[..8] else { panic!() };
+    let [connections, seconds, complete, failed, bytes, rate, mean, all, transfer] = cells[..9] else {
+        panic!()
+    };
     assert_eq!((connections, complete, failed), (6.0, 60.0, 0.0));
     assert_eq!(bytes, (60 * GOOD_CLOSE.len()) as f64);
     assert!(near(rate, 60.0 / seconds) && near(mean, 6e3 * seconds / 60.0), "{ended:?}");
+    assert!(near(all, 1e3 * seconds / 60.0), "{ended:?}");
     assert!(near(transfer, bytes / 1024.0 / seconds), "{ended:?}");
-    let [p50, p90, p99, max] = cells[8..] else { panic!() };
+    let [p50, p90, p99, max] = cells[9..] else { panic!() };
     assert!(0.0 < p50 && p50 <= p90 && p90 <= p99 && p99 <= max && max <= 1e3 * seconds + 0.001, "{ended:?}");
+}
+
+// ---- what is asked, and for how long ----
+
+#[test]
+fn the_time_ends_a_run_and_what_has_begun_is_finished() {
+    let server = serve(|guest| {
+        while guest.request().is_some() {
+            thread::sleep(Duration::from_millis(50));
+            guest.send(GOOD);
+        }
+    });
+    for options in [&["-k"][..], &[]] {
+        server.counts.requests.store(0, SeqCst);
+        let ended = server.bench(&[&["-z", "500ms", "-c", "2", "--csv"], options].concat());
+        let cells: Vec<f64> = ended.ok().trim_end().split(',').map(|cell| cell.parse().unwrap()).collect();
+        let [_, seconds, complete, failed, ..] = cells[..] else { panic!() };
+        assert!((0.5..5.0).contains(&seconds), "{ended:?}");
+        // Ten rounds of two at most, and one that had begun.
+        assert!((2.0..=22.0).contains(&complete) && failed == 0.0, "{ended:?}");
+        assert_eq!(server.requests(), complete as usize, "a request was dropped: {ended:?}");
+    }
+}
+
+#[test]
+fn of_time_and_number_the_first_ends_a_run() {
+    let server = polite(GOOD);
+    let start = Instant::now();
+    let ended = server.bench(&["-z", "1h", "-n", "30", "-c", "3", "-k"]);
+    ended.ok();
+    assert!(start.elapsed() < PATIENCE);
+    assert_eq!((count(&ended, "Complete requests"), server.requests()), (30, 30));
+    let silent = serve(|guest| {
+        guest.request();
+        guest.wait();
+    });
+    let ended = silent.bench(&["-z", "1ms", "-n", "30", "-c", "3", "--timeout", "200ms"]);
+    let failed = count(&ended, "Failed requests");
+    assert!((1..=3).contains(&failed), "{ended:?}");
+    assert_failed(&ended, 0, failed, "Timeout");
+}
+
+#[test]
+fn fields_are_added_and_replace_ours() {
+    let server = polite(GOOD_CLOSE);
+    let words = ["-n", "2", "-H", "host: example.org", "-H", "X-A: 1", "-H", "X-A:2", "-H", "Accept: a, b"];
+    server.bench(&words).ok();
+    let head = server.last();
+    let lines: Vec<&str> = head.trim_end().lines().collect();
+    assert_eq!(lines[..2], ["GET /a?b=c HTTP/1.1", "host: example.org"]);
+    assert_eq!(lines[3..], ["Accept: a, b", "Connection: close", "X-A: 1", "X-A: 2"]);
+    for (field, words) in [
+        ("A", &["Name: value"][..]),
+        ("A: b\r\nC: d", &["-H", "no line end"]),
+        ("Connection: close", &["-H Connection", "-k"]),
+        ("content-length: 1", &["-H content-length", "-d"]),
+        ("Transfer-Encoding: chunked", &["-H Transfer-Encoding"]),
+    ] {
+        server.bench(&["-H", field]).failed(2, words);
+    }
+    server.bench(&["-H", "Host: a", "-H", "Host: b"]).failed(2, &["Host", "once"]);
+    assert_eq!(server.requests(), 2, "a bad command line asks nothing");
+}
+
+#[test]
+fn a_body_is_sent_whole_with_its_length() {
+    let (server, folder) = (polite(GOOD), Folder::new());
+    let body: Vec<u8> = (0..3_000_000_u32).map(|at| (at / 7) as u8).collect();
+    folder.write("body", &body);
+    folder.write("empty", b"");
+    let path = |name: &str| folder.join(name).display().to_string();
+    for (options, method) in [(&["-k"][..], "POST"), (&["-m", "PUT"], "PUT")] {
+        let ended = server.bench(&[&["-n", "6", "-c", "2", "-d", &path("body")][..], options].concat());
+        ended.ok();
+        let head = server.last();
+        assert!(head.starts_with(&format!("{method} /a?b=c HTTP/1.1\r\n")), "{head}");
+        assert_eq!(field(&head, "Content-Length"), Some("3000000"));
+        assert_eq!(field(&head, "Content-Type"), Some("application/octet-stream"));
+        assert!(*server.counts.body.lock().unwrap() == body, "another body arrived");
+        assert_eq!(
+            (value(&ended, "Request Method"), value(&ended, "Request Body")),
+            (method, "3000000 bytes")
+        );
+    }
+    server.bench(&["-n", "1", "-d", &path("empty"), "-H", "Content-Type: text/plain"]).ok();
+    let head = server.last();
+    assert_eq!(
+        (field(&head, "Content-Length"), field(&head, "Content-Type")),
+        (Some("0"), Some("text/plain"))
+    );
+    server.bench(&["-d", &path("none")]).failed(1, &["-d", "none: cannot read it"]);
+}
+
+#[test]
+fn every_method_is_sent_as_it_should_be() {
+    let server = serve(|guest| {
+        while guest.request().is_some() {
+            let head = guest.counts.last.lock().unwrap().starts_with("HEAD");
+            guest.send(if head { &GOOD[..GOOD.len() - 5] } else { GOOD });
+        }
+    });
+    for (method, length) in
+        [("HEAD", None), ("OPTIONS", None), ("DELETE", None), ("POST", Some("0")), ("PURGE", Some("0"))]
+    {
+        for options in [&["-k"][..], &["-c", "2"]] {
+            let ended = server.bench(&[&["-n", "4", "-m", method], options].concat());
+            ended.ok();
+            let head = server.last();
+            assert!(head.starts_with(&format!("{method} /a")), "{head}");
+            assert_eq!(field(&head, "Content-Length"), length, "{method}");
+        }
+    }
+    assert_eq!(server.connections(), 5 + 5 * 4, "an answer to HEAD keeps its connection too");
+    for method in ["get", "", "G T", "CONNECT"] {
+        server.bench(&["-m", method]).failed(2, &["-m"]);
+    }
+}
+
+#[test]
+fn an_answer_to_half_a_request_is_an_answer() {
+    let folder = Folder::new();
+    folder.write("body", &vec![b'x'; 20 << 20]);
+    let path = folder.join("body").display().to_string();
+    // Too much for the buffers of both sides: the rest of the request is never read.
+    let refusing = serve(|guest| {
+        guest.head();
+        guest.send(close_with("413 Too Large", "no"));
+        guest.wait();
+    });
+    for options in [&["-n", "4", "-c", "2", "-d", &path][..], &["-n", "4", "-k", "-d", &path]] {
+        assert_failed(&refusing.bench(options), 0, 4, "Status");
+    }
+    let stuck = serve(|guest| {
+        guest.head();
+        guest.send(GOOD);
+        // The client has to go, although the server stays.
+        eventually("the client closes", || common::abandoned(&guest.stream));
+    });
+    let ended = stuck.bench(&["-n", "2", "-k", "-d", &path]);
+    ended.ok();
+    assert_eq!((stuck.connections(), count(&ended, "Keep-Alive requests")), (2, 0));
+    let gone = serve(|guest| {
+        guest.head();
+    });
+    assert_failed(&gone.bench(&["-n", "3", "-d", &path]), 0, 3, "Receive");
+}
+
+/// The server may have done what it was asked, so only what may be done twice is asked twice.
+#[test]
+fn a_lost_request_is_sent_again_only_if_that_does_no_harm() {
+    let script = |guest: &mut Guest| {
+        if guest.request().is_some() {
+            guest.send(GOOD);
+            // A socket that is closed with unread bytes resets its connection.
+            let _ = guest.stream.read(&mut [0]);
+        }
+    };
+    for (method, again) in [("GET", true), ("PUT", true), ("DELETE", true), ("POST", false), ("PATCH", false)]
+    {
+        let server = serve(script);
+        let ended = server.bench(&["-n", "10", "-k", "-m", method]);
+        if again {
+            ended.ok();
+            assert_eq!((count(&ended, "Reconnected requests"), server.requests()), (9, 10), "{method}");
+        } else {
+            assert_failed(&ended, 5, 5, "Receive");
+            ended.failed(1, &[&format!("{method} is not sent a second time")]);
+            assert_eq!((count(&ended, "Reconnected requests"), server.requests()), (0, 5), "{method}");
+        }
+    }
+}
+
+// ---- how it is shown ----
+
+#[test]
+fn the_object_has_every_figure_by_its_name() {
+    let server = polite(GOOD);
+    for options in [&["-k"][..], &["-c", "5"], &["-m", "PUT", "-k", "-c", "2"]] {
+        let ended = server.bench(&[&["-n", "40", "--json"], options].concat());
+        let text = ended.ok();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let [keep, method] = [options.contains(&"-k"), options.contains(&"PUT")];
+        for pair in [
+            &format!("\"url\":\"{}\"", server.url()),
+            &format!("\"keep_alive\":{keep}"),
+            &format!("\"method\":\"{}\"", if method { "PUT" } else { "GET" }),
+            "\"complete\":40",
+            "\"failed\":0",
+            "\"first_failure\":null",
+            "\"document_bytes\":5",
+            "\"content_bytes\":200",
+            "\"stray_answers\":0",
+            "\"server\":\"test/1\"",
+            "\"histogram\":[{\"from_ms\":",
+        ] {
+            assert!(text.contains(pair), "no {pair} in {text}");
+        }
+    }
+    server.bench(&["--csv", "--json"]).failed(2, &["--csv and --json", "choose one"]);
+}
+
+#[test]
+fn the_line_of_figures_has_a_note_about_stray_bytes() {
+    let server = one_each(|_| format!("{GOOD_CLOSE}\r\n\r\n"));
+    let ended = server.bench(&["-n", "3", "--csv"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "kolam: bench: stray bytes after 3 answers\n"));
+    assert_eq!(ended.text().trim_end().split(',').count(), 13);
+    let ended = server.bench(&["-n", "3", "--json"]);
+    assert!(ended.ok().contains("\"stray_answers\":3,\"stray_bytes\":12"), "{ended:?}");
+}
+
+#[test]
+fn a_terminal_shows_progress_in_one_line_of_its_own() {
+    let server = serve(|guest| {
+        guest.request();
+        eventually("the test has seen the line", || guest.counts.over.load(SeqCst));
+        guest.send(GOOD_CLOSE);
+    });
+    let url = server.url();
+    let mut command = kolam(["bench", "http", &url, "-n", "2", "-c", "2"]);
+    command.env_remove("COLUMNS").env_remove("NO_COLOR").env("TERM", "xterm");
+    let terminal = Terminal::start(&mut command, 80);
+    terminal.wait_for(0, "bench http: 0 of 2 requests, 0 failed | ");
+    server.counts.over.store(true, SeqCst);
+    let (code, bytes) = terminal.finish(PATIENCE);
+    let screen = Screen::show(80, &bytes);
+    assert_eq!((code, screen.wrapped), (Some(0), 0), "{:?}", screen.lines());
+    assert_eq!(screen.lines()[0], "Server Software:        test/1", "the live line is still there");
 }
 
 // ---- connections that end ----
@@ -513,8 +771,8 @@ fn a_connection_that_is_refused_is_a_failure() {
     assert_failed(&ended, 0, 50, "Connect");
     ended.failed(1, &["cannot connect to", &address.to_string(), "refused"]);
     let line = run(&["bench", "http", &format!("http://{address}/"), "-n", "1", "--csv"]);
-    assert_eq!((line.code, line.text().split(',').count()), (Some(1), 12), "{line:?}");
-    assert!(line.text().contains(",0,1,0,,,,,,,"), "{line:?}");
+    assert_eq!((line.code, line.text().split(',').count()), (Some(1), 13), "{line:?}");
+    assert!(line.text().contains(",0,1,0,,,,,,,,"), "{line:?}");
 }
 
 #[test]
@@ -543,7 +801,7 @@ fn a_server_that_is_slow_and_moves_is_waited_for() {
         }
     });
     let ended = server.bench(&["-n", "3", "-c", "3", "--timeout", "0.5", "--csv"]);
-    let p50: f64 = ended.ok().split(',').nth(8).unwrap().parse().unwrap();
+    let p50: f64 = ended.ok().split(',').nth(9).unwrap().parse().unwrap();
     assert!(p50 >= 600.0, "the time of a request does not go to its last byte: {ended:?}");
 }
 

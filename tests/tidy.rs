@@ -73,11 +73,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("link", &["backends", "relay", "sys"]),
     ("backends", &["ledger", "signals", "sys"]),
     ("relay", &["sys"]),
-    ("bench", &["args", "b64", "b64_simd", "client", "load", "session", "signals"]),
-    ("load", &["answer", "args", "load_url", "score", "signals", "sys"]),
+    ("bench", &["args", "b64", "b64_simd", "client", "load", "load_plan", "session", "signals"]),
+    ("load", &["answer", "args", "load_plan", "load_report", "score", "signals", "sys", "terminal"]),
+    ("load_plan", &["args", "load_request", "load_url"]),
     ("load_url", &[]),
+    ("load_request", &["args", "load_url"]),
     ("answer", &[]),
     ("score", &["answer", "store"]),
+    ("load_report", &["json", "load_request", "load_url", "score"]),
 ];
 
 /// Rows of `MAY_USE` that the design fixes for ever: these four are read, and reused, alone.
