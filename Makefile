@@ -5,12 +5,13 @@
 CARGO ?= cargo
 KOLAM = target/release/kolam
 
-# make server
+# make server; what is empty is not passed on, so the program decides, by the protocol
 PROTOCOL ?= file
-MODE ?= thread
+MODE ?=
 W ?=
-HOST ?= 127.0.0.1
-PORT ?= 6666
+HOST ?=
+PORT ?=
+USUAL_PORT = $(if $(filter http,$(PROTOCOL)),8080,6666)
 ROOT ?= files
 
 # make stress, make stress-quick
@@ -40,7 +41,7 @@ $(foreach name,$(SMALL),$(if $(findstring command line,$(origin $(name))),\
 
 help:
 	@echo 'make build                 build $(KOLAM)'
-	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE=$(MODE) W= HOST=$(HOST) PORT=$(PORT) ROOT=$(ROOT)'
+	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE= W= HOST= PORT= ROOT=$(ROOT)'
 	@echo 'make stress                all combinations   MODES=$(MODES) OUT= STRESS_ROOT='
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes'
@@ -54,6 +55,7 @@ help:
 	@echo 'make clean                 remove what was built (target), nothing else'
 	@echo
 	@echo 'PROTOCOL   file or http                   MODE   single, thread, process or event'
+	@echo '           file: thread mode on port 6666; http: event mode on port 8080'
 	@echo 'W   workers (one a core; thread and process: at least 4)'
 	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
 	@echo "ARGS   more options for the program: make server ARGS='--sync --read-only'"
@@ -62,7 +64,8 @@ build:
 	@$(CARGO) build --release --locked --quiet
 
 server: build
-	@exec $(KOLAM) serve --protocol $(PROTOCOL) --mode $(MODE) $(if $(W),--workers $(W)) --listen $(HOST):$(PORT) --root '$(ROOT)' $(ARGS)
+	@exec $(KOLAM) serve --protocol $(PROTOCOL) $(if $(MODE),--mode $(MODE)) $(if $(W),--workers $(W)) \
+		$(if $(HOST)$(PORT),--listen $(or $(HOST),127.0.0.1):$(or $(PORT),$(USUAL_PORT))) --root '$(ROOT)' $(ARGS)
 
 stress: build
 	@exec $(KOLAM) stress --modes $(MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)

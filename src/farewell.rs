@@ -15,7 +15,7 @@
 //!
 //! What must not live here: what the last reply says.
 //!
-//! before: `host.rs` … after: `pool.rs`
+//! before: `host.rs` … after: `browser.rs`
 //!
 //! Experiment: let `add` close at once, and see in `tests/faults.rs` which refusals are no longer read.
 

@@ -316,6 +316,7 @@ impl HttpSession {
             Ok(reply) => (reply, String::new(), manner.close),
             Err(refusal) => (Reply::error(&refusal), refusal.reason, manner.close || refusal.close),
         };
+        self.clerk.answered(reply.status);
         match reply.finish(Manner { close, ..manner }) {
             Ok((text, behind, bytes)) => {
                 State::Reply(Box::new(Sending { text, sent: 0, behind, bytes, failure, close }))

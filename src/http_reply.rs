@@ -111,7 +111,7 @@ pub struct Manner {
 
 /// An answer before it is bytes.
 pub struct Reply {
-    status: u16,
+    pub status: u16,
     /// Header lines, each with its CR LF.
     fields: Vec<u8>,
     content: Content,

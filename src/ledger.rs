@@ -89,6 +89,21 @@ impl Board {
         (0..=self.workers).map(|row| self.cell(row, field).load(Relaxed)).sum()
     }
 
+    /// `connections 3, requests 7, failed 1, bytes in 512, bytes out 1024`, of a server that has stopped.
+    /// What was still in hand has failed.
+    pub fn summary(&self) -> String {
+        let total = |field| self.total(field);
+        let (connections, served, busy) =
+            (total(Field::Connections), total(Field::Served), total(Field::Busy));
+        let (bytes_in, bytes_out) = (total(Field::BytesIn), total(Field::BytesOut));
+        let failed = total(Field::Failed) + busy;
+        let requests = served + failed;
+        format!(
+            "connections {connections}, requests {requests}, failed {failed}, \
+             bytes in {bytes_in}, bytes out {bytes_out}"
+        )
+    }
+
     /// Workers that are alive.
     pub fn alive(&self) -> usize {
         (0..self.workers).filter(|&index| self.worker(index).get(Field::Pid) != 0).count()
@@ -162,6 +177,8 @@ struct Entry {
     verb: &'static str,
     /// As it arrived, so perhaps hostile.
     name: String,
+    /// The status of the answer, where a protocol has such a number and there is an answer.
+    status: Option<u16>,
 }
 
 impl Clerk {
@@ -177,7 +194,8 @@ impl Clerk {
     pub fn begin(&mut self) {
         if self.entry.is_none() {
             self.tally.add(Field::Busy, 1);
-            self.entry = Some(Entry { since: Instant::now(), verb: "-", name: String::new() });
+            let (since, verb, name) = (Instant::now(), "-", String::new());
+            self.entry = Some(Entry { since, verb, name, status: None });
         }
     }
 
@@ -189,6 +207,13 @@ impl Clerk {
             if self.logged.is_some() {
                 entry.name = String::from_utf8_lossy(&name[..name.len().min(LOGGED_NAME)]).into_owned();
             }
+        }
+    }
+
+    /// Now it is known how it is answered.
+    pub fn answered(&mut self, status: u16) {
+        if let Some(entry) = &mut self.entry {
+            entry.status = Some(status);
         }
     }
 
@@ -212,7 +237,8 @@ impl Drop for Clerk {
     }
 }
 
-/// `2026-11-21T06:07:08.009Z worker 3 127.0.0.1:50312 GET "a.bin" 1048576 bytes 1.250 ms OK`
+/// `2026-11-21T06:07:08.009Z worker 3 127.0.0.1:50312 GET "a.bin" 1048576 bytes 1.250 ms OK`; with a status,
+/// `… 1.250 ms 200 OK`
 fn line(
     now: SystemTime,
     worker: usize,
@@ -221,11 +247,15 @@ fn line(
     bytes: u64,
     failure: &str,
 ) -> String {
-    let Entry { verb, name, since } = entry;
+    let Entry { verb, name, since, status } = entry;
     let took = since.elapsed().as_secs_f64() * 1e3;
+    let status = status.map_or(String::new(), |status| format!("{status} "));
     let result = if failure.is_empty() { "OK".to_owned() } else { format!("ERROR {failure}") };
     // `{:?}` escapes quotes, line ends, control characters and everything else that could forge a line.
-    format!("{} worker {worker} {peer} {verb} {name:?} {bytes} bytes {took:.3} ms {result}\n", utc(now))
+    format!(
+        "{} worker {worker} {peer} {verb} {name:?} {bytes} bytes {took:.3} ms {status}{result}\n",
+        utc(now)
+    )
 }
 
 /// Keeps a line that could come all the time from filling the log, which helps nobody: once a second and
@@ -311,8 +341,12 @@ mod tests {
     #[test]
     fn a_log_line_cannot_be_forged() {
         let name = String::from_utf8_lossy(b"a\r\n\x1b[2J\"\xff\xc2\x9b").into_owned();
-        let entry = Entry { since: Instant::now(), verb: "GET", name };
+        let mut entry = Entry { since: Instant::now(), verb: "GET", name, status: None };
         let peer = SocketAddr::from(([127, 0, 0, 1], 5));
+        assert!(line(UNIX_EPOCH, 3, peer, &entry, 7, "").ends_with(" ms OK\n"));
+        entry.status = Some(200);
+        assert!(line(UNIX_EPOCH, 3, peer, &entry, 7, "").ends_with(" ms 200 OK\n"));
+        entry.status = None;
         let line = line(UNIX_EPOCH, 3, peer, &entry, 7, "file not found");
         assert!(line.starts_with("1970-01-01T00:00:00.000Z worker 3 127.0.0.1:5 GET \"a\\r\\n"), "{line}");
         assert!(line.ends_with(" ms ERROR file not found\n"), "{line}");

@@ -39,6 +39,7 @@ mod server; //    7    listener, mode, stop
 mod house; //     7a   what all workers share
 mod host; //      7b   one connection, accept to close
 mod farewell; //  7c   closing so that the reply arrives
+mod browser; //   7d   the URL of a server
 mod pool; //      8    threads, processes, supervisor
 #[allow(unsafe_code)]
 mod sys; //       9    system calls

@@ -19,7 +19,7 @@
 //!
 //! What must not live here: sockets, protocols, what a job is.
 //!
-//! before: `farewell.rs` … after: `sys.rs`
+//! before: `browser.rs` … after: `sys.rs`
 //!
 //! Experiment: `kill -9` a worker of `kolam serve --mode process` and watch the log; then write the wrong
 //! version above and see which test hangs.

@@ -23,6 +23,7 @@
 //! in the second.
 
 use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
+use crate::browser;
 use crate::event::EventLoop;
 use crate::farewell::Farewells;
 use crate::host::Host;
@@ -34,12 +35,13 @@ use crate::session::{Limits, SEND_BUFFER};
 use crate::signals::{Listen, Stop};
 use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Pid, PollFd};
+use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::parent_id;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,9 +53,9 @@ pub const MODES: [&str; 4] = ["single", "thread", "process", "event"];
 
 const OPTIONS: &[Opt] = &[
     opt("--protocol", "NAME", "file or http (file)"),
-    opt("--mode", "MODE", "single, thread, process or event (thread)"),
+    opt("--mode", "MODE", "single, thread, process or event (thread; http: event)"),
     opt("--workers", "N", "threads or processes (one a core; thread, process: at least 4)"),
-    opt("--listen", "HOST:PORT", "where to listen; port 0 picks one (127.0.0.1:6666)"),
+    opt("--listen", "HOST:PORT", "port 0 picks one (127.0.0.1:6666; http: 127.0.0.1:8080)"),
     opt("--root", "DIR", "folder to serve, made when missing (files)"),
     opt("--max-upload", "SIZE", "largest upload (1G)"),
     opt("--sync", "", "flush an upload to the disk before saying OK"),
@@ -84,13 +86,18 @@ const OVERSTAY: Duration = Duration::from_millis(500);
 
 fn run(args: &Args) -> Result<(), Failure> {
     let spoken = args.choice("--protocol", "file", &["file", "http"])?;
-    let protocol = if spoken == "http" { Protocol::Http } else { Protocol::File };
-    let mode = args.choice("--mode", "thread", &MODES)?;
+    // Browsers keep connections open for a while, of which a pool's worker can have one, and do not go to
+    // port 6666 at all.
+    let (protocol, usual_mode, usual_address) = match spoken {
+        "http" => (Protocol::Http, "event", "127.0.0.1:8080"),
+        _ => (Protocol::File, "thread", "127.0.0.1:6666"),
+    };
+    let mode = args.choice("--mode", usual_mode, &MODES)?;
     let workers = args.number("--workers", usual_workers(mode), 1..=4096)?;
     if mode == "single" && workers != 1 {
         return Err(Failure::Usage(format!("--workers {workers}: --mode single has one worker")));
     }
-    let address = args.address("--listen", "127.0.0.1:6666")?;
+    let address = args.address("--listen", usual_address)?;
     let root = PathBuf::from(args.text("--root").unwrap_or("files"));
     let remote = !address.ip().is_loopback() && !args.has("--allow-write");
     let (policy, limits) = (policy(args, remote)?, limits(args)?);
@@ -100,10 +107,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     if remote && log && !args.has("--read-only") {
         ledger::log("other machines can reach this server: it changes nothing without --allow-write");
     }
-    let store = Store::open(&root, policy);
-    let store = store.or_else(|error| {
-        failed(format!("cannot serve --root {}: {error}; name a folder that can be written", root.display()))
-    })?;
+    let store = open(&root, policy)?;
     let listener = listen(address).or_else(|error| {
         failed(format!("cannot listen on {address}: {error}; choose another --listen HOST:PORT"))
     })?;
@@ -115,23 +119,45 @@ fn run(args: &Args) -> Result<(), Failure> {
     let store = Arc::new(store);
     let house = House { protocol, names, listener, store, board, limits, max_connections, log, complaints };
     let crew = if workers == 1 { "worker" } else { "workers" };
-    let root = root.display();
-    let ready =
-        format!("listening on {address} ({spoken} protocol, {mode} mode, {workers} {crew}, root {root})\n");
-    let house = Arc::new(house);
-    let result = match mode {
-        "single" => serve_single(house, &ready),
-        "thread" => serve_with_threads(house, &ready),
-        "event" => serve_with_events(house, &ready),
-        _ => serve_with_processes(house, &ready),
+    let about = format!("{spoken} protocol, {mode} mode, {workers} {crew}, root {}", root.display());
+    let invitation = match protocol {
+        Protocol::Http => format!(" {}", browser::invitation(address)),
+        Protocol::File => String::new(),
     };
+    serve(house, &format!("listening on {address} ({about}){invitation}\n"))
+}
+
+/// Serves until it is asked to stop; `ready` is said when it begins.
+fn serve(house: House, ready: &str) -> Result<(), Failure> {
+    let (house, started) = (Arc::new(house), Instant::now());
+    let result = match house.board.mode {
+        "single" => serve_single(house.clone(), ready),
+        "thread" => serve_with_threads(house.clone(), ready),
+        "event" => serve_with_events(house.clone(), ready),
+        _ => serve_with_processes(house.clone(), ready),
+    };
+    // Forked workers do not come back to here, so it is said once.
+    house.note(&format!("stopped after {:.1} s: {}", started.elapsed().as_secs_f64(), house.board.summary()));
     result.or_else(|error| failed(format!("the server ended: {error}")))
+}
+
+/// Opens the folder. One that cannot be written can perhaps be read.
+fn open(root: &Path, policy: Policy) -> Result<Store, Failure> {
+    let offer = policy.read_only.is_none() && fs::read_dir(root).is_ok();
+    Store::open(root, policy).or_else(|error| {
+        let name = root.display();
+        let remedy = match offer {
+            true => "name a folder that can be written, or serve this one with --read-only",
+            false => "name a folder that can be read and written",
+        };
+        failed(format!("cannot serve --root {name}: {error}; {remedy}"))
+    })
 }
 
 /// What may be done to the folder; `remote`: other machines can reach it, and nobody said that they may.
 fn policy(args: &Args, remote: bool) -> Result<Policy, Failure> {
     let read_only = match () {
-        () if args.has("--read-only") => Some("this server is read-only"),
+        () if args.has("--read-only") => Some("this server runs with --read-only"),
         () if remote => Some("this server is not on loopback and runs without --allow-write"),
         () => None,
     };

@@ -13,7 +13,7 @@ use common::{
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -287,6 +287,82 @@ fn a_server_that_cannot_start_says_why_in_one_line() {
         }
     }
     assert_eq!(folder.names(), ["file"]);
+}
+
+/// The first line of a server that is started with `words`, after which it is stopped.
+fn first_line(words: &[&str]) -> String {
+    let mut child = kolam(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    common::signal(child.id(), libc::SIGTERM);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]), "{words:?}: {line}");
+    line
+}
+
+#[test]
+fn the_first_line_of_an_http_server_ends_with_a_url() {
+    let folder = Folder::new();
+    let serve = ["serve", "--quiet", "--allow-write", "--root", folder.path().to_str().unwrap()];
+    for (listen, url) in [
+        ("127.0.0.1:0", "http://127.0.0.1:"),
+        ("0.0.0.0:0", "http://127.0.0.1:"),
+        ("[::1]:0", "http://[::1]:"),
+        ("[::]:0", "http://[::1]:"),
+    ] {
+        if TcpListener::bind(listen).is_err() {
+            eprintln!("skipped: nothing can listen on {listen} here");
+            continue;
+        }
+        let line = first_line(&[&serve[..], &["--protocol", "http", "--listen", listen]].concat());
+        let (about, found) = line.trim_end().rsplit_once(' ').unwrap();
+        let address: SocketAddr = about.split(' ').nth(2).unwrap().parse().unwrap();
+        assert_eq!(found, format!("{url}{}/", address.port()), "{listen}: {line}");
+        assert!(about.contains("event mode"), "HTTP is served in event mode unless asked: {line}");
+        let line = first_line(&[&serve[..], &["--listen", listen]].concat());
+        assert!(line.contains("thread mode") && !line.contains("http://"), "{listen}: {line}");
+    }
+    // A port that browsers refuse, and that is free here.
+    let refused = (6665..=6669).rev().find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    let Some(port) = refused else { return eprintln!("skipped: ports 6665 to 6669 are taken") };
+    let listen = format!("127.0.0.1:{port}");
+    let line = first_line(&[&serve[..], &["--protocol", "http", "--listen", &listen]].concat());
+    assert!(line.contains(&format!("browsers refuse port {port}")), "{line}");
+    assert!(line.ends_with(&format!(" http://{listen}/\n")), "{line}");
+    assert!(!first_line(&[&serve[..], &["--listen", &listen]].concat()).contains("browsers"));
+}
+
+#[test]
+fn each_protocol_has_a_mode_and_a_port_of_its_own() {
+    let help = run(&["serve", "--help"]);
+    for words in ["thread; http: event", "127.0.0.1:6666; http: 127.0.0.1:8080"] {
+        assert!(help.text().contains(words), "no {words:?} in {help:?}");
+    }
+    // What make passes on, as far as it is told by which protocol.
+    for (variables, passed) in [
+        (&[][..], "serve --protocol file --root 'files'"),
+        (&["PROTOCOL=http"], "serve --protocol http --root 'files'"),
+        (&["PROTOCOL=http", "HOST=0.0.0.0"], "serve --protocol http --listen 0.0.0.0:8080 --root 'files'"),
+        (&["HOST=0.0.0.0"], "serve --protocol file --listen 0.0.0.0:6666 --root 'files'"),
+        (
+            &["MODE=process", "W=5", "PORT=7"],
+            "serve --protocol file --mode process --workers 5 --listen 127.0.0.1:7 --root 'files'",
+        ),
+    ] {
+        let mut command = Command::new("make");
+        command.args(["--dry-run", "server"]).args(variables).current_dir(env!("CARGO_MANIFEST_DIR"));
+        for variable in ["PROTOCOL", "MODE", "W", "HOST", "PORT", "ROOT", "ARGS", "MAKEFLAGS"] {
+            command.env_remove(variable);
+        }
+        let Ok(made) = command.output() else { return eprintln!("skipped: make is not installed") };
+        let text = String::from_utf8(made.stdout).unwrap().replace('\\', " ");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(words.join(" ").contains(passed), "{variables:?}: no {passed:?} in {text}");
+    }
+    assert!(Command::new("make").args(["--dry-run", "balancer"]).output().is_ok_and(|made| {
+        let text = String::from_utf8(made.stdout).unwrap();
+        text.contains("MODE=event PORT=7000") && text.contains("PROTOCOL=http")
+    }));
 }
 
 #[test]

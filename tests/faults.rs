@@ -723,6 +723,39 @@ fn sigterm_lets_a_download_finish() {
 }
 
 #[test]
+fn a_stop_says_in_one_line_what_was_served() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = Server::start_with_log(mode, 2, &folder, &[]);
+        let request = upload("a", b"kolam");
+        assert_eq!(server.ask(&request), stored("a", 5));
+        let (mut wire, mut bytes_in) = (server.connect(), request.len());
+        for request in ["GET a\n", "GET none\n", "LIST\n"] {
+            wire.ask(request);
+            bytes_in += request.len();
+        }
+        drop(wire);
+        // One more is in hand and does not come to its end.
+        let half = b"UPLOAD b AAAA";
+        let mut hurt = begin_upload(&server, &folder, half);
+        bytes_in += half.len();
+        hurt.half_close();
+        hurt.rest().unwrap();
+        server.signal(libc::SIGTERM);
+        let log = server.finish(PATIENCE);
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("stopped after ")).collect();
+        assert_eq!(lines.len(), 1, "{mode} {log}");
+        assert_eq!(log.lines().last(), Some(lines[0]), "{mode}: it is the last {log}");
+        let counts = format!("s: connections 3, requests 5, failed 2, bytes in {bytes_in}, bytes out ");
+        let (before, bytes_out) =
+            lines[0].split_once(&counts).unwrap_or_else(|| panic!("{mode} {}", lines[0]));
+        let seconds: f64 = before.rsplit_once(' ').unwrap().0.rsplit_once(' ').unwrap().1.parse().unwrap();
+        assert!((0.0..60.0).contains(&seconds), "{mode} {log}");
+        assert!(bytes_out.parse::<u64>().unwrap() > 100, "{mode} {log}");
+    }
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_the_stop_up() {
     in_every_mode(|mode| {
         let folder = Folder::new();
@@ -971,7 +1004,8 @@ fn a_folder_on_which_nothing_may_be_written_is_served_read_only_or_not_at_all() 
     assert_refused("read-only", &server.ask("DELETE b\n"), "permission denied");
     server.stop();
     let root = folder.path().to_str().unwrap();
-    common::run(&["serve", "--listen", "127.0.0.1:0", "--root", root]).failed(1, &["--root", root]);
+    let refused = common::run(&["serve", "--listen", "127.0.0.1:0", "--root", root]);
+    refused.failed(1, &["--root", root, "--read-only"]);
     drop(disk);
     assert_eq!(folder.names(), ["a"]);
 }

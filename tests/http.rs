@@ -2273,10 +2273,14 @@ fn a_log_has_one_line_for_each_request_and_no_control_characters() {
         assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{mode} {log:?}");
         assert!(log.lines().all(|line| line.contains(" worker 0 127.0.0.1:")), "{mode} {log:?}");
         assert_eq!(log.lines().count(), requests.len() + broken.len(), "{mode} {log}");
+        let malformed = log.lines().filter(|line| line.contains(" ms 400 ERROR malformed request")).count();
+        assert_eq!(malformed, broken.len(), "{mode} {log}");
         for (method, status) in
-            [("GET", "OK"), ("PUT", "OK"), ("DELETE", "OK"), ("GET", "ERROR file not found")]
+            [("GET", "200 OK"), ("PUT", "201 OK"), ("DELETE", "204 OK"), ("GET", "404 ERROR file not found")]
         {
-            let told = |line: &str| line.contains(&format!(" {method} ")) && line.ends_with(status);
+            let told = |line: &str| {
+                line.contains(&format!(" {method} ")) && line.ends_with(&format!(" ms {status}"))
+            };
             assert!(log.lines().any(told), "{mode}: no {method} that is {status} in {log}");
         }
     }

@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server",
         &[
             "args",
+            "browser",
             "event",
             "farewell",
             "host",
@@ -44,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("host", &["farewell", "house", "ledger", "session", "signals", "sys"]),
     ("farewell", &["sys"]),
+    ("browser", &[]),
     ("pool", &["signals", "sys"]),
     ("sys", &[]),
     ("signals", &["sys"]),

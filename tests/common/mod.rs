@@ -299,9 +299,11 @@ impl Server {
         let protocol =
             if options.windows(2).any(|pair| pair == ["--protocol", "http"]) { "http" } else { "file" };
         let about = format!("({protocol} protocol, {mode} mode, {workers} worker{plural}, root {root})");
-        let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(&about));
-        let address = address.unwrap_or_else(|| panic!("unexpected first line {line:?}"));
-        server.address = address.trim_end().parse().unwrap();
+        let (address, rest) =
+            line.strip_prefix("listening on ").and_then(|rest| rest.split_once(' ')).unwrap();
+        let url = if protocol == "http" { format!(" http://{address}/") } else { String::new() };
+        assert_eq!(rest, about + &url, "the first line");
+        server.address = address.parse().unwrap();
         server
     }
 
@@ -358,13 +360,18 @@ impl Server {
 
     /// Stops a quiet server.
     pub fn stop(self) {
-        assert_eq!(self.stop_with_log(), "", "stray lines on stderr");
+        self.signal(libc::SIGTERM);
+        assert_eq!(self.finish(PATIENCE), "", "stray lines on stderr");
     }
 
-    /// Stops a server; returns its log.
+    /// Stops a server; returns its log without the last line, which says what was served.
     pub fn stop_with_log(self) -> String {
         self.signal(libc::SIGTERM);
-        self.finish(PATIENCE)
+        let mut log = self.finish(PATIENCE);
+        let last = log.trim_end().rfind('\n').map_or(0, |end| end + 1);
+        assert!(log[last..].contains("Z stopped after "), "{log}");
+        log.truncate(last);
+        log
     }
 }
 
