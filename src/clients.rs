@@ -23,6 +23,7 @@
 
 use crate::client::{Client, Error};
 use crate::pool::ThreadPool;
+use crate::run_files::RunId;
 use crate::signals::Stop;
 use crate::sys::{self, Interest, Pid, PollFd};
 use std::io::{self, BufRead, PipeReader, PipeWriter, Read, Write};
@@ -37,6 +38,8 @@ pub struct Task {
     pub address: SocketAddr,
     /// `download`, `upload` or `list`.
     pub operation: &'static str,
+    /// The run, after which the files are named that the workers upload.
+    pub run: RunId,
     /// The name on the server of the file to download.
     pub name: String,
     /// What a download must bring, and what an upload sends.
@@ -48,11 +51,6 @@ pub struct Task {
     pub stop: Stop,
     /// Bytes moved so far by all workers, for the live line; shared with forked workers.
     pub progress: &'static AtomicU64,
-}
-
-/// The name under which worker `index` uploads.
-pub fn upload_name(index: usize) -> String {
-    format!("upload-{index}.bin")
 }
 
 /// What one worker reports.
@@ -180,7 +178,7 @@ fn perform(index: usize, task: &Task) -> Result<u64, Error> {
         "download" => download(&mut client, &task.name, content, task.progress),
         "upload" => {
             let mut source = Feed { rest: content, progress: task.progress };
-            client.upload(&upload_name(index), &mut source)
+            client.upload(&task.run.upload(index), &mut source)
         }
         _ => {
             let names = client.list()?;

@@ -16,7 +16,7 @@
 //! What must not live here: the tables, and anything that runs while the clock of a row runs, but for the
 //! live line itself.
 //!
-//! before: `run_folder.rs` … after: `report.rs`
+//! before: `run_folder.rs` … after: `run_files.rs`
 //!
 //! Experiment: `make stress-quick`, then the same with `ARGS='--volumes 200'`: how good was the estimate?
 

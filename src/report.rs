@@ -9,7 +9,7 @@
 //!
 //! What must not live here: measuring.
 //!
-//! before: `live.rs` … after: `words.rs`
+//! before: `run_files.rs` … after: `words.rs`
 //!
 //! Experiment: add a column, and see how many places must know of it.
 

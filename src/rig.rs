@@ -4,24 +4,20 @@
 //! same program in a separate process, so that its memory and processor time are its own; or it is somebody
 //! else's, and then we know only what it tells.
 //!
-//! ```text
-//!   <root>/kolam-stress-<pid>/   10MiB.bin 50MiB.bin …   sources, random, served and uploaded from here
-//!                                upload-0.bin …          what the clients of a row uploaded
-//! ```
+//! The invariant: the server goes when the tester goes, however it ends. Nothing in this file runs while the
+//! clock of a row runs.
 //!
-//! The invariant: the server goes when the tester goes, however it ends; the folder goes too, or, if the
-//! tester was killed, when the next one starts. Nothing in this file runs while the clock of a row runs.
-//!
-//! What must not live here: the order of the rows.
+//! What must not live here: the order of the rows, the folder and the names of the files (`run_files.rs`).
 //!
 //! before: `clients.rs` … after: `machine.rs`
 //!
 //! Experiment: flip one byte of an upload before `verify` sees it, and read the CSV.
 
 use crate::client::{Client, Error};
-use crate::clients::{Record, Task, download, upload_name};
+use crate::clients::{Record, Task, download};
 use crate::json::Value;
 use crate::plan::{Plan, Row};
+use crate::run_files::RunFiles;
 use crate::signals::Stop;
 use crate::sys::{self, Interest, Pid, PollFd};
 use std::env;
@@ -29,8 +25,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::process::{self, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -41,15 +37,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Files are compared in pieces of this many bytes.
 const CHUNK: usize = 1 << 20;
 
-/// How the name of a tester's folder begins; the number of its process follows.
-const FOLDER: &str = "kolam-stress-";
-
 /// The files of a stress test.
 pub struct Rig {
-    /// A folder of our own, removed at the end.
-    folder: PathBuf,
-    /// The open folder, locked: it is in use.
-    _lock: File,
+    /// The folder that our servers serve, removed at the end.
+    files: RunFiles,
     /// Volume in MiB and what its file holds. Kept in memory, apart from what the server can touch: a file
     /// mapped in from there would change with it, and forked clients would find its pages one by one.
     sources: Vec<(u64, Arc<Vec<u8>>)>,
@@ -59,24 +50,16 @@ pub struct Rig {
     pub progress: &'static AtomicU64,
 }
 
-fn source_name(volume_mib: u64) -> String {
-    format!("{volume_mib}MiB.bin")
-}
-
 impl Rig {
     /// Makes the files.
     pub fn new(plan: &Plan, stop: Stop) -> io::Result<Rig> {
         let progress = &sys::shared_counters(1)?[0];
-        sweep(&plan.root)?;
-        let folder = plan.root.join(format!("{FOLDER}{}", process::id()));
-        fs::create_dir(&folder)?;
-        let lock = File::open(&folder)?;
-        let _ = lock.try_lock();
+        let files = RunFiles::make(&plan.root)?;
         let (sources, timeout) = (Vec::new(), plan.timeout);
-        let mut rig = Rig { folder, _lock: lock, sources, timeout, stop, progress };
+        let mut rig = Rig { files, sources, timeout, stop, progress };
         for volume in plan.volumes() {
             let content = random(volume << 20, volume);
-            fs::write(rig.folder.join(source_name(volume)), &content)?;
+            fs::write(rig.files.path.join(rig.files.run.source(volume)), &content)?;
             rig.sources.push((volume, Arc::new(content)));
         }
         Ok(rig)
@@ -89,12 +72,14 @@ impl Rig {
 
     /// What the clients of `row` are to do.
     pub fn task(&self, row: &Row, server: &Server) -> Task {
-        let name = source_name(row.volume_mib);
-        let names = self.sources.iter().map(|(volume, _)| source_name(*volume));
+        let run = self.files.run;
+        let name = run.source(row.volume_mib);
+        let names = self.sources.iter().map(|(volume, _)| run.source(*volume));
         let only = server.is_ours();
         Task {
             address: server.address,
             operation: row.operation,
+            run,
             names: if only { names.collect() } else { vec![name.clone()] },
             only,
             name,
@@ -115,16 +100,18 @@ impl Rig {
             return Ok(());
         }
         let content = self.content(row);
-        self.connect(server.address)?.upload(&source_name(row.volume_mib), &mut &content[..]).map(drop)
+        self.connect(server.address)?
+            .upload(&self.files.run.source(row.volume_mib), &mut &content[..])
+            .map(drop)
     }
 
     /// Compares what each successful worker uploaded with what it should be; who was wrong has failed.
     pub fn verify(&self, row: &Row, server: &Server, records: &mut [Record]) {
         let content = self.content(row);
         for record in records.iter_mut().filter(|record| record.failure.is_none()) {
-            let name = upload_name(record.index);
+            let name = self.files.run.upload(record.index);
             let result = if server.is_ours() {
-                compare(&self.folder.join(name), &content)
+                compare(&self.files.path.join(name), &content)
             } else {
                 let client = self.connect(server.address);
                 client.and_then(|mut client| download(&mut client, &name, &content, self.progress)).map(drop)
@@ -135,11 +122,13 @@ impl Rig {
 
     /// Removes what a row has left, as far as it is there.
     pub fn after(&self, row: &Row, server: &Server) {
-        let uploads = (0..row.clients as usize).map(upload_name).filter(|_| row.operation == "upload");
+        let uploads = (0..row.clients as usize)
+            .map(|index| self.files.run.upload(index))
+            .filter(|_| row.operation == "upload");
         if server.is_ours() {
-            uploads.for_each(|name| drop(fs::remove_file(self.folder.join(name))));
+            uploads.for_each(|name| drop(fs::remove_file(self.files.path.join(name))));
         } else if let Ok(mut client) = self.connect(server.address) {
-            let source = (row.operation != "upload").then(|| source_name(row.volume_mib));
+            let source = (row.operation != "upload").then(|| self.files.run.source(row.volume_mib));
             uploads.chain(source).for_each(|name| drop(client.delete(&name)));
         }
     }
@@ -148,24 +137,6 @@ impl Rig {
     pub fn stats(&self, server: &Server) -> Option<Stats> {
         Stats::from(&self.connect(server.address).ok()?.stats().ok()?)
     }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Removes the folders of testers that were killed: those that nobody has locked.
-fn sweep(root: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(root)? {
-        let entry = entry?;
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDER));
-        if ours && File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok()) {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Bytes that do not compress and do not repeat (SplitMix64: Steele, Lea and Flood, "Fast splittable
@@ -259,7 +230,9 @@ impl Server {
         command.args(["serve", "--quiet", "--listen", "127.0.0.1:0", "--mode", row.mode]);
         command.args(["--workers", &row.servers.to_string(), "--max-upload", "1024G"]);
         command.args(["--max-connections", &(row.clients + 16).to_string()]);
-        command.args(["--idle-timeout", &(rig.timeout.as_secs() + 1).to_string(), "--root"]).arg(&rig.folder);
+        command
+            .args(["--idle-timeout", &(rig.timeout.as_secs() + 1).to_string(), "--root"])
+            .arg(&rig.files.path);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         sys::die_with_parent(&mut command);
         let mut child = command.spawn().map_err(|error| format!("cannot start the server: {error}"))?;

@@ -349,7 +349,7 @@ fn seal(front: &str) -> u64 {
 }
 
 /// The process that made the temporary file `name`; `None`: it is none of ours.
-fn owner_of(name: &str) -> Option<u32> {
+pub fn owner_of(name: &str) -> Option<u32> {
     let inner = name.strip_prefix(TEMPORARY.0)?.strip_suffix(TEMPORARY.1)?;
     let mut words = inner.split('-');
     let (pid, number) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);

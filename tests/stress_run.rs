@@ -656,7 +656,7 @@ fn spoil(root: &Path, spoilt: &mut HashSet<String>) {
         let name = entry.file_name().into_string().unwrap();
         let Ok(file) = OpenOptions::new().read(true).write(true).open(entry.path()) else { continue };
         let mut byte = [0];
-        if name.starts_with("upload-") && spoilt.insert(name) {
+        if name.contains("-upload-") && spoilt.insert(name) {
             let last = file.metadata().unwrap().len() - 1;
             file.read_exact_at(&mut byte, last).unwrap();
             file.write_all_at(&[!byte[0]], last).unwrap();
@@ -767,6 +767,86 @@ fn killed_clients_are_counted_and_the_row_is_finished() {
     let rows = bench.rows("process");
     assert_eq!((rows[0].text("client_ok"), rows[0].text("client_failed")), ("0", "3"));
     bench.assert_nothing_left();
+}
+
+// ---- what a killed tester leaves, and what only looks like it ----
+
+#[test]
+fn the_next_tester_removes_what_a_killed_one_has_left() {
+    let bench = Bench::new();
+    let words = ["--modes", "process", "--ops", "upload", "--volumes", "1,100", "--clients", "3"];
+    let mut run = bench.start(&[&words[..], &["--servers", "2"]].concat());
+    within(LONG, "a worker receives", || {
+        let workers: Vec<u32> = children(run.child.id()).into_iter().flat_map(children).collect();
+        uploader(bench.root.path()).is_some_and(|pid| workers.contains(&pid))
+    });
+    signal(run.child.id(), libc::SIGKILL);
+    run.child.wait().unwrap();
+    eventually("all processes have ended", || bench.processes().is_empty());
+    let left = bench.root.names();
+    assert!(left.len() == 1 && left[0].starts_with("kolam-stress-"), "{left:?}");
+    let next = Bench::new();
+    let root = bench.root.path().to_str().unwrap();
+    next.run(&[&TINY[..], &["--modes", "thread", "--root", root]].concat()).ok();
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn only_the_folders_of_dead_testers_are_removed() {
+    let (bench, elsewhere) = (Bench::new(), Folder::new());
+    let folder = |name: &str, files: &[(&str, &str)]| {
+        fs::create_dir(bench.root.join(name)).unwrap();
+        for (file, content) in files {
+            fs::write(bench.root.join(name).join(file), content).unwrap();
+        }
+    };
+    let mark = |id: &str| format!("files of kolam stress, run {id}\n");
+    let source = |id: &str| format!("kolam-{id}-10mib.bin");
+    // Names of the right form, and a mark that is missing, another's, longer, or no file of the folder's own.
+    bench.root.write("kolam-stress-notes", b"a user's");
+    bench.root.write("kolam-stress-plainfil", b"a user's");
+    bench.root.write("kolam-stress-plainfi2", b"a user's");
+    folder("kolam-stress-run1", &[("thread.csv", "a user's"), (".kolam-stress", &mark("run1"))]);
+    folder("kolam-stress-nomark00", &[(&source("nomark00"), "a user's")]);
+    folder(
+        "kolam-stress-other000",
+        &[(&source("other000"), "a user's"), (".kolam-stress", &mark("other001"))],
+    );
+    folder("kolam-stress-longer00", &[(".kolam-stress", &(mark("longer00") + "\n"))]);
+    fs::create_dir(elsewhere.join("kolam-stress-linked00")).unwrap();
+    elsewhere.write("kolam-stress-linked00/.kolam-stress", mark("linked00").as_bytes());
+    let link = |from: &Path, to: &str| std::os::unix::fs::symlink(from, bench.root.join(to)).unwrap();
+    link(&elsewhere.join("kolam-stress-linked00"), "kolam-stress-linked00");
+    folder("kolam-stress-linkmark", &[]);
+    elsewhere.write("mark", mark("linkmark").as_bytes());
+    link(&elsewhere.join("mark"), "kolam-stress-linkmark/.kolam-stress");
+    // Two that are ours; in one of them lies something that is not.
+    folder("kolam-stress-dead0000", &[(&source("dead0000"), ""), (".kolam-stress", &mark("dead0000"))]);
+    folder("kolam-stress-dead0001", &[(&source("dead0001"), ""), (".kolam-stress", &mark("dead0001"))]);
+    bench.root.write("kolam-stress-dead0001/thesis.txt", b"a user's");
+    let before = bench.root.names();
+    bench.run(&[&TINY[..], &["--modes", "thread"]].concat()).ok();
+    let mut expected = before.clone();
+    expected.retain(|name| name != "kolam-stress-dead0000");
+    assert_eq!(bench.root.names(), expected);
+    let inside = |name: &str| common::names(&bench.root.join(name));
+    assert_eq!(inside("kolam-stress-run1"), [".kolam-stress", "thread.csv"]);
+    assert_eq!(inside("kolam-stress-nomark00"), ["kolam-nomark00-10mib.bin"]);
+    assert_eq!(inside("kolam-stress-other000"), [".kolam-stress", "kolam-other000-10mib.bin"]);
+    assert_eq!(inside("kolam-stress-dead0001"), [".kolam-stress", "thesis.txt"]);
+    assert_eq!(elsewhere.names(), ["kolam-stress-linked00", "mark"]);
+}
+
+#[test]
+fn results_whose_folder_looks_like_a_testers_survive_the_next_run() {
+    let here = Folder::new();
+    let run = |out: &str| start_in(&here, &["--modes", "thread", "--out", out]).finish(LONG);
+    run("kolam-stress-run1").ok();
+    run("kolam-stress-abcdefgh").ok();
+    run(".").ok();
+    for name in ["kolam-stress-run1", "kolam-stress-abcdefgh"] {
+        assert_eq!(common::names(&here.join(name)), ["machine.txt", "tables.md", "thread.csv"], "{name}");
+    }
 }
 
 /// The process that writes the temporary file of an upload in the served folder, if there is one.
