@@ -154,7 +154,7 @@ impl Tester<'_> {
         let live = &mut self.live;
         let progress = self.rig.progress;
         progress.store(0, Relaxed);
-        live.row_begins();
+        live.row_begins(row, progress);
         let records = clients::run(row.client_mode, row.clients as usize, &task, || live.show(row, progress));
         let mut records = records.map_err(|error| format!("cannot run the clients: {error}"))?;
         let stats = self.rig.stats(&server);

@@ -1,5 +1,6 @@
 //! What the program shows on a terminal: the live line stays in its own row however narrow the window is,
-//! leaves nothing when it goes, uses no escape sequence where none is wanted, and is not in a pipe.
+//! leaves nothing when it goes, uses no escape sequence where none is wanted, and is not in a pipe. What
+//! stays fits 80 columns.
 
 // The helpers of a test may fail like the test itself.
 #![allow(clippy::unwrap_used)]
@@ -7,7 +8,7 @@
 mod common;
 
 use common::pty::{Screen, Terminal};
-use common::{Background, END, Folder, PATIENCE, eventually, kolam};
+use common::{Background, END, Folder, PATIENCE, Run, eventually, kolam};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
@@ -72,7 +73,7 @@ fn slow_download(columns: u16, settings: &[(&str, &str)], look: impl FnOnce(&Ter
 
 /// The drawings of a live line and, last, what was printed after them.
 fn drawings(bytes: &[u8]) -> Vec<String> {
-    let text = String::from_utf8(bytes.to_vec()).unwrap().replace("\r\n", "\n");
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
     text.split('\r').map(|piece| piece.trim_end_matches("\x1b[J").to_owned()).collect()
 }
 
@@ -140,4 +141,76 @@ fn a_terminal_that_wants_no_escapes_gets_none() {
     }
     let bytes = slow_download(60, &[("NO_COLOR", "")], |_| {});
     assert!(bytes.contains(&0x1b), "an empty NO_COLOR asks for nothing");
+}
+
+/// Two rows of about 100 MiB: long enough for the live line to be drawn.
+const ROWS: [&str; 10] =
+    ["stress", "--modes", "process", "--ops", "download", "--volumes", "20", "--clients", "5", "--servers"];
+
+/// A stress test in a folder of its own, on a terminal.
+fn stress(columns: u16, settings: &[(&str, &str)]) -> Vec<u8> {
+    let here = Folder::new();
+    let words = [&ROWS[..], &["1,5"]].concat();
+    let mut command = on_a_terminal(&words, settings);
+    let (code, bytes) = Terminal::start(command.current_dir(here.path()), columns).finish(PATIENCE * 3);
+    assert_eq!(code, Some(0), "{:?}", String::from_utf8_lossy(&bytes));
+    bytes
+}
+
+/// What stays the same in each run: rows and headings without what was measured.
+fn unmeasured(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let fixed = |line: String| match line.split_once(" ok ") {
+        Some((row, _)) => row.to_owned(),
+        None if line.contains("download ") => line[..38].to_owned(),
+        None => line,
+    };
+    let is_measured =
+        |line: &String| ["best", "worst", "time", "results"].iter().any(|word| line.starts_with(word));
+    lines.filter(|line| !is_measured(line)).map(fixed).collect()
+}
+
+#[test]
+fn everything_that_a_stress_test_says_fits_80_columns() {
+    for settings in [&[][..], &[("NO_COLOR", "1")]] {
+        let bytes = stress(80, settings);
+        let screen = Screen::show(80, &bytes);
+        let lines = screen.lines();
+        assert_eq!(screen.wrapped, 0, "{lines:?}");
+        assert_eq!(bytes.contains(&0x1b), settings.is_empty(), "{lines:?}");
+        assert!(lines[0].starts_with("rows       2: mode process; download"), "{lines:?}");
+        assert!(lines[5].starts_with("time       "), "{lines:?}");
+        assert!(lines[6].starts_with("1/2 process download  5 ×  20 MiB,   1 worker   5/5 ok "), "{lines:?}");
+        assert!(lines[7].starts_with("2/2 process download  5 ×  20 MiB,  5 workers   5/5 ok "), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.contains('|')), "{lines:?}");
+        let live = drawings(&bytes);
+        let row = "1/2 process download 5 × 20 MiB, 1 worker | ";
+        assert!(live.iter().any(|line| line.starts_with(row) && line.ends_with(" left")), "{live:?}");
+    }
+}
+
+#[test]
+fn the_live_line_of_a_stress_test_fits_40_columns() {
+    let bytes = stress(40, &[]);
+    let live: Vec<String> = drawings(&bytes).into_iter().filter(|line| line.ends_with(" left")).collect();
+    assert!(!live.is_empty(), "{:?}", String::from_utf8_lossy(&bytes));
+    for line in live {
+        assert!(line.starts_with("1/2 process") || line.starts_with("2/2 process"), "{line:?}");
+        assert!(line.contains("…") && line.chars().count() < 40, "{line:?}");
+    }
+}
+
+#[test]
+fn finished_rows_and_tables_are_the_same_on_a_terminal_and_in_a_pipe() {
+    let here = Folder::new();
+    let words = [&ROWS[..], &["1,5"]].concat();
+    let mut command = on_a_terminal(&words, &[]);
+    let piped = Run::start(command.current_dir(here.path())).finish(PATIENCE * 3);
+    assert!(!piped.ok().contains(['\r', '\x1b']), "{piped:?}");
+    let mut shown = Screen::show(80, &stress(80, &[])).lines();
+    assert_eq!(shown.pop().as_deref(), Some(""), "the cursor waits below the last line");
+    let [shown, piped] = [unmeasured(shown.into_iter()), unmeasured(piped.text().lines().map(str::to_owned))];
+    assert_eq!(shown, piped);
+    let row = "2/2 process download  5 ×  20 MiB,  5 workers   5/5";
+    assert!(shown.iter().any(|line| line == row), "{shown:?}");
+    assert!(shown.iter().any(|line| line == "    2 download      20       5       5"), "{shown:?}");
 }
