@@ -29,17 +29,13 @@
 use crate::http_body::{Body, Fate, Incoming};
 use crate::http_head::{Draft, Framing, Method, Refusal, Request};
 use crate::http_pages;
-use crate::http_reply::{Content, Manner, Reply, conditional, precondition};
+use crate::http_reply::{Manner, Reply, Sending, conditional, precondition};
 use crate::http_target::{Names, misdirected};
 use crate::ledger::Clerk;
-use crate::session::{Notice, Outgoing, PIECE_TEXT, Session, Want};
+use crate::session::{Notice, Outgoing, Session, Want};
 use crate::store::{self, Store, Upload, check_name};
 use std::mem;
 use std::sync::Arc;
-
-/// Bytes of a reply behind which the connection may be closed at once. Longer ones may still be on their way,
-/// and a stray CR LF of the peer (old ones send it behind a request) would destroy them.
-const PARTING: usize = 48 * 1024;
 
 /// What a peer that hesitates is told.
 const INVITATION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -54,21 +50,6 @@ enum State {
     /// Closed on our side; the peer may be sending still.
     Leaving,
     Closed,
-}
-
-/// A reply on its way out.
-struct Sending {
-    text: Vec<u8>,
-    /// Bytes of `text` that are gone.
-    sent: usize,
-    /// Sent behind the text.
-    behind: Option<Content>,
-    /// Bytes of content in or behind this reply.
-    bytes: u64,
-    /// Why the request failed; empty when it did not.
-    failure: String,
-    /// Close when it is sent.
-    close: bool,
 }
 
 /// What a path stands for.
@@ -312,33 +293,44 @@ impl HttpSession {
     }
 
     fn reply(&mut self, result: Result<Reply, Refusal>, manner: Manner) -> State {
-        let (reply, failure, close) = match result {
-            Ok(reply) => (reply, String::new(), manner.close),
-            Err(refusal) => (Reply::error(&refusal), refusal.reason, manner.close || refusal.close),
+        let (reply, close) = match result {
+            Ok(reply) => (reply, manner.close),
+            Err(refusal) => {
+                let close = manner.close || refusal.close;
+                (Reply::error(refusal), close)
+            }
         };
         self.clerk.answered(reply.status);
         match reply.finish(Manner { close, ..manner }) {
-            Ok((text, behind, bytes)) => {
-                State::Reply(Box::new(Sending { text, sent: 0, behind, bytes, failure, close }))
-            }
+            Ok(sending) => State::Reply(Box::new(sending)),
             // A small file that cannot be read: nothing has been said yet.
             Err(error) => self.reply(Err(store::Error::from(error).into()), manner),
         }
     }
 
-    /// Is this the one reply that the peer wanted, and a short one? Such a peer seldom sends more, and the
-    /// reply has reached it by the time that it could.
-    fn is_parting(&self, sending: &Sending) -> bool {
-        let short = sending.behind.is_none() && sending.text.len() <= PARTING;
-        let wanted = sending.close && sending.failure.is_empty();
-        short && wanted && !self.stopping && self.rest.is_empty()
+    /// May the connection be closed right behind this reply?
+    fn is_last(&self, sending: &Sending) -> bool {
+        sending.is_parting() && !self.stopping && self.rest.is_empty()
+    }
+
+    /// `count` more bytes of a reply are gone.
+    fn advance(&mut self, mut sending: Box<Sending>, count: usize) {
+        match sending.advance(count) {
+            Ok(true) => self.replied(&sending),
+            Ok(false) => self.state = State::Reply(sending),
+            // The length has been said already: the connection ends, and the peer counts what it got.
+            Err(error) => {
+                self.state = State::Leaving;
+                self.clerk.end(0, &format!("storage error: {error}"));
+            }
+        }
     }
 
     /// A reply is out: what comes next?
     fn replied(&mut self, sending: &Sending) {
         self.clerk.end(sending.bytes, &sending.failure);
         if sending.close || self.stopping {
-            self.state = if self.is_parting(sending) { State::Closed } else { State::Leaving };
+            self.state = if self.is_last(sending) { State::Closed } else { State::Leaving };
             return;
         }
         self.state = State::Head(Draft::default());
@@ -388,14 +380,7 @@ impl Session for HttpSession {
     fn outgoing(&self) -> Outgoing<'_> {
         match &self.state {
             State::Invite(sent, _) => Outgoing::Bytes(&INVITATION[*sent..]),
-            State::Reply(sending) => match &sending.behind {
-                Some(Content::File { file, from, to }) if sending.sent == sending.text.len() => {
-                    let count = (to - from).min(PIECE_TEXT as u64) as usize;
-                    Outgoing::File { file, offset: *from, count }
-                }
-                _ if self.is_parting(sending) => Outgoing::Last(&sending.text[sending.sent..]),
-                _ => Outgoing::Bytes(&sending.text[sending.sent..]),
-            },
+            State::Reply(sending) => sending.outgoing(self.is_last(sending)),
             _ => Outgoing::Bytes(&[]),
         }
     }
@@ -419,31 +404,6 @@ impl Session for HttpSession {
             (Notice::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
             (Notice::Timeout, Want::Head | Want::Body) => self.state = self.refuse(refusal(408, "timeout")),
             (Notice::Timeout, _) => self.state = State::Closed,
-        }
-    }
-}
-
-impl HttpSession {
-    /// `count` more bytes of a reply are gone.
-    fn advance(&mut self, mut sending: Box<Sending>, count: usize) {
-        if sending.sent < sending.text.len() {
-            sending.sent += count;
-        } else if let Some(Content::File { from, .. }) = &mut sending.behind {
-            if count == 0 {
-                // The length has been said already: the connection ends, and the peer counts what it got.
-                self.state = State::Leaving;
-                return self.clerk.end(0, "storage error: the file was cut short");
-            }
-            *from += count as u64;
-        }
-        let left = match &sending.behind {
-            Some(Content::File { from, to, .. }) => to - from,
-            _ => 0,
-        };
-        if sending.sent < sending.text.len() || left > 0 {
-            self.state = State::Reply(sending);
-        } else {
-            self.replied(&sending);
         }
     }
 }

@@ -20,6 +20,7 @@
 
 use crate::dates;
 use crate::http_head::{Method, Refusal, Request};
+use crate::session::{Outgoing, PIECE_TEXT};
 use crate::store;
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
@@ -117,11 +118,14 @@ pub struct Reply {
     content: Content,
     /// Bytes of content that the request has brought; for the log.
     brought: u64,
+    /// Why the request failed; empty when it did not.
+    failure: String,
 }
 
 impl Reply {
     pub fn new(status: u16) -> Reply {
-        Reply { status, fields: Vec::with_capacity(256), content: Content::None, brought: 0 }
+        let (fields, failure) = (Vec::with_capacity(256), String::new());
+        Reply { status, fields, content: Content::None, brought: 0, failure }
     }
 
     pub fn brought(self, bytes: u64) -> Reply {
@@ -144,15 +148,16 @@ impl Reply {
     }
 
     /// Why not; one line for a person.
-    pub fn error(refusal: &Refusal) -> Reply {
+    pub fn error(refusal: Refusal) -> Reply {
         let reply =
             Reply::new(refusal.status).text("text/plain; charset=utf-8", format!("{}\n", refusal.reason));
-        refusal.field.iter().fold(reply, |reply, (name, value)| reply.field(name, value))
+        let reply = refusal.field.iter().fold(reply, |reply, (name, value)| reply.field(name, value));
+        Reply { failure: refusal.reason, ..reply }
     }
 
-    /// The reply as bytes, what must be sent behind them, and the bytes of content that have crossed then.
-    pub fn finish(self, manner: Manner) -> io::Result<(Vec<u8>, Option<Content>, u64)> {
-        let Reply { status, fields, content, brought } = self;
+    /// The reply as it is sent.
+    pub fn finish(self, manner: Manner) -> io::Result<Sending> {
+        let Reply { status, fields, content, brought, failure } = self;
         let length = if manner.head_only { 0 } else { content.length() };
         // One allocation for a small reply with all its content.
         let mut text = Vec::with_capacity(USUAL_HEAD + length.min(SMALL) as usize);
@@ -184,7 +189,61 @@ impl Reply {
             }
             content => Some(content),
         };
-        Ok((text, behind, length + brought))
+        let (bytes, close) = (length + brought, manner.close);
+        Ok(Sending { text, sent: 0, behind, bytes, failure, close })
+    }
+}
+
+/// Bytes of a reply behind which the connection may be closed at once. Longer ones may still be on their way,
+/// and a stray CR LF of the peer (old ones send it behind a request) would destroy them.
+const PARTING: usize = 48 * 1024;
+
+/// A reply on its way out.
+pub struct Sending {
+    text: Vec<u8>,
+    /// Bytes of `text` that are gone.
+    sent: usize,
+    /// Sent behind the text.
+    behind: Option<Content>,
+    /// Bytes of content in or behind this reply, and of the request; for the log.
+    pub bytes: u64,
+    /// Why the request failed; empty when it did not.
+    pub failure: String,
+    /// Close when it is sent.
+    pub close: bool,
+}
+
+impl Sending {
+    /// Is this the one reply that the peer wanted, and a short one? Such a peer seldom sends more, and the
+    /// reply has reached it by the time that it could.
+    pub fn is_parting(&self) -> bool {
+        self.close && self.failure.is_empty() && self.behind.is_none() && self.text.len() <= PARTING
+    }
+
+    /// What is to be sent next; `last`: behind it the connection is closed.
+    pub fn outgoing(&self, last: bool) -> Outgoing<'_> {
+        match &self.behind {
+            Some(Content::File { file, from, to }) if self.sent == self.text.len() => {
+                let count = (to - from).min(PIECE_TEXT as u64) as usize;
+                Outgoing::File { file, offset: *from, count }
+            }
+            _ if last => Outgoing::Last(&self.text[self.sent..]),
+            _ => Outgoing::Bytes(&self.text[self.sent..]),
+        }
+    }
+
+    /// `count` more bytes are gone; returns whether all are. None at all: the file has been cut short.
+    pub fn advance(&mut self, count: usize) -> io::Result<bool> {
+        if self.sent < self.text.len() {
+            self.sent += count;
+        } else if let Some(Content::File { from, .. }) = &mut self.behind {
+            if count == 0 {
+                return Err(io::Error::other("the file was cut short"));
+            }
+            *from += count as u64;
+        }
+        let left = self.behind.as_ref().map_or(0, Content::length);
+        Ok(self.sent == self.text.len() && left == 0)
     }
 }
 

@@ -57,7 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http_head", &["http_target"]),
     ("http_target", &[]),
     ("http_body", &["http_head", "session", "store"]),
-    ("http_reply", &["dates", "http_head", "store"]),
+    ("http_reply", &["dates", "http_head", "session", "store"]),
     ("http_pages", &["dates", "http_head", "json", "ledger", "store"]),
     ("client", &["b64", "grammar", "json", "session", "signals", "store", "sys"]),
     ("terminal", &["sys"]),
