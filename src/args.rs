@@ -9,14 +9,18 @@
 //!
 //! What must not live here: any option's meaning.
 //!
-//! before: `main.rs` … after: `b64.rs`
+//! before: `main.rs` … after: `hints.rs`
 //!
-//! Experiment: type `kolam serve --wrokers 3`, then raise `FAR` and type nonsense.
+//! Experiment: type `kolam serve --wrokers 3`, then read the two tables of the next chapter.
 
+use crate::hints::{self, nearest};
+use std::ffi::{OsStr, OsString};
 use std::fmt::{Display, Write as _};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -100,22 +104,21 @@ pub fn say(text: &str) -> Result<(), Failure> {
 /// A parsed command line.
 pub struct Args {
     command: &'static Command,
-    words: Vec<String>,
-    given: Vec<(&'static str, String)>,
+    words: Vec<OsString>,
+    given: Vec<(&'static str, OsString)>,
 }
 
 impl Args {
     /// Sorts `words` into options of `command` and the rest. `None`: the help was asked for.
-    pub fn parse(command: &'static Command, words: &[String]) -> Result<Option<Args>, Failure> {
+    pub fn parse(command: &'static Command, words: &[impl AsRef<OsStr>]) -> Result<Option<Args>, Failure> {
         let mut args = Args { command, words: Vec::new(), given: Vec::new() };
-        let mut words = words.iter();
+        let mut words = words.iter().map(AsRef::as_ref);
         while let Some(word) = words.next() {
-            match word.as_str() {
-                "--help" | "-h" => return Ok(None),
-                "--" => args.words.extend(words.by_ref().cloned()),
-                "-" => args.words.push(word.clone()),
-                _ if word.starts_with('-') => args.take_option(word, &mut words)?,
-                _ => args.words.push(word.clone()),
+            match word.as_bytes() {
+                b"--help" | b"-h" => return Ok(None),
+                b"--" => args.words.extend(words.by_ref().map(OsStr::to_owned)),
+                [b'-', _, ..] => args.take_option(word, &mut words)?,
+                _ => args.words.push(word.to_owned()),
             }
         }
         let next = command.words.get(args.words.len());
@@ -123,58 +126,75 @@ impl Args {
             return usage(format!("{}: {missing} is missing; try kolam {0} --help", command.name));
         }
         if let Some(extra) = args.words.get(command.words.len()) {
+            let extra = extra.display();
             return usage(format!("{}: unexpected word '{extra}'; try kolam {0} --help", command.name));
         }
+        args.words
+            .iter()
+            .zip(command.words)
+            .try_for_each(|(word, what)| check_text(command.name, what, word))?;
         Ok(Some(args))
     }
 
     /// option = name [ "=" value ] / name value
     fn take_option<'w>(
         &mut self,
-        word: &str,
-        words: &mut impl Iterator<Item = &'w String>,
+        word: &OsStr,
+        words: &mut impl Iterator<Item = &'w OsStr>,
     ) -> Result<(), Failure> {
-        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        let mut parts = word.as_bytes().splitn(2, |&byte| byte == b'=').map(OsStr::from_bytes);
+        let (name, value) = (parts.next().unwrap_or_default().to_string_lossy(), parts.next());
         let mut options = self.command.options.iter().copied().flatten();
         let Some(option) = options.find(|option| option.name == name) else {
-            let known = self.command.options.iter().copied().flatten().map(|option| option.name);
-            let hint = nearest(name, known).map_or_else(
-                || format!("; kolam {} --help lists all", self.command.name),
-                |near| format!("; did you mean {near}?"),
-            );
-            return usage(format!("{}: unknown option {name}{hint}", self.command.name));
+            return usage(self.command.unknown(&name));
         };
         let value = match (option.value, value) {
             ("", Some(_)) => return usage(format!("{name} takes no value")),
-            ("", None) => String::new(),
-            (_, Some(value)) => value.to_owned(),
+            ("", None) => OsStr::new(""),
+            (_, Some(value)) => value,
             (what, None) => match words.next() {
-                Some(value) => value.clone(),
+                Some(value) => value,
                 None => return usage(format!("{name} needs a value: {name} {what}")),
             },
         };
-        self.given.push((option.name, value));
+        check_text(option.name, option.value, value)?;
+        self.given.push((option.name, value.to_owned()));
         Ok(())
     }
 
-    /// The word at `index`, counted from 0.
+    /// The word at `index`, counted from 0, if it is no path.
     pub fn word(&self, index: usize) -> Option<&str> {
-        self.words.get(index).map(String::as_str)
+        self.words.get(index)?.to_str()
     }
 
-    /// The value of an option as it was typed, the last one if it was repeated.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    /// The word at `index`, counted from 0: a FILE or DIR, of any bytes.
+    pub fn path_word(&self, index: usize) -> Option<&Path> {
+        self.words.get(index).map(Path::new)
+    }
+
+    /// The value of an option that names a FILE or DIR, of any bytes; the last one if it was repeated.
+    pub fn path(&self, name: &str) -> Option<&Path> {
         let found = self.given.iter().rev().find(|(given, _)| *given == name);
-        found.map(|(_, value)| value.as_str())
+        found.map(|(_, value)| Path::new(value))
+    }
+
+    /// The value of an option as it was typed, the last one if it was repeated. For a path there is `path`.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.all(name).last()
     }
 
     /// All values of an option that may be repeated, in their order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.given.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_str())
+        let mut options = self.command.options.iter().copied().flatten();
+        debug_assert!(
+            !options.any(|option| option.name == name && is_path(option.value)),
+            "ask path: {name}"
+        );
+        self.given.iter().filter(move |(given, _)| *given == name).filter_map(|(_, value)| value.to_str())
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.text(name).is_some()
+        self.given.iter().any(|(given, _)| *given == name)
     }
 
     /// A whole number within `range`.
@@ -311,6 +331,19 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (0.001..=1e9).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
+/// Is a value or word of this name in a table a path? Only paths may be anything but text.
+fn is_path(what: &str) -> bool {
+    matches!(what.trim_matches(['[', ']']), "FILE" | "DIR")
+}
+
+/// The user gave `value` for `what`, as part of `name`.
+fn check_text(name: &str, what: &str, value: &OsStr) -> Result<(), Failure> {
+    if is_path(what) || value.to_str().is_some() {
+        return Ok(());
+    }
+    usage(format!("{name}: {what} {}: it is not UTF-8", value.display()))
+}
+
 /// A host with several addresses gives its IPv4 one, so that `localhost` means the same to a server and to
 /// its clients.
 fn look_up(name: &str, text: &str, example: &str) -> Result<SocketAddr, Failure> {
@@ -337,37 +370,16 @@ fn pick<'c>(name: &str, word: &str, choices: &[&'c str]) -> Result<&'c str, Fail
     )
 }
 
-/// Edits beyond which two words have nothing to do with each other.
-const FAR: usize = 3;
-
-/// The known word that is the fewest edits away, if one is near.
-pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let near = known.map(|known| (distance(word, known), known)).min()?;
-    (near.0 <= FAR.min(word.len() / 2)).then_some(near.1)
-}
-
-/// Single-character edits between two words, two neighbours that changed places being one (the
-/// "optimal string alignment" distance: Levenshtein 1966 with Damerau's transposition).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            if i == 0 || j == 0 {
-                rows[i][j] = i + j;
-                continue;
-            }
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            rows[i][j] = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                rows[i][j] = rows[i][j].min(rows[i - 2][j - 2] + 1);
-            }
-        }
-    }
-    rows[a.len()][b.len()]
-}
-
 impl Command {
+    /// Why `name` is no option.
+    fn unknown(&self, name: &str) -> String {
+        let known = self.options.iter().copied().flatten();
+        let known: Vec<_> = known.map(|option| (option.name, option.value)).collect();
+        let hint = hints::for_option(name, &known);
+        let hint = hint.unwrap_or_else(|| format!("kolam {} --help lists all", self.name));
+        format!("{}: unknown option {name}; {hint}", self.name)
+    }
+
     /// The help text, made from the same table that parses.
     pub fn help(&self) -> String {
         let mut text = format!("kolam {}: {}\n\nusage: kolam {0}", self.name, self.about);
@@ -498,15 +510,5 @@ mod tests {
             assert_eq!(Args::parse(&OPTIONAL, &words).is_ok(), good, "{line}");
         }
         assert!(OPTIONAL.help().contains("usage: kolam test WHAT [URL] [options]"));
-    }
-
-    #[test]
-    fn near_words_are_found_and_far_ones_are_not() {
-        let known = ["--workers", "--mode", "--root"];
-        let find = |word| nearest(word, known.into_iter());
-        assert_eq!(find("--wrokers"), Some("--workers"));
-        assert_eq!(find("--rot"), Some("--root"));
-        assert_eq!(find("--quiet"), None);
-        assert_eq!([distance("", "ab"), distance("ab", "ba"), distance("abc", "abd")], [2, 1, 1]);
     }
 }

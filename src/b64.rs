@@ -17,7 +17,7 @@
 //! What must not live here: sockets, files, and any opinion about white space. The decoder stops in front
 //! of a byte that is not base64 and lets its caller decide what the byte means.
 //!
-//! before: `args.rs` … after: `b64_simd.rs`
+//! before: `hints.rs` … after: `b64_simd.rs`
 //!
 //! Experiment: swap two symbols of `ALPHABET` and see which tests notice; then make the encoder forget its
 //! carry and see that only the tests with small pieces notice.

@@ -75,6 +75,11 @@ pub static STATS: Command = Command {
     run: stats,
 };
 
+/// A dash in the place of a path stands for stdin or stdout.
+fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 /// Connects, asks once, and says in the error whose fault it was.
 fn ask<T>(args: &Args, request: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, Failure> {
     let stop = match Stop::listen(Listen::Stop) {
@@ -152,14 +157,14 @@ fn plain(value: &Value) -> String {
 
 fn download(args: &Args) -> Result<(), Failure> {
     let name = args.word(0).unwrap_or_default();
-    let target = args.text("-o").unwrap_or(name);
-    if args.text("-o").is_none() && check_name(name.as_bytes()).is_err() {
+    let path = args.path("-o").unwrap_or(Path::new(name));
+    if !args.has("-o") && check_name(name.as_bytes()).is_err() {
         return Err(Failure::Usage(format!("download: say with -o FILE where to put {name:?}")));
     }
+    let target = &path.display().to_string();
     let cannot = |error| Error::Local(in_words("write", target, error));
     let size = ask(args, |client| {
-        let path = Path::new(target);
-        if target == "-" {
+        if is_standard(path) {
             // Not `io::stdout()`, which looks for line ends and may lose the last line's errors.
             let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(cannot)?);
             return client.download(name, &mut Progress::new(&mut stdout, "write", "stdout", None));
@@ -174,34 +179,51 @@ fn download(args: &Args) -> Result<(), Failure> {
         file.commit().map_err(cannot)?;
         Ok(size)
     })?;
-    if target == "-" { Ok(()) } else { say(&format!("{target} downloaded, {size} bytes\n")) }
+    if is_standard(path) { Ok(()) } else { say(&format!("{target} downloaded, {size} bytes\n")) }
 }
 
 fn upload(args: &Args) -> Result<(), Failure> {
-    let path = args.word(0).unwrap_or_default();
-    let own_name = Path::new(path).file_name().and_then(|name| name.to_str());
+    let path = args.path_word(0).unwrap_or(Path::new(""));
+    let shown = &if is_standard(path) { "stdin".to_owned() } else { path.display().to_string() };
+    let cannot = |error| Failure::Failed(in_words("read", shown, error).to_string());
+    let (file, total) = open_source(path).map_err(cannot)?;
     let name = match args.text("--as") {
         Some(name) => name,
-        None if path == "-" => return Err(Failure::Usage("upload: stdin has no name; add --as NAME".into())),
-        None => match own_name {
-            Some(name) => name,
-            None => return Err(Failure::Usage(format!("upload: {path} has no file name; add --as NAME"))),
-        },
-    };
-    let cannot = |error| Failure::Failed(in_words("read", path, error).to_string());
-    let (file, total) = if path == "-" {
-        (File::from(io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?), None)
-    } else {
-        let file = File::open(path).map_err(cannot)?;
-        let about = file.metadata().map_err(cannot)?;
-        (file, about.is_file().then_some(about.len()))
+        None => own_name(path)?,
     };
     let size = ask(args, |client| {
         let source = BufReader::with_capacity(PIECE, Patient { file, stop: client.stop() });
-        let path = if path == "-" { "stdin" } else { path };
-        client.upload(name, &mut Progress::new(source, "read", path, total))
+        client.upload(name, &mut Progress::new(source, "read", shown, total))
     })?;
     say(&format!("{name} uploaded, {size} bytes\n"))
+}
+
+/// The last part of a path, as a name on the server.
+fn own_name(path: &Path) -> Result<&str, Failure> {
+    let shown = path.display();
+    let why = match path.file_name() {
+        _ if is_standard(path) => "stdin has no name".to_owned(),
+        None => format!("{shown} has no file name"),
+        Some(name) => match name.to_str() {
+            Some(name) => return Ok(name),
+            // Names on the wire are UTF-8; names on a disk are any bytes.
+            None => format!("the name of {shown} is not UTF-8"),
+        },
+    };
+    Err(Failure::Usage(format!("upload: {why}; add --as NAME")))
+}
+
+/// Opens what is to be uploaded, before there is a connection; its length in bytes if that is known.
+fn open_source(path: &Path) -> io::Result<(File, Option<u64>)> {
+    if is_standard(path) {
+        return Ok((File::from(io::stdin().as_fd().try_clone_to_owned()?), None));
+    }
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    if about.is_dir() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder; name a file"));
+    }
+    Ok((file, about.is_file().then_some(about.len())))
 }
 
 /// An error of a local file, with what was tried and the name.

@@ -25,6 +25,7 @@ use crate::args::{Args, Failure, failed};
 use crate::load_url::Url;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 /// Most bytes of a body: there is one copy in memory, which all connections send.
 const BODY_LIMIT: u64 = 1 << 30;
@@ -57,7 +58,7 @@ pub struct Request {
 impl Request {
     /// What `-m`, `-d`, `-H` and `-k` say about a request for `url`.
     pub fn from(args: &Args, url: &Url) -> Result<Request, Failure> {
-        let body = args.text("-d").map(read_body).transpose()?;
+        let body = args.path("-d").map(read_body).transpose()?;
         let method = args.text("-m").unwrap_or(if body.is_some() { "POST" } else { "GET" });
         check_method(method)?;
         let mut fields = vec![
@@ -99,15 +100,15 @@ fn usage<T>(text: String) -> Result<T, Failure> {
 }
 
 /// The file of `-d`, whole.
-fn read_body(path: &str) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
+fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
+    let (mut body, shown) = (Vec::new(), path.display());
     // One byte more than allowed shows that there are more, also in a pipe, which does not tell its length.
     let read = File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(&mut body));
     if let Err(error) = read {
-        return failed(format!("-d {path}: cannot read it: {error}"));
+        return failed(format!("-d {shown}: cannot read it: {error}"));
     }
     if body.len() as u64 > BODY_LIMIT {
-        return usage(format!("-d {path}: longer than 1 GiB, the most that one request can carry here"));
+        return usage(format!("-d {shown}: longer than 1 GiB, the most that one request can carry here"));
     }
     Ok(body)
 }

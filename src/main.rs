@@ -24,6 +24,7 @@
 compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes that die with their parent");
 
 mod args; //      1b   options, errors, exit codes
+mod hints; //     1c   what was probably meant
 mod b64; //       2    bytes become text
 #[allow(unsafe_code)]
 mod b64_simd; //  2b   the same at the speed of memcpy
@@ -80,7 +81,8 @@ mod load_report; // 16h what the figures say
 #[cfg(test)]
 mod testing; //        what unit tests share
 
-use args::{Args, Command, Failure, nearest, say};
+use args::{Args, Command, Failure, say};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::{env, panic};
@@ -103,28 +105,21 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(|info| {
         let _ = writeln!(io::stderr(), "kolam: this is a bug: {}", info.to_string().replace('\n', " "));
     }));
-    let words: Result<Vec<String>, _> = env::args_os().skip(1).map(|word| word.into_string()).collect();
-    let result = match words {
-        Ok(words) => run(&words),
-        Err(word) => Err(Failure::Usage(format!("{} is not UTF-8", word.to_string_lossy()))),
-    };
-    result.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+    let words: Vec<OsString> = env::args_os().skip(1).collect();
+    run(&words).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
-fn run(words: &[String]) -> Result<(), Failure> {
+fn run(words: &[OsString]) -> Result<(), Failure> {
     let Some((name, rest)) = words.split_first() else {
         return Err(Failure::Usage(format!("no command\n{}", overview())));
     };
-    match name.as_str() {
-        "--help" | "-h" | "help" => return say(&overview()),
+    let name = name.to_string_lossy();
+    match name.as_ref() {
+        "--help" | "-h" | "help" => return help(rest),
         "--version" | "-V" => return say(concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n")),
         _ => {}
     }
-    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
-        let near = nearest(name, COMMANDS.iter().map(|command| command.name));
-        let hint = near.map_or("try kolam --help".to_owned(), |near| format!("did you mean {near}?"));
-        return Err(Failure::Usage(format!("unknown command {name}; {hint}")));
-    };
+    let command = find(&name)?;
     match Args::parse(command, rest)? {
         Some(args) => {
             b64_simd::choose().map_err(Failure::Usage)?;
@@ -134,11 +129,57 @@ fn run(words: &[String]) -> Result<(), Failure> {
     }
 }
 
+/// `kolam help`, or `kolam help COMMAND`, which is the same as `kolam COMMAND --help`.
+fn help(words: &[OsString]) -> Result<(), Failure> {
+    let options = |word: &&OsString| !word.as_encoded_bytes().starts_with(b"-");
+    match words.iter().find(options) {
+        Some(name) if name != "help" => say(&find(&name.to_string_lossy())?.help()),
+        _ => say(&overview()),
+    }
+}
+
+fn find(name: &str) -> Result<&'static Command, Failure> {
+    COMMANDS.into_iter().find(|command| command.name == name).ok_or_else(|| {
+        let hint = hints::for_command(name, COMMANDS.iter().map(|command| command.name));
+        let hint = hint.unwrap_or_else(|| "try kolam --help".to_owned());
+        Failure::Usage(format!("unknown command {name}; {hint}"))
+    })
+}
+
 fn overview() -> String {
     let mut text = "usage: kolam COMMAND [options]\n\n".to_owned();
     for command in COMMANDS {
         let about = command.about.lines().next().unwrap_or_default();
         text += &format!("  {:<10} {about}\n", command.name);
     }
-    text + "\nkolam COMMAND --help tells more; kolam --version prints the version\n"
+    text + "\nkolam help COMMAND tells more; kolam --version prints the version\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each word of the tables must lead somewhere: to options and commands that exist, from a word that is
+    /// none itself in at least one command that has what it leads to.
+    #[test]
+    fn every_hint_leads_to_something_that_exists() {
+        for (words, meant, _) in hints::OTHER_OPTIONS {
+            for word in *words {
+                let useful = COMMANDS.iter().any(|command| {
+                    let names: Vec<_> = command.options.iter().copied().flatten().map(|o| o.name).collect();
+                    !names.contains(word) && meant.iter().any(|name| names.contains(name))
+                });
+                assert!(useful, "{word} leads nowhere: {meant:?}");
+            }
+            for name in *meant {
+                let exists =
+                    |command: &&Command| command.options.iter().copied().flatten().any(|o| o.name == *name);
+                assert!(COMMANDS.iter().copied().any(|command| exists(&command)), "no command has {name}");
+            }
+        }
+        for (words, meant) in hints::OTHER_COMMANDS {
+            assert!(find(meant).is_ok(), "there is no command {meant}");
+            assert!(words.iter().all(|word| find(word).is_err()), "{words:?}: one is a command");
+        }
+    }
 }

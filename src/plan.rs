@@ -21,7 +21,7 @@ use crate::args::{Args, Failure, Opt, opt};
 use crate::server::MODES;
 use crate::words::{ENGLISH, INDONESIAN, Words};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a client worker can do, in the order of the rows.
@@ -94,8 +94,8 @@ impl Plan {
         if args.has("--force") && !args.has("--out") {
             return Err(Failure::Usage("--force replaces what is in --out DIR, which is missing".to_owned()));
         }
-        let out = PathBuf::from(args.text("--out").unwrap_or("results"));
-        let root = args.text("--root").map_or(out.clone(), PathBuf::from);
+        let out = args.path("--out").unwrap_or(Path::new("results")).to_owned();
+        let root = args.path("--root").map_or(out.clone(), Path::to_owned);
         let target = args.has("--target").then(|| args.address("--target", "127.0.0.1:6666")).transpose()?;
         let timeout = args.seconds("--timeout", 120.0)?;
         let mut options = format!("{} --timeout {}", matrix.options(), timeout.as_secs_f64());

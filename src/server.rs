@@ -41,7 +41,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::parent_id;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +98,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("--workers {workers}: --mode single has one worker")));
     }
     let address = args.address("--listen", usual_address)?;
-    let root = PathBuf::from(args.text("--root").unwrap_or("files"));
+    let root = args.path("--root").unwrap_or(Path::new("files"));
     let remote = !address.ip().is_loopback() && !args.has("--allow-write");
     let (policy, limits) = (policy(args, remote)?, limits(args)?);
     let names = Arc::new(names(args, address)?);
@@ -107,7 +107,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     if remote && log && !args.has("--read-only") {
         ledger::log("other machines can reach this server: it changes nothing without --allow-write");
     }
-    let store = open(&root, policy)?;
+    let store = open(root, policy)?;
     let listener = listen(address).or_else(|error| {
         failed(format!("cannot listen on {address}: {error}; choose another --listen HOST:PORT"))
     })?;

@@ -19,12 +19,13 @@ mod terminal;
 pub use memory::{prefer_huge_pages, shared_counters};
 pub use terminal::terminal_columns;
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, parent_id};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -366,8 +367,8 @@ pub fn unsent(socket: BorrowedFd) -> io::Result<i32> {
 
 // ---- files: openat(2), fstatat(2), renameat(2), unlinkat(2), statvfs(3), mmap(2) ----
 
-fn c_string(text: &str) -> io::Result<CString> {
-    CString::new(text).map_err(io::Error::from)
+fn c_string(text: impl AsRef<OsStr>) -> io::Result<CString> {
+    CString::new(text.as_ref().as_bytes()).map_err(io::Error::from)
 }
 
 /// Opens `name` inside the open folder `dir`. Never follows a symbolic link, never waits (a FIFO without
@@ -412,7 +413,7 @@ pub fn unlink_at(dir: &File, name: &str) -> io::Result<()> {
 
 /// Bytes that a program without privileges may still write below `path`.
 pub fn free_space(path: &Path) -> io::Result<u64> {
-    let path = c_string(&path.to_string_lossy())?;
+    let path = c_string(path)?;
     // SAFETY: the path is NUL-terminated, `stat` is writable, and zeroes are a valid statvfs.
     let stat = unsafe {
         let mut stat: libc::statvfs = std::mem::zeroed();

@@ -12,12 +12,12 @@ use common::{
 };
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -135,15 +135,69 @@ fn an_upload_that_is_refused_says_why() {
     ask(server.address, &["upload", &big, "--as", ".big"]).failed(1, &["invalid file name"]);
     ask(server.address, &["upload", &big, "--as", "a\nb"]).failed(1, &["control character"]);
     ask(server.address, &["upload", &none]).failed(1, &["cannot read", &none]);
-    let folder = here.path().display().to_string();
-    ask(server.address, &["upload", &folder]).failed(1, &["cannot read", &folder]);
-    ask(server.address, &["upload", "/"]).failed(2, &["--as"]);
     assert_eq!((files.read("big"), files.names()), (b"old".to_vec(), vec!["big".to_owned()]));
     server.stop();
     let server = Server::start("thread", 2, &files, &["--read-only"]);
     ask(server.address, &["upload", &big]).failed(1, &["permission denied"]);
     ask(server.address, &["delete", "big"]).failed(1, &["permission denied"]);
     server.stop();
+}
+
+#[test]
+fn what_cannot_be_uploaded_is_told_before_there_is_a_connection() {
+    let here = Folder::new();
+    here.write("secret", b"");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let upload = |path: &str| ask(listener.local_addr().unwrap(), &["upload", path]);
+    let folder = here.path().display().to_string();
+    for path in [&folder, "/", ".."] {
+        upload(path).failed(1, &[&format!("cannot read {path}: it is a folder; name a file")]);
+    }
+    let none = here.join("none").display().to_string();
+    upload(&none).failed(1, &[&format!("cannot read {none}: "), "No such file"]);
+    let secret = here.join("secret");
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
+    // Root may read everything.
+    if File::open(&secret).is_err() {
+        upload(&secret.display().to_string()).failed(1, &["cannot read", "secret: Permission denied"]);
+    }
+    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "it has connected");
+}
+
+#[test]
+fn a_path_may_hold_any_bytes_and_a_name_on_the_wire_may_not() {
+    let here = Folder::new();
+    let odd = |name: &[u8]| here.path().join(OsStr::from_bytes(name));
+    let (source, target, root) = (odd(b"a\xff.bin"), odd(b"\xfe"), odd(b"files\xfd"));
+    fs::write(&source, b"content").unwrap();
+    let server = Server::launch("thread", 2, &root, &["--quiet"]);
+    let address = server.address.to_string();
+    let ask = |words: &[&OsStr]| {
+        let words = [words, &[OsStr::new("--server"), OsStr::new(&address)]].concat();
+        Run::start(&mut kolam(words)).finish(PATIENCE)
+    };
+    let [upload, as_name, name, output, equals] = ["upload", "--as", "a.bin", "-o", "-o="].map(OsStr::new);
+    ask(&[upload, source.as_os_str()]).failed(2, &["not UTF-8", "add --as NAME"]);
+    assert_eq!(ask(&[upload, source.as_os_str(), as_name, name]).ok(), "a.bin uploaded, 7 bytes\n");
+    assert_eq!(fs::read(root.join("a.bin")).unwrap(), b"content");
+    ask(&[OsStr::new("download"), name, output, target.as_os_str()]).ok();
+    assert_eq!(fs::read(&target).unwrap(), b"content");
+    fs::remove_file(&target).unwrap();
+    let joined = [equals.as_bytes(), target.as_os_str().as_bytes()].concat();
+    ask(&[OsStr::new("download"), name, OsStr::from_bytes(&joined)]).ok();
+    assert_eq!(fs::read(&target).unwrap(), b"content");
+    let odd_name = OsStr::from_bytes(b"\xff");
+    ask(&[upload, source.as_os_str(), as_name, odd_name]).failed(2, &["--as", "not UTF-8"]);
+    ask(&[OsStr::new("delete"), odd_name]).failed(2, &["delete: NAME", "not UTF-8"]);
+    ask(&[OsStr::new("list"), OsStr::from_bytes(b"--\xff")]).failed(2, &["unknown option"]);
+    server.stop();
+    let out = odd(b"results\xfc");
+    let small = "stress --modes thread --ops list --volumes 1 --clients 1 --servers 1 --out";
+    let words = small.split(' ').map(OsStr::new).chain([out.as_os_str()]);
+    let ended = Run::start(&mut kolam(words)).finish(PATIENCE);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(out.join("thread.csv").is_file());
 }
 
 #[test]
@@ -210,21 +264,53 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
         ended.failed(2, expected);
         assert_eq!(ended.text(), "", "{words:?}");
     }
-    let ended = Run::start(&mut kolam([OsStr::new("list"), OsStr::from_bytes(b"\xff")])).finish(PATIENCE);
-    ended.failed(2, &["not UTF-8"]);
     let ended = run(&[]);
     assert!(ended.code == Some(2) && ended.stderr.contains("usage: kolam COMMAND"), "{ended:?}");
 }
 
 #[test]
+fn a_guessed_option_or_command_leads_to_the_right_one() {
+    let table: [(&[&str], &str); 23] = [
+        (&["serve", "--port", "80"], "--port; it is part of --listen HOST:PORT"),
+        (&["serve", "-p", "80"], "-p; it is part of --listen HOST:PORT"),
+        (&["balance", "--port=80"], "--port; it is part of --listen HOST:PORT"),
+        (&["list", "--port", "80"], "--port; it is part of --server HOST:PORT"),
+        (&["list", "--host", "127.0.0.1"], "--host; it is part of --server HOST:PORT"),
+        (&["stress", "--port", "80"], "--port; it is part of --target HOST:PORT"),
+        (&["serve", "--bind", "0.0.0.0"], "--bind; did you mean --listen HOST:PORT?"),
+        (&["serve", "--address", "0.0.0.0"], "--address; did you mean --listen HOST:PORT?"),
+        (&["serve", "--dir", "x"], "--dir; did you mean --root DIR?"),
+        (&["serve", "--folder", "x"], "--folder; did you mean --root DIR?"),
+        (&["serve", "--threads", "5"], "--threads; did you mean --workers N or --mode MODE?"),
+        (&["serve", "--processes", "5"], "--processes; did you mean --workers N or --mode MODE?"),
+        (&["download", "a", "--output", "b"], "--output; did you mean -o FILE?"),
+        (&["stress", "--output", "b"], "--output; did you mean --out DIR?"),
+        (&["bench", "http", "--concurrency", "5"], "--concurrency; did you mean -c N?"),
+        (&["serve", "--limit", "5"], "--limit; did you mean --max-upload SIZE?"),
+        // Near in letters to nothing, and guessed by no other program.
+        (&["serve", "--colour"], "unknown option --colour; kolam serve --help lists all"),
+        (&["delete", "a", "--force"], "unknown option --force; kolam delete --help lists all"),
+        (&["ls"], "unknown command ls; did you mean list?"),
+        (&["get", "a"], "unknown command get; did you mean download?"),
+        (&["server"], "unknown command server; did you mean serve?"),
+        (&["help", "nonsense"], "unknown command nonsense; try kolam --help"),
+        (&["help", "srve"], "unknown command srve; did you mean serve?"),
+    ];
+    for (words, expected) in table {
+        run(words).failed(2, &[expected]);
+    }
+}
+
+#[test]
 fn help_is_given_for_each_command() {
     let commands = ["serve", "list", "download", "upload", "delete", "stats", "stress"];
-    for word in ["--help", "-h", "help"] {
-        let overview = run(&[word]);
+    for words in [&["--help"][..], &["-h"], &["help"], &["help", "--help"], &["help", "help"]] {
+        let overview = run(words);
         commands.iter().for_each(|command| assert!(overview.ok().contains(command), "{overview:?}"));
     }
     assert_eq!(run(&["--version"]).ok(), concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n"));
     for command in commands {
+        assert_eq!(run(&["help", command]).ok(), run(&[command, "--help"]).ok());
         for words in [&[command, "--help"][..], &[command, "-h"], &[command, "--help", "--nonsense"]] {
             let help = run(words);
             assert!(help.ok().contains(&format!("usage: kolam {command}")), "{help:?}");
@@ -232,6 +318,8 @@ fn help_is_given_for_each_command() {
         }
     }
     let serve = run(&["serve", "--help"]);
+    let units = ["--idle-timeout TIME", "TIME: ", "500ms", "--max-upload SIZE", "SIZE: ", "10MB", "1024"];
+    units.iter().for_each(|word| assert!(serve.text().contains(word), "{word}"));
     for option in
         ["--protocol", "--mode", "--workers", "--listen", "--root", "--max-upload", "--sync", "--read-only"]
     {

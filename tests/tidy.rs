@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Which chapters each chapter may name by `crate::`. `main.rs` may name all, and nobody names `main.rs`.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("args", &[]),
+    ("args", &["hints"]),
+    ("hints", &[]),
     ("b64", &["b64_simd"]),
     ("b64_simd", &[]),
     ("json", &[]),
