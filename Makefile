@@ -18,7 +18,10 @@ ROOT ?= files
 MODES ?= thread,process
 OUT ?= results
 # A run makes a folder of its own in results; an OUT that was given is the folder itself.
-STRESS_OUT = $(if $(filter file,$(origin OUT)),,$(if $(OUT),--out '$(OUT)'))
+EXACT_OUT = $(if $(filter file,$(origin OUT)),,$(OUT))
+STRESS_OUT = $(if $(EXACT_OUT),--out '$(OUT)')
+# make ab, make bench: FORCE=yes replaces the results in OUT
+FORCE ?=
 
 # make bench: install the peers first, run the whole matrix too
 PEERS ?=
@@ -32,7 +35,7 @@ BACKENDS ?= 3
 ARGS ?=
 
 # Make would ignore `mode=process` without a word, so its small letters are refused.
-SMALL = protocol mode w host port root modes out stress_root peers matrix n backends args
+SMALL = protocol mode w host port root modes out stress_root peers matrix n backends force rounds args
 CAPITALS = $(shell echo $(1) | tr a-z A-Z)
 $(foreach name,$(SMALL),$(if $(findstring command line,$(origin $(name))),\
 	$(error $(name)=$($(name)): variables are in capitals here: $(call CAPITALS,$(name))=$($(name)))))
@@ -46,7 +49,7 @@ help:
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes'
 	@echo 'make modes                 what the modes differ in, measured'
-	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT=$(OUT)'
+	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT='
 	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
 	@echo 'make test                  all tests'
 	@echo 'make test-release          ten million random cases of base64, optimised'
@@ -74,7 +77,7 @@ stress-quick: build
 	@exec $(KOLAM) stress --quick --modes $(MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 
 bench:
-	@PEERS=$(PEERS) MATRIX=$(MATRIX) bench/run '$(OUT)/bench'
+	@PEERS=$(PEERS) MATRIX=$(MATRIX) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/run
 
 modes:
 	@bench/modes
@@ -86,7 +89,7 @@ balancer: build
 		PROTOCOL=$(if $(filter file,$(origin PROTOCOL)),http,$(PROTOCOL)) exec bench/balancer $(ARGS)
 
 ab:
-	@N=$(N) BACKENDS=$(BACKENDS) W=$(W) bench/ab '$(OUT)/ab'
+	@N=$(N) BACKENDS=$(BACKENDS) W=$(W) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/ab
 
 test:
 	@$(CARGO) test --locked
