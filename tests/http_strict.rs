@@ -7,7 +7,9 @@
 mod common;
 
 use common::http::{Http, Reply, ask, get, put, with};
-use common::{Folder, MODES, Server, run};
+use common::{Ended, Folder, MODES, PATIENCE, Run, Server, run};
+use std::fs;
+use std::process::{Command, Stdio};
 
 fn start(mode: &str, folder: &Folder, options: &[&str]) -> Server {
     Server::start(mode, 2, folder, &[&["--protocol", "http"], options].concat())
@@ -69,6 +71,63 @@ fn dot_segments_are_removed_before_a_name_is_judged() {
         assert_eq!(folder.read("new"), b"new", "{mode}");
         once(&server, ask("DELETE", "/a/../new"));
         assert_eq!(folder.names(), ["..x", "x.deb"], "{mode}");
+        server.stop();
+    }
+}
+
+/// A machine of its own for apt, below `here`: no lists, no packages, one source.
+fn prepare_apt(here: &Folder, source: &str) {
+    for folder in ["etc/apt", "lists/partial", "archives/partial"] {
+        fs::create_dir_all(here.join(folder)).unwrap();
+    }
+    here.write("status", b"");
+    here.write("etc/apt/sources.list", source.as_bytes());
+    let dir = here.path().display();
+    let settings = format!(
+        "Dir \"{dir}\"; Dir::Etc \"etc/apt\"; Dir::State \"{dir}\"; Dir::State::status \"{dir}/status\";\n\
+         Dir::State::lists \"lists\"; Dir::Cache \"{dir}\"; Dir::Cache::archives \"archives\";\n\
+         APT::Sandbox::User \"\"; Acquire::Languages \"none\";\n"
+    );
+    here.write("apt.conf", settings.as_bytes());
+}
+
+/// Runs apt-get there; `None`: it is not installed.
+fn apt_get(here: &Folder, words: &[&str]) -> Option<Ended> {
+    if Command::new("apt-get").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("skipped: apt-get is not installed");
+        return None;
+    }
+    let mut command = Command::new("apt-get");
+    command.args(words).current_dir(here.path()).env("APT_CONFIG", here.join("apt.conf"));
+    command.env_remove("http_proxy").stdin(Stdio::null());
+    Some(Run::start(&mut command).finish(PATIENCE * 3))
+}
+
+/// The index of a repository with one package, as `dpkg-scanpackages -m .` writes it.
+fn packages(folder: &Folder, deb: &str) -> String {
+    let sum = Command::new("sha256sum").arg(folder.join(deb)).output().unwrap().stdout;
+    let sum = String::from_utf8(sum).unwrap();
+    format!(
+        "Package: hello\nVersion: 1.0\nArchitecture: all\nFilename: ./{deb}\nSize: {}\nSHA256: {}\n\
+         Description: a file of some size\n\n",
+        folder.read(deb).len(),
+        sum.split(' ').next().unwrap()
+    )
+}
+
+#[test]
+fn apt_installs_from_a_flat_repository() {
+    for mode in MODES {
+        let (folder, here) = (Folder::new(), Folder::new());
+        folder.write("hello_1.0_all.deb", &common::noise(300_000, 1));
+        folder.write("Packages", packages(&folder, "hello_1.0_all.deb").as_bytes());
+        let server = start(mode, &folder, &[]);
+        prepare_apt(&here, &format!("deb [trusted=yes] http://{}/ ./\n", server.address));
+        let Some(updated) = apt_get(&here, &["update"]) else { return };
+        assert_eq!(updated.code, Some(0), "{mode} {updated:?}");
+        let fetched = apt_get(&here, &["download", "hello"]).unwrap();
+        assert_eq!(fetched.code, Some(0), "{mode} {fetched:?}");
+        assert!(here.read("hello_1.0_all.deb") == folder.read("hello_1.0_all.deb"), "{mode}");
         server.stop();
     }
 }
