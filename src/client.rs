@@ -52,6 +52,8 @@ pub enum Error {
     Short,
     /// The reply, or the content in it, is not what it must be.
     Corrupt(String),
+    /// The server at this address speaks HTTP.
+    Http(SocketAddr),
     /// The server said no, for this reason.
     Server(String),
     /// This side could not read or write its file.
@@ -71,7 +73,7 @@ impl Error {
             Error::Reset(_) => 1,
             Error::Timeout => 2,
             Error::Short => 3,
-            Error::Corrupt(_) | Error::Local(_) | Error::Interrupted => 4,
+            Error::Corrupt(_) | Error::Http(_) | Error::Local(_) | Error::Interrupted => 4,
             Error::Server(_) => 5,
         }
     }
@@ -95,6 +97,10 @@ impl fmt::Display for Error {
             Error::Timeout => write!(f, "the server took too long; a longer --timeout may help"),
             Error::Short => write!(f, "the server closed the connection before its reply was complete"),
             Error::Corrupt(why) => write!(f, "the reply cannot be understood: {why}"),
+            Error::Http(address) => {
+                let remedy = format!("open http://{address}/ in a browser, or use curl");
+                write!(f, "this looks like HTTP, not the file protocol; {remedy}")
+            }
             Error::Server(reason) => write!(f, "the server says: {}", visible(reason)),
             Error::Local(error) => write!(f, "{error}"),
             Error::Interrupted => write!(f, "interrupted"),
@@ -176,6 +182,7 @@ impl Read for Wire {
 
 /// A connection to a server.
 pub struct Client {
+    address: SocketAddr,
     reader: Reader<Wire>,
     stop: Stop,
     /// Base64 text on its way out; one piece. Grows only when something is uploaded.
@@ -204,7 +211,7 @@ impl Client {
         // Without it the upload is slower, not wrong.
         let _ = sys::set_send_buffer(stream.as_fd(), SEND_BUFFER);
         let reader = Reader::new(Wire { stream, stop, timeout }, PIECE_TEXT);
-        Ok(Client { reader, stop, text: Vec::new(), bytes: Vec::new() })
+        Ok(Client { address, reader, stop, text: Vec::new(), bytes: Vec::new() })
     }
 
     /// LIST: the names of the files.
@@ -254,7 +261,7 @@ impl Client {
         match sent {
             // The server may have had a reason to stop listening. If it told us, that is the better error.
             Err(Error::Reset(error)) => Err(match self.reply() {
-                Err(Error::Server(reason)) => Error::Server(reason),
+                Err(told @ (Error::Server(_) | Error::Http(_))) => told,
                 _ => Error::Reset(error),
             }),
             Err(other) => Err(other),
@@ -310,7 +317,7 @@ impl Client {
     fn read_reply(&mut self, mut sink: Option<&mut dyn Write>) -> Result<Reply, Error> {
         let mut reply = Reply { pairs: Vec::new(), content: None };
         let (mut first, mut budget) = (true, REPLY_LIMIT);
-        self.reader.open_object()?;
+        self.open_reply()?;
         while let Some(key) = self.reader.next_key(first, KEY_LIMIT)? {
             first = false;
             match &mut sink {
@@ -333,6 +340,29 @@ impl Client {
             }
             _ => Err(Error::Corrupt("status is neither OK nor ERROR".to_owned())),
         }
+    }
+
+    /// The start of a reply, unless it is one of HTTP.
+    fn open_reply(&mut self) -> Result<(), Error> {
+        let opened = self.reader.open_object();
+        // What is no object is still there.
+        if matches!(opened, Err(json::Error::Syntax { .. })) && self.next_is_http() {
+            return Err(Error::Http(self.address));
+        }
+        Ok(opened?)
+    }
+
+    /// Does a status line come next (RFC 9112, section 4), or a page without one? Servers that take our
+    /// request for one of HTTP/0.9 answer it with the page alone.
+    fn next_is_http(&mut self) -> bool {
+        let mut next = |byte: u8| {
+            let same = matches!(self.reader.available(), Ok([first, ..]) if *first == byte);
+            if same {
+                self.reader.consume(1);
+            }
+            same
+        };
+        next(b'<') || b"HTTP/1.".iter().all(|&byte| next(byte))
     }
 
     /// The inside of the `data_file` string. Offsets in errors count the characters that it stands for, the

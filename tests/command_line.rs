@@ -802,6 +802,40 @@ fn names_that_deceive_are_listed_visibly_on_a_terminal_and_exactly_in_a_pipe() {
     server.stop();
 }
 
+/// Every command, and an upload that is larger than all buffers on its way, tells that `server` speaks HTTP.
+#[track_caller]
+fn tell_of_http(server: SocketAddr, here: &Folder) {
+    here.write("large", &noise(16 << 20, 1));
+    let [source, target] = ["large", "b"].map(|name| here.join(name).display().to_string());
+    let words = [&["list"][..], &["stats"], &["delete", "a"], &["download", "a", "-o", &target]];
+    for words in words.into_iter().chain([&["upload", "-", "--as", "a"][..], &["upload", &source]]) {
+        let told = format!("{server}: this looks like HTTP, not the file protocol; open http://{server}/ in");
+        ask(server, words).failed(1, &[&told, "curl"]);
+    }
+    assert_eq!(here.names(), ["large"]);
+}
+
+#[test]
+fn a_server_that_speaks_http_is_recognised() {
+    let here = Folder::new();
+    for mode in MODES {
+        let files = Folder::new();
+        let server = Server::start(mode, 2, &files, &["--protocol", "http"]);
+        tell_of_http(server.address, &here);
+        assert!(files.names().is_empty(), "{mode}");
+        server.stop();
+    }
+    let page = "<!DOCTYPE HTML>\n<html><title>400 Bad Request</title></html>\n";
+    for reply in [format!("HTTP/1.0 400 Bad Request\r\nServer: other\r\n\r\n{page}"), page.to_owned()] {
+        // It answers before it has read everything, and closes: what we send from then on is reset.
+        let hasty = fake_that(move |mut stream| {
+            let _ = stream.read(&mut [0; 8]);
+            let _ = stream.write_all(reply.as_bytes());
+        });
+        (0..3).for_each(|_| tell_of_http(hasty.address, &here));
+    }
+}
+
 #[test]
 fn an_upload_that_the_server_stored_differently_is_a_failure() {
     let here = Folder::new();
