@@ -231,22 +231,26 @@ impl Backends {
         }
     }
 
-    /// Writes the counters to stderr, a line a back end.
+    /// Writes the counters to stderr, a line a back end, below headings; in one piece, so that no other line
+    /// of the log comes between them.
     pub fn report(&self) {
+        let head = ["open", "total", "failed", "bytes to it", "bytes from it"].map(str::to_owned);
+        let mut text = "counters\n".to_owned() + &counters("back end", "state", &head);
         for backend in &self.list {
-            let count = |counter: &AtomicU64| counter.load(Relaxed);
-            ledger::log(&format!(
-                "back end {}: {}, open {}, connections {}, failures {}, bytes to it {}, bytes from it {}",
-                backend.address,
-                if backend.alive.load(Relaxed) { "alive" } else { "taken out" },
-                count(&backend.open),
-                count(&backend.connections),
-                count(&backend.failures),
-                count(&backend.bytes_to),
-                count(&backend.bytes_from)
-            ));
+            let state = if backend.alive.load(Relaxed) { "alive" } else { "out" };
+            let Backend { open, connections, failures, bytes_to, bytes_from, .. } = backend;
+            let figures = [open, connections, failures, bytes_to, bytes_from];
+            let figures = figures.map(|counter: &AtomicU64| counter.load(Relaxed).to_string());
+            text += &counters(&backend.address.to_string(), state, &figures);
         }
+        ledger::log(text.trim_end());
     }
+}
+
+/// A line of the table of counters: 79 columns, which a terminal has, as long as the address is one of IPv4.
+fn counters(address: &str, state: &str, figures: &[String; 5]) -> String {
+    let [open, total, failed, to, from] = figures;
+    format!("{address:<21} {state:<5} {open:>5} {total:>9} {failed:>7} {to:>13} {from:>13}\n")
 }
 
 #[cfg(test)]

@@ -157,14 +157,17 @@ struct Counters {
     figures: [u64; 5],
 }
 
-/// The lines of counters in a log, by the address of the back end.
+/// The last counters in a log, by the address of the back end. They stand in aligned columns that fit a
+/// terminal.
 fn counters(log: &str) -> HashMap<String, Counters> {
-    let lines = log.lines().filter_map(|line| line.split_once(" back end ")?.1.split_once(": "));
-    let lines = lines.filter(|(_, rest)| rest.contains("open "));
-    let entry = |(address, rest): (&str, &str)| {
-        let mut parts = rest.split(", ");
-        let state = parts.next().unwrap().to_owned();
-        let figures: Vec<u64> = parts.map(|part| part.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    let Some((_, table)) = log.rsplit_once("Z counters\nback end ") else { return HashMap::new() };
+    let lines = table.lines().skip(1).take_while(|line| line.starts_with("127.0.0.1:"));
+    let entry = |line: &str| {
+        assert_eq!(line.len(), 79, "{line:?}");
+        let (address, rest) = line.split_once(' ').unwrap();
+        let mut words = rest.split_whitespace();
+        let state = words.next().unwrap().to_owned();
+        let figures: Vec<u64> = words.map(|word| word.parse().unwrap()).collect();
         (address.to_owned(), Counters { state, figures: figures.try_into().unwrap() })
     };
     lines.map(entry).collect()
@@ -713,9 +716,9 @@ fn counters_tell_what_went_where() {
     });
     let expected = |state: &str, figures| Counters { state: state.to_owned(), figures };
     assert_eq!(counted[&backend.address.to_string()], expected("alive", [1, 3, 0, 11, 11]));
-    assert_eq!(counted[&dead.to_string()], expected("taken out", [0, 0, 1, 0, 0]));
-    // Nothing but counters was written.
-    assert_eq!(balancer.logged("open "), balancer.log().lines().count());
+    assert_eq!(counted[&dead.to_string()], expected("out", [0, 0, 1, 0, 0]));
+    // Nothing but counters was written: a line with the time, the headings, and two back ends.
+    assert_eq!(balancer.logged("Z counters") * 4, balancer.log().lines().count());
 }
 
 #[test]
