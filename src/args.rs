@@ -370,6 +370,30 @@ fn pick<'c>(name: &str, word: &str, choices: &[&'c str]) -> Result<&'c str, Fail
     )
 }
 
+/// Columns of a line of help: less than the 80 that a terminal has at least.
+const HELP_COLUMNS: usize = 79;
+
+/// Columns before the explanation of an option.
+const NAMES: usize = 31;
+
+/// `text` broken between words. Its lines begin after `indent` columns, the first where the caller is.
+fn broken(text: &str, indent: usize) -> String {
+    let (mut lines, mut used) = (String::new(), indent);
+    for word in text.split(' ') {
+        let columns = word.chars().count();
+        if used > indent && used + 1 + columns > HELP_COLUMNS {
+            lines += &format!("\n{}", " ".repeat(indent));
+            used = indent;
+        } else if used > indent {
+            lines.push(' ');
+            used += 1;
+        }
+        lines += word;
+        used += columns;
+    }
+    lines
+}
+
 impl Command {
     /// Why `name` is no option.
     fn unknown(&self, name: &str) -> String {
@@ -382,13 +406,15 @@ impl Command {
 
     /// The help text, made from the same table that parses.
     pub fn help(&self) -> String {
-        let mut text = format!("kolam {}: {}\n\nusage: kolam {0}", self.name, self.about);
+        let about = format!("kolam {}: {}", self.name, self.about);
+        let about: Vec<String> = about.lines().map(|line| broken(line, 0)).collect();
+        let mut text = format!("{}\n\nusage: kolam {}", about.join("\n"), self.name);
         for word in self.words {
             let _ = write!(text, " {word}");
         }
         text.push_str(" [options]\n\n");
         let mut line = |name: &dyn Display, help: &str| {
-            let _ = writeln!(text, "  {name:<28} {help}");
+            let _ = writeln!(text, "  {name:<width$} {}", broken(help, NAMES), width = NAMES - 3);
         };
         for option in self.options.iter().copied().flatten() {
             line(&format!("{} {}", option.name, option.value), option.help);
@@ -397,7 +423,7 @@ impl Command {
         let takes = |value: &str| self.options.iter().copied().flatten().any(|option| option.value == value);
         let mut gap = "\n";
         for (value, forms) in FORMS.into_iter().filter(|(value, _)| takes(value)) {
-            let _ = writeln!(text, "{gap}{value}: {forms}");
+            let _ = writeln!(text, "{gap}{}", broken(&format!("{value}: {forms}"), 0));
             gap = "";
         }
         text
@@ -453,6 +479,17 @@ mod tests {
 
     fn value<T>(value: &str, read: impl Fn(&Args) -> Result<T, Failure>) -> Option<T> {
         read(&parse(&format!("a b --number={value}")).unwrap()).ok()
+    }
+
+    #[test]
+    fn help_is_broken_between_words() {
+        let word = "a".repeat(39);
+        assert_eq!(broken(&format!("{word} {word}"), 0), format!("{word} {word}"), "79 columns");
+        assert_eq!(broken(&format!("{word} {word}b"), 0), format!("{word}\n{word}b"), "80 columns");
+        assert_eq!(broken(&format!("a {word} {word}"), 31), format!("a {word}\n{:31}{word}", ""));
+        let long = "a".repeat(100);
+        assert_eq!(broken(&format!("{long} b"), 0), format!("{long}\nb"), "one word has nowhere to break");
+        assert_eq!(broken("", 31), "");
     }
 
     #[test]

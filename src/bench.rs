@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 pub static BENCH: Command = Command {
     name: "bench",
     words: &["WHAT", "[URL]"],
-    about: "time one step by itself; WHAT is base64, request, or http with a URL",
+    about: "time one step; WHAT is base64, request, or http with a URL",
     options: &[
         &[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")],
         load_plan::OPTIONS,

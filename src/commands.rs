@@ -37,7 +37,7 @@ pub static LIST: Command = Command {
     name: "list",
     words: &[],
     about: "print the names of the files on the server, a line each\n\n\
-            On a terminal, characters that are invisible or change the direction of writing are shown as\n\
+            On a terminal, characters that are invisible or change the direction of writing are shown as \
             escapes such as \\u{202e}. A file or a pipe gets each name as it is.",
     options: &[CONNECTION],
     run: list,
