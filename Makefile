@@ -20,7 +20,7 @@ OUT ?= results
 # A run makes a folder of its own in results; an OUT that was given is the folder itself.
 EXACT_OUT = $(if $(filter file,$(origin OUT)),,$(OUT))
 STRESS_OUT = $(if $(EXACT_OUT),--out '$(OUT)')
-# make ab, make bench: FORCE=yes replaces the results in OUT
+# make ab, make bench, make modes: FORCE=yes replaces the results in OUT
 FORCE ?=
 
 # make bench: install the peers first, run the whole matrix too
@@ -48,7 +48,7 @@ help:
 	@echo 'make stress                all combinations   MODES=$(MODES) OUT= STRESS_ROOT='
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes'
-	@echo 'make modes                 what the modes differ in, measured'
+	@echo 'make modes                 what the modes differ in, measured   OUT='
 	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT='
 	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
 	@echo 'make test                  all tests'
@@ -80,7 +80,7 @@ bench:
 	@PEERS=$(PEERS) MATRIX=$(MATRIX) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/run
 
 modes:
-	@bench/modes
+	@OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/modes
 
 # Its own defaults, unless MODE or PORT is given: event mode behind port 7000.
 balancer: build

@@ -106,8 +106,27 @@ fn a_run_has_a_folder_of_its_own() {
         assert!(machine.ends_with(&format!("\nstate    {state}\n")), "{machine}");
         assert!(machine.contains("\ncommand  bench/test\noptions  N=1\nstarted  "), "{machine}");
     }
+    std::fs::create_dir(folder.join("empty")).unwrap();
+    let kept = end(&mut shell(&folder, "trap 'ended $?' EXIT; OUT=empty; make_folder a.csv; exit 1"));
+    assert_eq!(
+        (kept.code, folder.join("empty").exists()),
+        (Some(1), true),
+        "a folder of the user's own: {kept:?}"
+    );
     let unused = end(&mut shell(&folder, "trap 'ended $?' EXIT; OUT=unused; make_folder a.csv; exit 1"));
     assert_eq!((unused.code, folder.join("unused").exists()), (Some(1), false), "{unused:?}");
+}
+
+#[test]
+fn a_column_of_the_modes_is_four_lines() {
+    let ended = end(script("modes", &[]).arg("memory"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let modes: Vec<&str> = ended.text().lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    assert_eq!(modes, common::MODES, "{ended:?}");
+    assert!(ended.stderr.starts_with("[1/4] memory, single mode ...\n[2/4] "), "{ended:?}");
+    let unknown = end(script("modes", &[]).arg("memroy"));
+    assert_eq!((unknown.code, unknown.text()), (Some(2), ""), "{unknown:?}");
+    assert!(unknown.stderr.contains("no column memroy; try waits, memory, crash or slow"), "{unknown:?}");
 }
 
 #[test]
