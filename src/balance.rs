@@ -23,7 +23,7 @@
 //!
 //! What must not live here: whose turn it is, what happens on a connection.
 //!
-//! before: `http_pages.rs` … after: `link.rs`
+//! before: `http_form.rs` … after: `link.rs`
 //!
 //! Experiment: let `accept` take everybody who waits, instead of one, and compare `ab -c 100` and the calls
 //! that `strace -cf` counts.

@@ -27,6 +27,7 @@
 //! curl prints.
 
 use crate::http_body::{Body, Fate, Incoming};
+use crate::http_form::Form;
 use crate::http_head::{Draft, Framing, Method, Refusal, Request};
 use crate::http_pages;
 use crate::http_reply::{Manner, Reply, Sending, conditional, precondition};
@@ -77,7 +78,8 @@ impl Resource<'_> {
     /// The methods that make sense for it.
     fn allows(&self) -> &'static str {
         match self {
-            Resource::Folder | Resource::Health | Resource::Metrics => "GET, HEAD, OPTIONS",
+            Resource::Folder => "GET, HEAD, POST, OPTIONS",
+            Resource::Health | Resource::Metrics => "GET, HEAD, OPTIONS",
             Resource::File(_) | Resource::Server => "GET, HEAD, PUT, DELETE, OPTIONS",
         }
     }
@@ -153,6 +155,7 @@ impl HttpSession {
                 Fate::Forget(Some(Refusal::closing(421, misdirected(request.host()))))
             }
             Method::Put => self.put(&request).map_or_else(|no| Fate::Forget(Some(no)), Fate::Store),
+            Method::Post => self.post(&request).map_or_else(|no| Fate::Forget(Some(no)), Fate::Form),
             Method::Foreign(_) => Fate::Forget(Some(Refusal::method(Resource::of(&request.path).allows()))),
             _ => Fate::Forget(None),
         };
@@ -187,9 +190,12 @@ impl HttpSession {
                 Ok(None) => return State::Leaving,
                 Err(refusal) => Err(refusal),
             },
+            (Fate::Form(form), _) => form.finish(),
             (Fate::Forget(Some(refusal)), _) => Err(refusal),
             (Fate::Forget(None), Method::Delete) => self.delete(&request),
-            (Fate::Forget(None), Method::Options) => Ok(options(&request)),
+            (Fate::Forget(None), Method::Options) => {
+                Ok(Reply::new(204).field("Allow", Resource::of(&request.path).allows()))
+            }
             // GET and HEAD: what is left when all others have been sorted out.
             (Fate::Forget(None), _) => self.get(&request),
         };
@@ -204,20 +210,10 @@ impl HttpSession {
 
     /// GET and HEAD
     fn get(&self, request: &Request) -> Result<Reply, Refusal> {
-        let page = |kind, text: Vec<u8>| Ok(Reply::fresh(kind, text));
         match Resource::of(&request.path) {
-            Resource::Folder if request.query == "json" => {
-                page("application/json", http_pages::json(&self.store.catalogue()?))
-            }
-            Resource::Folder => {
-                let text = http_pages::page(self.store.catalogue()?, request, self.store.upload_limit());
-                let reply = page("text/html; charset=utf-8", text.into())?;
-                Ok(reply.field("Content-Security-Policy", http_pages::POLICY))
-            }
-            Resource::Health => page("text/plain; charset=utf-8", b"ok\n".into()),
-            Resource::Metrics => {
-                page("text/plain; version=0.0.4", http_pages::metrics(self.clerk.board()).into())
-            }
+            Resource::Folder => Ok(http_pages::folder(request, &self.store)?),
+            Resource::Health => Ok(http_pages::health()),
+            Resource::Metrics => Ok(http_pages::metrics(self.clerk.board())),
             Resource::Server => Err(Refusal::method("OPTIONS")),
             Resource::File(name) => {
                 let (file, about) = self.store.read(name)?;
@@ -246,6 +242,14 @@ impl HttpSession {
             upload.require_room(size)?;
         }
         Ok(upload)
+    }
+
+    /// POST, before its body: the form of the page, and nothing else.
+    fn post(&self, request: &Request) -> Result<Form, Refusal> {
+        match Resource::of(&request.path) {
+            Resource::Folder => Form::begin(request, self.store.clone()),
+            other => Err(Refusal::method(other.allows())),
+        }
     }
 
     /// PUT, behind its body; `None` when neither yes nor no is the truth.
@@ -342,11 +346,6 @@ impl HttpSession {
             self.rest_used = 0;
         }
     }
-}
-
-/// OPTIONS
-fn options(request: &Request) -> Reply {
-    Reply::new(204).field("Allow", Resource::of(&request.path).allows())
 }
 
 impl Session for HttpSession {
@@ -494,8 +493,8 @@ mod tests {
                 "DELETE / HTTP/1.1\r\n",
                 text(
                     "405 Method Not Allowed",
-                    "Allow: GET, HEAD, OPTIONS\r\n",
-                    "method not allowed here; allowed: GET, HEAD, OPTIONS\n",
+                    "Allow: GET, HEAD, POST, OPTIONS\r\n",
+                    "method not allowed here; allowed: GET, HEAD, POST, OPTIONS\n",
                 ),
             ),
             (

@@ -19,6 +19,7 @@
 //! Experiment: read a chunk's size with `usize::from_str_radix` from whatever one read has brought, and send
 //! it one byte at a time.
 
+use crate::http_form::Form;
 use crate::http_head::{Framing, Lines, Refusal, Request, malformed, plain, tchar};
 use crate::session::PIECE_TEXT;
 use crate::store::Upload;
@@ -253,6 +254,8 @@ pub struct Incoming {
 /// What becomes of a body.
 pub enum Fate {
     Store(Upload),
+    /// It is a form with files in it (chapter 14f).
+    Form(Form),
     /// It is read and forgotten; then the request is refused, if there is a reason to.
     Forget(Option<Refusal>),
 }
@@ -302,10 +305,13 @@ impl Incoming {
     }
 
     fn write(&mut self, content: &[u8]) -> Result<(), Refusal> {
-        if let Fate::Store(upload) = &mut self.fate
-            && let Err(error) = upload.write(content)
-        {
-            self.fate = Fate::Forget(Some(error.into()));
+        let written = match &mut self.fate {
+            Fate::Store(upload) => upload.write(content).map_err(Refusal::from),
+            Fate::Form(form) => form.take(content),
+            Fate::Forget(_) => Ok(()),
+        };
+        if let Err(refusal) = written {
+            self.fate = Fate::Forget(Some(refusal));
         }
         self.refuse_early(false).map_or(Ok(()), Err)
     }

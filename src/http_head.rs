@@ -185,6 +185,7 @@ pub enum Method {
     Get,
     Head,
     Put,
+    Post,
     Delete,
     Options,
     /// One that HTTP defines and that nothing here allows.
@@ -197,6 +198,7 @@ impl Method {
             Method::Get => "GET",
             Method::Head => "HEAD",
             Method::Put => "PUT",
+            Method::Post => "POST",
             Method::Delete => "DELETE",
             Method::Options => "OPTIONS",
             Method::Foreign(name) => name,
@@ -205,7 +207,7 @@ impl Method {
 }
 
 /// Methods that RFC 9110 and RFC 5789 define and that nothing here allows.
-const FOREIGN: [&str; 4] = ["POST", "PATCH", "TRACE", "CONNECT"];
+const FOREIGN: [&str; 3] = ["PATCH", "TRACE", "CONNECT"];
 
 /// How the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -387,6 +389,7 @@ fn method_of(name: &[u8]) -> Result<Method, Refusal> {
         b"GET" => Method::Get,
         b"HEAD" => Method::Head,
         b"PUT" => Method::Put,
+        b"POST" => Method::Post,
         b"DELETE" => Method::Delete,
         b"OPTIONS" => Method::Options,
         name => match FOREIGN.iter().find(|foreign| foreign.as_bytes() == name) {

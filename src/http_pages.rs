@@ -13,15 +13,16 @@
 //!
 //! What must not live here: sockets, methods, status codes.
 //!
-//! before: `http_reply.rs` … after: `balance.rs`
+//! before: `http_reply.rs` … after: `http_form.rs`
 //!
 //! Experiment: upload a file called `<img src=x onerror=alert(1)>` and look at the source of the page.
 
 use crate::dates::utc;
 use crate::http_head::Request;
+use crate::http_reply::Reply;
 use crate::json::Writer;
 use crate::ledger::{Board, Field};
-use crate::store::{Catalogue, is_deceptive};
+use crate::store::{self, Catalogue, Store, is_deceptive};
 use std::fmt::Write;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -31,7 +32,7 @@ const STYLE: &str = include_str!("http_pages.css");
 
 /// What a browser may do on behalf of the page: show its style, send its form here. Even if a name were not
 /// escaped, it would be no program (Content Security Policy Level 3).
-pub const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
     base-uri 'none'; frame-ancestors 'none'";
 
 /// Bytes that a row has besides its name, about; so that a large page is not moved as it grows.
@@ -90,9 +91,29 @@ impl Order {
     }
 }
 
+/// `/`: the page, or the same for programs.
+pub fn folder(request: &Request, store: &Store) -> Result<Reply, store::Error> {
+    let catalogue = store.catalogue()?;
+    if request.query == "json" {
+        return Ok(Reply::fresh("application/json", json(&catalogue)));
+    }
+    let page = Reply::fresh("text/html; charset=utf-8", page(catalogue, request, store.upload_limit()));
+    Ok(page.field("Content-Security-Policy", POLICY))
+}
+
+/// `/healthz`
+pub fn health() -> Reply {
+    Reply::fresh("text/plain; charset=utf-8", "ok\n")
+}
+
+/// `/metrics`
+pub fn metrics(board: &Board) -> Reply {
+    Reply::fresh("text/plain; version=0.0.4", counters(board))
+}
+
 /// The folder as a page, in the order that the query asks for. `upload_limit`: largest file in bytes that
 /// may be put here; `None` when nothing may.
-pub fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) -> String {
+fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) -> String {
     let order = Order::of(&request.query);
     order.apply(&mut catalogue.files);
     let names: usize = catalogue.files.iter().map(|(name, _)| name.len()).sum();
@@ -105,6 +126,9 @@ pub fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u6
          <title>Files on {host}</title>\n<style>\n{STYLE}</style>\n\
          <body>\n<header>\n<h1>Files</h1>\n<p>{host}\n</header>\n<main>\n"
     );
+    if let Some(limit) = upload_limit {
+        write_form(&mut out, limit);
+    }
     write_table(&mut out, &catalogue, &order);
     out.push_str("</main>\n<footer>\n");
     if upload_limit.is_some() {
@@ -112,6 +136,19 @@ pub fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u6
     }
     out.push_str("<p>For programs: <a href=\"?json\">the same as JSON</a>\n</footer>\n");
     out
+}
+
+/// Sent back to where the page came from; chapter 14f reads it. `required` stops a form without a file in
+/// the browser already.
+fn write_form(out: &mut String, limit: u64) {
+    let _ = writeln!(
+        out,
+        "<form method=post enctype=\"multipart/form-data\">\n<label for=files>Add files</label>\n\
+         <input type=file id=files name=file multiple required aria-describedby=rules>\n\
+         <button>Upload</button>\n\
+         <p id=rules>At most {} each. A file of the same name is replaced.\n</form>",
+        human(limit)
+    );
 }
 
 fn write_table(out: &mut String, catalogue: &Catalogue, order: &Order) {
@@ -198,7 +235,7 @@ fn is_prefix(path: &str) -> bool {
 }
 
 /// The folder for programs: `[{"name":"a.bin","size":5,"modified":"2026-11-21T06:07:08.009Z"}]`
-pub fn json(catalogue: &Catalogue) -> Vec<u8> {
+fn json(catalogue: &Catalogue) -> Vec<u8> {
     let mut out = Vec::new();
     let mut w = Writer::new(&mut out);
     w.open(b'[');
@@ -261,7 +298,7 @@ fn percent_encode(out: &mut String, name: &str) {
 
 /// The counters of STATS in the text format of Prometheus, version 0.0.4 (prometheus.io, "Exposition
 /// formats").
-pub fn metrics(board: &Board) -> String {
+fn counters(board: &Board) -> String {
     let mut out = String::new();
     let total = |field| board.total(field);
     let requests = total(Field::Served) + total(Field::Failed);
@@ -372,7 +409,7 @@ mod tests {
     fn every_sample_has_its_family() {
         let board = Board::new("event", 2).unwrap();
         board.worker(1).add(Field::Served, 3);
-        let text = metrics(&board);
+        let text = counters(&board);
         assert!(text.contains("\nkolam_requests_total 3\n"), "{text}");
         assert!(text.contains("\nkolam_worker_served_total{worker=\"1\"} 3\n"), "{text}");
         let mut family = "";

@@ -143,7 +143,7 @@ impl Reply {
     }
 
     /// A text that is made up for this request. The next one may get another, so no cache may keep it.
-    pub fn fresh(kind: &str, text: Vec<u8>) -> Reply {
+    pub fn fresh(kind: &str, text: impl Into<Vec<u8>>) -> Reply {
         Reply::new(200).text(kind, text).field("Cache-Control", "no-store")
     }
 
@@ -254,6 +254,7 @@ fn phrase(status: u16) -> &'static str {
         201 => "Created",
         204 => "No Content",
         206 => "Partial Content",
+        303 => "See Other",
         304 => "Not Modified",
         400 => "Bad Request",
         403 => "Forbidden",
@@ -264,6 +265,7 @@ fn phrase(status: u16) -> &'static str {
         412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         421 => "Misdirected Request",

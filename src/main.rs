@@ -65,6 +65,7 @@ mod http_target; // 14b who is asked for what
 mod http_body; // 14c  where a body ends
 mod http_reply; // 14d  conditions, ranges, answers
 mod http_pages; // 14e  the folder, the counters
+mod http_form; // 14f  files out of a form
 mod balance; //   15   one address, many servers
 mod link; //      15a  one connection through it
 mod backends; //  15b  whose turn it is

@@ -266,7 +266,8 @@ impl Store {
         if sys::is_regular_at(&self.dir, name)? { Ok(()) } else { Err(Error::NotRegular) }
     }
 
-    fn require_writable(&self) -> Result<(), Error> {
+    /// May anything be changed here?
+    pub fn require_writable(&self) -> Result<(), Error> {
         self.policy.read_only.map_or(Ok(()), |why| Err(Error::Denied(why)))
     }
 

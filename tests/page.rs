@@ -6,8 +6,8 @@
 
 mod common;
 
-use common::http::{Http, Reply, ask, get, with};
-use common::{Folder, Server, in_every_mode};
+use common::http::{Http, Reply, ask, get, put_chunked, with};
+use common::{Folder, Server, eventually, in_every_mode, noise, resident};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::time::{Duration, UNIX_EPOCH};
@@ -195,5 +195,245 @@ fn the_page_needs_nothing_else_and_runs_nothing() {
     }
     let head = once(&server, ask("HEAD", "/"));
     assert_eq!(head.must("Content-Security-Policy"), policy);
+    server.stop();
+}
+
+// ---- the form ----
+
+/// Begins the line between two parts; it occurs, nearly, in the files.
+const BOUNDARY: &str = "----WebKitFormBoundaryd41d8cd98f00b204";
+
+/// A form with these files, as Chromium sends it.
+fn body(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, content) in files {
+        let head = "Content-Disposition: form-data; name=\"file\"; filename=";
+        let kind = "Content-Type: application/octet-stream";
+        body.extend(format!("--{BOUNDARY}\r\n{head}\"{name}\"\r\n{kind}\r\n\r\n").bytes());
+        body.extend_from_slice(content);
+        body.extend(b"\r\n");
+    }
+    body.extend(format!("--{BOUNDARY}--\r\n").bytes());
+    body
+}
+
+fn head(length: usize, lines: &str) -> String {
+    let kind = format!("Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n");
+    with("POST", "/", &format!("{kind}Content-Length: {length}\r\n{lines}"))
+}
+
+fn post(files: &[(&str, &[u8])], lines: &str) -> Vec<u8> {
+    let body = body(files);
+    [head(body.len(), lines).as_bytes(), &body].concat()
+}
+
+#[test]
+fn a_form_stores_its_files_and_leads_back_to_the_page() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        folder.write("old.bin", b"old");
+        let server = start(mode, &folder, &[]);
+        let text = page_of(&mut Http::connect(server.address));
+        for part in [
+            "<form method=post enctype=\"multipart/form-data\">",
+            "<label for=files>Add files</label>",
+            "<input type=file id=files name=file multiple required aria-describedby=rules>",
+            "At most 1.0 GiB each. A file of the same name is replaced.",
+        ] {
+            assert!(text.contains(part), "{mode}: no {part} in {text}");
+        }
+        // Ends like the beginning of a boundary, many times.
+        let trap = format!("\r\n--{}", &BOUNDARY[..BOUNDARY.len() - 1]).repeat(50).into_bytes();
+        let large = noise(700_000, 1);
+        let files: [(&str, &[u8]); 4] =
+            [("old.bin", &large), ("é日😀.txt", b""), ("t%22rap", &trap), ("d/n", b"n")];
+        let request = post(&files, "Sec-Fetch-Site: same-origin\r\n");
+        let small = post(&files[1..], "");
+        let chunked = {
+            let put = put_chunked("/", &body(&files[1..]), &[1, 70, 7]);
+            let kind =
+                format!("POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=\"{BOUNDARY}\"\r\n");
+            [kind.as_bytes(), &put[b"PUT / HTTP/1.1\r\n".len()..]].concat()
+        };
+        for (request, drip) in [(request, false), (small.clone(), true), (small, false), (chunked, true)] {
+            let mut peer = Http::connect(server.address);
+            if drip {
+                peer.drip(&request);
+            } else {
+                // With a second request behind it.
+                peer.send([&request[..], get("/healthz").as_bytes()].concat());
+            }
+            let reply = peer.reply("POST");
+            assert_eq!((reply.status, reply.must("Location")), (303, "./"), "{mode} {reply:?}");
+            assert!(reply.text().ends_with(" files stored\n"), "{mode} {reply:?}");
+            if !drip {
+                assert_eq!(peer.reply("GET").text(), "ok\n", "{mode}");
+            }
+            assert_eq!(folder.names(), ["n", "old.bin", "t\"rap", "é日😀.txt"], "{mode}");
+            assert!(folder.read("t\"rap") == trap && folder.read("old.bin") == large, "{mode}");
+            for name in ["n", "t\"rap", "é日😀.txt"] {
+                fs::remove_file(folder.join(name)).unwrap();
+            }
+        }
+        server.stop();
+    });
+}
+
+fn page_of(peer: &mut Http) -> String {
+    peer.ask(get("/")).text().to_owned()
+}
+
+#[test]
+fn a_form_that_fails_stores_what_came_before_and_says_so() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        folder.write("b", b"old");
+        fs::create_dir(folder.join("inner")).unwrap();
+        let server = start(mode, &folder, &["--max-upload", "1000"]);
+        let before = "; stored before that: 1 file\n";
+        let none = "; no file was stored\n";
+        for (name, content, status, reason, stored) in [
+            ("b", vec![b'x'; 1001], 413, "b: file too large", before),
+            (".x", Vec::new(), 400, ".x: invalid file name: begins with a dot", before),
+            ("inner", b"x".to_vec(), 403, "inner: not a regular file", before),
+            ("x%0Ay", Vec::new(), 400, "x\\u{a}y: invalid file name: contains a control character", before),
+        ] {
+            let request = post(&[("a", b"A"), (name, &content), ("c", b"C")], "");
+            let reply = once(&server, &request);
+            assert_eq!(reply.status, status, "{mode} {name} {reply:?}");
+            assert!(reply.text().starts_with(reason) && reply.text().ends_with(stored), "{mode} {reply:?}");
+            assert_eq!(
+                (folder.names(), folder.read("b")),
+                (["a", "b", "inner"].map(str::to_owned).to_vec(), b"old".to_vec())
+            );
+            fs::remove_file(folder.join("a")).unwrap();
+        }
+        for (files, reason) in [
+            (&[("", &b""[..])][..], "no file was chosen: go back and choose one\n"),
+            (&[], "no file was chosen: go back and choose one\n"),
+            (&[("", b"x")], &*format!("malformed request: a file without a name{none}")),
+        ] {
+            let reply = once(&server, post(files, ""));
+            assert_eq!((reply.status, reply.text()), (400, reason), "{mode}");
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn a_form_that_is_cut_leaves_the_files_before_the_cut_alone() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        folder.write("b", b"old");
+        let server = start(mode, &folder, &[]);
+        let request = post(&[("a", b"A"), ("b", &noise(500_000, 1))], "");
+        for short in [1, 45, 200_000] {
+            let mut peer = Http::connect(server.address);
+            peer.send(&request[..request.len() - short]);
+            eventually("the first file is stored", || folder.join("a").exists());
+            peer.half_close();
+            assert!(peer.rest().unwrap().is_empty(), "{mode}: an answer to half a form");
+            drop(peer);
+            eventually("no temporary file is left", || folder.names() == ["a", "b"]);
+            // Its last boundary was there, or it was not.
+            let whole = short == 1;
+            assert_eq!(folder.read("b") == b"old", !whole, "{mode} {short}");
+            folder.write("b", b"old");
+            fs::remove_file(folder.join("a")).unwrap();
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn a_form_of_another_site_is_refused() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = start(mode, &folder, &[]);
+        let mut peer = Http::connect(server.address);
+        for (lines, status) in [
+            ("Sec-Fetch-Site: cross-site\r\nOrigin: http://evil.example\r\n", 403),
+            ("Sec-Fetch-Site: same-site\r\n", 403),
+            ("Origin: http://evil.example\r\n", 403),
+            ("Origin: null\r\n", 403),
+            ("Origin: http://localhost\r\n", 303),
+            ("Sec-Fetch-Site: same-origin\r\nOrigin: http://localhost\r\n", 303),
+            ("", 303),
+        ] {
+            let reply = peer.ask(post(&[("a", b"A")], lines));
+            assert_eq!(reply.status, status, "{mode} {lines} {reply:?}");
+            let names = folder.names();
+            assert_eq!(names.len(), usize::from(status == 303), "{mode} {lines} {names:?}");
+            if status == 303 {
+                fs::remove_file(folder.join("a")).unwrap();
+            } else {
+                assert!(reply.text().contains("another site"), "{mode} {reply:?}");
+            }
+        }
+        drop(peer);
+        server.stop();
+    });
+}
+
+#[test]
+fn a_server_that_takes_no_form_neither_shows_nor_reads_one() {
+    let folder = Folder::new();
+    folder.write("a", b"old");
+    let server = start("thread", &folder, &["--read-only"]);
+    assert!(!page(&server, "").contains("<form"), "a form on a read-only server");
+    let reply = once(&server, post(&[("a", b"new")], ""));
+    assert!(reply.status == 403 && reply.text().contains("read-only"), "{reply:?}");
+    assert_eq!(folder.read("a"), b"old");
+    server.stop();
+    let server = start("thread", &folder, &[]);
+    for (request, status) in [
+        (ask("POST", "/"), 415),
+        (with("POST", "/", "Content-Type: text/plain\r\nContent-Length: 1\r\n") + "x", 415),
+        (with("POST", "/", &format!("Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n")), 411),
+        (head(0, ""), 400),
+        (head(5, "").replace("; boundary", "; border") + "hello", 400),
+        (head(5, "").replace("POST / ", "POST /a ") + "hello", 405),
+        (head(5, "").replace("POST / ", "POST /metrics ") + "hello", 405),
+    ] {
+        assert_eq!(once(&server, &request).status, status, "{request:?}");
+    }
+    assert_eq!(folder.names(), ["a"]);
+    server.stop();
+}
+
+/// Whoever sends a large form that is refused must still be able to read why.
+#[test]
+fn a_refused_form_is_answered_although_its_sender_goes_on() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = start(mode, &folder, &["--max-upload", "1000"]);
+        let flood = noise(8 << 20, 1);
+        for (name, lines, status) in [
+            ("a", "", 413),
+            (".x", "", 400),
+            ("a", "Origin: null\r\n", 403),
+            ("a", "Expect: 100-continue\r\n", 413),
+        ] {
+            let mut peer = Http::connect(server.address);
+            peer.send(post(&[(name, &flood)], lines));
+            let reply = peer.reply("POST");
+            assert_eq!(reply.status, status, "{mode} {name} {lines} {reply:?}");
+        }
+        assert!(folder.names().is_empty(), "{mode}");
+        server.stop();
+    });
+}
+
+#[test]
+fn a_large_form_takes_no_more_memory_than_a_small_one() {
+    let folder = Folder::new();
+    let server = start("event", &folder, &[]);
+    let content = noise(50 << 20, 1);
+    assert_eq!(once(&server, post(&[("a", &content[..1000])], "")).status, 303);
+    let before = resident(server.pid());
+    assert_eq!(once(&server, post(&[("a", &content)], "")).status, 303);
+    let after = resident(server.pid());
+    assert!(folder.read("a") == content, "the file is another one");
+    assert!(after < before + 4096, "from {before} to {after} KiB");
     server.stop();
 }
