@@ -260,6 +260,15 @@ pub struct Records {
     pub wall: Duration,
 }
 
+impl Records {
+    /// The workers of a row that could not begin, because of `error`: all have failed, in no time.
+    pub fn not_run(count: usize, error: &Error) -> Records {
+        let failure = Some((error.cause(), error.to_string()));
+        let records = (0..count).map(|index| Record { failure: failure.clone(), ..lost(index) });
+        Records { records: records.collect(), wall: Duration::ZERO }
+    }
+}
+
 /// The workers, whichever kind they are.
 enum Crew {
     Threads(ThreadPool<usize>),
@@ -267,13 +276,21 @@ enum Crew {
     Processes(Vec<(Pid, bool)>),
 }
 
+/// How long threads may take to notice that the tester is to stop.
+const NOTICE: Duration = Duration::from_secs(1);
+
 impl Crew {
-    /// The tester is to stop. Threads that wait for a server cannot be woken; they end with the program.
-    fn abandon(&self) {
-        let Crew::Processes(pids) = self else { return };
-        for (pid, _) in pids.iter().filter(|(_, reaped)| !reaped) {
-            let _ = sys::kill(*pid, sys::SIGKILL);
-            let _ = sys::reap(*pid, true);
+    /// The tester is to stop: after this, nothing more is sent to the server. Only a thread that is still
+    /// connecting may go on; it ends with the program.
+    fn abandon(self) {
+        match self {
+            Crew::Threads(pool) => drop(pool.finish(Some(Instant::now() + NOTICE))),
+            Crew::Processes(pids) => {
+                for (pid, _) in pids.iter().filter(|(_, reaped)| !reaped) {
+                    let _ = sys::kill(*pid, sys::SIGKILL);
+                    let _ = sys::reap(*pid, true);
+                }
+            }
         }
     }
 }

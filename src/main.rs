@@ -57,6 +57,7 @@ mod machine; //   12d  what was measured on
 mod run_folder; // 12e where results go
 mod live; //      12f  what one waits for
 mod run_files; // 12g  what a run may remove
+mod target; //    12h  a server that is not ours
 mod report; //    13   tables and findings
 mod words; //     13a  in two languages
 mod http; //      14   the second protocol

@@ -65,6 +65,14 @@ impl Row {
     }
 }
 
+/// What a target tells of itself. `None`: it does not, or nobody has asked it.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub mode: Option<&'static str>,
+    /// Server workers, as many as an option may ask for.
+    pub workers: Option<u64>,
+}
+
 /// What was asked for.
 pub struct Plan {
     pub rows: Vec<Row>,
@@ -81,6 +89,10 @@ pub struct Plan {
     pub root: PathBuf,
     /// A server that is none of ours.
     pub target: Option<SocketAddr>,
+    /// Has it told how many workers it has?
+    pub tells: bool,
+    /// Its mode and workers are the user's word, or a mere word: neither it nor the user has told them.
+    pub guessed: bool,
     /// How long a client waits for its server to move.
     pub timeout: Duration,
     /// What the report says, in the language of the user.
@@ -88,9 +100,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads it from the command line.
-    pub fn from(args: &Args) -> Result<Plan, Failure> {
-        let matrix = Matrix::from(args)?;
+    /// Reads it from the command line. What a target has `told` comes before any default, and an option
+    /// that says otherwise is refused.
+    pub fn from(args: &Args, told: &Told) -> Result<Plan, Failure> {
+        let matrix = Matrix::from(args, told)?;
         if args.has("--force") && !args.has("--out") {
             return Err(Failure::Usage("--force replaces what is in --out DIR, which is missing".to_owned()));
         }
@@ -104,8 +117,10 @@ impl Plan {
         }
         let (what, rows) = (if target.is_some() { "target" } else { matrix.what() }, matrix.rows());
         let (exact, force) = (args.has("--out"), args.has("--force"));
+        let (tells, known) = (told.workers.is_some(), told.mode.is_some() || args.has("--modes"));
+        let guessed = target.is_some() && !(known && (tells || args.has("--servers")));
         let words = if args.choice("--lang", "en", &["en", "id"])? == "id" { &INDONESIAN } else { &ENGLISH };
-        Ok(Plan { rows, what, options, out, exact, force, root, target, timeout, words })
+        Ok(Plan { rows, what, options, out, exact, force, root, target, tells, guessed, timeout, words })
     }
 
     /// File sizes in MiB, each once.
@@ -116,10 +131,14 @@ impl Plan {
         volumes
     }
 
-    /// Bytes that must fit below `root`: the sources, and the uploads of the largest row.
+    /// Bytes that must fit below `root`: the sources, and the uploads of the largest row. A target stores
+    /// both itself.
     pub fn space(&self) -> u64 {
+        if self.target.is_some() {
+            return 0;
+        }
         let sources: u64 = self.volumes().iter().map(|volume| volume << 20).sum();
-        let uploads = self.rows.iter().filter(|row| row.operation == "upload" && self.target.is_none());
+        let uploads = self.rows.iter().filter(|row| row.operation == "upload");
         sources + uploads.map(Row::bytes).max().unwrap_or(0)
     }
 }
@@ -135,27 +154,55 @@ struct Matrix {
     servers: Vec<u64>,
 }
 
+/// Most workers of a server.
+pub const MOST_SERVERS: u64 = 4096;
+
 /// The volumes and the numbers of workers, unless others are asked for; and those of `--quick`.
 const FULL: (&str, &str) = ("10,50,100", "1,5,50");
 const QUICK: (&str, &str) = ("1,2,4", "1,5");
 
 impl Matrix {
-    fn from(args: &Args) -> Result<Matrix, Failure> {
+    fn from(args: &Args, told: &Told) -> Result<Matrix, Failure> {
         let (volumes, workers) = if args.has("--quick") { QUICK } else { FULL };
+        let (modes, servers) = labels(args, told, workers);
         let mut operations = args.choices("--ops", "download,upload", &OPERATIONS)?;
         operations.sort_by_key(|operation| OPERATIONS.iter().position(|known| known == operation));
         let matrix = Matrix {
-            modes: args.choices("--modes", "thread,process", &MODES)?,
+            modes: args.choices("--modes", modes, &MODES)?,
             client_mode: args.choice("--client-mode", "same", &["same", "thread", "process"])?,
             operations,
             volumes: args.numbers("--volumes", volumes, 1..=100_000)?,
             clients: args.numbers("--clients", workers, 1..=10_000)?,
-            servers: args.numbers("--servers", workers, 1..=4096)?,
+            servers: args.numbers("--servers", &servers, 1..=MOST_SERVERS)?,
         };
         if args.has("--servers") {
             check_single(&matrix.modes, &matrix.servers)?;
         }
+        matrix.check(args, told)?;
         Ok(matrix)
+    }
+
+    /// A target has one mode and one number of workers; where it tells them, rows with others would lie.
+    fn check(&self, args: &Args, told: &Told) -> Result<(), Failure> {
+        let target = args.text("--target").unwrap_or_default();
+        let wrong = |option: &str, typed: String, truth: String| {
+            let remedy = format!("leave {option} out");
+            Err(Failure::Usage(format!(
+                "{option} {typed}: {target} {truth}, as it answers to STATS; {remedy}"
+            )))
+        };
+        match told.mode {
+            Some(mode) if self.modes != [mode] => {
+                return wrong("--modes", self.modes.join(","), format!("runs in {mode} mode"));
+            }
+            _ => {}
+        }
+        match told.workers {
+            Some(workers) if self.servers != [workers] => {
+                wrong("--servers", list(&self.servers), format!("has {workers} workers"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// All combinations, the last of the four changing fastest.
@@ -218,6 +265,18 @@ impl Matrix {
     }
 }
 
+/// Modes and server workers, unless the user asks for others: all that are worth comparing, or, of a target,
+/// what it has told. One that tells nothing has one mode and one number of workers, whatever they are: the
+/// simplest ones that agree with what the user says.
+fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
+    if !args.has("--target") {
+        return ("thread,process", workers.to_owned());
+    }
+    let simplest =
+        if args.text("--servers").is_none_or(|servers| servers == "1") { "single" } else { "thread" };
+    (told.mode.unwrap_or(simplest), told.workers.unwrap_or(1).to_string())
+}
+
 /// `1,5,50`
 fn list(numbers: &[u64]) -> String {
     numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
@@ -241,8 +300,12 @@ mod tests {
         Command { name: "test", words: &[], about: "", options: &[OPTIONS], run: |_| Ok(()) };
 
     fn try_plan(line: &str) -> Result<Plan, Failure> {
+        plan_of(line, &Told::default())
+    }
+
+    fn plan_of(line: &str, told: &Told) -> Result<Plan, Failure> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Plan::from(&Args::parse(&COMMAND, &words).unwrap().unwrap())
+        Plan::from(&Args::parse(&COMMAND, &words).unwrap().unwrap(), told)
     }
 
     fn plan(line: &str) -> Plan {
@@ -320,9 +383,46 @@ mod tests {
     }
 
     #[test]
+    fn a_target_has_the_labels_that_it_tells() {
+        let told = Told { mode: Some("process"), workers: Some(3) };
+        let table = [
+            ("", true),
+            ("--modes process --servers 3", true),
+            ("--modes thread", false),
+            ("--modes thread,process", false),
+            ("--servers 3,5", false),
+            ("--servers 5", false),
+        ];
+        for (options, good) in table {
+            let plan = plan_of(&format!("--target 127.0.0.1:1 {options}"), &told);
+            assert_eq!(plan.is_ok(), good, "{options}");
+            let labels = |row: &Row| (row.mode, row.client_mode, row.servers) == ("process", "process", 3);
+            assert!(
+                plan.is_err() || plan.is_ok_and(|plan| plan.rows.len() == 18 && plan.rows.iter().all(labels))
+            );
+        }
+    }
+
+    #[test]
+    fn a_target_that_tells_nothing_has_one_mode_and_one_number_of_workers() {
+        let table = [
+            ("", "single", 1, true),
+            ("--modes thread", "thread", 1, true),
+            ("--servers 5", "thread", 5, true),
+            ("--servers 1", "single", 1, true),
+            ("--modes process --servers 5", "process", 5, false),
+        ];
+        for (options, mode, servers, guessed) in table {
+            let plan = plan(&format!("--target 127.0.0.1:1 {options}"));
+            assert_eq!((plan.rows.len(), plan.rows[0].mode, plan.rows[0].servers), (18, mode, servers));
+            assert_eq!(plan.guessed, guessed, "{options}");
+        }
+    }
+
+    #[test]
     fn space_is_that_of_the_sources_and_the_largest_upload() {
         assert_eq!(plan("").space(), (160 + 5000) << 20);
         assert_eq!(plan("--ops download").space(), 160 << 20);
-        assert_eq!(plan("--target 127.0.0.1:1").space(), 160 << 20);
+        assert_eq!(plan("--target 127.0.0.1:1").space(), 0);
     }
 }

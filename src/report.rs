@@ -9,7 +9,7 @@
 //!
 //! What must not live here: measuring.
 //!
-//! before: `run_files.rs` … after: `words.rs`
+//! before: `target.rs` … after: `words.rs`
 //!
 //! Experiment: add a column, and see how many places must know of it.
 
@@ -101,7 +101,7 @@ impl Outcome {
             count(self.servers.map(|(_, failed)| failed)),
             row.mode.to_owned(),
             row.client_mode.to_owned(),
-            seconds(Some(self.wall)),
+            seconds((self.wall > 0.0).then_some(self.wall)),
             rate(self.total_rate()),
             seconds(self.percentile(50)),
             seconds(self.percentile(95)),

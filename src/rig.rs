@@ -20,6 +20,7 @@ use crate::plan::{Plan, Row};
 use crate::run_files::RunFiles;
 use crate::signals::Stop;
 use crate::sys::{self, Interest, Pid, PollFd};
+use crate::target::Target;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -41,6 +42,10 @@ const CHUNK: usize = 1 << 20;
 pub struct Rig {
     /// The folder that our servers serve, removed at the end.
     files: RunFiles,
+    /// A server that is not ours; `None`: each row has one of our own.
+    pub target: Option<Target>,
+    /// Does it answer STATS? Another one may need long to say no.
+    tells: bool,
     /// Volume in MiB and what its file holds. Kept in memory, apart from what the server can touch: a file
     /// mapped in from there would change with it, and forked clients would find its pages one by one.
     sources: Vec<(u64, Arc<Vec<u8>>)>,
@@ -55,11 +60,14 @@ impl Rig {
     pub fn new(plan: &Plan, stop: Stop) -> io::Result<Rig> {
         let progress = &sys::shared_counters(1)?[0];
         let files = RunFiles::make(&plan.root)?;
-        let (sources, timeout) = (Vec::new(), plan.timeout);
-        let mut rig = Rig { files, sources, timeout, stop, progress };
+        let target = plan.target.map(|address| Target::new(address, files.run)).transpose()?;
+        let (sources, timeout, tells) = (Vec::new(), plan.timeout, plan.tells || target.is_none());
+        let mut rig = Rig { files, target, tells, sources, timeout, stop, progress };
         for volume in plan.volumes() {
             let content = random(volume << 20, volume);
-            fs::write(rig.files.path.join(rig.files.run.source(volume)), &content)?;
+            if rig.target.is_none() {
+                fs::write(rig.files.path.join(rig.files.run.source(volume)), &content)?;
+            }
             rig.sources.push((volume, Arc::new(content)));
         }
         Ok(rig)
@@ -94,15 +102,19 @@ impl Rig {
         Client::connect(address, self.timeout, self.stop)
     }
 
-    /// A server that does not serve our folder is given the file to download or to list.
-    pub fn before(&self, row: &Row, server: &Server) -> Result<(), Error> {
-        if server.is_ours() || row.operation == "upload" {
+    /// Gives a server that does not serve our folder the file to download or to list. What it is sent, now
+    /// and by the clients, is remembered.
+    pub fn before(&mut self, row: &Row) -> Result<(), Error> {
+        let (run, content) = (self.files.run, self.content(row));
+        let Some(target) = &mut self.target else { return Ok(()) };
+        let bytes = content.len() as u64;
+        if row.operation == "upload" {
+            (0..row.clients as usize).for_each(|index| target.will_store(run.upload(index), bytes));
             return Ok(());
         }
-        let content = self.content(row);
-        self.connect(server.address)?
-            .upload(&self.files.run.source(row.volume_mib), &mut &content[..])
-            .map(drop)
+        let name = run.source(row.volume_mib);
+        target.will_store(name.clone(), bytes);
+        Client::connect(target.address, self.timeout, self.stop)?.upload(&name, &mut &content[..]).map(drop)
     }
 
     /// Compares what each successful worker uploaded with what it should be; who was wrong has failed.
@@ -121,20 +133,22 @@ impl Rig {
     }
 
     /// Removes what a row has left, as far as it is there.
-    pub fn after(&self, row: &Row, server: &Server) {
-        let uploads = (0..row.clients as usize)
-            .map(|index| self.files.run.upload(index))
-            .filter(|_| row.operation == "upload");
-        if server.is_ours() {
-            uploads.for_each(|name| drop(fs::remove_file(self.files.path.join(name))));
-        } else if let Ok(mut client) = self.connect(server.address) {
-            let source = (row.operation != "upload").then(|| self.files.run.source(row.volume_mib));
-            uploads.chain(source).for_each(|name| drop(client.delete(&name)));
+    pub fn after(&mut self, row: &Row) {
+        match &mut self.target {
+            Some(target) => target.clean(),
+            None if row.operation == "upload" => {
+                let names = (0..row.clients as usize).map(|index| self.files.run.upload(index));
+                names.for_each(|name| drop(fs::remove_file(self.files.path.join(name))));
+            }
+            None => {}
         }
     }
 
     /// What the server has counted, if it tells.
     pub fn stats(&self, server: &Server) -> Option<Stats> {
+        if !self.tells {
+            return None;
+        }
         Stats::from(&self.connect(server.address).ok()?.stats().ok()?)
     }
 }

@@ -17,7 +17,7 @@
 //!
 //! What must not live here: what the files hold.
 //!
-//! before: `live.rs` … after: `report.rs`
+//! before: `live.rs` … after: `target.rs`
 //!
 //! Experiment: `mkdir kolam-stress-mine`, put a file into it, run the test beside it, and look again.
 

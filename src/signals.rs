@@ -74,6 +74,8 @@ pub enum Listen {
 pub struct Stop {
     /// Read end of the bell; open until the process ends.
     bell: &'static UnixStream,
+    /// Whether the signals mean it.
+    heeds: bool,
 }
 
 impl Stop {
@@ -92,12 +94,20 @@ impl Stop {
         sys::on_signal(sys::SIGUSR1, heard_by(Listen::StopAndShow))?;
         // A write over the limit on file sizes fails with EFBIG instead of killing the process.
         sys::on_signal(sys::SIGXFSZ, Action::Ignore)?;
-        Ok(Stop { bell: Box::leak(Box::new(bell)) })
+        Ok(Stop { bell: Box::leak(Box::new(bell)), heeds: true })
+    }
+
+    /// A request that never comes: for what has to be done after the real one.
+    pub fn never() -> io::Result<Stop> {
+        let (bell, hammer) = UnixStream::pair()?;
+        // Closed, it would wake everybody who watches the bell.
+        let _ = hammer.into_raw_fd();
+        Ok(Stop { bell: Box::leak(Box::new(bell)), heeds: false })
     }
 
     /// Has somebody asked this process to stop?
     pub fn raised(self) -> bool {
-        STOPPED.load(SeqCst)
+        self.heeds && STOPPED.load(SeqCst)
     }
 
     /// Has somebody asked for the counters since the last look?

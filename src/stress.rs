@@ -24,12 +24,13 @@
 use crate::args::{Args, Command, Failure, failed};
 use crate::clients::{self, Records};
 use crate::live::{self, Live, say};
-use crate::plan::{OPTIONS, Plan, Row};
+use crate::plan::{OPTIONS, Plan, Row, Told};
 use crate::report::{self, Outcome};
 use crate::rig::{Rig, Server};
 use crate::run_folder::{self, RunFolder};
 use crate::signals::{Listen, Stop};
 use crate::sys;
+use crate::target::{self, Target};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -46,23 +47,29 @@ pub static STRESS: Command = Command {
 };
 
 fn run(args: &Args) -> Result<(), Failure> {
-    let plan = Plan::from(args)?;
+    // What is wrong with the options is told before anybody is asked.
+    let plan = Plan::from(args, &Told::default())?;
     if args.has("--dry-run") {
         return say(&live::dry_run(&plan));
     }
     run_folder::check(&plan)?;
+    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
+    let plan = match plan.target {
+        Some(address) => Plan::from(args, &target::ask(address, stop)?)?,
+        None => plan,
+    };
     require_space(&plan)?;
     // If it fails, clients that find no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();
-    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
     say(&live::announcement(&plan))?;
     let start = Instant::now();
     let rig = Rig::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
+    let notes = rig.target.as_ref().map_or(Ok(Vec::new()), |target| target.look(&plan, stop))?;
     let forecast = live::forecast(&plan, start.elapsed());
     let (results, note) = RunFolder::make(&plan)?;
     say(&(report::line(plan.words.results, &results.path.display().to_string()) + &forecast))?;
-    if let Some(note) = note {
-        say(&format!("{note}\n"))?;
+    for note in notes.into_iter().chain(note) {
+        say(&report::line(plan.words.note, &note))?;
     }
     Tester { plan: &plan, rig, results, live: Live::new(&plan), done: Vec::new() }.run(stop)
 }
@@ -97,6 +104,14 @@ impl Tester<'_> {
     fn run(mut self, stop: Stop) -> Result<(), Failure> {
         let ran = self.rows(stop);
         self.live.clear();
+        if stop.raised() && self.rig.target.as_ref().is_some_and(Target::used) {
+            say(&report::line(
+                self.plan.words.note,
+                "removing the files of this run; Ctrl-C again leaves them there",
+            ))?;
+        }
+        let left = self.rig.target.as_mut().and_then(|target| target.leave(stop.raised()));
+        let left = left.map_or(String::new(), |left| report::line(self.plan.words.left, &left));
         let state = match &ran {
             Err(Failure::Failed(why)) => format!("failed: {why}"),
             Err(_) => "failed".to_owned(),
@@ -104,8 +119,11 @@ impl Tester<'_> {
             Ok(()) => "complete".to_owned(),
         };
         let noted = self.results.ended(&state);
+        if ran.is_err() {
+            say(&left)?;
+        }
         ran?;
-        self.finish(stop)?;
+        self.finish(stop, &left)?;
         noted
     }
 
@@ -147,22 +165,29 @@ impl Tester<'_> {
     /// One row, from the start of its server to its end.
     fn row(&mut self, row: &Row) -> Result<Outcome, String> {
         let server = Server::start(self.plan, row, &self.rig)?;
-        // If a server that is not ours does not take the file, its clients will fail, and say why.
-        let _ = self.rig.before(row, &server);
+        let ready = self.rig.before(row);
         let before = if server.is_ours() { None } else { self.rig.stats(&server) };
         let task = Arc::new(self.rig.task(row, &server));
         let live = &mut self.live;
         let progress = self.rig.progress;
         progress.store(0, Relaxed);
         live.row_begins(row, progress);
-        let records = clients::run(row.client_mode, row.clients as usize, &task, || live.show(row, progress));
-        let mut records = records.map_err(|error| format!("cannot run the clients: {error}"))?;
+        let clients = row.clients as usize;
+        let mut records = match &ready {
+            Ok(()) => clients::run(row.client_mode, clients, &task, || live.show(row, progress))
+                .map_err(|error| format!("cannot run the clients: {error}"))?,
+            // Clients would report a file that is not there, and not why.
+            Err(error) => Records::not_run(clients, error),
+        };
         let stats = self.rig.stats(&server);
         if row.operation == "upload" {
             self.rig.verify(row, &server, &mut records.records);
         }
-        self.rig.after(row, &server);
+        self.rig.after(row);
         let mut outcome = tally(&records);
+        if let Err(error) = ready {
+            outcome.example = Some(format!("set-up, upload of the {} MiB file: {error}", row.volume_mib));
+        }
         outcome.servers = stats.and_then(|stats| stats.workers_since(before.as_ref(), row.servers));
         outcome.server_peak_rss_kib = server.peak_rss_kib();
         match server.stop() {
@@ -177,13 +202,13 @@ impl Tester<'_> {
     }
 
     /// The tables, and the verdict.
-    fn finish(self, stop: Stop) -> Result<(), Failure> {
+    fn finish(self, stop: Stop, left: &str) -> Result<(), Failure> {
         let (words, planned) = (self.plan.words, self.plan.rows.len());
         let tables = report::tables(&self.done, words, "", report::table);
         let wall = self.live.start.elapsed().as_secs_f64();
         let summary = report::summary(&self.done, planned, wall, words);
         let results = report::line(words.results, &self.results.path.display().to_string());
-        say(&format!("\n{tables}\n{summary}{results}"))?;
+        say(&format!("\n{tables}\n{summary}{left}{results}"))?;
         self.results.write_tables(&report::tables(&self.done, words, "## ", report::markdown))?;
         if stop.raised() {
             return Err(Failure::Interrupted);

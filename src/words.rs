@@ -46,6 +46,10 @@ pub struct Words {
     pub files: &'static str,
     pub at_most: &'static str,
     pub target: &'static str,
+    /// What the user should know besides.
+    pub note: &'static str,
+    /// Files that could not be removed.
+    pub left: &'static str,
     pub results: &'static str,
     pub new_folder_in: &'static str,
     pub time: &'static str,
@@ -89,6 +93,8 @@ pub static ENGLISH: Words = Words {
     files: "files",
     at_most: "at most",
     target: "target",
+    note: "note",
+    left: "left",
     results: "results",
     new_folder_in: "a new folder in",
     time: "time",
@@ -129,6 +135,8 @@ pub static INDONESIAN: Words = Words {
     files: "file",
     at_most: "paling banyak",
     target: "target",
+    note: "catatan",
+    left: "tersisa",
     results: "hasil",
     new_folder_in: "folder baru di",
     time: "waktu",

@@ -11,7 +11,7 @@ use common::{
     Background, END, Ended, Folder, MODES, PATIENCE, Run, Server, children, eventually, kolam, run, signal,
     threads, within,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -223,19 +223,24 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
     let mut command = kolam(["stress", "--dry-run", "--target", &address]);
     let ended = Run::start(command.current_dir(here.path())).finish(PATIENCE);
     let lines: Vec<&str> = ended.ok().lines().collect();
-    assert_eq!(lines.len(), 113, "{lines:?}");
-    assert_eq!(lines[0], "   1 thread download 1 × 10 MiB, 1 worker");
+    // Nobody has asked the target how it works, so it has one mode and one number of workers.
+    assert_eq!(lines.len(), 18 + 5, "{lines:?}");
+    assert_eq!(lines[0], "   1 single download 1 × 10 MiB, 1 worker");
     let target = format!("target     {address}");
     let expected = [
-        "rows       108: modes thread, process; download, upload",
+        "rows       18: mode single; download, upload",
         "row        clients × size of the file of each, server workers",
-        "content    105 GiB to move and to compare",
+        "content    17.5 GiB to move and to compare",
         &target,
         "results    a new folder in results",
     ];
-    assert_eq!(lines[108..], expected);
+    assert_eq!(lines[18..], expected);
     assert!(here.names().is_empty());
     assert!(listener.accept().is_err(), "it has connected");
+    let full = run(&["stress", "--dry-run"]);
+    let words = "\nrows       108: modes thread, process; download, upload\n";
+    assert!(full.ok().starts_with("   1 thread download 1 × 10 MiB, 1 worker\n"), "{full:?}");
+    assert!(full.text().contains(words), "{full:?}");
     let quick = run(&["stress", "--dry-run", "--quick", "--modes", "single"]);
     assert!(quick.ok().contains("\nrows       12: mode single; download, upload\n"), "{quick:?}");
 }
@@ -503,27 +508,61 @@ fn the_list_of_a_target_may_hold_files_that_are_not_ours() {
     server.stop();
 }
 
-/// Speaks the protocol well enough to be tested, but for one lie.
-fn liar(lie: &'static str) -> (SocketAddr, Background) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let files = Arc::new(Mutex::new(HashMap::new()));
-    let accepting = Background::repeat(move || {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                let files = files.clone();
-                thread::spawn(move || talk(stream, &files, lie));
-            }
-            Err(_) => thread::sleep(Duration::from_millis(1)),
-        }
-        true
-    });
-    (address, accepting)
+/// What a server of another make has stored, as base64 by name.
+#[derive(Default)]
+struct Shelf {
+    files: BTreeMap<String, String>,
+    /// The names that it was told to delete.
+    deletes: HashSet<String>,
+    /// Uploads that it has received and not stored.
+    stalled: usize,
 }
 
-/// One connection of the liar: one request.
-fn talk(mut stream: TcpStream, files: &Mutex<HashMap<String, String>>, lie: &str) -> Option<()> {
+/// A server of another make.
+struct Fake {
+    address: SocketAddr,
+    shelf: Arc<Mutex<Shelf>>,
+    _accepting: Background,
+}
+
+impl Fake {
+    /// Speaks the protocol well enough to be tested, but for one lie.
+    fn start(lie: &'static str) -> Fake {
+        Fake::with_guests(lie, Vec::new)
+    }
+
+    /// The same, and its LIST has names that `guests` makes up.
+    fn with_guests(lie: &'static str, guests: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shelf: Arc<Mutex<Shelf>> = Arc::default();
+        let (shared, guests) = (shelf.clone(), Arc::new(guests));
+        let accepting = Background::repeat(move || {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let (shelf, guests) = (shared.clone(), guests.clone());
+                    thread::spawn(move || talk(stream, &shelf, lie, &*guests));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(1)),
+            }
+            true
+        });
+        Fake { address, shelf, _accepting: accepting }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.shelf.lock().unwrap().files.keys().cloned().collect()
+    }
+}
+
+/// One connection of the fake: one request.
+fn talk(
+    mut stream: TcpStream,
+    shelf: &Mutex<Shelf>,
+    lie: &str,
+    guests: &dyn Fn() -> Vec<String>,
+) -> Option<()> {
     stream.set_nonblocking(false).ok()?;
     stream.set_read_timeout(Some(LONG)).ok()?;
     let mut request = Vec::new();
@@ -538,17 +577,38 @@ fn talk(mut stream: TcpStream, files: &Mutex<HashMap<String, String>>, lie: &str
     }
     let request = String::from_utf8(request).unwrap();
     let mut words = request.split_whitespace();
-    let (verb, name, text) =
-        (words.next()?, words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // Some servers fold names to lower case.
+    let (verb, name, text) = (words.next()?, words.next().unwrap_or_default().to_lowercase(), words.next());
+    let no = |reason: &str| format!(r#"{{"status":"ERROR","data":"{reason}"}}"#);
+    let done = r#"{"status":"OK"}"#.to_owned();
     let reply = match (verb, lie) {
-        ("UPLOAD", _) => {
-            files.lock().unwrap().insert(name.to_owned(), text.to_owned());
-            r#"{"status":"OK"}"#.to_owned()
+        ("STATS", _) | ("LIST", "knows no LIST" | "knows neither") => no("request tidak dikenali"),
+        ("DELETE", "knows no DELETE" | "knows neither") => no("request tidak dikenali"),
+        ("UPLOAD", "has no room") => no("disk full"),
+        ("UPLOAD", "stores late") if !name.ends_with("-0.bin") => {
+            shelf.lock().unwrap().stalled += 1;
+            eventually("it is deleted", || shelf.lock().unwrap().deletes.contains(&name));
+            // A slow disk.
+            thread::sleep(Duration::from_millis(50));
+            let mut shelf = shelf.lock().unwrap();
+            shelf.stalled -= 1;
+            shelf.files.insert(name, String::new());
+            return None;
         }
-        ("GET", "refuses") => r#"{"status":"ERROR","data":"not today"}"#.to_owned(),
+        ("UPLOAD", _) => {
+            shelf.lock().unwrap().files.insert(name, text.unwrap_or_default().to_owned());
+            done
+        }
+        ("DELETE", _) => {
+            let mut shelf = shelf.lock().unwrap();
+            let removed = shelf.files.remove(&name);
+            shelf.deletes.insert(name);
+            removed.map_or(no("[Errno 2] No such file or directory"), |_| done)
+        }
+        ("GET", "refuses") => no("not today"),
         ("GET", "is silent") => return stream.read(&mut piece).ok().map(drop),
         ("GET", _) => {
-            let mut text = files.lock().unwrap().get(name)?.clone();
+            let mut text = shelf.lock().unwrap().files.get(&name)?.clone();
             match lie {
                 "flips a byte" => text
                     .replace_range(700_000..700_001, if &text[700_000..700_001] == "A" { "B" } else { "A" }),
@@ -563,9 +623,13 @@ fn talk(mut stream: TcpStream, files: &Mutex<HashMap<String, String>>, lie: &str
             }
             format!("{{\"status\":\"OK\",\"data_file\":\"{text}\"}}")
         }
-        ("LIST", _) => r#"{"status":"OK","data":["never.heard.of"]}"#.to_owned(),
-        ("STATS", _) => r#"{"status":"ERROR","data":"request tidak dikenali"}"#.to_owned(),
-        _ => r#"{"status":"OK"}"#.to_owned(),
+        ("LIST", "forges the list") => r#"{"status":"OK","data":["never.heard.of"]}"#.to_owned(),
+        ("LIST", _) => {
+            let mut names: Vec<String> = shelf.lock().unwrap().files.keys().cloned().collect();
+            names.extend(guests());
+            format!(r#"{{"status":"OK","data":{names:?}}}"#)
+        }
+        _ => no("request tidak dikenali"),
     };
     stream.write_all(reply.as_bytes()).and_then(|()| stream.write_all(END)).ok()
 }
@@ -579,9 +643,9 @@ fn against(bench: &Bench, address: SocketAddr, words: &[&str]) -> Ended {
 
 #[test]
 fn an_honest_server_of_another_make_passes_and_counts_nothing() {
-    let (address, _liar) = liar("tells the truth");
+    let fake = Fake::start("tells the truth");
     let bench = Bench::new();
-    let ended = against(&bench, address, &["thread", "--ops", "download,upload"]);
+    let ended = against(&bench, fake.address, &["thread", "--ops", "download,upload"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
     for row in bench.rows("thread") {
         assert_eq!((row.text("client_ok"), row.text("client_failed")), ("2", "0"));
@@ -608,9 +672,9 @@ fn every_lie_of_a_target_is_counted_under_its_cause() {
     ];
     for mode in ["thread", "process"] {
         for (lie, operation, errors) in table {
-            let (address, _liar) = liar(lie);
+            let fake = Fake::start(lie);
             let bench = Bench::new();
-            let ended = against(&bench, address, &[mode, "--ops", operation, "--timeout", "0.5"]);
+            let ended = against(&bench, fake.address, &[mode, "--ops", operation, "--timeout", "0.5"]);
             ended.failed(1, &["2 client worker"]);
             let rows = bench.rows(mode);
             assert_eq!(rows.len(), 1, "{mode} {lie}");
@@ -622,6 +686,9 @@ fn every_lie_of_a_target_is_counted_under_its_cause() {
             );
             assert_eq!((rows[0].text("time_per_client_s"), rows[0].text("p95_s")), ("", ""), "{mode} {lie}");
             assert!(ended.text().contains("failures   2 ("), "{mode} {lie} {}", ended.text());
+            // When everything failed there is nothing that could be best.
+            assert!(!ended.text().contains("best") && !ended.text().contains("worst"), "{}", ended.text());
+            assert_eq!(fake.names(), Vec::<String>::new(), "{mode} {lie}");
             bench.assert_nothing_left();
         }
     }
@@ -647,6 +714,200 @@ fn a_target_that_refuses_connections_still_gives_a_whole_table() {
         }
         bench.assert_nothing_left();
     }
+}
+
+#[test]
+fn files_of_the_target_stay_whatever_they_are_called() {
+    let names = ["10MiB.bin", "1MiB.bin", "1mib.bin", "kolam-1mib.bin", "upload-0.bin", "upload-1.bin"];
+    for mode in MODES {
+        let (bench, files) = (Bench::new(), Folder::new());
+        names.iter().for_each(|name| files.write(name, format!("a user's {name}").as_bytes()));
+        let server = Server::start(mode, 2, &files, &[]);
+        let address = server.address.to_string();
+        let words =
+            ["--target", &address, "--volumes", "1", "--clients", "2", "--ops", "download,upload,list"];
+        bench.run(&words).ok();
+        assert_eq!(files.names(), names, "{mode}");
+        names.iter().for_each(|name| assert_eq!(files.read(name), format!("a user's {name}").as_bytes()));
+        server.stop();
+    }
+}
+
+/// The id of the run that has its folder in `root`.
+fn run_id(root: &Path) -> Option<String> {
+    common::names(root).into_iter().find_map(|name| name.strip_prefix("kolam-stress-").map(str::to_owned))
+}
+
+#[test]
+fn a_target_that_has_a_file_of_that_name_is_not_touched() {
+    let bench = Bench::new();
+    let root = bench.root.path().to_owned();
+    let guests = move || run_id(&root).into_iter().map(|id| format!("Kolam-{id}-1MiB.bin")).collect();
+    let fake = Fake::with_guests("tells the truth", guests);
+    let ended = against(&bench, fake.address, &["thread"]);
+    ended.failed(1, &[&fake.address.to_string(), "-1MiB.bin", "already"]);
+    assert!(fake.names().is_empty() && bench.out.names().is_empty());
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn all_names_of_a_run_are_new_short_and_lower_case() {
+    let fake = Fake::start("knows no DELETE");
+    let mut ids = HashSet::new();
+    for _ in 0..3 {
+        against(&Bench::new(), fake.address, &["thread", "--ops", "download,upload"]).ok();
+    }
+    for name in fake.names() {
+        let words: Vec<&str> = name.split('-').collect();
+        assert!(["1mib.bin", "upload"].contains(&words[2]) && words[0] == "kolam", "{name}");
+        assert!(words[1].len() <= 8 && words[1].bytes().all(|byte| byte.is_ascii_alphanumeric()), "{name}");
+        ids.insert(words[1].to_owned());
+    }
+    assert_eq!((ids.len(), fake.names().len()), (3, 9));
+}
+
+#[test]
+fn a_target_without_list_is_tested_and_the_user_told_once() {
+    let fake = Fake::start("knows no LIST");
+    let bench = Bench::new();
+    let ended = against(&bench, fake.address, &["thread,process", "--ops", "download,upload"]);
+    assert_eq!(ended.ok().matches("LIST").count(), 1, "{ended:?}");
+    assert!(ended.text().contains("note       cannot see whether names are free"), "{ended:?}");
+    assert_eq!(fake.names(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_target_does_not_delete_is_named_once_with_its_size() {
+    for lie in ["knows no DELETE", "knows neither"] {
+        let fake = Fake::start(lie);
+        let address = fake.address.to_string();
+        let words = ["--target", &address, "--volumes", "1", "--clients", "2,50", "--ops", "download,upload"];
+        let ended = Bench::new().run(&words);
+        let left: Vec<&str> = ended.ok().lines().filter(|line| line.starts_with("left ")).collect();
+        assert_eq!(left.len(), 1, "{ended:?}");
+        let count = format!("51 files stay on {address}, 51.0 MiB: ");
+        for words in [&count, "(1.00 MiB)", "and 48 more", "dikenali", &fake.names()[0]] {
+            assert!(left[0].contains(words), "no {words:?} in {}", left[0]);
+        }
+        assert_eq!(fake.names().len(), 51, "{lie}");
+    }
+}
+
+#[test]
+fn an_interrupted_test_leaves_nothing_on_its_target() {
+    for mode in MODES {
+        for operation in ["upload", "download"] {
+            let (bench, files) = (Bench::new(), Folder::new());
+            files.write("a.theirs", b"not ours");
+            let server = Server::start(mode, 2, &files, &[]);
+            let address = server.address.to_string();
+            let words = ["--target", &address, "--volumes", "50", "--clients", "4,5,6", "--ops", operation];
+            let run = bench.start(&words);
+            within(LONG, "a file arrives", || files.names().last().is_some_and(|name| name != "a.theirs"));
+            signal(run.child.id(), libc::SIGINT);
+            let ended = run.finish(PATIENCE);
+            ended.failed(130, &["interrupted"]);
+            assert!(!ended.text().contains("left "), "{ended:?}");
+            eventually("unfinished uploads are dropped", || files.temporary().is_empty());
+            assert_eq!(files.names(), ["a.theirs"], "{mode} {operation}");
+            server.stop();
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_test_removes_what_is_stored_after_its_clients_have_gone() {
+    for mode in ["thread", "process"] {
+        let fake = Fake::start("stores late");
+        let (bench, address) = (Bench::new(), fake.address.to_string());
+        let words =
+            ["--target", &address, "--volumes", "1", "--clients", "3", "--ops", "upload", "--modes", mode];
+        let run = bench.start(&words);
+        eventually("one upload is stored and two wait", || {
+            fake.names().len() == 1 && fake.shelf.lock().unwrap().stalled == 2
+        });
+        signal(run.child.id(), libc::SIGINT);
+        let ended = run.finish(PATIENCE);
+        ended.failed(130, &["interrupted"]);
+        assert!(ended.text().contains("removing the files of this run"), "{ended:?}");
+        eventually("the two are stored", || fake.shelf.lock().unwrap().stalled == 0);
+        assert_eq!(fake.names(), Vec::<String>::new(), "{mode} {ended:?}");
+    }
+}
+
+#[test]
+fn a_set_up_that_fails_is_the_cause_and_the_clients_are_not_run() {
+    for mode in MODES {
+        let (bench, files) = (Bench::new(), Folder::new());
+        files.write("theirs", b"not ours");
+        let server = Server::start(mode, 2, &files, &["--read-only"]);
+        let address = server.address.to_string();
+        let words = ["--target", &address, "--volumes", "1", "--clients", "3", "--ops", "download,list"];
+        let ended = bench.run(&words);
+        ended.failed(1, &["6 client workers"]);
+        for row in bench.rows(mode) {
+            assert_eq!((row.text("errors"), row.text("client_failed")), ("server error=3", "3"), "{mode}");
+            assert_eq!(
+                (row.text("wall_s"), row.text("total_Bps"), row.text("p50_s")),
+                ("", "", ""),
+                "{mode}"
+            );
+        }
+        let first = ended.text().lines().find(|line| line.starts_with("first ")).unwrap();
+        assert!(first.contains("row 1: set-up, upload") && first.contains("permission denied"), "{first}");
+        for word in ["best", "worst", "file not found"] {
+            assert!(!ended.text().contains(word), "{word:?} in {}", ended.text());
+        }
+        assert_eq!(files.names(), ["theirs"]);
+        server.stop();
+    }
+    let fake = Fake::start("has no room");
+    let ended = against(&Bench::new(), fake.address, &["thread", "--ops", "download"]);
+    ended.failed(1, &["2 client workers"]);
+    assert!(ended.text().contains("set-up, upload") && ended.text().contains("disk full"), "{ended:?}");
+}
+
+#[test]
+fn labels_that_the_target_contradicts_are_refused_before_anything_is_sent() {
+    for mode in MODES {
+        let (bench, files) = (Bench::new(), Folder::new());
+        let server = Server::start(mode, 3, &files, &[]);
+        let (address, workers) = (server.address.to_string(), workers_of(mode, "3"));
+        let other = if mode == "thread" { "process" } else { "thread" };
+        let both = format!("{mode},{other}");
+        let table: [(&[&str], &[&str]); 4] = [
+            (&["--modes", other], &["--modes", other, &address, mode]),
+            (&["--modes", &both], &["--modes", &both, &address, mode]),
+            (&["--servers", "7"], &["--servers 7"]),
+            (&["--servers", "1,3"], &["--servers 1,3"]),
+        ];
+        for (words, told) in table {
+            let ended = bench.run(&[&["--target", &address], words].concat());
+            ended.failed(2, told);
+            assert_eq!(ended.text(), "", "{mode} {words:?}");
+        }
+        assert!(files.names().is_empty() && bench.out.names().is_empty(), "{mode}");
+        // Without labels of the user's, they are the target's own.
+        bench.run(&["--target", &address, "--volumes", "1", "--clients", "2"]).ok();
+        let rows = bench.rows(mode);
+        assert_eq!(rows.len(), 2);
+        rows.iter().for_each(|row| assert_eq!(row.text("server_workers"), workers, "{mode}"));
+        server.stop();
+    }
+}
+
+#[test]
+fn a_target_that_tells_nothing_has_one_label_and_the_user_is_told() {
+    let fake = Fake::start("tells the truth");
+    let (bench, address) = (Bench::new(), fake.address.to_string());
+    let words = ["--target", &address, "--volumes", "1", "--clients", "1,2", "--ops", "download"];
+    let ended = bench.run(&words);
+    let note = "note       the target does not tell: rows say single mode, --servers 1\n";
+    assert!(ended.ok().contains(note), "{ended:?}");
+    assert_eq!(bench.rows("single").len(), 2);
+    assert_eq!(bench.out.names(), ["machine.txt", "single.csv", "tables.md"]);
+    let ended = Bench::new().run(&[&words[..], &["--modes", "process", "--servers", "5"]].concat());
+    assert!(!ended.ok().contains("note "), "{ended:?}");
 }
 
 // ---- killed and interrupted ----
@@ -725,8 +986,8 @@ fn an_interrupted_test_keeps_its_finished_rows_and_leaves_nothing() {
 #[test]
 fn an_interrupt_does_not_wait_for_a_target_that_stalls() {
     for mode in ["thread", "process"] {
-        let (address, _liar) = liar("is silent");
-        let (bench, address) = (Bench::new(), address.to_string());
+        let fake = Fake::start("is silent");
+        let (bench, address) = (Bench::new(), fake.address.to_string());
         let words =
             ["--modes", mode, "--target", &address, "--volumes", "1", "--clients", "2", "--servers", "1"];
         let run = bench.start(&words);
@@ -757,8 +1018,8 @@ fn a_killed_tester_leaves_no_process() {
 
 #[test]
 fn killed_clients_are_counted_and_the_row_is_finished() {
-    let (address, _liar) = liar("is silent");
-    let (bench, address) = (Bench::new(), address.to_string());
+    let fake = Fake::start("is silent");
+    let (bench, address) = (Bench::new(), fake.address.to_string());
     let words =
         ["--modes", "process", "--target", &address, "--volumes", "1", "--clients", "3", "--servers", "1"];
     let run = bench.start(&[&words[..], &["--ops", "download"]].concat());
