@@ -20,7 +20,7 @@
 use crate::farewell::Farewells;
 use crate::house::{Arrival, House};
 use crate::ledger::{Field, Tally};
-use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
+use crate::session::{Clock, KEPT, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::signals::Stop;
 use crate::sys::{self, Epoll, Interest, PollFd};
 use std::io;
@@ -32,13 +32,23 @@ use std::process;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Who looks at the door.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// This worker alone; it also shuts it when the server stops.
+    Own,
+    /// This worker and others like it.
+    Shared,
+    /// Somebody else, who brings the connections and lets them wait in a queue.
+    Elsewhere,
+}
+
 /// Serves connections one after another: the accept loop of `single`, a pool's thread, a forked worker.
 pub struct Host {
     house: Arc<House>,
     tally: Tally,
     stop: Stop,
-    /// Shuts the door when the server stops, because nobody else is there to do it.
-    keeps_door: bool,
+    door: Door,
     /// The receive buffer; empty between two calls of `pump`.
     scratch: Vec<u8>,
     /// Those who were turned away.
@@ -47,22 +57,22 @@ pub struct Host {
 
 impl Host {
     /// Worker `index`, counted from 0; from now on it counts as alive.
-    pub fn new(house: Arc<House>, index: usize, stop: Stop, keeps_door: bool) -> Host {
+    pub fn new(house: Arc<House>, index: usize, stop: Stop, door: Door) -> Host {
         let tally = house.board.worker(index);
         tally.set(Field::Pid, process::id().into());
         let (scratch, farewells) = (vec![0; PIECE_TEXT], Farewells::default());
-        Host { house, tally, stop, keeps_door, scratch, farewells }
+        Host { house, tally, stop, door, scratch, farewells }
     }
 
     /// The life of a worker that has no one to bring it connections.
     pub fn accept_and_serve(&mut self) -> io::Result<()> {
-        let (door, mut ready) = (Epoll::new()?, Vec::new());
-        door.add_shared(self.house.listener.as_fd(), 0)?;
-        door.add(self.stop.as_fd(), Interest::Read, 0)?;
+        let (epoll, mut ready) = (Epoll::new()?, Vec::new());
+        epoll.add_shared(self.house.listener.as_fd(), 0)?;
+        epoll.add(self.stop.as_fd(), Interest::Read, 0)?;
         while !self.stop.raised() {
             match self.house.accept() {
                 Arrival::Guest(guest) => self.admit(guest),
-                Arrival::Nobody if self.farewells.is_empty() => door.wait(&mut ready, None)?,
+                Arrival::Nobody if self.farewells.is_empty() => epoll.wait(&mut ready, None)?,
                 Arrival::Nobody => {
                     self.farewells.wait(&[self.house.listener.as_fd(), self.stop.as_fd()], None)?;
                     self.farewells.tend();
@@ -71,7 +81,7 @@ impl Host {
                 Arrival::Shut => break,
             }
         }
-        if self.keeps_door {
+        if self.door == Door::Own {
             self.house.shut(&mut self.farewells);
         }
         mem::take(&mut self.farewells).finish(Instant::now() + self.house.closing_time())
@@ -92,6 +102,9 @@ impl Host {
         let mut clock = Clock::new(self.house.limits, Instant::now());
         loop {
             let mut moved = Moved::default();
+            if matches!(session.want(), Want::Request | Want::Head) && self.others_wait() {
+                session.notice(Notice::OthersWait);
+            }
             let turn = pump(&mut &guest, &mut *session, &mut self.scratch, &mut moved);
             self.tally.add(Field::BytesIn, moved.read);
             self.tally.add(Field::BytesOut, moved.written);
@@ -109,6 +122,22 @@ impl Host {
             }
             if blocked {
                 self.wait(&guest, &mut *session, &mut clock);
+            }
+        }
+    }
+
+    /// Should this connection end soon, because others wait for a worker? Where another thread accepts, more
+    /// are open then than there are workers; else all workers have one and somebody stands at the door.
+    fn others_wait(&self) -> bool {
+        let (board, workers) = (&self.house.board, self.house.board.workers as u64);
+        match self.door {
+            _ if !self.house.gives_way() => false,
+            Door::Elsewhere => board.house().get(Field::Seats) > workers,
+            Door::Own | Door::Shared => {
+                let mut listener = [PollFd::new(self.house.listener.as_fd(), Interest::Read)];
+                let now = Some(Instant::now());
+                board.total(Field::Seats) >= workers
+                    && sys::poll(&mut listener, now).is_ok_and(|ready| ready > 0)
             }
         }
     }
@@ -133,7 +162,7 @@ impl Host {
         if news {
             clock.stop(Instant::now());
             session.notice(Notice::Stopping);
-            if self.keeps_door {
+            if self.door == Door::Own {
                 self.house.shut(&mut self.farewells);
             }
         }
@@ -148,11 +177,16 @@ impl Host {
         // Once the request to stop has been noticed it must not wake us again.
         let watched = if clock.cut().is_none() { 2 } else { 1 };
         let (mut now, deadline) = (Instant::now(), clock.deadline());
-        // A slow peer empties a large socket buffer for longer than the idle limit before there is room for
-        // more; so we look from time to time whether it does.
-        let look = now + self.house.limits.idle / LOOKS;
+        let look = match session.want() {
+            // A slow peer empties a large socket buffer for longer than the idle limit before there is room
+            // for more; so we look from time to time whether it does.
+            Want::Write => now + self.house.limits.idle / LOOKS,
+            // An idle one has to give way to those who come meanwhile.
+            Want::Request if self.house.gives_way() => now + KEPT,
+            _ => deadline,
+        };
         let queued = if writing { sys::unsent(stream.as_fd()).ok() } else { None };
-        let ready = sys::poll(&mut fds[..watched], Some(if writing { deadline.min(look) } else { deadline }));
+        let ready = sys::poll(&mut fds[..watched], Some(deadline.min(look)));
         now = Instant::now();
         if matches!(ready, Ok(1..)) {
             return;
@@ -161,6 +195,9 @@ impl Host {
             clock.alive(now);
         } else if now >= deadline && clock.cut().is_none_or(|cut| now < cut) {
             // When the grace is over there is no time left for words.
+            session.notice(Notice::Timeout);
+        } else if clock.may_give_way(now) && self.others_wait() {
+            // Between two requests the end comes without a word.
             session.notice(Notice::Timeout);
         }
     }

@@ -121,6 +121,11 @@ impl House {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], Some(until)).map(drop)
     }
 
+    /// Do connections of this house end when others wait? Peers that speak HTTP know how to come again.
+    pub fn gives_way(&self) -> bool {
+        self.protocol == Protocol::Http
+    }
+
     /// How long those who have been told goodbye may still hold up a stop.
     pub fn closing_time(&self) -> Duration {
         self.limits.grace.min(LINGER_IDLE)

@@ -106,12 +106,23 @@ pub struct HttpSession {
     rest_used: usize,
     /// The server stops: no request after this one.
     stopping: bool,
+    /// Others wait: no request after this one, unless it is here already.
+    crowded: bool,
 }
 
 impl HttpSession {
     pub fn new(store: Arc<Store>, clerk: Clerk, names: Arc<Names>) -> HttpSession {
         let state = State::Head(Draft::default());
-        HttpSession { store, clerk, names, state, rest: Vec::new(), rest_used: 0, stopping: false }
+        HttpSession {
+            store,
+            clerk,
+            names,
+            state,
+            rest: Vec::new(),
+            rest_used: 0,
+            stopping: false,
+            crowded: false,
+        }
     }
 
     /// Moves through the states until the bytes are used up or something must go out first; returns how
@@ -148,7 +159,8 @@ impl HttpSession {
     }
 
     /// The head is complete; `more`: the peer has sent on.
-    fn begin(&mut self, request: Request, more: bool) -> State {
+    fn begin(&mut self, mut request: Request, more: bool) -> State {
+        request.keep_alive &= more || !self.crowded;
         self.clerk.request(request.method.name(), &request.path);
         let fate = match request.method {
             _ if !self.names.include(request.host()) => {
@@ -175,7 +187,8 @@ impl HttpSession {
         match incoming.take(bytes, &mut used) {
             Err(refusal) => (self.reply(Err(refusal), self.manner(&incoming.request)), used),
             Ok(true) => {
-                let Incoming { request, fate, .. } = *incoming;
+                let Incoming { mut request, fate, .. } = *incoming;
+                request.keep_alive &= used < bytes.len() || !self.crowded;
                 (self.complete(request, fate), used)
             }
             Ok(false) => (State::Body(incoming), used),
@@ -400,6 +413,7 @@ impl Session for HttpSession {
         match (notice, self.want()) {
             (Notice::Stopping, Want::Request) => self.state = State::Closed,
             (Notice::Stopping, _) => self.stopping = true,
+            (Notice::OthersWait, want) => self.crowded |= matches!(want, Want::Request | Want::Head),
             (Notice::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
             (Notice::Timeout, Want::Head | Want::Body) => self.state = self.refuse(refusal(408, "timeout")),
             (Notice::Timeout, _) => self.state = State::Closed,

@@ -379,6 +379,8 @@ impl Session for FileSession {
         match (notice, self.want()) {
             (Notice::Stopping, Want::Request) => self.state = State::Closed,
             (Notice::Stopping, _) => self.stopping = true,
+            // Nothing in this protocol tells a peer to come again, and most peers stay for one request.
+            (Notice::OthersWait, _) => {}
             (Notice::Refused(reason), _) => self.state = refuse(Refusal::closing(reason)),
             (Notice::Timeout, Want::Head | Want::Body) => self.state = refuse(Refusal::closing("timeout")),
             (Notice::Timeout, _) => self.state = State::Closed,

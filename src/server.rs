@@ -26,7 +26,7 @@ use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
 use crate::browser;
 use crate::event::EventLoop;
 use crate::farewell::Farewells;
-use crate::host::Host;
+use crate::host::{Door, Host};
 use crate::house::{Arrival, House, Protocol};
 use crate::http_target::{Names, is_host, is_host_name, without_port};
 use crate::ledger::{self, Board, Field, Seat, Seldom};
@@ -222,7 +222,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// The accept loop serves each connection itself.
 fn serve_single(house: Arc<House>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
-    let mut host = Host::new(house, 0, stop, true);
+    let mut host = Host::new(house, 0, stop, Door::Own);
     announce(ready);
     host.accept_and_serve()
 }
@@ -232,7 +232,7 @@ fn serve_with_threads(house: Arc<House>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
     let shared = house.clone();
     let pool = ThreadPool::start(house.board.workers, move |index| {
-        let mut host = Host::new(shared.clone(), index, stop, false);
+        let mut host = Host::new(shared.clone(), index, stop, Door::Elsewhere);
         move |(guest, _seat): (TcpStream, Seat)| host.serve(guest)
     })?;
     announce(ready);
@@ -326,7 +326,7 @@ fn announce(ready: &str) {
 impl Crew for Arc<House> {
     fn work(&self, index: usize) -> i32 {
         let life = Stop::listen(Listen::Worker).and_then(|stop| {
-            let mut host = Host::new(self.clone(), index, stop, false);
+            let mut host = Host::new(self.clone(), index, stop, Door::Shared);
             // As if a child had died: the supervisor looks up. One that has died itself needs no waking.
             let _ = sys::kill(parent_id() as Pid, sys::SIGCHLD);
             host.accept_and_serve()

@@ -51,6 +51,13 @@ const STEPS: u32 = 4;
 /// How often within the idle limit a peer that takes no more is looked at.
 pub const LOOKS: u32 = 8;
 
+/// How long a connection may be idle behind a reply while others wait. The next request of a peer that has
+/// just read the reply may be on its way, and must not meet a closed connection.
+pub const KEPT: Duration = Duration::from_millis(100);
+
+/// The same before its first request, which comes from farther away than most.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// What a session waits for. Derived from its state, never stored beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
@@ -95,6 +102,9 @@ pub enum Notice {
     Timeout,
     /// The server stops: finish the request in hand, take no other.
     Stopping,
+    /// Other connections wait for this worker: the next reply should be the last, if the protocol has a word
+    /// for that. Comes before a request, and from drivers whose worker has one connection at a time.
+    OthersWait,
     /// The server does not take this connection, for this reason.
     Refused(&'static str),
 }
@@ -191,13 +201,15 @@ pub struct Clock {
     /// What the session has waited for since when, if it is a request or its head. Bytes that do not bring
     /// it further, such as empty lines, do not prolong the waiting.
     waiting: Option<(Want, Instant)>,
+    /// Something has been sent.
+    answered: bool,
     /// When the server was asked to stop.
     stop: Option<Instant>,
 }
 
 impl Clock {
     pub fn new(limits: Limits, now: Instant) -> Clock {
-        Clock { limits, moved: now, waiting: None, stop: None }
+        Clock { limits, moved: now, waiting: None, answered: false, stop: None }
     }
 
     /// After a turn in which `moved` bytes crossed and the session came to want `want`.
@@ -205,6 +217,7 @@ impl Clock {
         if moved.read + moved.written > 0 {
             self.moved = now;
         }
+        self.answered |= moved.written > 0;
         let bounded = matches!(want, Want::Request | Want::Head);
         let same = self.waiting.is_some_and(|(waited_for, _)| waited_for == want) && moved.written == 0;
         if !(bounded && same) {
@@ -230,6 +243,12 @@ impl Clock {
             None => self.moved + self.limits.idle,
         };
         self.cut().map_or(patience, |cut| patience.min(cut))
+    }
+
+    /// Has the peer asked for nothing for so long that it should give way to others who wait?
+    pub fn may_give_way(&self, now: Instant) -> bool {
+        let patience = if self.answered { KEPT } else { FRESH };
+        self.waiting.is_some_and(|(want, began)| want == Want::Request && now >= began + patience)
     }
 
     /// When the connection is closed without another word, because the server stops.
@@ -345,6 +364,13 @@ mod tests {
         assert_eq!(clock.deadline(), at(42), "time alone is no progress");
         clock.alive(at(15));
         assert_eq!(clock.deadline(), at(45));
+        assert!(!clock.may_give_way(at(99)), "it is in the middle of a request");
+        clock.note(Want::Request, Moved::default(), at(16));
+        assert_eq!([KEPT / 2, KEPT].map(|idle| clock.may_give_way(at(16) + idle)), [false, true]);
+        let mut fresh = Clock::new(limits, start);
+        fresh.note(Want::Request, Moved::default(), start);
+        assert_eq!([KEPT, FRESH].map(|idle| fresh.may_give_way(start + idle)), [false, true]);
+        clock.note(Want::Body, Moved { read: 1, written: 0 }, at(15));
         clock.stop(at(20));
         clock.stop(at(24));
         assert_eq!((clock.deadline(), clock.cut()), (at(25), Some(at(25))));

@@ -13,13 +13,14 @@ use common::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Long enough for anything that is not waiting for us to have happened.
@@ -2285,6 +2286,189 @@ fn a_log_has_one_line_for_each_request_and_no_control_characters() {
             };
             assert!(log.lines().any(told), "{mode}: no {method} that is {status} in {log}");
         }
+    }
+}
+
+// ---- more connections than workers ----
+
+/// How soon what many ask for at once must be there, although each may keep its connection.
+const TOGETHER: Duration = Duration::from_secs(1);
+
+/// Workers of a pool that is started on a small machine without another word.
+const USUAL: usize = 4;
+
+/// A client that keeps its connection as long as the server lets it, as browsers and proxies do.
+struct Keeper {
+    address: SocketAddr,
+    connection: Option<Http>,
+    /// Requests that met a connection which the server had closed meanwhile.
+    lost: usize,
+}
+
+impl Keeper {
+    fn new(address: SocketAddr) -> Keeper {
+        Keeper { address, connection: None, lost: 0 }
+    }
+
+    fn get(&mut self, target: &str) -> Reply {
+        if let Some(mut kept) = self.connection.take() {
+            let sent = kept.stream.write_all(get(target).as_bytes());
+            match sent.and_then(|()| kept.try_reply("GET")) {
+                Ok(reply) => return self.keep(kept, reply),
+                Err(_) => self.lost += 1,
+            }
+        }
+        let mut fresh = Http::connect(self.address);
+        let reply = fresh.ask(get(target));
+        self.keep(fresh, reply)
+    }
+
+    fn keep(&mut self, connection: Http, reply: Reply) -> Reply {
+        self.connection = (!reply.closes()).then_some(connection);
+        reply
+    }
+}
+
+/// `requests` of a file over `connections` kept at the same time, the file having `length` bytes; all of them
+/// stay open until the last is answered. Returns how long that took.
+fn fetch(server: &Server, connections: usize, requests: usize, content: &[u8]) -> Duration {
+    let (next, began, address) = (AtomicU64::new(0), Instant::now(), server.address);
+    let work = || {
+        let mut keeper = Keeper::new(address);
+        while next.fetch_add(1, Ordering::Relaxed) < requests as u64 {
+            let reply = keeper.get("/a.bin");
+            assert!(reply.status == 200 && reply.body == content, "{}", reply.status);
+        }
+        keeper
+    };
+    let keepers: Vec<Keeper> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..connections).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let took = began.elapsed();
+    assert_eq!(
+        keepers.iter().map(|keeper| keeper.lost).sum::<usize>(),
+        0,
+        "requests met a closed connection"
+    );
+    took
+}
+
+#[test]
+fn kept_connections_do_not_keep_others_waiting() {
+    for mode in MODES {
+        for (connections, requests, length) in [(12, 12, 1_000_000), (10, 30, 2_000), (6, 20, 50_000)] {
+            let folder = Folder::new();
+            let content = noise(length, 3);
+            folder.write("a.bin", &content);
+            let server = start(mode, USUAL, &folder, &[]);
+            let took = fetch(&server, connections, requests, &content);
+            assert!(took < TOGETHER, "{mode}: {requests} requests over {connections} connections: {took:?}");
+            // And once more with other connections, while none of the first is left to be waited for.
+            let took = fetch(&server, connections, requests, &content);
+            assert!(took < TOGETHER, "{mode}: the second time: {took:?}");
+            server.stop();
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_gives_way_to_those_who_come() {
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("a", b"A");
+        let server = start(mode, 1, &folder, &[]);
+        let mut idle = connect(&server);
+        assert!(!idle.ask(get("/a")).closes(), "{mode}: nobody else is there");
+        let mut silent = connect(&server);
+        let began = Instant::now();
+        let mut other = connect(&server);
+        other.send(get("/a"));
+        assert_eq!(other.reply("GET").text(), "A", "{mode}");
+        // The first gives way at once, the one that has not asked for anything yet after a second.
+        assert!(began.elapsed() < 3 * TOGETHER, "{mode}: {:?}", began.elapsed());
+        if mode == "event" {
+            assert_eq!(idle.ask(get("/a")).text(), "A", "there it is nobody's trouble");
+            assert_eq!(silent.ask(get("/a")).text(), "A");
+        } else {
+            idle.assert_closed();
+            silent.assert_closed();
+        }
+        drop((idle, silent, other));
+        server.stop();
+    }
+}
+
+#[test]
+fn requests_that_have_arrived_are_answered_although_others_wait() {
+    for mode in ["single", "thread", "process"] {
+        let folder = Folder::new();
+        folder.write("a", b"A");
+        let server = start(mode, 1, &folder, &[]);
+        let mut kept = connect(&server);
+        assert!(!kept.ask(get("/a")).closes(), "{mode}");
+        // While the server stands still, three requests arrive together, and somebody else.
+        let mut all = server.workers();
+        all.push(server.pid());
+        all.iter().for_each(|&pid| common::signal(pid, libc::SIGSTOP));
+        kept.send(get("/a").repeat(3));
+        let mut other = connect(&server);
+        other.send(get("/a"));
+        all.iter().for_each(|&pid| common::signal(pid, libc::SIGCONT));
+        let replies = [(); 3].map(|()| kept.reply("GET"));
+        assert!(replies.iter().all(|reply| reply.text() == "A"), "{mode} {replies:?}");
+        assert!(replies[..2].iter().all(|reply| !reply.closes()), "{mode} {replies:?}");
+        kept.assert_closed();
+        assert_eq!(other.reply("GET").text(), "A", "{mode}");
+        drop(other);
+        server.stop();
+    }
+}
+
+#[test]
+fn uploads_give_way_too() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 1, &folder, &[]);
+        let content = noise(100_000, 9);
+        let began = Instant::now();
+        let peers: Vec<Http> = thread::scope(|scope| {
+            let (address, content) = (server.address, &content);
+            let put_one = move |number: usize| {
+                let mut peer = Http::connect(address);
+                assert_eq!(peer.ask(put(&format!("/{number}"), content)).status, 201);
+                peer
+            };
+            let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || put_one(number))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(began.elapsed() < 2 * TOGETHER, "{mode}: {:?}", began.elapsed());
+        drop(peers);
+        server.stop();
+    }
+}
+
+#[test]
+fn curl_downloads_many_at_once() {
+    for mode in MODES {
+        let (folder, here) = (Folder::new(), Folder::new());
+        let content = noise(1_000_000, 4);
+        let mut words: Vec<String> =
+            ["--parallel", "--parallel-immediate", "--parallel-max", "12"].map(str::to_owned).to_vec();
+        let server = start(mode, USUAL, &folder, &[]);
+        for number in 0..12 {
+            folder.write(&format!("{number}.bin"), &content);
+            words.extend(["-o".to_owned(), format!("{number}.bin")]);
+            words.push(format!("http://{}/{number}.bin", server.address));
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let began = Instant::now();
+        let Some(ended) = curl(here.path(), &words, None) else { return };
+        let took = began.elapsed();
+        assert_eq!(ended.code, Some(0), "{mode}: {}", ended.stderr);
+        assert!(took < TOGETHER, "{mode}: {took:?}");
+        assert!((0..12).all(|number| here.read(&format!("{number}.bin")) == content), "{mode}");
+        server.stop();
     }
 }
 
