@@ -90,6 +90,25 @@ fn the_http_tables_are_whole_and_fit_a_terminal() {
 }
 
 #[test]
+fn on_a_terminal_a_run_has_one_live_line_and_not_that_of_its_parts() {
+    let folder = Folder::new();
+    let out = folder.join("run").display().to_string();
+    let terminal = Terminal::start(&mut script("ab", &[("OUT", &out)]), 80);
+    let (code, bytes) = terminal.finish(LIMIT);
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("\r[14/14] thread, c = 100: kolam") && text.contains(", round 1 of 1 ..."),
+        "{text}"
+    );
+    assert!(!text.contains("bench http:"), "{text}");
+    let screen = Screen::show(80, &bytes);
+    let lines = screen.lines();
+    assert!(lines.iter().all(|line| !line.starts_with('[')), "a step is still there: {lines:?}");
+    assert_eq!(screen.wrapped, 0, "{lines:?}");
+}
+
+#[test]
 fn a_run_has_a_folder_of_its_own() {
     let folder = Folder::new();
     // The folder's name is made of this time; all runs are in the same second.
