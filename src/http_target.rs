@@ -313,6 +313,37 @@ mod tests {
         assert!(target_of(b"/%4/..", false).is_err() && target_of(b"/./%zz", false).is_err());
     }
 
+    /// Section 5.2.4 of RFC 3986, step by step.
+    fn remove_dot_segments(path: &str) -> String {
+        let (mut input, mut output) = (path.to_owned(), String::new());
+        while !input.is_empty() {
+            if input.starts_with("/./") || input == "/." {
+                input.replace_range(..input.len().min(3), "/");
+            } else if input.starts_with("/../") || input == "/.." {
+                input.replace_range(..input.len().min(4), "/");
+                output.truncate(output.rfind('/').unwrap_or(0));
+            } else {
+                let end = input[1..].find('/').map_or(input.len(), |at| at + 1);
+                output.extend(input.drain(..end));
+            }
+        }
+        output
+    }
+
+    #[test]
+    fn every_short_path_loses_its_dot_segments_as_the_rfc_says() {
+        let mut paths = vec!["/".to_owned()];
+        for _ in 0..8 {
+            for path in &paths {
+                let wanted = remove_dot_segments(path);
+                assert_eq!(without_dot_segments(path), wanted, "{path}");
+                let encoded = target_of(path.replace('.', "%2e").as_bytes(), false).unwrap();
+                assert_eq!(encoded.path, wanted.as_bytes(), "{path}");
+            }
+            paths = paths.iter().flat_map(|path| ["/", ".", "a"].map(|next| path.clone() + next)).collect();
+        }
+    }
+
     #[test]
     fn hosts_are_names_or_addresses_with_or_without_a_port() {
         for good in
