@@ -67,7 +67,8 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         // The folder has a name of its own, so these are all ours: helpers of the browser that outlived it.
-        let ours = || common::processes(self.0.path().as_os_str().as_encoded_bytes());
+        // With the slash behind it, for the name may be the beginning of another one.
+        let ours = || common::processes(self.0.join("").as_os_str().as_encoded_bytes());
         for pid in ours() {
             let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
         }
@@ -279,6 +280,28 @@ impl Browser {
         target
     }
 
+    /// Chooses files in the file input of the page, as its dialog would, and sends the form.
+    fn submit(&mut self, files: &[PathBuf]) {
+        let input = quoted("document.querySelector('input[type=file]')");
+        let input = self.command("Runtime.evaluate", &format!("\"expression\":{input}"));
+        let input = string_after(&input, "\"objectId\":").unwrap();
+        let files: Vec<String> = files.iter().map(|file| quoted(file.to_str().unwrap())).collect();
+        let files = files.join(",");
+        self.command("DOM.setFileInputFiles", &format!("\"files\":[{files}],\"objectId\":\"{input}\""));
+        self.evaluate("document.querySelector('button').click()");
+    }
+
+    /// Waits until the page says this.
+    fn read(&mut self, text: &str) {
+        let mut found = String::new();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !found.contains(text) {
+            assert!(std::time::Instant::now() < deadline, "the page says {found:?}, not {text:?}");
+            std::thread::sleep(Duration::from_millis(5));
+            found = self.evaluate("document.body ? document.body.innerText : ''");
+        }
+    }
+
     /// Waits for a download of that many bytes, and takes it away.
     fn downloaded(&mut self, size: usize) -> Vec<u8> {
         let folder = self.home.0.join("downloads");
@@ -374,5 +397,112 @@ fn a_browser_follows_the_links_and_gets_the_bytes() {
         browser.open("about:blank");
         server.stop();
     }
+    browser.close();
+}
+
+#[test]
+fn a_browser_uploads_through_the_form() {
+    let Some(program) = installed() else { return };
+    let mut browser = Browser::start(&program);
+    let sources = Folder::new();
+    let names = ["a b.bin", "\" onclick=\"alert(1)\" é日😀.bin", "<b>.bin"];
+    for (at, name) in names.iter().enumerate() {
+        sources.write(name, &noise(300_000 + at, at as u64));
+    }
+    // Large enough that it is refused while the browser is still sending.
+    sources.write("large.bin", &noise(8 << 20, 9));
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("a b.bin", b"old");
+        let options = ["--protocol", "http", "--idle-timeout", "0.5", "--max-upload", "1M"];
+        let server = Server::start(mode, 4, &folder, &options);
+        let address = format!("http://{}/", server.address);
+        browser.open(&format!("{address}?sort=size"));
+        browser.submit(&names.map(|name| sources.join(name)));
+        // The answer has led back to the page, and there the new files are.
+        browser.arrive(&address);
+        for (at, name) in names.iter().enumerate() {
+            assert!(folder.read(name) == noise(300_000 + at, at as u64), "{mode} {name}");
+            let link = format!("[...document.links].some(a => a.textContent === {})", quoted(name));
+            assert_eq!(browser.evaluate(&link), "true", "{mode} {name}");
+        }
+        // A reload shows the page again and does not send the form again.
+        fs::remove_file(folder.join("a b.bin")).unwrap();
+        browser.evaluate("document.title = 'old'");
+        browser.command("Page.reload", "");
+        browser.read("2 files, 585.9 KiB.");
+        assert_eq!(folder.names().len(), 2, "{mode}");
+        browser.submit(&[sources.join("a b.bin"), sources.join("large.bin")]);
+        browser.read("large.bin: file too large");
+        browser.read("stored before that: 1 file");
+        assert_eq!(folder.names().len(), 3, "{mode}");
+        browser.open("about:blank");
+        server.stop();
+    }
+    browser.close();
+}
+
+/// What a page of another site could do to the user of this one, if it were let (CSRF).
+#[test]
+fn a_browser_cannot_be_made_to_upload_by_another_page() {
+    let Some(program) = installed() else { return };
+    let mut browser = Browser::start(&program);
+    let (sources, folder) = (Folder::new(), Folder::new());
+    sources.write("a", b"A");
+    let server = start("event", &folder);
+    let form = format!(
+        "data:text/html,<form method=post enctype=multipart/form-data action=http://{}/>\
+         <input type=file name=file><button>x</button></form>",
+        server.address
+    );
+    browser.command("Page.navigate", &format!("\"url\":{}", quoted(&form)));
+    browser.read("x");
+    browser.submit(&[sources.join("a")]);
+    browser.read("this form was sent by a page of another site");
+    assert!(folder.names().is_empty());
+    browser.open("about:blank");
+    server.stop();
+    browser.close();
+}
+
+#[test]
+fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
+    let Some(program) = installed() else { return };
+    let mut browser = Browser::start(&program);
+    let folder = Folder::new();
+    for (name, size) in [("a", 5), ("b", 2000), (&*"W".repeat(255), 1), (&*"日".repeat(85), 0)] {
+        folder.write(name, &noise(size, 1));
+    }
+    let server = start("event", &folder);
+    let address = format!("http://{}/", server.address);
+    let metrics = "\"width\":390,\"height\":844,\"deviceScaleFactor\":1,\"mobile\":true";
+    browser.command("Emulation.setDeviceMetricsOverride", metrics);
+    browser.open(&address);
+    let sizes = "[...document.querySelectorAll('data')].map(data => data.value)";
+    for (head, order, sorted) in [
+        ("Size", "2000,5,1,0", "descending"),
+        ("Size \u{2193}", "0,1,5,2000", "ascending"),
+        ("Name", "1,5,2000,0", "ascending"),
+    ] {
+        let target = browser.click(head);
+        browser.arrive(&target);
+        assert_eq!(browser.evaluate(sizes), order, "{head}");
+        let heads = "document.querySelectorAll('[aria-sort]')";
+        assert_eq!(browser.evaluate(&format!("{heads}.length + {heads}[0].ariaSort")), format!("1{sorted}"));
+        // Nothing stands beside the screen: every cell ends on it.
+        let right =
+            "Math.max(...[...document.querySelectorAll('*')].map(e => e.getBoundingClientRect().right))";
+        assert_eq!(
+            browser.evaluate(&format!("{right} <= 390 && document.documentElement.scrollWidth <= 390")),
+            "true"
+        );
+    }
+    let paper = "getComputedStyle(document.body).backgroundColor";
+    let light = browser.evaluate(paper);
+    let dark = "\"features\":[{\"name\":\"prefers-color-scheme\",\"value\":\"dark\"}]";
+    browser.command("Emulation.setEmulatedMedia", dark);
+    assert_ne!(browser.evaluate(paper), light);
+    browser.open("about:blank");
+    server.stop();
     browser.close();
 }
