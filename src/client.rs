@@ -48,8 +48,8 @@ pub enum Error {
     Reset(io::Error),
     /// The server was silent, or did not listen, for too long.
     Timeout,
-    /// The reply ended too early.
-    Short,
+    /// The reply ended too early; so many bytes had come on this connection.
+    Short(u64),
     /// The reply, or the content in it, is not what it must be.
     Corrupt(String),
     /// The server at this address speaks HTTP.
@@ -72,7 +72,7 @@ impl Error {
             Error::Refused(_) => 0,
             Error::Reset(_) => 1,
             Error::Timeout => 2,
-            Error::Short => 3,
+            Error::Short(_) => 3,
             Error::Corrupt(_) | Error::Http(_) | Error::Local(_) | Error::Interrupted => 4,
             Error::Server(_) => 5,
         }
@@ -83,7 +83,6 @@ impl Error {
         match error.kind() {
             ErrorKind::TimedOut => Error::Timeout,
             ErrorKind::Interrupted => Error::Interrupted,
-            ErrorKind::UnexpectedEof => Error::Short,
             _ => Error::Reset(error),
         }
     }
@@ -95,7 +94,9 @@ impl fmt::Display for Error {
             Error::Refused(error) => write!(f, "cannot connect: {error}"),
             Error::Reset(error) => write!(f, "the connection broke: {error}"),
             Error::Timeout => write!(f, "the server took too long; a longer --timeout may help"),
-            Error::Short => write!(f, "the server closed the connection before its reply was complete"),
+            Error::Short(bytes) => {
+                write!(f, "the server closed the connection after {bytes} bytes of an incomplete reply")
+            }
             Error::Corrupt(why) => write!(f, "the reply cannot be understood: {why}"),
             Error::Http(address) => {
                 let remedy = format!("open http://{address}/ in a browser, or use curl");
@@ -112,7 +113,7 @@ impl From<json::Error> for Error {
     fn from(error: json::Error) -> Error {
         match error {
             json::Error::Io(error) => Error::of_socket(error),
-            json::Error::End => Error::Short,
+            json::Error::End { offset } => Error::Short(offset),
             other => Error::Corrupt(other.to_string()),
         }
     }

@@ -201,7 +201,7 @@ pub fn download(
     let mut sink = Compare { expected: content, at: 0, progress };
     let size = client.download(name, &mut sink)?;
     if size < content.len() as u64 {
-        return Err(Error::Short);
+        return Err(Error::Short(client.received()));
     }
     Ok(size)
 }

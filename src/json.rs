@@ -141,9 +141,9 @@ impl Value {
 pub enum Error {
     /// The source failed.
     Io(io::Error),
-    /// The source ended inside the text.
-    End,
-    /// The text is no JSON: what was expected, and the byte offset counted from the first byte read.
+    /// The source ended inside the text, after so many bytes.
+    End { offset: u64 },
+    /// The text is no JSON: what was expected, and the offset of the wrong byte from the first byte read.
     Syntax { offset: u64, expected: &'static str },
     /// The value is larger than its caller is willing to hold.
     TooLarge,
@@ -153,7 +153,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io(error) => write!(f, "{error}"),
-            Error::End => write!(f, "it ends in the middle"),
+            Error::End { offset } => write!(f, "it ends in the middle, after {offset} bytes"),
             Error::Syntax { offset, expected } => write!(f, "no JSON at byte {offset}: expected {expected}"),
             Error::TooLarge => write!(f, "it is larger than this program is willing to hold"),
         }
@@ -210,7 +210,7 @@ impl<R: Read> Reader<R> {
             self.at = 0;
             self.end = self.source.read(&mut self.buffer).map_err(Error::Io)?;
             if self.end == 0 {
-                return Err(Error::End);
+                return Err(Error::End { offset: self.offset });
             }
         }
         Ok(&self.buffer[self.at..self.end])
@@ -225,12 +225,7 @@ impl<R: Read> Reader<R> {
         Ok(self.available()?[0])
     }
 
-    fn next(&mut self) -> Result<u8, Error> {
-        let byte = self.peek()?;
-        self.consume(1);
-        Ok(byte)
-    }
-
+    /// The next byte is wrong.
     fn syntax<T>(&self, expected: &'static str) -> Result<T, Error> {
         Err(Error::Syntax { offset: self.offset, expected })
     }
@@ -245,8 +240,18 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// Consumes a byte that has to be `wanted`.
+    fn must_be(&mut self, wanted: u8, expected: &'static str) -> Result<(), Error> {
+        if self.peek()? != wanted {
+            return self.syntax(expected);
+        }
+        self.consume(1);
+        Ok(())
+    }
+
     fn expect(&mut self, wanted: u8, expected: &'static str) -> Result<(), Error> {
-        if self.skip_white()? == wanted { self.next().map(drop) } else { self.syntax(expected) }
+        self.skip_white()?;
+        self.must_be(wanted, expected)
     }
 
     /// begin-object
@@ -256,8 +261,7 @@ impl<R: Read> Reader<R> {
 
     /// The next key of an object, or `None` when it ends. `first`: no pair has been read yet.
     pub fn next_key(&mut self, first: bool, limit: usize) -> Result<Option<String>, Error> {
-        let byte = self.skip_white()?;
-        if byte == b'}' {
+        if self.skip_white()? == b'}' {
             self.consume(1);
             return Ok(None);
         }
@@ -273,34 +277,27 @@ impl<R: Read> Reader<R> {
     /// Consumes a string's opening quote. Returns false, consuming nothing, when the value is no string.
     pub fn open_string(&mut self) -> Result<bool, Error> {
         let found = self.skip_white()? == b'"';
-        if found {
-            self.consume(1);
-        }
+        self.consume(usize::from(found));
         Ok(found)
     }
 
     /// One step inside a string.
     pub fn inside_string(&mut self) -> Result<Inside, Error> {
-        match self.peek()? {
-            b'"' => {
-                self.consume(1);
-                Ok(Inside::End)
-            }
-            b'\\' => {
-                self.consume(1);
-                Ok(Inside::Escaped(self.escape()?))
-            }
-            0..=0x1f => self.syntax("no raw control character in a string"),
-            byte => {
-                self.consume(1);
-                Ok(Inside::Plain(byte))
-            }
+        let byte = self.peek()?;
+        if byte < 0x20 {
+            return self.syntax("no raw control character in a string");
         }
+        self.consume(1);
+        Ok(match byte {
+            b'"' => Inside::End,
+            b'\\' => Inside::Escaped(self.escape()?),
+            byte => Inside::Plain(byte),
+        })
     }
 
     /// escape = `"` `\` `/` b f n r t, or `u` with four hexadecimal digits
     fn escape(&mut self) -> Result<char, Error> {
-        Ok(match self.next()? {
+        let c = match self.peek()? {
             byte @ (b'"' | b'\\' | b'/') => char::from(byte),
             b'b' => '\u{8}',
             b'f' => '\u{c}',
@@ -309,17 +306,17 @@ impl<R: Read> Reader<R> {
             b't' => '\t',
             b'u' => return self.escaped_unicode(),
             _ => return self.syntax("an escape"),
-        })
+        };
+        self.consume(1);
+        Ok(c)
     }
 
-    /// Characters above U+FFFF are written as two escapes, a high and a low surrogate.
+    /// unicode = "u" 4hex ; characters above U+FFFF are written as two escapes, a high and a low surrogate
     fn escaped_unicode(&mut self) -> Result<char, Error> {
         let first = self.hex4()?;
         let code = match first {
             0xd800..=0xdbff => {
-                if self.next()? != b'\\' || self.next()? != b'u' {
-                    return self.syntax("the low half of a surrogate pair");
-                }
+                self.must_be(b'\\', "the low half of a surrogate pair")?;
                 match self.hex4()? {
                     low @ 0xdc00..=0xdfff => 0x10000 + ((first - 0xd800) << 10 | (low - 0xdc00)),
                     _ => return self.syntax("the low half of a surrogate pair"),
@@ -331,8 +328,12 @@ impl<R: Read> Reader<R> {
     }
 
     fn hex4(&mut self) -> Result<u32, Error> {
-        (0..4).try_fold(0, |code, _| match char::from(self.next()?).to_digit(16) {
-            Some(digit) => Ok(code << 4 | digit),
+        self.must_be(b'u', "an escape with u")?;
+        (0..4).try_fold(0, |code, _| match char::from(self.peek()?).to_digit(16) {
+            Some(digit) => {
+                self.consume(1);
+                Ok(code << 4 | digit)
+            }
             None => self.syntax("a hexadecimal digit"),
         })
     }
@@ -404,10 +405,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn word(&mut self, word: &[u8], value: Value) -> Result<Value, Error> {
-        word.iter().try_for_each(|&byte| match self.next()? {
-            found if found == byte => Ok(()),
-            _ => self.syntax("true, false or null"),
-        })?;
+        word.iter().try_for_each(|&byte| self.must_be(byte, "true, false or null"))?;
         Ok(value)
     }
 
@@ -429,7 +427,7 @@ impl<R: Read> Reader<R> {
             && fraction.is_none_or(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         match text.parse() {
             Ok(number) if strict => Ok(Value::Number(number)),
-            _ => self.syntax("a value"),
+            _ => Err(Error::Syntax { offset: self.offset - text.len() as u64, expected: "a value" }),
         }
     }
 
@@ -437,10 +435,11 @@ impl<R: Read> Reader<R> {
     pub fn end_mark(&mut self, mark: &[u8]) -> Result<(), Error> {
         let mut seen = Vec::new();
         while !seen.ends_with(mark) {
-            match self.next()? {
+            match self.peek()? {
                 byte @ (b' ' | b'\t' | b'\r' | b'\n') => seen.push(byte),
                 _ => return self.syntax("the end of the reply"),
             }
+            self.consume(1);
             if seen.len() > NUMBER {
                 return Err(Error::TooLarge);
             }
@@ -556,6 +555,36 @@ mod tests {
         for text in table {
             assert!(read(text, 1000).is_err(), "{}", String::from_utf8_lossy(text));
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_reported_at_its_own_offset() {
+        let table: [(&[u8], usize); 16] = [
+            (b"", 0),
+            (br#"  ["#, 3),
+            (br#""ab"#, 3),
+            (br#"["a", x]"#, 6),
+            (br#""a\xb""#, 3),
+            (br#""a\u12g4""#, 6),
+            (br#""\ud83dx""#, 7),
+            (br#""\ud83d\n""#, 8),
+            (br#""\ud83d\u0041""#, 13),
+            (br#""aa\ude00""#, 9),
+            (b"\"a\nb\"", 2),
+            (b"[trux]", 4),
+            (b"[1, 01]", 4),
+            (br#"{"a" 1}"#, 5),
+            (br#"{"a":1 "b":2}"#, 7),
+            (br#"{1:2}"#, 1),
+        ];
+        for (text, offset) in table {
+            let (error, shown) = (read(text, 1000).unwrap_err(), String::from_utf8_lossy(text));
+            let numbers: Vec<&str> =
+                error.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).collect();
+            assert_eq!(numbers, [offset.to_string()], "{shown}: {error}");
+        }
+        let mut reader = Reader::new(Drip(b" \r\n x", 1), 8);
+        assert!(matches!(reader.end_mark(b"\r\n\r\n"), Err(Error::Syntax { offset: 4, .. })));
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Target {
     fn delete(&self, open: &mut Option<Client>, name: &str, patience: Duration) -> Result<(), Error> {
         if let Some(client) = open {
             match client.delete(name) {
-                Err(Error::Reset(_) | Error::Short) => {}
+                Err(Error::Reset(_) | Error::Short(_)) => {}
                 other => return other,
             }
         }

@@ -701,6 +701,8 @@ fn a_download_that_is_not_whole_and_right_leaves_the_old_file() {
         "HTTP/1.1 400 Bad Request",
         "\u{1}\u{2}\u{3}",
     ];
+    let half = fake(&whole[..50], true);
+    ask(half.address, &["download", "a", "-o", &target]).failed(1, &["closed the connection after 50 bytes"]);
     for reply in cuts.chain(wrong.iter().map(|reply| format!("{reply}\r\n\r\n"))) {
         let fake = fake(&reply, true);
         let ended = ask(fake.address, &["download", "a", "-o", &target]);
