@@ -175,10 +175,10 @@ impl Matrix {
             clients: args.numbers("--clients", workers, 1..=10_000)?,
             servers: args.numbers("--servers", &servers, 1..=MOST_SERVERS)?,
         };
+        matrix.check(args, told)?;
         if args.has("--servers") {
             check_single(&matrix.modes, &matrix.servers)?;
         }
-        matrix.check(args, told)?;
         Ok(matrix)
     }
 
@@ -187,19 +187,18 @@ impl Matrix {
         let target = args.text("--target").unwrap_or_default();
         let wrong = |option: &str, typed: String, truth: String| {
             let remedy = format!("leave {option} out");
-            Err(Failure::Usage(format!(
-                "{option} {typed}: {target} {truth}, as it answers to STATS; {remedy}"
-            )))
+            Err(Failure::Usage(format!("{option} {typed}: {target} says that it has {truth}; {remedy}")))
         };
         match told.mode {
             Some(mode) if self.modes != [mode] => {
-                return wrong("--modes", self.modes.join(","), format!("runs in {mode} mode"));
+                return wrong("--modes", self.modes.join(","), format!("mode {mode}"));
             }
             _ => {}
         }
         match told.workers {
-            Some(workers) if self.servers != [workers] => {
-                wrong("--servers", list(&self.servers), format!("has {workers} workers"))
+            Some(count) if self.servers != [count] => {
+                let plural = if count == 1 { "" } else { "s" };
+                wrong("--servers", list(&self.servers), format!("{count} worker{plural}"))
             }
             _ => Ok(()),
         }

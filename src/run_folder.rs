@@ -84,7 +84,7 @@ impl RunFolder {
         about.push(("options", format!("{} --root {root}", plan.options)));
         about.push(("started", utc(SystemTime::now())));
         let folder = RunFolder { path, about };
-        folder.write_about(&[("state", "running".to_owned())])?;
+        folder.write_about(&[("state", "running".to_owned())]).inspect_err(|_| folder.discard(plan))?;
         let note = if plan.exact { None } else { folder.point_latest(&plan.out) };
         Ok((folder, note))
     }
@@ -115,16 +115,26 @@ impl RunFolder {
         self.write_about(&[("ended", utc(SystemTime::now())), ("state", state.to_owned())])
     }
 
-    /// Writes `machine.txt` anew and in one step: on a full disk the old one stays.
+    /// A folder of our own in which nothing could be written goes again.
+    fn discard(&self, plan: &Plan) {
+        if !plan.exact {
+            let _ = fs::remove_file(self.path.join(ABOUT));
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+
+    /// Writes `machine.txt`, over the old one: lines change only near its end, and a full disk has room for
+    /// them, since a file's last block is longer than its content.
     fn write_about(&self, last: &[(&str, String)]) -> Result<(), Failure> {
         let line = |(name, value): &(&str, String)| format!("{name:<8} {}\n", value.replace('\n', " "));
-        let lines = self.about.iter().chain(last).map(line);
-        let (path, fresh) = (self.path.join(ABOUT), self.path.join(format!(".{ABOUT}")));
-        let written = fs::write(&fresh, lines.collect::<String>()).and_then(|()| fs::rename(&fresh, &path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&fresh);
-            cannot("write", &path, &error)
-        })
+        let text: String = self.about.iter().chain(last).map(line).collect();
+        let path = self.path.join(ABOUT);
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let written = file.and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        });
+        written.map_err(|error| cannot("write", &path, &error))
     }
 
     /// Lets `latest` in `parent` point to this folder; says so when it cannot. The run goes on without it.

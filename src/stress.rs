@@ -152,8 +152,7 @@ impl Tester<'_> {
                 break;
             }
             if let Some((mode, file)) = &mut csv {
-                let line = outcome.csv(row) + "\n";
-                let written = file.write_all(line.as_bytes());
+                let written = append(file, &(outcome.csv(row) + "\n"));
                 written.or_else(|error| failed(format!("cannot write the row into {mode}.csv: {error}")))?;
             }
             self.live.row_done(row, &outcome)?;
@@ -219,6 +218,12 @@ impl Tester<'_> {
             count => failed(format!("{count} client workers and {troubled} servers failed")),
         }
     }
+}
+
+/// Appends a whole line or, on a full disk, nothing.
+fn append(file: &mut File, line: &str) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(line.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
 }
 
 /// The records of a row become its outcome.

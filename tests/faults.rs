@@ -8,8 +8,8 @@
 mod common;
 
 use common::{
-    Background, Folder, MODES, PATIENCE, Server, Wire, abandoned, alive, base64, begin_upload, children,
-    eventually, got, in_every_mode, names, noise, number, refused, signal, stored, threads, upload,
+    Background, Disk, Folder, MODES, PATIENCE, Server, Wire, abandoned, alive, base64, begin_upload,
+    children, eventually, got, in_every_mode, names, noise, number, refused, signal, stored, threads, upload,
 };
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -946,28 +946,11 @@ fn odd_files_are_answered_and_never_waited_for() {
     }
 }
 
-/// A small file system of its own, unmounted when it is dropped.
-struct Disk<'f>(&'f Folder);
-
-impl Disk<'_> {
-    fn mount(folder: &Folder) -> Option<Disk<'_>> {
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=1m", "kolam-test"]).arg(folder.path());
-        command.output().is_ok_and(|output| output.status.success()).then_some(Disk(folder))
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_an_answer_and_its_space_comes_back() {
     for mode in MODES {
         let folder = Folder::new();
-        let Some(_disk) = Disk::mount(&folder) else {
+        let Some(_disk) = Disk::mount(&folder, "1m") else {
             eprintln!("skipped: only root may mount the small disk that this test fills");
             return;
         };
@@ -992,7 +975,7 @@ fn a_full_disk_is_an_answer_and_its_space_comes_back() {
 fn a_folder_on_which_nothing_may_be_written_is_served_read_only_or_not_at_all() {
     let folder = Folder::new();
     folder.write("a", b"A");
-    let Some(disk) = Disk::mount(&folder) else {
+    let Some(disk) = Disk::mount(&folder, "1m") else {
         eprintln!("skipped: only root may mount the read-only disk that this test serves");
         return;
     };

@@ -8,8 +8,8 @@
 mod common;
 
 use common::{
-    Background, END, Ended, Folder, MODES, PATIENCE, Run, Server, children, eventually, kolam, run, signal,
-    threads, within,
+    Background, Disk, END, Ended, Folder, MODES, PATIENCE, Run, Server, children, eventually, kolam, run,
+    signal, threads, within,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, OpenOptions};
@@ -457,6 +457,24 @@ fn a_run_that_cannot_go_on_says_so_beside_its_rows() {
     bench.assert_nothing_left();
 }
 
+#[test]
+fn a_full_disk_leaves_whole_rows_and_the_reason() {
+    let bench = Bench::new();
+    // One block for `machine.txt` and one for some 30 rows.
+    let Some(_disk) = Disk::mount(&bench.out, "8k") else {
+        eprintln!("skipped: only root may mount the small disk that this test fills");
+        return;
+    };
+    let words =
+        ["--modes", "thread", "--ops", "list", "--volumes", "1,2,3,4,5,6,7,8", "--clients", "1,2,3,4,5,6"];
+    bench.run(&[&words[..], &["--servers", "1"]].concat()).failed(1, &["thread.csv"]);
+    let rows = bench.rows("thread");
+    assert!((20..48).contains(&rows.len()), "{}", rows.len());
+    rows.iter().for_each(Cells::check);
+    assert!(state_of(bench.out.path()).starts_with("failed: cannot write the row"));
+    bench.assert_nothing_left();
+}
+
 // ---- other people's servers ----
 
 #[test]
@@ -878,7 +896,7 @@ fn labels_that_the_target_contradicts_are_refused_before_anything_is_sent() {
         let table: [(&[&str], &[&str]); 4] = [
             (&["--modes", other], &["--modes", other, &address, mode]),
             (&["--modes", &both], &["--modes", &both, &address, mode]),
-            (&["--servers", "7"], &["--servers 7"]),
+            (&["--servers", "7"], &["--servers 7", &format!("{workers} worker")]),
             (&["--servers", "1,3"], &["--servers 1,3"]),
         ];
         for (words, told) in table {

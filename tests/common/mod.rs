@@ -254,6 +254,24 @@ impl Drop for Folder {
     }
 }
 
+/// A small file system of its own, unmounted when it is dropped.
+pub struct Disk<'f>(&'f Folder);
+
+impl Disk<'_> {
+    /// Mounts it on `folder`; `size` is that of a tmpfs. `None`: this user may not.
+    pub fn mount<'f>(folder: &'f Folder, size: &str) -> Option<Disk<'f>> {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "kolam-test"]).arg(folder.path());
+        command.output().is_ok_and(|output| output.status.success()).then_some(Disk(folder))
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
 /// A running server.
 pub struct Server {
     child: Child,
