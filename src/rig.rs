@@ -49,6 +49,9 @@ pub struct Rig {
     /// Volume in MiB and what its file holds. Kept in memory, apart from what the server can touch: a file
     /// mapped in from there would change with it, and forked clients would find its pages one by one.
     sources: Vec<(u64, Arc<Vec<u8>>)>,
+    /// Seconds a byte in which the source was made and written with which that went fastest: other work on
+    /// the machine holds up one of them more easily than all.
+    pub making: f64,
     timeout: Duration,
     stop: Stop,
     /// Bytes moved by the clients of the running row.
@@ -62,12 +65,15 @@ impl Rig {
         let files = RunFiles::make(&plan.root)?;
         let target = plan.target.map(|address| Target::new(address, files.run)).transpose()?;
         let (sources, timeout, tells) = (Vec::new(), plan.timeout, plan.tells || target.is_none());
-        let mut rig = Rig { files, target, tells, sources, timeout, stop, progress };
+        let making = f64::INFINITY;
+        let mut rig = Rig { files, target, tells, sources, making, timeout, stop, progress };
         for volume in plan.volumes() {
+            let start = Instant::now();
             let content = random(volume << 20, volume);
             if rig.target.is_none() {
                 fs::write(rig.files.path.join(rig.files.run.source(volume)), &content)?;
             }
+            rig.making = rig.making.min(start.elapsed().as_secs_f64() / content.len() as f64);
             rig.sources.push((volume, Arc::new(content)));
         }
         Ok(rig)

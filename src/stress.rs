@@ -36,7 +36,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 pub static STRESS: Command = Command {
     name: "stress",
@@ -62,10 +61,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     // If it fails, clients that find no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();
     say(&live::announcement(&plan))?;
-    let start = Instant::now();
     let rig = Rig::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
     let notes = rig.target.as_ref().map_or(Ok(Vec::new()), |target| target.look(&plan, stop))?;
-    let forecast = live::forecast(&plan, start.elapsed());
+    let forecast = live::forecast(&plan, rig.making);
     let (results, note) = RunFolder::make(&plan)?;
     say(&(report::line(plan.words.results, &results.path.display().to_string()) + &forecast))?;
     for note in notes.into_iter().chain(note) {
