@@ -29,7 +29,7 @@
 //! at the same time with one worker.
 
 use crate::farewell::{FAREWELLS, Leaving};
-use crate::house::{Arrival, DESCRIPTOR_PAUSE, House};
+use crate::house::{Arrival, BUSY, DESCRIPTOR_PAUSE, House};
 use crate::ledger::{Field, Seat, Tally};
 use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::signals::Stop;
@@ -192,7 +192,7 @@ impl EventLoop {
         let token = self.next;
         self.next += 1;
         let Some(seat) = self.tally.admit(self.house.max_connections) else {
-            self.house.refuse(&guest, "server busy");
+            self.house.refuse(&guest, BUSY);
             return self.leave(token, guest, None, None);
         };
         self.tally.add(Field::Connections, 1);

@@ -18,7 +18,7 @@
 //! Experiment: send half a request with `nc`, press Ctrl-C in the server's terminal, then send the rest.
 
 use crate::farewell::Farewells;
-use crate::house::{Arrival, House};
+use crate::house::{Arrival, BUSY, House};
 use crate::ledger::{Field, Tally};
 use crate::session::{Clock, KEPT, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::signals::Stop;
@@ -89,7 +89,7 @@ impl Host {
 
     fn admit(&mut self, guest: TcpStream) {
         let Some(_seat) = self.tally.admit(self.house.max_connections) else {
-            return self.house.turn_away(guest, &mut self.farewells, "server busy");
+            return self.house.turn_away(guest, &mut self.farewells, BUSY);
         };
         // A panic costs this connection: its session is dropped and its clerk counts the failure.
         let _ = catch_unwind(AssertUnwindSafe(|| self.serve(guest)));

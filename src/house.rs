@@ -38,6 +38,9 @@ use std::time::{Duration, Instant};
 /// How long an accept loop waits before it looks for a free descriptor again.
 pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
+/// Why a connection is not let in.
+pub const BUSY: &str = "server busy: as many connections are open as --max-connections allows";
+
 /// What is spoken here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {

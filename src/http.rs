@@ -415,8 +415,10 @@ impl Session for HttpSession {
             (Notice::Stopping, _) => self.stopping = true,
             (Notice::OthersWait, want) => self.crowded |= matches!(want, Want::Request | Want::Head),
             (Notice::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
-            (Notice::Timeout, Want::Head | Want::Body) => self.state = self.refuse(refusal(408, "timeout")),
-            (Notice::Timeout, _) => self.state = State::Closed,
+            (Notice::Timeout, want) => {
+                let reason = want.overdue();
+                self.state = reason.map_or(State::Closed, |reason| self.refuse(refusal(408, reason)));
+            }
         }
     }
 }

@@ -35,6 +35,9 @@ use crate::transfer::{Body, Download};
 use std::mem;
 use std::sync::Arc;
 
+/// Why a request is refused whose end has not come and will not come.
+const CUT_OFF: &str = "request cut off: the stream ended before the request did";
+
 /// A reply on its way out.
 struct Reply {
     /// The reply, or the piece of it that is being sent: bytes `sent..filled` are still to go.
@@ -333,9 +336,11 @@ impl Session for FileSession {
 
     fn received(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            // A request that its peer broke off. If it had been refused, the peer may still listen.
+            // A request that its peer broke off. A peer that has only ended its own side still listens.
             self.state = match mem::replace(&mut self.state, State::Closed) {
                 State::Skip(refusal, _) => refuse(Refusal { close: true, ..refusal }),
+                State::Head(head) if head.text.is_empty() => State::Closed,
+                State::Head(_) | State::Body(_) => refuse(Refusal::closing(CUT_OFF)),
                 _ => State::Closed,
             };
             return;
@@ -382,8 +387,10 @@ impl Session for FileSession {
             // Nothing in this protocol tells a peer to come again, and most peers stay for one request.
             (Notice::OthersWait, _) => {}
             (Notice::Refused(reason), _) => self.state = refuse(Refusal::closing(reason)),
-            (Notice::Timeout, Want::Head | Want::Body) => self.state = refuse(Refusal::closing("timeout")),
-            (Notice::Timeout, _) => self.state = State::Closed,
+            (Notice::Timeout, want) => {
+                let reason = want.overdue();
+                self.state = reason.map_or(State::Closed, |reason| refuse(Refusal::closing(reason)));
+            }
         }
     }
 }
@@ -532,7 +539,7 @@ mod tests {
         for (symbols, fits) in [(400_000, true), (400_004, false)] {
             let upload = format!("UPLOAD a.bin {}\r\n\r\nLIST\n", "A".repeat(symbols));
             let answer = desk.ask(upload.as_bytes(), 5000, 100);
-            let error = reply("ERROR\",\"data\":\"file too large: the limit is 300000 bytes\"}");
+            let error = reply("ERROR\",\"data\":\"file too large: more than --max-upload 300000 bytes\"}");
             assert_eq!(answer == error, !fits, "{answer}");
             assert_eq!(answer.contains("\"data\":["), fits, "only what fits is followed by another request");
         }
@@ -543,9 +550,14 @@ mod tests {
     #[test]
     fn an_upload_that_breaks_off_leaves_the_old_file() {
         let desk = Desk::new();
-        for input in ["UPLOAD a.bin AAAA", "UPLOAD a.bin AAAA\r\n\r", "UPLOAD a.b", "UPLOAD a.bin *"] {
+        for (input, reason) in [
+            ("UPLOAD a.bin AAAA", CUT_OFF),
+            ("UPLOAD a.bin AAAA\r\n\r", CUT_OFF),
+            ("UPLOAD a.b", CUT_OFF),
+            ("UPLOAD a.bin *", "invalid base64 at byte 0: not a base64 symbol"),
+        ] {
             let answer = desk.ask(input.as_bytes(), 3, 3);
-            assert_eq!(answer.is_empty(), !input.ends_with('*'), "{input}: {answer}");
+            assert_eq!(answer, reply(&format!("ERROR\",\"data\":\"{reason}\"}}")), "{input}");
         }
         assert_eq!(std::fs::read(desk.folder.path().join("a.bin")).unwrap(), b"kolam");
         assert_eq!(desk.folder.names().len(), 3);
@@ -559,9 +571,9 @@ mod tests {
             ("", Notice::Timeout, ""),
             ("", Notice::Stopping, ""),
             ("", Notice::Refused("server busy"), "server busy"),
-            ("LIS", Notice::Timeout, "timeout"),
-            ("UPLOAD a.bin AAAA", Notice::Timeout, "timeout"),
-            ("UPLOAD a.bin *", Notice::Timeout, "timeout"),
+            ("LIS", Notice::Timeout, "timeout: the head of the request took longer than --head-timeout"),
+            ("UPLOAD a.bin AAAA", Notice::Timeout, "timeout: nothing arrived for as long as --idle-timeout"),
+            ("UPLOAD a.bin *", Notice::Timeout, "timeout: nothing arrived for as long as --idle-timeout"),
             ("GET a.bin\n", Notice::Timeout, ""),
         ];
         for (input, notice, reason) in table {

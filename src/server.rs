@@ -27,7 +27,7 @@ use crate::browser;
 use crate::event::EventLoop;
 use crate::farewell::Farewells;
 use crate::host::{Door, Host};
-use crate::house::{Arrival, House, Protocol};
+use crate::house::{Arrival, BUSY, House, Protocol};
 use crate::http_target::{Names, is_host, is_host_name, without_port};
 use crate::ledger::{self, Board, Field, Seat, Seldom};
 use crate::pool::{Crew, Supervisor, ThreadPool};
@@ -241,7 +241,7 @@ fn serve_with_threads(house: Arc<House>, ready: &str) -> io::Result<()> {
         match house.accept() {
             Arrival::Guest(guest) => match house.board.house().admit(house.max_connections) {
                 Some(seat) => pool.submit((guest, seat)),
-                None => house.turn_away(guest, &mut farewells, "server busy"),
+                None => house.turn_away(guest, &mut farewells, BUSY),
             },
             Arrival::Nobody => {
                 farewells.wait(&[house.listener.as_fd(), stop.as_fd()], None)?;

@@ -76,6 +76,17 @@ pub enum Want {
     Close,
 }
 
+impl Want {
+    /// What a peer is told that was too slow. `None`: it has asked for nothing, or it does not listen.
+    pub fn overdue(self) -> Option<&'static str> {
+        match self {
+            Want::Head => Some("timeout: the head of the request took longer than --head-timeout"),
+            Want::Body => Some("timeout: nothing arrived for as long as --idle-timeout"),
+            Want::Request | Want::Write | Want::Linger | Want::Close => None,
+        }
+    }
+}
+
 /// What a session has to send.
 pub enum Outgoing<'s> {
     /// These bytes; never none while `want` is `Write`.

@@ -70,11 +70,20 @@ impl fmt::Display for Error {
             Error::InvalidName(why) => write!(f, "invalid file name: {why}"),
             Error::NotFound => write!(f, "file not found"),
             Error::NotRegular => write!(f, "not a regular file"),
-            Error::TooLarge(limit) => write!(f, "file too large: the limit is {limit} bytes"),
+            Error::TooLarge(limit) => write!(f, "file too large: more than --max-upload {}", amount(*limit)),
             Error::Full => write!(f, "storage full"),
             Error::Denied(why) => write!(f, "permission denied: {why}"),
             Error::Io(error) | Error::Uncertain(error) => write!(f, "storage error: {error}"),
         }
+    }
+}
+
+/// A limit as a user would write it: `1 GiB`, `300 KiB`; in bytes when it is no whole number of any unit.
+fn amount(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
+        Some((shift, name)) => format!("{} {name}", bytes >> shift),
+        None => format!("{bytes} bytes"),
     }
 }
 
@@ -544,6 +553,16 @@ mod tests {
         let store = open(&folder);
         assert_eq!(put(&store, "a", &[1; 100]).unwrap(), 100);
         assert!(matches!(put(&store, "a", &[2; 101]), Err(Error::TooLarge(100))));
+        for (limit, text) in [
+            (1 << 30, "1 GiB"),
+            (100 << 20, "100 MiB"),
+            (1536, "1536 bytes"),
+            (2048, "2 KiB"),
+            (0, "0 bytes"),
+        ] {
+            let told = Error::TooLarge(limit).to_string();
+            assert_eq!(told, format!("file too large: more than --max-upload {text}"));
+        }
         assert_eq!(get(&store, "a").unwrap(), [1; 100]);
     }
 

@@ -204,7 +204,7 @@ fn an_upload_that_fails_leaves_the_old_file_and_nothing_else() {
             ("bad base64 at the end", format!("{text}!\r\n\r\n"), "invalid base64"),
             ("bad base64 in the middle", format!("{text}QQ=={text}\r\n\r\n"), "invalid base64"),
             ("too large", format!("{text}{text}\r\n\r\n"), "file too large"),
-            ("silence in the middle", text.clone(), "timeout"),
+            ("silence in the middle", text.clone(), "timeout: nothing arrived for as long as --idle-timeout"),
             ("silence in the end mark", format!("{text}\r\n\r"), "timeout"),
             ("the client closes", text.clone(), ""),
         ];
@@ -356,7 +356,11 @@ fn a_head_that_drips_is_answered_timeout() {
             wire.send(verb);
             // A name that grows by a byte every moment.
             let dripping = Background::drip(&wire, b'n', Duration::from_millis(20));
-            assert_refused(mode, &wire.reply(), "timeout");
+            assert_refused(
+                mode,
+                &wire.reply(),
+                "timeout: the head of the request took longer than --head-timeout",
+            );
             let elapsed = start.elapsed();
             assert!(elapsed >= Duration::from_millis(250) && elapsed < SOON, "{mode} {elapsed:?}");
             drop(dripping);
@@ -478,7 +482,8 @@ fn one_connection_too_many_is_told_that_the_server_is_busy() {
         // They stay, as badly behaved clients do: a refusal must not cost the next one its answer.
         let mut others: Vec<Wire> = (0..10).map(|_| server.connect()).collect();
         for wire in &mut others {
-            assert_refused(mode, &wire.reply(), "server busy");
+            let reason = "server busy: as many connections are open as --max-connections allows";
+            assert_refused(mode, &wire.reply(), reason);
         }
         let elapsed = start.elapsed();
         others.iter_mut().for_each(Wire::assert_closed);
@@ -498,7 +503,7 @@ fn a_read_only_server_changes_nothing() {
         let server = Server::start(mode, 2, &folder, &["--read-only"]);
         let mut wire = server.connect();
         for request in ["UPLOAD a QUJD\r\n\r\n", "UPLOAD b QUJD\r\n\r\n", "DELETE a\n"] {
-            assert_refused(mode, &wire.ask(request), "permission denied");
+            assert_refused(mode, &wire.ask(request), "permission denied: this server runs with --read-only");
         }
         assert_eq!(wire.ask("GET a\n"), got("a", b"A"), "{mode}");
         drop(wire);

@@ -1647,7 +1647,10 @@ fn an_upload_has_at_most_the_allowed_size() {
         assert_eq!(peer.ask(put_chunked("/a", &content[..limit], &[30_000])).status, 204, "{mode}");
         drop(peer);
         let reply = once(&server, put("/a", &content));
-        assert!(reply.status == 413 && reply.text().contains("file too large"), "{mode} {reply:?}");
+        assert!(
+            reply.status == 413 && reply.text().contains("file too large: more than --max-upload "),
+            "{mode} {reply:?}"
+        );
         assert_eq!(once(&server, put_chunked("/a", &content, &[30_000])).status, 413, "{mode}");
         // A length says enough: nobody waits for what it announces.
         for length in ["70001", "9223372036854775807", "18446744073709551615"] {
@@ -1878,6 +1881,7 @@ fn a_head_that_drips_is_answered_408() {
             });
             let reply = peer.reply("GET");
             assert!(reply.status == 408 && reply.closes(), "{mode} {reply:?}");
+            assert!(reply.text().contains("--head-timeout"), "{mode} {reply:?}");
             let elapsed = began.elapsed();
             assert!(elapsed >= Duration::from_millis(250) && elapsed < SOON, "{mode} {elapsed:?}");
             drop(dripping);
@@ -2197,7 +2201,8 @@ fn one_connection_too_many_is_told_that_the_server_is_busy() {
                 peer.send(get("/healthz"));
             }
             let reply = peer.reply("GET");
-            assert!(reply.status == 503 && reply.text().contains("server busy"), "{mode} {reply:?}");
+            assert!(reply.status == 503 && reply.text().contains("server busy: "), "{mode} {reply:?}");
+            assert!(reply.text().contains("--max-connections"), "{mode} {reply:?}");
             assert!(reply.closes(), "{mode} {reply:?}");
         }
         let elapsed = began.elapsed();
