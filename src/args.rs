@@ -101,6 +101,9 @@ pub fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// The numbers of a list, in its order.
+type Numbers = Result<Vec<u64>, Failure>;
+
 /// A parsed command line.
 pub struct Args {
     command: &'static Command,
@@ -259,22 +262,32 @@ impl Args {
     }
 
     /// A comma-separated list of numbers within `range`, each at most once.
-    pub fn numbers(
+    pub fn numbers(&self, name: &str, default: &str, range: RangeInclusive<u64>) -> Numbers {
+        self.list(name, default, range, |word| word.parse().ok())
+    }
+
+    /// The same for sizes in MiB: `10` is the same as `10MB`.
+    pub fn mebibytes(&self, name: &str, default: &str, range: RangeInclusive<u64>) -> Numbers {
+        let whole = |bytes: &u64| bytes.is_multiple_of(1 << 20);
+        let with_unit = |word: &str| parse_size(word).filter(whole).map(|bytes| bytes >> 20);
+        self.list(name, default, range, |word| word.parse().ok().or_else(|| with_unit(word)))
+    }
+
+    fn list(
         &self,
         name: &str,
         default: &str,
         range: RangeInclusive<u64>,
-    ) -> Result<Vec<u64>, Failure> {
+        parse: impl Fn(&str) -> Option<u64>,
+    ) -> Numbers {
         let text = self.text(name).unwrap_or(default);
         let mut numbers = Vec::new();
         for word in text.split(',') {
-            match word.parse() {
-                Ok(number) if range.contains(&number) && !numbers.contains(&number) => numbers.push(number),
+            match parse(word) {
+                Some(number) if range.contains(&number) && !numbers.contains(&number) => numbers.push(number),
                 _ => {
-                    let (low, high) = range.into_inner();
-                    return usage(format!(
-                        "{name} {text}: expected different numbers from {low} to {high}, such as 1,5,50"
-                    ));
+                    let expected = format!("different numbers from {} to {}", range.start(), range.end());
+                    return usage(format!("{name} {text}: expected {expected}, such as {default}"));
                 }
             }
         }
@@ -515,6 +528,9 @@ mod tests {
         let numbers = |text| value(text, |args| args.numbers("--number", "1", 1..=9));
         assert_eq!(numbers("1,9"), Some(vec![1, 9]));
         assert_eq!(["0", "1,1", "1,", "10"].map(numbers), [None, None, None, None]);
+        let mebibytes = |text| value(text, |args| args.mebibytes("--number", "1", 1..=2048));
+        assert_eq!(mebibytes("10,20MB,1GiB,3072K"), Some(vec![10, 20, 1024, 3]));
+        assert_eq!(["10,10MB", "1K", "1048576", "3G", "x"].map(mebibytes), [const { None }; 5]);
         let choices = |text| value(text, |args| args.choices("--number", "a", &["a", "b"]));
         assert_eq!(choices("b,a"), Some(vec!["b", "a"]));
         assert_eq!(["c", "a,a", ""].map(choices), [None, None, None]);

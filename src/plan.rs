@@ -31,7 +31,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("--modes", "LIST", "server modes: single, thread, process, event (thread,process)"),
     opt("--client-mode", "MODE", "same, thread or process (same)"),
     opt("--ops", "LIST", "download, upload, list (download,upload)"),
-    opt("--volumes", "LIST", "file sizes in MiB (10,50,100)"),
+    opt("--volumes", "LIST", "file sizes: 10 or 10MB is 10 MiB (10,50,100)"),
     opt("--clients", "LIST", "client workers (1,5,50)"),
     opt("--servers", "LIST", "server workers (1,5,50)"),
     opt("--out", "DIR", "folder of the results (a new one in results)"),
@@ -171,7 +171,7 @@ impl Matrix {
             modes: args.choices("--modes", modes, &MODES)?,
             client_mode: args.choice("--client-mode", "same", &["same", "thread", "process"])?,
             operations,
-            volumes: args.numbers("--volumes", volumes, 1..=100_000)?,
+            volumes: args.mebibytes("--volumes", volumes, 1..=100_000)?,
             clients: args.numbers("--clients", workers, 1..=10_000)?,
             servers: args.numbers("--servers", &servers, 1..=MOST_SERVERS)?,
         };

@@ -193,7 +193,7 @@ fn a_path_may_hold_any_bytes_and_a_name_on_the_wire_may_not() {
     ask(&[OsStr::new("list"), OsStr::from_bytes(b"--\xff")]).failed(2, &["unknown option"]);
     server.stop();
     let out = odd(b"results\xfc");
-    let small = "stress --modes thread --ops list --volumes 1 --clients 1 --servers 1 --out";
+    let small = "stress --modes thread --ops list --volumes 1MB --clients 1 --servers 1 --out";
     let words = small.split(' ').map(OsStr::new).chain([out.as_os_str()]);
     let ended = Run::start(&mut kolam(words)).finish(PATIENCE);
     assert_eq!(ended.code, Some(0), "{ended:?}");
