@@ -165,7 +165,7 @@ impl Live {
             done => clock(self.start.elapsed().as_secs_f64() * (self.bytes - done) as f64 / done as f64),
         };
         let row = format!("{}/{} {}", self.rows_done + 1, self.rows, report::describe(row, self.words));
-        self.line.draw(&row, &format!(" | {rate}/s | {left} left"));
+        self.line.draw(&row, &format!(" | {rate}/s | {left} {}", self.words.to_go));
     }
 
     /// Says what came of a row, above the live line.

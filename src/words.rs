@@ -53,6 +53,8 @@ pub struct Words {
     pub results: &'static str,
     pub new_folder_in: &'static str,
     pub time: &'static str,
+    /// After the time that a run still takes.
+    pub to_go: &'static str,
     /// Before an estimate, and what it was judged by.
     pub about: &'static str,
     pub judged: &'static str,
@@ -98,6 +100,7 @@ pub static ENGLISH: Words = Words {
     results: "results",
     new_folder_in: "a new folder in",
     time: "time",
+    to_go: "left",
     about: "about",
     judged: "judged by how long making the files took",
     moment: "less than 10 seconds",
@@ -140,6 +143,7 @@ pub static INDONESIAN: Words = Words {
     results: "hasil",
     new_folder_in: "folder baru di",
     time: "waktu",
+    to_go: "lagi",
     about: "sekitar",
     judged: "dinilai dari lamanya membuat file",
     moment: "kurang dari 10 detik",
