@@ -38,7 +38,7 @@ const HEAD_LIMIT: usize = 4096;
 /// the last, and fields that are no files. They are read and forgotten.
 const EXTRAS: usize = 64 * 1024;
 
-/// Bytes that are looked through at once for a CR.
+/// Bytes that are looked through at once for the end of a line.
 const BLOCK: usize = 64;
 
 /// A form that is arriving.
@@ -84,8 +84,7 @@ impl Form {
             return malformed("a Content-Type that is none");
         };
         if kind != "multipart/form-data" {
-            let reason = "send files as multipart/form-data, or each by itself with PUT /NAME";
-            return Err(Refusal::new(415, reason));
+            return Err(Refusal::new(415, "send files as multipart/form-data, or each with PUT /NAME"));
         }
         let delimiter = delimiter(&list)?;
         if request.framing == Framing::None {
@@ -187,10 +186,8 @@ impl Form {
         }
         self.forget(1)?;
         text.push(byte);
-        self.place = match lines.feed(byte)? {
-            false => Place::Head(text, lines),
-            true => Place::Content(self.open(&text)?, 0),
-        };
+        let complete = lines.feed(byte)?;
+        self.place = if complete { Place::Content(self.open(&text)?, 0) } else { Place::Head(text, lines) };
         Ok(1)
     }
 
@@ -251,8 +248,7 @@ fn require_own_page(request: &Request) -> Result<(), Refusal> {
         }
         (None, None) => true,
     };
-    let reason =
-        "this form was sent by a page of another site; open the page of this server and use its form";
+    let reason = "this form was sent by a page of another site; use the form on the page of this server";
     if own { Ok(()) } else { Err(Refusal::new(403, reason)) }
 }
 
@@ -291,14 +287,13 @@ struct Found {
 /// Looks for the delimiter, of which earlier pieces have brought `seen` bytes. It has its only CR in front:
 /// where it breaks off it can begin at that byte and no earlier, so no byte is looked at twice.
 fn find(delimiter: &[u8], seen: usize, bytes: &[u8]) -> Found {
-    let same =
-        |from: usize, bytes: &[u8]| bytes.iter().zip(&delimiter[from..]).take_while(|(a, b)| a == b).count();
+    let same = |at: usize, b: &[u8]| b.iter().zip(&delimiter[at..]).take_while(|(a, b)| a == b).count();
     let more = if seen > 0 { same(seen, bytes) } else { 0 };
     if seen > 0 && (more == bytes.len() || seen + more == delimiter.len()) {
         return Found { freed: false, content: 0, seen: seen + more, used: more };
     }
     let (freed, mut at) = (seen > 0, more);
-    while let Some(gap) = next_cr(&bytes[at..]) {
+    while let Some(gap) = next_line_end(&bytes[at..]) {
         let start = at + gap;
         let seen = same(0, &bytes[start..]);
         at = start + seen;
@@ -309,11 +304,19 @@ fn find(delimiter: &[u8], seen: usize, bytes: &[u8]) -> Found {
     Found { freed, content: bytes.len(), seen: 0, used: bytes.len() }
 }
 
-/// Block by block: a whole block is compared at once, and in most of them there is none.
-fn next_cr(bytes: &[u8]) -> Option<usize> {
-    let has = |block: &[u8]| block.iter().fold(false, |found, &byte| found | (byte == b'\r'));
-    let start = BLOCK * bytes.chunks(BLOCK).position(has)?;
-    Some(start + bytes[start..].iter().position(|&byte| byte == b'\r')?)
+/// The next CR with an LF behind it, or at the very end. Block by block: a whole block is compared at once,
+/// and in nearly all of them there is none.
+fn next_line_end(bytes: &[u8]) -> Option<usize> {
+    let after = bytes.get(1..)?;
+    let is_end = |(cr, lf): (&u8, &u8)| (*cr == b'\r') & (*lf == b'\n');
+    let has_end = |(block, next): (&[u8], &[u8])| {
+        block.iter().zip(next).fold(false, |found, pair| found | is_end(pair))
+    };
+    let Some(block) = bytes.chunks(BLOCK).zip(after.chunks(BLOCK)).position(has_end) else {
+        return bytes.ends_with(b"\r").then(|| bytes.len() - 1);
+    };
+    let pairs = bytes.iter().zip(after).skip(block * BLOCK);
+    Some(block * BLOCK + pairs.map(is_end).position(|found| found)?)
 }
 
 /// The name of the file in a part, without a path; `None` when the part is no file.
@@ -324,8 +327,7 @@ fn next_cr(bytes: &[u8]) -> Option<usize> {
 /// ```
 fn file_name(head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
     let mut disposition = None;
-    for line in head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty())
-    {
+    for line in head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()) {
         let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(0));
         if name.is_empty() || !name.iter().all(|&byte| tchar(byte)) {
             return malformed("a part of a form with a line that is no field");

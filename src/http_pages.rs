@@ -186,14 +186,15 @@ fn write_row(out: &mut String, name: &str, about: &Metadata) {
     // Isolated: a name that is read from right to left must not turn the columns behind it around.
     out.push_str("\"><bdi>");
     show(out, name);
+    out.push_str("</bdi></a><td>");
     let (size, date) = (about.len(), modified(about));
-    let _ = write!(out, "</bdi></a><td><data value={size}");
-    // What is rounded can be looked at exactly.
-    if size >= 1024 {
-        let _ = write!(out, " title=\"{size} bytes\"");
-    }
+    let _ = match size {
+        0..1024 => write!(out, "{size} B"),
+        // What is rounded can be looked at exactly.
+        _ => write!(out, "<data value={size} title=\"{size} bytes\">{}</data>", human(size)),
+    };
     let (day, minute) = (&date[..10], &date[11..16]);
-    let _ = writeln!(out, ">{}</data><td><time datetime={date}>{day} {minute}</time>", human(size));
+    let _ = writeln!(out, "<td><time datetime={date}>{day} {minute}</time>");
 }
 
 /// `5 B`, `1.0 KiB`, `16.0 EiB`: with one decimal of the largest unit that there is one of.

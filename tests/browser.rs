@@ -478,11 +478,11 @@ fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
     let metrics = "\"width\":390,\"height\":844,\"deviceScaleFactor\":1,\"mobile\":true";
     browser.command("Emulation.setDeviceMetricsOverride", metrics);
     browser.open(&address);
-    let sizes = "[...document.querySelectorAll('data')].map(data => data.value)";
+    let sizes = "[...document.querySelectorAll('td:nth-child(2)')].map(cell => cell.innerText)";
     for (head, order, sorted) in [
-        ("Size", "2000,5,1,0", "descending"),
-        ("Size \u{2193}", "0,1,5,2000", "ascending"),
-        ("Name", "1,5,2000,0", "ascending"),
+        ("Size", "2.0 KiB,5 B,1 B,0 B", "descending"),
+        ("Size \u{2193}", "0 B,1 B,5 B,2.0 KiB", "ascending"),
+        ("Name", "1 B,5 B,2.0 KiB,0 B", "ascending"),
     ] {
         let target = browser.click(head);
         browser.arrive(&target);

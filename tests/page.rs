@@ -77,7 +77,7 @@ fn rows_are_sorted_as_the_url_says() {
         for part in [
             "<caption>4 files, 1.0 MiB.</caption>",
             "<td><data value=1048575 title=\"1048575 bytes\">1.0 MiB</data>",
-            "<td><data value=5>5 B</data>",
+            "<td>5 B<td>",
             "<td><time datetime=2001-09-09T01:46:40.000Z>2001-09-09 01:46</time>",
         ] {
             assert!(text.contains(part), "{mode}: no {part} in {text}");
