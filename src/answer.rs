@@ -2,7 +2,7 @@
 //!
 //! Bytes go in as they come; out comes "more is needed", "this was the last byte" or what is wrong. Nothing
 //! of the body is kept, only counted: a load tester wants to know that it was there, not what it said. Bytes
-//! after the last one are counted apart: who asked knows whether they do harm.
+//! after the last one are counted apart: whether they do harm depends on the connection.
 //!
 //! ```text
 //!   head ─┬─► Content-Length: counted ──────────────────────────┬─► whole

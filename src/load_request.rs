@@ -89,7 +89,7 @@ impl Request {
         Ok(Request { method: method.to_owned(), body: length as u64, bytes })
     }
 
-    /// May be sent again when nobody knows whether the server has done it.
+    /// May be sent again when it is not known whether the server has done it.
     pub fn is_idempotent(&self) -> bool {
         IDEMPOTENT.contains(&self.method.as_str())
     }
