@@ -141,7 +141,7 @@ impl Rig {
     /// Removes what a row has left, as far as it is there.
     pub fn after(&mut self, row: &Row) {
         match &mut self.target {
-            Some(target) => target.clean(),
+            Some(target) => target.clean(self.stop),
             None if row.operation == "upload" => {
                 let names = (0..row.clients as usize).map(|index| self.files.run.upload(index));
                 names.for_each(|name| drop(fs::remove_file(self.files.path.join(name))));

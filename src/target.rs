@@ -117,12 +117,12 @@ impl Target {
         self.there.insert(name);
     }
 
-    /// Removes what this run has stored, as far as the server allows.
-    pub fn clean(&mut self) {
-        self.clean_within(PATIENCE);
+    /// Removes what this run has stored, as far as the server allows. A Ctrl-C ends it; `leave` goes on.
+    pub fn clean(&mut self, stop: Stop) {
+        self.clean_within(PATIENCE, stop);
     }
 
-    fn clean_within(&mut self, patience: Duration) {
+    fn clean_within(&mut self, patience: Duration, stop: Stop) {
         let deadline = Instant::now() + CLEANING;
         self.refusal = None;
         let mut client = None;
@@ -130,8 +130,10 @@ impl Target {
             if Instant::now() > deadline {
                 return;
             }
-            match self.delete(&mut client, &name, patience) {
+            let connect = || Client::connect(self.address, patience, stop);
+            match delete(&mut client, connect, &name) {
                 Ok(()) => drop(self.there.remove(&name)),
+                Err(Error::Interrupted) => return,
                 // The next would wait as long, and in vain.
                 Err(error @ (Error::Refused(_) | Error::Timeout)) => return self.refusal = Some(error),
                 Err(Error::Server(reason)) if is_missing(&reason) => drop(self.there.remove(&name)),
@@ -140,21 +142,10 @@ impl Target {
         }
     }
 
-    /// DELETE on the connection that is open, or, when the server has closed it, on a new one.
-    fn delete(&self, open: &mut Option<Client>, name: &str, patience: Duration) -> Result<(), Error> {
-        if let Some(client) = open {
-            match client.delete(name) {
-                Err(Error::Reset(_) | Error::Short(_)) => {}
-                other => return other,
-            }
-        }
-        open.insert(Client::connect(self.address, patience, self.deaf)?).delete(name)
-    }
-
     /// Removes, at the end of the run, what is still there. Returns the line about what stays.
     pub fn leave(&mut self, interrupted: bool) -> Option<String> {
         let patience = if interrupted { HURRY } else { PATIENCE };
-        self.clean_within(patience);
+        self.clean_within(patience, self.deaf);
         let deaf = matches!(self.refusal, Some(Error::Refused(_) | Error::Timeout));
         if self.used() && !deaf {
             if interrupted {
@@ -164,7 +155,7 @@ impl Target {
             // those that could not be deleted may never have been stored.
             self.list(patience);
             if !self.there.is_empty() {
-                self.clean_within(patience);
+                self.clean_within(patience, self.deaf);
                 self.list(patience);
             }
         }
@@ -196,9 +187,31 @@ impl Target {
         if count > NAMED {
             names += &format!(" and {} more", count - NAMED);
         }
-        let files = if count == 1 { "file stays" } else { "files stay" };
+        // A server that does not answer does not tell what it has stored.
+        let sure = matches!(self.refusal, Some(Error::Server(_)));
+        let files = match (count, sure) {
+            (1, true) => "file stays",
+            (1, false) => "file may stay",
+            (_, true) => "files stay",
+            (_, false) => "files may stay",
+        };
         (count > 0).then(|| format!("{count} {files} on {}, {all}: {names}; {why}", self.address))
     }
+}
+
+/// DELETE on the connection that is open, or, when the server has closed it, on a new one.
+fn delete(
+    open: &mut Option<Client>,
+    connect: impl Fn() -> Result<Client, Error>,
+    name: &str,
+) -> Result<(), Error> {
+    if let Some(client) = open {
+        match client.delete(name) {
+            Err(Error::Reset(_) | Error::Short(_)) => {}
+            other => return other,
+        }
+    }
+    open.insert(connect()?).delete(name)
 }
 
 /// Does the reason of a server say that there is no such file? In the words of kolam, of the C library, and

@@ -600,6 +600,7 @@ fn talk(
     let no = |reason: &str| format!(r#"{{"status":"ERROR","data":"{reason}"}}"#);
     let done = r#"{"status":"OK"}"#.to_owned();
     let reply = match (verb, lie) {
+        ("DELETE", "is deaf") => return stream.read(&mut piece).ok().map(drop),
         ("STATS", _) | ("LIST", "knows no LIST" | "knows neither") => no("request tidak dikenali"),
         ("DELETE", "knows no DELETE" | "knows neither") => no("request tidak dikenali"),
         ("UPLOAD", "has no room") => no("disk full"),
@@ -831,6 +832,21 @@ fn an_interrupted_test_leaves_nothing_on_its_target() {
             server.stop();
         }
     }
+}
+
+#[test]
+fn an_interrupted_test_does_not_wait_long_for_a_target_that_removes_nothing() {
+    let fake = Fake::start("is deaf");
+    let (bench, address) = (Bench::new(), fake.address.to_string());
+    let words = ["--target", &address, "--volumes", "1", "--clients", "2", "--ops", "download"];
+    let run = bench.start(&words);
+    eventually("the file is stored", || !fake.names().is_empty());
+    signal(run.child.id(), libc::SIGINT);
+    let ended = run.finish(Duration::from_secs(4));
+    ended.failed(130, &["interrupted"]);
+    let left = format!("left       1 file may stay on {address}, 1.00 MiB: {}", fake.names()[0]);
+    assert!(ended.text().contains(&left), "{ended:?}");
+    assert_eq!(state_of(bench.out.path()), "interrupted");
 }
 
 #[test]
