@@ -216,11 +216,8 @@ impl Form {
 
     /// A form may fail at its third file, and whoever sent it must know what has become of the first two.
     fn with_what_is_stored(&self, refusal: Refusal) -> Refusal {
-        let stored = match self.stored.0 {
-            0 => "no file was stored".to_owned(),
-            files => format!("stored before that: {}", count(files)),
-        };
-        Refusal { reason: format!("{}; {stored}", refusal.reason), ..refusal }
+        let before = if self.stored.0 == 0 { "none".to_owned() } else { count(self.stored.0) };
+        Refusal { reason: format!("{}; stored before that: {before}", refusal.reason), ..refusal }
     }
 }
 
@@ -228,10 +225,12 @@ fn count(files: u64) -> String {
     format!("{files} file{}", if files == 1 { "" } else { "s" })
 }
 
-/// Why this file is not stored.
+/// Why this file is not stored, or not for certain.
 fn refusal(name: &str, error: store::Error) -> Refusal {
+    let uncertain = matches!(error, store::Error::Uncertain(_));
+    let but = if uncertain { "in its place, but perhaps not on the disk: " } else { "" };
     let refusal = Refusal::from(error);
-    Refusal { reason: format!("{name}: {}", refusal.reason), ..refusal }
+    Refusal { reason: format!("{name}: {but}{}", refusal.reason), ..refusal }
 }
 
 /// Stops cross-site request forgery (CSRF). A form needs nobody's leave to be sent anywhere: without this,
@@ -558,18 +557,24 @@ mod tests {
         refused(
             [file("x/.y", b""), END.into()].concat(),
             400,
-            &format!(".y: {dot}; no file was stored"),
+            &format!(".y: {dot}; stored before that: none"),
             &[],
         );
         let (Err((413, reason)), files) = play(&after("b", &large)) else { panic!("no limit") };
         assert!(reason.starts_with("b: file too large") && reason.ends_with("1 file"), "{reason}");
         assert_eq!(files.len(), 1);
-        let control = "x\\u{d}\\u{a}y: invalid file name: contains a control character; no file was stored";
+        let control =
+            "x\\u{d}\\u{a}y: invalid file name: contains a control character; stored before that: none";
         refused([file("x%0D%0Ay", b""), END.into()].concat(), 400, control, &[]);
         let none = "no file was chosen: go back and choose one";
         refused([part("; filename=\"\"", b""), END.into()].concat(), 400, none, &[]);
         refused([part("", b"text"), END.into()].concat(), 400, none, &[]);
         refused(b"--XX--".to_vec(), 400, none, &[]);
+        let uncertain = refusal("a", store::Error::Uncertain(std::io::ErrorKind::StorageFull.into()));
+        assert!(
+            uncertain.status == 500 && uncertain.reason.starts_with("a: in its place, but"),
+            "{uncertain:?}"
+        );
         let broken = "malformed request: a form that ends without its last boundary";
         for form in [
             &b""[..],
@@ -580,7 +585,7 @@ mod tests {
             &[file("a", b""), END[..7].into()].concat(),
         ] {
             let stored =
-                if form.ends_with(b"-") { "stored before that: 1 file" } else { "no file was stored" };
+                if form.ends_with(b"-") { "stored before that: 1 file" } else { "stored before that: none" };
             let names: &[&str] = if form.ends_with(b"-") { &["a"] } else { &[] };
             refused(form.to_vec(), 400, &format!("{broken}; {stored}"), names);
         }

@@ -291,7 +291,7 @@ fn a_form_that_fails_stores_what_came_before_and_says_so() {
         fs::create_dir(folder.join("inner")).unwrap();
         let server = start(mode, &folder, &["--max-upload", "1000"]);
         let before = "; stored before that: 1 file\n";
-        let none = "; no file was stored\n";
+        let none = "; stored before that: none\n";
         for (name, content, status, reason, stored) in [
             ("b", vec![b'x'; 1001], 413, "b: file too large", before),
             (".x", Vec::new(), 400, ".x: invalid file name: begins with a dot", before),
