@@ -103,10 +103,9 @@ impl Tester<'_> {
         let ran = self.rows(stop);
         self.live.clear();
         if stop.raised() && self.rig.target.as_ref().is_some_and(Target::used) {
-            say(&report::line(
-                self.plan.words.note,
-                "removing the files of this run; Ctrl-C again leaves them there",
-            ))?;
+            let note = "removing the files of this run; Ctrl-C again leaves them there";
+            // It is done whether or not it can be told.
+            let _ = say(&report::line(self.plan.words.note, note));
         }
         let left = self.rig.target.as_mut().and_then(|target| target.leave(stop.raised()));
         let left = left.map_or(String::new(), |left| report::line(self.plan.words.left, &left));
