@@ -128,6 +128,8 @@ const COMMENTS: std::ops::RangeInclusive<usize> = 15..=50;
 /// Characters; `max_width` in `rustfmt.toml` says the same, but rustfmt does not break comments.
 const LINE_LIMIT: usize = 110;
 
+/// What stands on the first page: more is not read.
+const README_WORDS: usize = 1500;
 /// Where the chapters are listed in reading order.
 const READING_GUIDE: &str = "docs/reading.md";
 
@@ -443,6 +445,15 @@ fn libc_is_the_only_dependency() {
 }
 
 // ---- Rule 8: the README and what it leads to tell the truth ----
+
+#[test]
+fn the_readme_is_short() {
+    let words = Source::read("README.md").text.split_whitespace().count();
+    assert!(
+        words <= README_WORDS,
+        "README.md:1: {words} words; {README_WORDS} may stay, the rest goes to docs/"
+    );
+}
 
 #[test]
 fn the_reading_guide_lists_every_chapter() {
