@@ -17,12 +17,16 @@
 //! What must not live here: sockets, files, and any opinion about white space. The decoder stops in front
 //! of a byte that is not base64 and lets its caller decide what the byte means.
 //!
-//! before: `hints.rs` … after: `b64_simd.rs`
+//! before: `main.rs` … after: `b64/simd.rs`
 //!
 //! Experiment: swap two symbols of `ALPHABET` and see which tests notice; then make the encoder forget its
 //! carry and see that only the tests with small pieces notice.
 
-use crate::b64_simd::{self, Kernel};
+#[allow(unsafe_code)]
+mod simd; // 2a the same at the speed of memcpy
+
+pub use simd::{Kernel, available, choose};
+
 use std::fmt;
 
 /// The 64 symbols in the order of their values (RFC 4648, table 1).
@@ -80,7 +84,7 @@ pub const fn decoded_room(symbols: usize) -> usize {
 
 /// Turns bytes into symbols, piece by piece.
 pub struct Encoder {
-    /// The quick loop for most of a piece (chapter 2b); `None`: everything goes the slow way.
+    /// The quick loop for most of a piece (chapter 2a); `None`: everything goes the slow way.
     kernel: Option<&'static Kernel>,
     /// Bytes that do not fill a group yet; only the first `carried` count.
     carry: [u8; 2],
@@ -90,7 +94,7 @@ pub struct Encoder {
 
 impl Encoder {
     pub fn new() -> Encoder {
-        Encoder::with(b64_simd::chosen())
+        Encoder::with(simd::chosen())
     }
 
     /// With a quick loop of one's own choice.
@@ -218,7 +222,7 @@ const EMPTY: Group = Group::Symbols { bits: 0, have: 0 };
 
 /// Turns symbols into bytes, piece by piece.
 pub struct Decoder {
-    /// The quick loop for most of a piece (chapter 2b); `None`: everything goes the slow way.
+    /// The quick loop for most of a piece (chapter 2a); `None`: everything goes the slow way.
     kernel: Option<&'static Kernel>,
     group: Group,
     /// Bytes of text seen so far.
@@ -231,7 +235,7 @@ pub struct Decoder {
 
 impl Decoder {
     pub fn new() -> Decoder {
-        Decoder::with(b64_simd::chosen())
+        Decoder::with(simd::chosen())
     }
 
     /// With a quick loop of one's own choice.
@@ -420,7 +424,7 @@ mod tests {
 
     /// All loops there are; the first is the one without a kernel.
     fn kernels() -> Vec<Option<&'static Kernel>> {
-        std::iter::once(None).chain(b64_simd::available().into_iter().map(Some)).collect()
+        std::iter::once(None).chain(simd::available().into_iter().map(Some)).collect()
     }
 
     /// Encodes with every kernel, which must all give the same.

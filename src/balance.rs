@@ -1,4 +1,4 @@
-//! # Chapter 15. How does one address stand for many servers?
+//! # Chapter 16. How does one address stand for many servers?
 //!
 //! Each connection is taken at a common door and given a back end; from then on whatever one side says is
 //! told to the other, without a look at what it is, so any protocol will do. A few workers share the door,
@@ -23,22 +23,25 @@
 //!
 //! What must not live here: whose turn it is, what happens on a connection.
 //!
-//! before: `http_form.rs` … after: `link.rs`
+//! before: `http/form.rs` … after: `balance/connection.rs`
 //!
 //! Experiment: let `accept` take everybody who waits, instead of one, and compare `ab -c 100` and the calls
 //! that `strace -cf` counts.
 
-use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
-use crate::backends::{Backends, Dialled, Policy, is_shortage};
-use crate::farewell::{Farewells, LINGER_IDLE};
-use crate::link::{Fate, Limits, Link, Tools};
-use crate::relay::{Kit, Side};
-use crate::signals::{Listen, Stop};
-use crate::sys::{self, Epoll, Interest, Pid};
+mod connection; // 16a one connection through it
+mod backends; // 16b whose turn it is
+mod relay; // 16c bytes between two sockets
+
+use crate::cli::{Args, Command, Failure, Opt, failed, opt, say};
+use crate::net::{self, Farewells, LINGER_IDLE};
+use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
+use backends::{Backends, Dialled, Policy, is_shortage};
+use connection::{Fate, Limits, Link, Tools};
+use relay::{Kit, Side};
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::thread::{self, Builder};
@@ -66,9 +69,6 @@ pub static BALANCE: Command = Command {
 /// By their names on the command line.
 const POLICIES: [(&str, Policy); 2] =
     [("round-robin", Policy::RoundRobin), ("least-connections", Policy::LeastConnections)];
-
-/// Connections that may wait in the kernel until a worker is free. `bind` gives 128, too few for a burst.
-const BACKLOG: i32 = 4096;
 
 /// How often those who were taken out are tried again: two or three times within the 2 seconds promised.
 const PROBE: Duration = Duration::from_millis(500);
@@ -104,7 +104,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         grace: args.seconds("--grace", 10.0)?,
     };
     let log = !args.has("--quiet");
-    let listener = listen(listen_at).or_else(|error| {
+    let listener = net::listen(listen_at, None).or_else(|error| {
         failed(format!("cannot listen on {listen_at}: {error}; choose another --listen HOST:PORT"))
     })?;
     // If it fails there will be fewer connections, and then a line in the log says so.
@@ -122,15 +122,6 @@ fn run(args: &Args) -> Result<(), Failure> {
         hub.backends.report();
     }
     result.or_else(|error| failed(format!("the balancer ended: {error}")))
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    sys::set_backlog(&listener, BACKLOG)?;
-    // Accepted connections inherit this, which saves a call for each: what has come is passed on at once.
-    TcpStream::from(OwnedFd::from(listener.try_clone()?)).set_nodelay(true)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// What all workers share.
@@ -352,7 +343,7 @@ impl<'h> Worker<'h> {
     fn stop(&mut self) -> io::Result<()> {
         self.epoll.remove(self.hub.stop.as_fd())?;
         self.cut = Some(self.tools.now + self.hub.limits.grace);
-        for _ in 0..BACKLOG {
+        for _ in 0..net::BACKLOG {
             let Ok(client) = sys::accept(&self.hub.listener) else { break };
             self.admit(client)?;
         }

@@ -1,4 +1,4 @@
-//! # Chapter 16. How fast is one step by itself?
+//! # Chapter 17. How fast is one step by itself?
 //!
 //! `kolam bench base64` times the codec alone, without sockets and files: one piece of content, small enough
 //! for the second-level cache, encoded and decoded again and again by each loop that this processor can run,
@@ -15,19 +15,24 @@
 //!
 //! What must not live here: anything that the program itself needs.
 //!
-//! before: `relay.rs` … after: `load.rs`
+//! before: `balance/relay.rs` … after: `bench/load.rs`
 //!
 //! Experiment: raise `PIECE` in `session.rs` until the figures fall, and compare with the sizes of the caches
 //! that `lscpu` prints.
 
-use crate::args::{Args, Command, Failure, failed, opt, say};
-use crate::b64::{Decoder, Encoder, decoded_room, encoded_len};
-use crate::b64_simd::{self, Kernel};
+mod load; // 17a many requests over HTTP
+mod plan; // 17b what the user wants to know
+mod url; // 17c which server, which document
+mod request; // 17d what each request says
+mod response; // 17e when an answer is whole
+mod score; // 17f what is counted
+mod report; // 17g what the figures say
+
+use crate::b64::{self, Decoder, Encoder, Kernel, decoded_room, encoded_len};
+use crate::cli::{Args, Command, Failure, failed, opt, say};
 use crate::client::{Client, Error};
-use crate::load;
-use crate::load_plan;
 use crate::session::{PIECE, PIECE_TEXT};
-use crate::signals::{Listen, Stop};
+use crate::sys::{Listen, Stop};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -36,10 +41,7 @@ pub static BENCH: Command = Command {
     name: "bench",
     words: &["WHAT", "[URL]"],
     about: "time one step; WHAT is base64, request, or http with a URL",
-    options: &[
-        &[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")],
-        load_plan::OPTIONS,
-    ],
+    options: &[&[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")], plan::OPTIONS],
     run,
 };
 
@@ -53,7 +55,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     if !["base64", "request"].contains(&what) {
         return usage(format!("cannot time {what}; try base64, request or http"));
     }
-    let option = load_plan::OPTIONS.iter().map(|option| option.name).find(|name| args.has(name));
+    let option = plan::OPTIONS.iter().map(|option| option.name).find(|name| args.has(name));
     if let Some(extra) = url.or(option) {
         return usage(format!("{extra} is for http, not for {what}"));
     }
@@ -141,7 +143,7 @@ fn base64() -> Result<(), Failure> {
     let content = bench.content.slice().iter_mut().enumerate();
     content.for_each(|(at, byte)| *byte = (at as u32).wrapping_mul(2_654_435_761).to_be_bytes()[1]);
     let kernels: Vec<Option<&'static Kernel>> =
-        std::iter::once(None).chain(b64_simd::available().into_iter().rev().map(Some)).collect();
+        std::iter::once(None).chain(b64::available().into_iter().rev().map(Some)).collect();
     // Copy, then encode and decode of each kernel.
     let mut rates = vec![Vec::new(); 1 + 2 * kernels.len()];
     for _ in 0..ROUNDS {

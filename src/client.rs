@@ -1,4 +1,4 @@
-//! # Chapter 11. What does the same protocol look like from the other side?
+//! # Chapter 13. What does the same protocol look like from the other side?
 //!
 //! Straight on: connect, send, read the reply, return. A client waits for one server only, so it may block,
 //! and nothing here is turned inside out as in `protocol.rs`. Content streams: an upload is encoded piece by
@@ -13,17 +13,20 @@
 //! What must not live here: anything only our own server does. Keys may come in any order, with any white
 //! space and any escapes, so other people's servers of this protocol work too.
 //!
-//! before: `event.rs` … after: `terminal.rs`
+//! before: `server/browser.rs` … after: `client/commands.rs`
 //!
 //! Experiment: download a large file, and meanwhile look at VmHWM in /proc/<pid>/status.
 
+mod commands; // 13a the client's command line
+
+pub use commands::{DELETE, DOWNLOAD, LIST, STATS, UPLOAD};
+
 use crate::b64::{self, Decoder, Encoder};
-use crate::grammar::END;
 use crate::json::{self, Inside, Reader, Value};
+use crate::protocol::END;
 use crate::session::{PIECE, PIECE_TEXT, SEND_BUFFER};
-use crate::signals::Stop;
 use crate::store::visible;
-use crate::sys::{self, Interest, PollFd};
+use crate::sys::{self, Interest, PollFd, Stop};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -423,7 +426,7 @@ fn quote(name: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grammar::name;
+    use crate::protocol::name;
 
     #[test]
     fn only_a_name_that_needs_quotes_gets_them() {

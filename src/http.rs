@@ -1,9 +1,9 @@
-//! # Chapter 14. What changes when the same folder speaks HTTP?
+//! # Chapter 15. What changes when the same folder speaks HTTP?
 //!
 //! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same clerk
 //! counts; this file is the sibling of `protocol.rs` and has its states, so that the two can be laid side by
-//! side. The chapters behind it hold what is peculiar to HTTP: how a head is read (14a), what a URL is (14b),
-//! where a body ends (14c), what an answer consists of (14d), and the pages that are no files (14e).
+//! side. The chapters behind it hold what is peculiar to HTTP: how a head is read (15a), what a URL is (15b),
+//! where a body ends (15c), what an answer consists of (15d), and the pages that are no files (15e).
 //!
 //! ```text
 //!           GET HEAD DELETE OPTIONS without a body, or malformed
@@ -21,22 +21,30 @@
 //!
 //! What must not live here: sockets, time, the grammar of heads.
 //!
-//! before: `words.rs` … after: `http_head.rs`
+//! before: `stress/words.rs` … after: `http/head.rs`
 //!
 //! Experiment: `curl -v -T FILE http://127.0.0.1:8080/` with a file of some MiB, and find `Invite` in what
 //! curl prints.
 
-use crate::http_body::{Body, Fate, Incoming};
-use crate::http_form::Form;
-use crate::http_head::{Draft, Framing, Method, Refusal, Request};
-use crate::http_pages;
-use crate::http_reply::{Manner, Reply, Sending, conditional, precondition};
-use crate::http_target::{Names, misdirected};
-use crate::ledger::Clerk;
+mod head; // 15a what exactly is asked
+mod target; // 15b who is asked for what
+mod body; // 15c where a body ends
+mod response; // 15d conditions, ranges, answers
+mod listing; // 15e the folder, the counters
+mod form; // 15f files out of a form
+
+pub use target::{Names, is_host, is_host_name, without_port};
+
 use crate::session::{Notice, Outgoing, Session, Want};
+use crate::stats::Clerk;
 use crate::store::{self, Store, Upload, check_name};
+use body::{Body, Fate, Incoming};
+use form::Form;
+use head::{Draft, Framing, Method, Refusal, Request};
+use response::{Manner, Reply, Sending, conditional, precondition};
 use std::mem;
 use std::sync::Arc;
+use target::misdirected;
 
 /// What a peer that hesitates is told.
 const INVITATION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -224,9 +232,9 @@ impl HttpSession {
     /// GET and HEAD
     fn get(&self, request: &Request) -> Result<Reply, Refusal> {
         match Resource::of(&request.path) {
-            Resource::Folder => Ok(http_pages::folder(request, &self.store)?),
-            Resource::Health => Ok(http_pages::health()),
-            Resource::Metrics => Ok(http_pages::metrics(self.clerk.board())),
+            Resource::Folder => Ok(listing::folder(request, &self.store)?),
+            Resource::Health => Ok(listing::health()),
+            Resource::Metrics => Ok(listing::metrics(self.clerk.board())),
             Resource::Server => Err(Refusal::method("OPTIONS")),
             Resource::File(name) => {
                 let (file, about) = self.store.read(name)?;
@@ -426,9 +434,9 @@ impl Session for HttpSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Board, Field};
+    use crate::session::{Folder, outgoing, play};
+    use crate::stats::{Board, Field};
     use crate::store::Policy;
-    use crate::testing::{Folder, outgoing, play};
 
     /// A folder and its session.
     struct Desk {

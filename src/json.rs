@@ -15,7 +15,7 @@
 //!
 //! What must not live here: the keys of our protocol, base64, sockets.
 //!
-//! before: `b64_simd.rs` … after: `store.rs`
+//! before: `b64/simd.rs` … after: `session.rs`
 //!
 //! Experiment: write a name with a quote in it by `format!` instead of `Writer::string`, and run the tests.
 

@@ -1,4 +1,4 @@
-//! # Chapter 8. Who does the work when one pair of hands is not enough?
+//! # Chapter 11. Who does the work when one pair of hands is not enough?
 //!
 //! A pool: a fixed number of workers that outlive the jobs. Threads share memory, so jobs can be handed to
 //! them through a channel, and one thread's crash could be everybody's. Processes share nothing but what was
@@ -19,13 +19,12 @@
 //!
 //! What must not live here: sockets, protocols, what a job is.
 //!
-//! before: `browser.rs` … after: `sys.rs`
+//! before: `net/linger.rs` … after: `server.rs`
 //!
 //! Experiment: `kill -9` a worker of `kolam serve --mode process` and watch the log; then write the wrong
 //! version above and see which test hangs.
 
-use crate::signals::Stop;
-use crate::sys::{self, Ended, Pid};
+use crate::sys::{self, Ended, Pid, Stop};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};

@@ -1,4 +1,4 @@
-//! # Chapter 6c. What does each verb do, and in which state?
+//! # Chapter 9. What does each verb do, and in which state?
 //!
 //! Five verbs on one connection, as many requests as the peer likes, replies in the same order. The session
 //! is a state machine; each state is a variant with its own data. Bytes that arrive move it on in `digest`,
@@ -21,19 +21,26 @@
 //!
 //! What must not live here: sockets, time, the folder's rules (`store.rs` has them).
 //!
-//! before: `transfer.rs` … after: `server.rs`
+//! before: `stats/date.rs` … after: `protocol/head.rs`
 //!
 //! Experiment: let a refused upload go to `Reply` at once instead of `Skip`, and see in `make test` what the
 //! session then takes for the next request.
 
-use crate::grammar::{self, END, EndMark, Head, Heard, Refusal};
+mod head; // 9a a stream becomes requests
+mod transfer; // 9b files cross in pieces
+
+pub use head::END;
+#[cfg(test)]
+pub use head::name;
+
 use crate::json::Writer;
-use crate::ledger::{Clerk, Field};
 use crate::session::{Notice, Outgoing, Session, Want};
+use crate::stats::{Clerk, Field};
 use crate::store::{self, Store};
-use crate::transfer::{Body, Download};
+use head::{EndMark, Head, Heard, Refusal};
 use std::mem;
 use std::sync::Arc;
+use transfer::{Body, Download};
 
 /// Why a request is refused whose end has not come and will not come.
 const CUT_OFF: &str = "request cut off: the stream ended before the request did";
@@ -176,8 +183,8 @@ impl FileSession {
         let (verb, rest) = line.split_at(verb_end);
         let reply = match verb.to_ascii_uppercase().as_slice() {
             b"LIST" => self.list(),
-            b"GET" => grammar::name(rest).and_then(|name| self.get(&name)),
-            b"DELETE" => grammar::name(rest).and_then(|name| self.delete(&name)),
+            b"GET" => head::name(rest).and_then(|name| self.get(&name)),
+            b"DELETE" => head::name(rest).and_then(|name| self.delete(&name)),
             b"STATS" => self.stats(),
             _ => Err(Refusal::new("request tidak dikenali")),
         };
@@ -398,10 +405,9 @@ impl Session for FileSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Board;
-    use crate::session::PIECE;
+    use crate::session::{Folder, PIECE, outgoing, play};
+    use crate::stats::Board;
     use crate::store::Policy;
-    use crate::testing::{Folder, outgoing, play};
 
     /// A folder and its session.
     struct Desk {

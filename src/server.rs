@@ -1,4 +1,4 @@
-//! # Chapter 7. How do a listener, a mode and a protocol become a server?
+//! # Chapter 12. How do a listener, a mode and a protocol become a server?
 //!
 //! Bind, open the folder, start the workers, say one line. From then on every connection goes the same way:
 //! somebody accepts it, somebody gives it a session and calls `pump` until it is over. The modes differ only
@@ -15,30 +15,33 @@
 //! The invariant: a connection is given a seat when it is accepted and gives it back when it is closed; a
 //! request in hand when the server is asked to stop is finished, for as long as the grace lasts.
 //!
-//! What must not live here: what happens on a connection (`host.rs`), `fork`, threads.
+//! What must not live here: what happens on a connection (`server/blocking.rs`), `fork`, threads.
 //!
-//! before: `protocol.rs` … after: `house.rs`
+//! before: `pool.rs` … after: `server/shared.rs`
 //!
 //! Experiment: start `--mode single` and `--mode thread`, open two connections with `nc`, and type LIST
 //! in the second.
 
-use crate::args::{Args, Command, Failure, Opt, failed, opt, say};
-use crate::browser;
-use crate::event::EventLoop;
-use crate::farewell::Farewells;
-use crate::host::{Door, Host};
-use crate::house::{Arrival, BUSY, House, Protocol};
-use crate::http_target::{Names, is_host, is_host_name, without_port};
-use crate::ledger::{self, Board, Field, Seat, Seldom};
+mod shared; // 12a what all workers share
+mod blocking; // 12b one connection, accept to close
+mod browser; // 12d the URL of a server
+mod event; // 12c many connections, one thread
+
+use crate::cli::{Args, Command, Failure, MODES, Opt, failed, opt, say};
+use crate::http::{Names, is_host, is_host_name, without_port};
+use crate::net::{self, Farewells};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
-use crate::signals::{Listen, Stop};
+use crate::stats::{self, Board, Field, Seat, Seldom};
 use crate::store::{Policy, Store};
-use crate::sys::{self, Ended, Interest, Pid, PollFd};
+use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
+use blocking::{Door, Host};
+use event::EventLoop;
+use shared::{Arrival, BUSY, House, Protocol};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -47,9 +50,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// All modes, in the order of the course.
-pub const MODES: [&str; 4] = ["single", "thread", "process", "event"];
 
 const OPTIONS: &[Opt] = &[
     opt("--protocol", "NAME", "file or http (file)"),
@@ -78,9 +78,6 @@ pub static SERVE: Command = Command {
     run,
 };
 
-/// Connections that may wait in the kernel until a worker is free. `bind` gives 128, too few for a burst.
-const BACKLOG: i32 = 4096;
-
 /// How long threads may overstay the grace, in a slow disk for example, before they are left alone.
 const OVERSTAY: Duration = Duration::from_millis(500);
 
@@ -105,10 +102,10 @@ fn run(args: &Args) -> Result<(), Failure> {
     let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
     let log = !args.has("--quiet");
     if remote && log && !args.has("--read-only") {
-        ledger::log("other machines can reach this server: it changes nothing without --allow-write");
+        stats::log("other machines can reach this server: it changes nothing without --allow-write");
     }
     let store = open(root, policy)?;
-    let listener = listen(address).or_else(|error| {
+    let listener = net::listen(address, Some(SEND_BUFFER)).or_else(|error| {
         failed(format!("cannot listen on {address}: {error}; choose another --listen HOST:PORT"))
     })?;
     // If it fails there will be fewer connections, and then a line in the log says so.
@@ -203,18 +200,6 @@ fn usual_workers(mode: &str) -> u64 {
         "event" => cores,
         _ => cores.max(4),
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    sys::set_backlog(&listener, BACKLOG)?;
-    sys::set_send_buffer(listener.as_fd(), SEND_BUFFER)?;
-    listener.set_nonblocking(true)?;
-    // Replies are written whole, so waiting for more to send (Nagle) could only delay them. What a listener
-    // is told, the connections that it accepts inherit; std knows the option only on streams.
-    let listener = TcpStream::from(OwnedFd::from(listener));
-    listener.set_nodelay(true)?;
-    Ok(TcpListener::from(OwnedFd::from(listener)))
 }
 
 // ---- the modes ----

@@ -1,4 +1,4 @@
-//! # Chapter 5. What is a protocol, when nobody says how its bytes travel?
+//! # Chapter 4. What is a protocol, when nobody says how its bytes travel?
 //!
 //! A protocol is written once, as a `Session`: it takes bytes, gives bytes, and says what it waits for. It
 //! never sees a socket, and nothing it decides depends on the time (its clerk only notes it for the log).
@@ -20,9 +20,15 @@
 //!
 //! What must not live here: any protocol, any way of waiting.
 //!
-//! before: `store.rs` … after: `dates.rs`
+//! before: `json.rs` … after: `sys.rs`
 //!
 //! Experiment: let `pump` loop for ever instead of a few steps, and stop a busy server with Ctrl-C.
+
+#[cfg(test)]
+mod testing; //        what unit tests share
+
+#[cfg(test)]
+pub use testing::{Folder, outgoing, play};
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

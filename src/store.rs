@@ -1,4 +1,4 @@
-//! # Chapter 4. Which files may a stranger touch?
+//! # Chapter 7. Which files may a stranger touch?
 //!
 //! One folder, its regular files, nothing else. The folder is opened once; every later step names a single
 //! component relative to that open folder and never follows a symbolic link, so there is no path to escape
@@ -17,7 +17,7 @@
 //!
 //! What must not live here: verbs, replies, sockets.
 //!
-//! before: `json.rs` … after: `session.rs`
+//! before: `cli/terminal.rs` … after: `stats.rs`
 //!
 //! Experiment: let `check_name` accept a slash, run `make test` and read which tests fail.
 
@@ -432,7 +432,7 @@ impl Drop for Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Folder;
+    use crate::session::Folder;
     use std::io::Read;
 
     fn open(folder: &Folder) -> Arc<Store> {

@@ -1,4 +1,4 @@
-//! # Chapter 12. Which pool is faster, and how would we know?
+//! # Chapter 14. Which pool is faster, and how would we know?
 //!
 //! By running every combination and checking every byte. A row is one operation, one volume, so many clients,
 //! so many server workers. For each row the tester starts a server of its own, waits until that says it is
@@ -13,29 +13,39 @@
 //! The invariant: a row is written when it is done and never before; killing the tester loses the row that
 //! runs and leaves no server behind.
 //!
-//! What must not live here: which rows there are (`plan.rs`), the clients (`clients.rs`), server and files
-//! (`rig.rs`), where results go (`run_folder.rs`), what is said meanwhile (`live.rs`) and at the end
-//! (`report.rs`).
+//! What must not live here: which rows there are (`stress/matrix.rs`), the clients (`stress/clients.rs`),
+//! server and files (`stress/fixture.rs`), where results go (`stress/run_folder.rs`), what is said meanwhile
+//! (`stress/live.rs`) and at the end (`stress/report.rs`).
 //!
-//! before: `commands.rs` … after: `plan.rs`
+//! before: `client/commands.rs` … after: `stress/matrix.rs`
 //!
 //! Experiment: run `make stress-quick`, then run it again with `taskset -c 0` and explain the difference.
 
-use crate::args::{Args, Command, Failure, failed};
-use crate::clients::{self, Records};
-use crate::live::{self, Live, say};
-use crate::plan::{OPTIONS, Plan, Row, Told};
-use crate::report::{self, Outcome};
-use crate::rig::{Rig, Server};
-use crate::run_folder::{self, RunFolder};
-use crate::signals::{Listen, Stop};
-use crate::sys;
-use crate::target::{self, Target};
+mod matrix; // 14a which rows there are
+mod clients; // 14b all start at once
+mod fixture; // 14c files and server of a row
+mod machine; // 14g what was measured on
+mod run_folder; // 14f where results go
+mod live; // 14h what one waits for
+mod run_files; // 14e what a run may remove
+mod target; // 14d a server that is not ours
+mod report; // 14i tables and findings
+mod words; // 14j in two languages
+
+use crate::cli::{Args, Command, Failure, failed};
+use crate::sys::{self, Listen, Stop};
+use clients::Records;
+use fixture::{Rig, Server};
+use live::{Live, say};
+use matrix::{OPTIONS, Plan, Row, Told};
+use report::Outcome;
+use run_folder::RunFolder;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use target::Target;
 
 pub static STRESS: Command = Command {
     name: "stress",

@@ -8,114 +8,40 @@ use std::path::{Path, PathBuf};
 
 // ---- Tables and bounds: a rule is changed here, on purpose and in one place ----
 
-/// Which chapters each chapter may name by `crate::`. `main.rs` may name all, and nobody names `main.rs`.
+/// Which rooms each room may name by `crate::`, floor by floor: arrows lead down. The children of a room may
+/// use what their room may. `main.rs` may name all, and no room names `main.rs`.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("args", &["hints"]),
-    ("hints", &[]),
-    ("b64", &["b64_simd"]),
-    ("b64_simd", &[]),
+    ("b64", &[]),
     ("json", &[]),
-    ("store", &["sys"]),
     ("session", &[]),
-    ("dates", &[]),
-    ("ledger", &["dates", "sys"]),
-    ("grammar", &["b64", "store"]),
-    ("transfer", &["b64", "grammar", "session", "store"]),
-    ("protocol", &["grammar", "json", "ledger", "session", "store", "transfer"]),
-    (
-        "server",
-        &[
-            "args",
-            "browser",
-            "event",
-            "farewell",
-            "host",
-            "house",
-            "http_target",
-            "ledger",
-            "pool",
-            "session",
-            "signals",
-            "store",
-            "sys",
-        ],
-    ),
-    (
-        "house",
-        &["farewell", "http", "http_target", "ledger", "protocol", "session", "signals", "store", "sys"],
-    ),
-    ("host", &["farewell", "house", "ledger", "session", "signals", "sys"]),
-    ("farewell", &["sys"]),
-    ("browser", &[]),
-    ("pool", &["signals", "sys"]),
     ("sys", &[]),
-    ("signals", &["sys"]),
-    ("event", &["farewell", "house", "ledger", "session", "signals", "sys"]),
-    (
-        "http",
-        &[
-            "http_body",
-            "http_form",
-            "http_head",
-            "http_pages",
-            "http_reply",
-            "http_target",
-            "ledger",
-            "session",
-            "store",
-        ],
-    ),
-    ("http_head", &["http_target"]),
-    ("http_target", &[]),
-    ("http_body", &["http_form", "http_head", "session", "store"]),
-    ("http_reply", &["dates", "http_head", "session", "store"]),
-    ("http_pages", &["dates", "http_head", "http_reply", "json", "ledger", "store"]),
-    ("http_form", &["http_head", "http_reply", "store"]),
-    ("client", &["b64", "grammar", "json", "session", "signals", "store", "sys"]),
-    ("terminal", &["sys"]),
-    ("commands", &["args", "client", "json", "session", "signals", "store", "sys", "terminal"]),
-    (
-        "stress",
-        &["args", "clients", "live", "plan", "report", "rig", "run_folder", "signals", "sys", "target"],
-    ),
-    ("plan", &["args", "server", "words"]),
-    ("clients", &["client", "pool", "run_files", "signals", "sys"]),
-    ("rig", &["client", "clients", "json", "plan", "run_files", "signals", "sys", "target"]),
-    ("machine", &["dates"]),
-    ("run_folder", &["args", "dates", "machine", "plan", "server"]),
-    ("live", &["args", "plan", "report", "terminal", "words"]),
-    ("run_files", &["store", "sys"]),
-    ("target", &["args", "client", "json", "plan", "report", "run_files", "server", "signals"]),
-    ("report", &["client", "plan", "words"]),
-    ("words", &[]),
-    ("balance", &["args", "backends", "farewell", "link", "relay", "signals", "sys"]),
-    ("link", &["backends", "relay", "sys"]),
-    ("backends", &["ledger", "signals", "sys"]),
-    ("relay", &["sys"]),
-    ("bench", &["args", "b64", "b64_simd", "client", "load", "load_plan", "session", "signals"]),
-    ("load", &["answer", "args", "load_plan", "load_report", "score", "signals", "sys", "terminal"]),
-    ("load_plan", &["args", "load_request", "load_url"]),
-    ("load_url", &[]),
-    ("load_request", &["args", "load_url"]),
-    ("answer", &[]),
-    ("score", &["answer", "store"]),
-    ("load_report", &["json", "load_request", "load_url", "score"]),
+    ("cli", &["sys"]),
+    ("net", &["sys"]),
+    ("pool", &["sys"]),
+    ("stats", &["sys"]),
+    ("store", &["sys"]),
+    ("protocol", &["b64", "json", "session", "stats", "store"]),
+    ("http", &["json", "session", "stats", "store"]),
+    ("balance", &["cli", "net", "stats", "sys"]),
+    ("server", &["cli", "http", "net", "pool", "protocol", "session", "stats", "store", "sys"]),
+    ("client", &["b64", "cli", "json", "protocol", "session", "store", "sys"]),
+    ("stress", &["cli", "client", "json", "pool", "stats", "store", "sys"]),
+    ("bench", &["b64", "cli", "client", "json", "session", "store", "sys"]),
 ];
 
 /// Rows of `MAY_USE` that the design fixes for ever: these four are read, and reused, alone.
-const ALONE: [(&str, &[&str]); 4] =
-    [("b64", &["b64_simd"]), ("json", &[]), ("session", &[]), ("store", &["sys"])];
+const ALONE: [(&str, &[&str]); 4] = [("b64", &[]), ("json", &[]), ("session", &[]), ("store", &["sys"])];
 
 /// What the protocols must never learn of: they would be protocols for one mode only.
 const NOT_FOR_PROTOCOL: [&str; 3] = ["sys", "server", "pool"];
 
-/// The parts of `sys.rs`, each a file of its own, may be unsafe too.
-const MAY_BE_UNSAFE: [&str; 2] = ["src/sys.rs", "src/b64_simd.rs"];
+/// Where `unsafe` may stand: the children of `sys`, and the vector loops.
+const MAY_BE_UNSAFE: [&str; 2] = ["src/sys/", "src/b64/simd.rs"];
 
-/// The one chapter that has parts, and where they lie. They belong to it alone and use what it may use.
-const PARTS: (&str, &str) = ("sys", "src/sys/");
-/// Lines of the header of a part: its chapter has told the rest.
-const PART_HEADER: usize = 5;
+/// More rooms than this on one floor plan, and no reader keeps them in mind.
+const ROOMS: usize = 17;
+/// Lines of the header of a child that is no chapter: its room has told the rest.
+const CHILD_HEADER: usize = 5;
 
 /// Lines of a file in front of its tests: what one can read in one sitting.
 const FILE_LIMIT: usize = 450;
@@ -149,11 +75,11 @@ fn every_file_opens_with_its_question() {
         let first = source.text.lines().next().unwrap_or_default();
         let titled = source.chapter().is_some_and(|number| rank(number).0 > 0)
             || source.is_appendix() && first.starts_with("//! # Appendix. ");
-        if source.is_part() {
+        if source.is_child() && !titled {
             let lines = source.text.lines().take_while(|line| line.starts_with("//!")).count();
-            if !source.header().contains('?') || lines > PART_HEADER {
+            if !source.header().contains('?') || lines > CHILD_HEADER {
                 let remedy = "begin with `//! A question? The answer.`";
-                faults.push(format!("{}:1: {remedy}, at most {PART_HEADER} lines", source.path));
+                faults.push(format!("{}:1: {remedy}, at most {CHILD_HEADER} lines", source.path));
             }
         } else if !titled || !first.ends_with('?') {
             faults.push(format!("{}:1: begin with `//! # Chapter N. A question?`", source.path));
@@ -206,30 +132,31 @@ fn before_and_after_link_all_chapters_in_one_chain() {
 // ---- Rule 2: main.rs is the table of contents ----
 
 #[test]
-fn sources_lie_flat_in_one_folder() {
+fn every_source_is_a_room_or_a_child_of_one() {
     let mut faults = Vec::new();
-    for path in walk("src").into_iter().filter(|path| path.matches('/').count() > 1) {
-        let part = path.strip_prefix(PARTS.1).and_then(|file| file.strip_suffix(".rs"));
-        if part.is_none_or(|name| name.contains('/')) {
-            faults.push(format!("{path}:1: move it up into src/ itself"));
+    let all = sources();
+    for source in &all {
+        let room = format!("src/{}.rs", source.room());
+        if source.path.matches('/').count() > 2 || !all.iter().any(|other| other.path == room) {
+            faults.push(format!("{}:1: move it to src/ROOM.rs or src/ROOM/child.rs", source.path));
         }
+    }
+    let rooms = all.iter().filter(|source| !source.is_child()).count() - 1;
+    if rooms > ROOMS {
+        faults.push(format!("src/main.rs:1: {rooms} rooms; at most {ROOMS}: put one into another"));
     }
     report(faults);
 }
 
-/// Private modules: the compiler then lets others reach them through their chapter only.
+/// Private modules: the compiler then lets other rooms reach a child only through its room.
 #[test]
-fn parts_are_private_to_their_chapter_and_use_only_that() {
+fn children_are_private_to_their_room() {
     let mut faults = Vec::new();
-    let (owner, folder) = PARTS;
-    let chapter = Source::read(&format!("src/{owner}.rs"));
-    for part in sources().iter().filter(|source| source.is_part()) {
-        let line = format!("mod {};", part.module());
-        if !chapter.text.lines().any(|found| found == line) {
-            faults.push(format!("src/{owner}.rs:1: write `{line}` for {folder}{}", part.file()));
-        }
-        for (line, name) in named_by(&code_of(part.program()), "crate::") {
-            faults.push(format!("{}:{line}: it may not use {name}; a part uses its chapter", part.path));
+    for child in sources().iter().filter(|source| source.is_child()) {
+        let room = Source::read(&format!("src/{}.rs", child.room()));
+        let line = format!("mod {};", child.module());
+        if !room.text.lines().any(|found| found.starts_with(&line)) {
+            faults.push(format!("{}:1: write `{line}` for {}", room.path, child.path));
         }
     }
     report(faults);
@@ -237,12 +164,12 @@ fn parts_are_private_to_their_chapter_and_use_only_that() {
 
 /// `cargo fmt` leaves this order alone only with `reorder_modules = false` in `rustfmt.toml`.
 #[test]
-fn main_lists_the_chapters_in_reading_order_with_their_numbers() {
+fn main_lists_the_rooms_in_reading_order_with_their_numbers() {
     let all = chapters();
     let chain = chain(&all);
     let main = Source::read("src/main.rs");
     let mut faults = Vec::new();
-    let mut expected = chain.iter().skip(1);
+    let mut expected = chain.iter().skip(1).filter(|source| !source.is_child());
     for (number, line) in numbered(&main.text) {
         let Some((module, comment)) = line.strip_prefix("mod ").and_then(|rest| rest.split_once(';')) else {
             continue;
@@ -270,21 +197,24 @@ fn main_lists_the_chapters_in_reading_order_with_their_numbers() {
 // ---- Rule 3: arrows between chapters ----
 
 #[test]
-fn chapters_use_only_what_the_table_allows() {
+fn rooms_use_only_what_the_table_allows() {
     let mut faults = Vec::new();
-    for source in chapters().iter().filter(|source| source.module() != "main") {
-        let Some((_, allowed)) = MAY_USE.iter().find(|(module, _)| *module == source.module()) else {
-            faults.push(format!("{}:1: give it a row in MAY_USE of tests/tidy.rs", source.path));
+    for source in sources().iter().filter(|source| source.room() != "main" && !source.is_appendix()) {
+        let room = source.room();
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else {
+            faults.push(format!("{}:1: give {room} a row in MAY_USE of tests/tidy.rs", source.path));
             continue;
         };
         let code = code_of(source.program());
         for (line, name) in named_by(&code, "crate::") {
-            if name != source.module() && !allowed.contains(&name.as_str()) {
+            if name != room && !allowed.contains(&name.as_str()) {
                 let remedy = "do without it, or say in MAY_USE of tests/tidy.rs that it may";
                 faults.push(format!("{}:{line}: it may not use {name}; {remedy}", source.path));
             }
         }
-        for (line, _) in named_by(&code, "super::") {
+        // From a room, or twice from a child, `super` is the whole crate.
+        let hidden = if source.is_child() { "super::super" } else { "super::" };
+        for (line, _) in named_by(&code, hidden) {
             faults.push(format!("{}:{line}: write `crate::` here, which this test sees", source.path));
         }
     }
@@ -292,7 +222,7 @@ fn chapters_use_only_what_the_table_allows() {
 }
 
 #[test]
-fn arrows_between_chapters_never_form_a_circle() {
+fn arrows_between_rooms_never_form_a_circle() {
     // Take away whoever uses nobody that is left, or is used by nobody, again and again: circles stay.
     let mut left: Vec<(&str, &[&str])> = MAY_USE.to_vec();
     loop {
@@ -326,10 +256,10 @@ fn the_table_keeps_what_the_design_promises() {
 #[test]
 fn unsafe_code_stands_only_in_its_places() {
     let mut faults = Vec::new();
-    let safe = |source: &&Source| !source.is_part() && !MAY_BE_UNSAFE.contains(&source.path.as_str());
+    let safe = |source: &&Source| !MAY_BE_UNSAFE.iter().any(|place| source.path.starts_with(place));
     for source in sources().iter().filter(safe) {
         for (line, _) in numbered(&code_of(&source.text)).filter(|(_, code)| has_word(code, "unsafe")) {
-            faults.push(format!("{}:{line}: wrap it in a safe function of src/sys.rs", source.path));
+            faults.push(format!("{}:{line}: wrap it in a safe function of src/sys/", source.path));
         }
     }
     report(faults);
@@ -653,22 +583,29 @@ impl Source {
         }
     }
 
+    /// As the chapters call each other: below `src/`.
     fn file(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
+        self.path.trim_start_matches("src/")
     }
 
+    /// The last part of the path, without its ending.
     fn module(&self) -> &str {
-        self.file().trim_end_matches(".rs")
+        self.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    /// The room that it is, or is a child of.
+    fn room(&self) -> &str {
+        self.file().split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    /// A part of a room.
+    fn is_child(&self) -> bool {
+        self.file().contains('/')
     }
 
     /// What unit tests share is no chapter.
     fn is_appendix(&self) -> bool {
-        self.path == "src/testing.rs"
-    }
-
-    /// A part of a chapter has the chapter's place in the book.
-    fn is_part(&self) -> bool {
-        self.path.starts_with(PARTS.1)
+        self.path == "src/session/testing.rs"
     }
 
     /// `6b` of `//! # Chapter 6b. Question?`.
@@ -728,7 +665,7 @@ fn sources() -> Vec<Source> {
 }
 
 fn chapters() -> Vec<Source> {
-    sources().into_iter().filter(|source| !source.is_appendix() && !source.is_part()).collect()
+    sources().into_iter().filter(|source| source.chapter().is_some()).collect()
 }
 
 /// The README and what it leads to.

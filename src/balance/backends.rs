@@ -1,0 +1,331 @@
+//! # Chapter 16b. Which back end is next, and who is alive?
+//!
+//! The back ends stand in a row, and each connection goes to the next one in it that is alive (or, by the
+//! other policy, to the one with the fewest open connections). One that refuses a connection is taken out at
+//! once; from then on the main thread alone knocks at its door, twice a second, until it answers. What went
+//! where is counted here too, by all workers into the same counters.
+//!
+//! ```text
+//!   alive: a b c   ►  a b c a b c …
+//!   alive: a   c   ►  a c a c a c …      b: knock … refused … knock … connected: it is back
+//! ```
+//!
+//! The invariant: as long as nobody dies or comes back, the shares of those alive differ by one connection at
+//! most, however many workers choose at the same time, because one place says for all who was last.
+//!
+//! The wrong version counts connections and takes the remainder: with `b` dead, `c` gets the turns of both.
+//! The other one lets each worker count for itself, and gives the first back end the first turn of each.
+//!
+//! What must not live here: bytes, and whatever happens on a connection once it stands.
+//!
+//! before: `balance/connection.rs` … after: `balance/relay.rs`
+//!
+//! Experiment: `kill -STOP` a back end: it is alive, since its kernel still accepts. Watch its open
+//! connections grow on SIGUSR1 with either policy, and then `kill -CONT` it.
+
+use crate::stats::{self, Seldom};
+use crate::sys::{self, Interest, PollFd, Stop};
+use std::io::{self, ErrorKind, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+/// How the next back end is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    RoundRobin,
+    LeastConnections,
+}
+
+/// A server behind the balancer. All workers count into it, so no two share a cache line.
+#[repr(align(64))]
+struct Backend {
+    address: SocketAddr,
+    /// Gets connections. Cleared by whoever fails to connect, set by the main thread alone.
+    alive: AtomicBool,
+    /// Connections chosen for it and not closed yet.
+    open: AtomicU64,
+    /// Connections that were made, since the start.
+    connections: AtomicU64,
+    /// Connections that could not be made, since the start.
+    failures: AtomicU64,
+    /// Bytes that clients sent to it.
+    bytes_to: AtomicU64,
+    /// Bytes that it sent to clients.
+    bytes_from: AtomicU64,
+}
+
+impl Backend {
+    fn new(address: SocketAddr) -> Backend {
+        let zero = || AtomicU64::new(0);
+        let (open, connections, failures) = (zero(), zero(), zero());
+        let alive = AtomicBool::new(true);
+        Backend { address, alive, open, connections, failures, bytes_to: zero(), bytes_from: zero() }
+    }
+}
+
+/// The place of one connection at a back end; given back when it is dropped.
+pub struct Ticket<'b>(&'b Backend);
+
+impl<'b> Ticket<'b> {
+    fn new(backend: &'b Backend) -> Ticket<'b> {
+        backend.open.fetch_add(1, Relaxed);
+        Ticket(backend)
+    }
+
+    /// The connection was made.
+    pub fn connected(&self) {
+        self.0.connections.fetch_add(1, Relaxed);
+    }
+
+    /// Bytes crossed, in both directions.
+    pub fn moved(&self, to: u64, from: u64) {
+        // Most turns move bytes in one direction only, and an atomic addition of nothing costs as much.
+        if to > 0 {
+            self.0.bytes_to.fetch_add(to, Relaxed);
+        }
+        if from > 0 {
+            self.0.bytes_from.fetch_add(from, Relaxed);
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// All back ends, in the order of the command line.
+pub struct Backends {
+    list: Vec<Backend>,
+    policy: Policy,
+    /// Index of the one that was chosen last, whichever worker it was for.
+    last: AtomicUsize,
+    /// The log says that nobody is alive, and not yet that somebody is back.
+    deserted: AtomicBool,
+    log: bool,
+    /// When to log the lack of descriptors.
+    complaints: Seldom,
+}
+
+/// What came of looking for a back end.
+pub enum Dialled<'b> {
+    /// It is asked to take a connection.
+    Begun(TcpStream, Ticket<'b>),
+    /// There is no descriptor for one more socket.
+    NoRoom(io::Error),
+    /// All are down, or all were tried.
+    Nobody,
+}
+
+/// No descriptor or no memory for one more socket: nobody's fault but our own.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+impl Backends {
+    pub fn new(addresses: &[SocketAddr], policy: Policy, log: bool) -> Backends {
+        let list = addresses.iter().copied().map(Backend::new).collect();
+        let last = AtomicUsize::new(addresses.len().saturating_sub(1));
+        Backends { list, policy, last, deserted: AtomicBool::new(false), log, complaints: Seldom::new() }
+    }
+
+    /// A line in the log, if there is one.
+    fn note(&self, text: &str) {
+        if self.log {
+            stats::log(text);
+        }
+    }
+
+    /// As `note`, but seldom.
+    pub fn complain(&self, error: &io::Error) {
+        if self.complaints.is_due() {
+            self.note(&format!("cannot take a connection for now: {error}"));
+        }
+    }
+
+    /// Whose turn it is. `None`: nobody is alive.
+    fn choose(&self) -> Option<Ticket<'_>> {
+        let mut last = self.last.load(Relaxed);
+        loop {
+            let next = self.after(last)?;
+            match self.last.compare_exchange_weak(last, next, Relaxed, Relaxed) {
+                Ok(_) => return Some(Ticket::new(&self.list[next])),
+                // Another worker was faster: it is the turn of the one after that.
+                Err(changed) => last = changed,
+            }
+        }
+    }
+
+    /// Who comes after the one at index `last`.
+    fn after(&self, last: usize) -> Option<usize> {
+        let count = self.list.len();
+        let in_turn = (1..=count).map(|step| (last + step) % count);
+        let mut alive = in_turn.filter(|&index| self.list[index].alive.load(Relaxed));
+        match self.policy {
+            Policy::RoundRobin => alive.next(),
+            // The first of several with equally few, so that they take turns.
+            Policy::LeastConnections => alive.min_by_key(|&index| self.list[index].open.load(Relaxed)),
+        }
+    }
+
+    /// Begins to connect to the next back end, unless as many as there are have been `tried`.
+    pub fn dial(&self, tried: &mut usize) -> Dialled<'_> {
+        while *tried < self.list.len() {
+            let Some(ticket) = self.choose() else { break };
+            *tried += 1;
+            match sys::begin_connect(ticket.0.address) {
+                Ok(stream) => return Dialled::Begun(stream, ticket),
+                Err(error) if is_shortage(&error) => return Dialled::NoRoom(error),
+                Err(error) => self.take_out(&ticket, &error),
+            }
+        }
+        Dialled::Nobody
+    }
+
+    /// A back end did not take its connection: nobody is sent to it until it answers again.
+    pub fn take_out(&self, ticket: &Ticket, error: &io::Error) {
+        let backend = ticket.0;
+        backend.failures.fetch_add(1, Relaxed);
+        if backend.alive.swap(false, Relaxed) {
+            self.note(&format!("back end {} is taken out: {error}", backend.address));
+        }
+        let nobody = !self.list.iter().any(|backend| backend.alive.load(Relaxed));
+        if nobody && !self.deserted.swap(true, Relaxed) {
+            self.note("all back ends are down: clients are turned away until one is back");
+        }
+    }
+
+    fn take_back(&self, backend: &Backend) {
+        backend.alive.store(true, Relaxed);
+        self.deserted.store(false, Relaxed);
+        self.note(&format!("back end {} is back", backend.address));
+    }
+
+    /// Knocks at the doors of all who were taken out, at the same time, so that one that never answers does
+    /// not hold up another's return. Waits for answers until `deadline` or a signal, also when there is
+    /// nobody to wait for.
+    pub fn probe(&self, stop: Stop, deadline: Instant) -> io::Result<()> {
+        let dead = self.list.iter().filter(|backend| !backend.alive.load(Relaxed));
+        // An error at once is an answer too: not yet.
+        let doors = dead.filter_map(|backend| Some((backend, sys::begin_connect(backend.address).ok()?)));
+        let mut doors: Vec<(&Backend, TcpStream)> = doors.collect();
+        loop {
+            // A write of nothing tells the state of a connection: made, refused, or neither yet.
+            doors.retain(|(backend, door)| match (&*door).write(&[]) {
+                Ok(_) => {
+                    self.take_back(backend);
+                    false
+                }
+                Err(error) => error.kind() == ErrorKind::WouldBlock,
+            });
+            let waiting = doors.iter().map(|(_, door)| PollFd::new(door.as_fd(), Interest::Write));
+            let mut fds: Vec<PollFd> = waiting.collect();
+            fds.push(PollFd::new(stop.as_fd(), Interest::Read));
+            if stop.raised() || sys::poll(&mut fds, Some(deadline))? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes the counters to stderr, a line a back end, below headings; in one piece, so that no other line
+    /// of the log comes between them.
+    pub fn report(&self) {
+        let head = ["open", "total", "failed", "bytes to it", "bytes from it"].map(str::to_owned);
+        let mut text = "counters\n".to_owned() + &counters("back end", "state", &head);
+        for backend in &self.list {
+            let state = if backend.alive.load(Relaxed) { "alive" } else { "out" };
+            let Backend { open, connections, failures, bytes_to, bytes_from, .. } = backend;
+            let figures = [open, connections, failures, bytes_to, bytes_from];
+            let figures = figures.map(|counter: &AtomicU64| counter.load(Relaxed).to_string());
+            text += &counters(&backend.address.to_string(), state, &figures);
+        }
+        stats::log(text.trim_end());
+    }
+}
+
+/// A line of the table of counters: 79 columns, which a terminal has, as long as the address is one of IPv4.
+fn counters(address: &str, state: &str, figures: &[String; 5]) -> String {
+    let [open, total, failed, to, from] = figures;
+    format!("{address:<21} {state:<5} {open:>5} {total:>9} {failed:>7} {to:>13} {from:>13}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Back ends at ports 1, 2, …, none of which is ever asked.
+    fn row(count: u16, policy: Policy) -> Backends {
+        let addresses: Vec<SocketAddr> =
+            (1..=count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        Backends::new(&addresses, policy, false)
+    }
+
+    /// The ports of the next `count` choices, all closed at once.
+    fn turns(backends: &Backends, count: usize) -> Vec<u16> {
+        (0..count).filter_map(|_| backends.choose()).map(|ticket| ticket.0.address.port()).collect()
+    }
+
+    fn lose(backends: &Backends, index: usize) {
+        backends.take_out(&Ticket::new(&backends.list[index]), &ErrorKind::ConnectionRefused.into());
+    }
+
+    #[test]
+    fn turns_go_round_and_pass_over_the_dead() {
+        let backends = row(3, Policy::RoundRobin);
+        assert_eq!(turns(&backends, 7), [1, 2, 3, 1, 2, 3, 1]);
+        lose(&backends, 1);
+        assert_eq!(turns(&backends, 5), [3, 1, 3, 1, 3], "the next one gets no more than his share");
+        backends.take_back(&backends.list[1]);
+        assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
+        (0..3).for_each(|index| lose(&backends, index));
+        assert!(backends.choose().is_none());
+        let counts = [0, 1, 2].map(|index: usize| backends.list[index].failures.load(Relaxed));
+        assert_eq!(counts, [1, 2, 1]);
+    }
+
+    #[test]
+    fn shares_are_even_whoever_chooses() {
+        let backends = row(3, Policy::RoundRobin);
+        let seen = std::sync::Mutex::new([0; 3]);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for port in turns(&backends, 3000) {
+                        seen.lock().unwrap()[usize::from(port) - 1] += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*seen.lock().unwrap(), [4000; 3]);
+    }
+
+    #[test]
+    fn the_fewest_open_connections_win_and_equals_take_turns() {
+        let backends = row(3, Policy::LeastConnections);
+        assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
+        let mut open: Vec<Ticket> = (0..6).filter_map(|_| backends.choose()).collect();
+        open.retain(|ticket| ticket.0.address.port() != 3);
+        assert_eq!(turns(&backends, 2), [3, 3]);
+        lose(&backends, 2);
+        assert!(!turns(&backends, 4).contains(&3));
+    }
+
+    #[test]
+    fn everybody_is_tried_once() {
+        let closed: Vec<SocketAddr> = (0..3)
+            .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+            .collect();
+        let backends = Backends::new(&closed, Policy::RoundRobin, false);
+        let mut tried = 0;
+        let mut asked = Vec::new();
+        // On loopback the refusal comes after the call, with the first write.
+        while let Dialled::Begun(mut stream, ticket) = backends.dial(&mut tried) {
+            assert_eq!(stream.write(&[]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused));
+            asked.push(ticket.0.address);
+        }
+        assert_eq!((tried, asked), (3, closed));
+    }
+}

@@ -1,0 +1,213 @@
+//! # Chapter 17d. What does each request of a load test say?
+//!
+//! All requests of a run are the same bytes: made once, sent again and again. Without options it is a GET
+//! with four fields; `-m` changes the method, `-d` gives it a body, `-H` adds fields or replaces ours.
+//!
+//! ```text
+//!   GET /a HTTP/1.1              -m METHOD (POST when there is a body)
+//!   Host: 127.0.0.1:8080         ┐
+//!   User-Agent: kolam/…          ├ -H 'Name: value' replaces the field of this name, or is added
+//!   Accept: */*                  ┘
+//!   Connection: close            keep-alive with -k
+//!   Content-Length: 5            with -d, and 0 where a server must know that there is no body
+//! ```
+//!
+//! The invariant: whatever is asked for, one request is sent, not one and a half: no line end gets into a
+//! line, and the length is that of the body.
+//!
+//! What must not live here: sockets; what the answer must be.
+//!
+//! before: `bench/url.rs` … after: `bench/response.rs`
+//!
+//! Experiment: find out with `-H 'Host: example.org'` which names a server of ours believes to be its own.
+
+use crate::bench::url::Url;
+use crate::cli::{Args, Failure, failed};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Most bytes of a body: there is one copy in memory, which all connections send.
+const BODY_LIMIT: u64 = 1 << 30;
+
+/// Longest name of a method; the longest that is registered has 17 letters.
+const METHOD_LIMIT: usize = 32;
+
+/// Methods of which a second request does no more than the first (RFC 9110, section 9.2.2).
+const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+
+/// Methods that usually have no body, so that a server does not wait for one that is not announced.
+const WITHOUT_BODY: [&str; 5] = ["GET", "HEAD", "OPTIONS", "TRACE", "DELETE"];
+
+/// Fields that follow from other options.
+const OURS: [(&str, &str); 3] = [
+    ("Connection", "-k keeps connections, without it they are closed"),
+    ("Content-Length", "it follows from -d"),
+    ("Transfer-Encoding", "the body of -d is sent as it is, with its length"),
+];
+
+/// What is asked.
+pub struct Request {
+    pub method: String,
+    /// Bytes of body.
+    pub body: u64,
+    /// The whole text: head and body.
+    pub bytes: Vec<u8>,
+}
+
+impl Request {
+    /// What `-m`, `-d`, `-H` and `-k` say about a request for `url`.
+    pub fn from(args: &Args, url: &Url) -> Result<Request, Failure> {
+        let body = args.path("-d").map(read_body).transpose()?;
+        let method = args.text("-m").unwrap_or(if body.is_some() { "POST" } else { "GET" });
+        check_method(method)?;
+        let mut fields = vec![
+            ("Host", url.authority.as_str()),
+            ("User-Agent", concat!("kolam/", env!("CARGO_PKG_VERSION"))),
+            ("Accept", "*/*"),
+            ("Connection", if args.has("-k") { "keep-alive" } else { "close" }),
+        ];
+        if body.is_some() {
+            fields.push(("Content-Type", "application/octet-stream"));
+        }
+        let given: Vec<(&str, &str)> = args.all("-H").map(read_field).collect::<Result<_, _>>()?;
+        let hosts = given.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Host"));
+        if hosts.count() > 1 {
+            return usage("-H Host: a request has one; give it once".to_owned());
+        }
+        replace(&mut fields, given);
+        let mut text = format!("{method} {} HTTP/1.1\r\n", url.path);
+        for (name, value) in fields {
+            text += &format!("{name}: {value}\r\n");
+        }
+        let length = body.as_ref().map_or(0, Vec::len);
+        if body.is_some() || !WITHOUT_BODY.contains(&method) {
+            text += &format!("Content-Length: {length}\r\n");
+        }
+        let mut bytes = (text + "\r\n").into_bytes();
+        bytes.extend(body.unwrap_or_default());
+        Ok(Request { method: method.to_owned(), body: length as u64, bytes })
+    }
+
+    /// May be sent again when it is not known whether the server has done it.
+    pub fn is_idempotent(&self) -> bool {
+        IDEMPOTENT.contains(&self.method.as_str())
+    }
+}
+
+fn usage<T>(text: String) -> Result<T, Failure> {
+    Err(Failure::Usage(text))
+}
+
+/// The file of `-d`, whole.
+fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
+    let (mut body, shown) = (Vec::new(), path.display());
+    // One byte more than allowed shows that there are more, also in a pipe, which does not tell its length.
+    let read = File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(&mut body));
+    if let Err(error) = read {
+        return failed(format!("-d {shown}: cannot read it: {error}"));
+    }
+    if body.len() as u64 > BODY_LIMIT {
+        return usage(format!("-d {shown}: longer than 1 GiB, the most that one request can carry here"));
+    }
+    Ok(body)
+}
+
+/// method = 1*32( capital letter / "-" ) ; methods that are in use have no other characters
+fn check_method(method: &str) -> Result<(), Failure> {
+    let letters = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    if !letters || method.is_empty() || method.len() > METHOD_LIMIT {
+        return usage(format!("-m {method:?}: expected capital letters, such as HEAD, POST or PUT"));
+    }
+    if method == "CONNECT" {
+        return usage("-m CONNECT: it opens a tunnel, through which no answer comes".to_owned());
+    }
+    Ok(())
+}
+
+/// field = name ":" value ; name = 1*( letter / digit / one of !#$%&'*+-.^_`|~ ) (RFC 9110, section 5.6.2)
+fn read_field(text: &str) -> Result<(&str, &str), Failure> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let field = text.split_once(':').filter(|(name, _)| !name.is_empty() && name.chars().all(good));
+    let Some((name, value)) = field else {
+        return usage(format!("-H {text:?}: expected 'Name: value', the name without blanks"));
+    };
+    // A line end in a value would begin another field, or a request of its own.
+    if value.chars().any(|c| c.is_ascii_control() && c != '\t') {
+        return usage(format!("-H {text:?}: a value has no line end and no other control character"));
+    }
+    if let Some((_, why)) = OURS.iter().find(|(ours, _)| name.eq_ignore_ascii_case(ours)) {
+        return usage(format!("-H {name}: {why}"));
+    }
+    Ok((name, value.trim_matches([' ', '\t'])))
+}
+
+/// The first field of a name takes the place of ours, so that Host stays the first; all others are added.
+fn replace<'t>(fields: &mut Vec<(&'t str, &'t str)>, given: Vec<(&'t str, &'t str)>) {
+    let mut ours: Vec<usize> = (0..fields.len()).collect();
+    for (name, value) in given {
+        match ours.iter().position(|&at| fields[at].0.eq_ignore_ascii_case(name)) {
+            Some(found) => fields[ours.swap_remove(found)] = (name, value),
+            None => fields.push((name, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(result: Result<impl Sized, Failure>) -> String {
+        match result {
+            Err(Failure::Usage(text) | Failure::Failed(text)) => text,
+            _ => panic!("no fault"),
+        }
+    }
+
+    #[test]
+    fn fields_are_one_line_with_a_name() {
+        for (text, name, value) in [
+            ("A: b", "A", "b"),
+            ("X-A_1.~:", "X-A_1.~", ""),
+            ("a:b:c", "a", "b:c"),
+            ("A:\t b \u{e9}\tc ", "A", "b \u{e9}\tc"),
+        ] {
+            assert_eq!(read_field(text).ok(), Some((name, value)), "{text:?}");
+        }
+        for (text, why) in [
+            ("", "Name: value"),
+            ("A", "Name: value"),
+            (": b", "Name: value"),
+            ("A B: c", "Name: value"),
+            ("A : c", "Name: value"),
+            ("A\r\nB: c", "Name: value"),
+            ("\u{e9}: c", "Name: value"),
+            ("A: b\r\nC: d", "line end"),
+            ("A: b\n", "line end"),
+            ("A: \0", "control character"),
+            ("connection: close", "-k keeps"),
+            ("CONTENT-LENGTH: 5", "follows from -d"),
+            ("Transfer-Encoding: chunked", "-d"),
+        ] {
+            let fault = fault(read_field(text));
+            assert!(fault.contains(why) && !fault.contains(['\r', '\n']), "{text:?}: {fault}");
+        }
+    }
+
+    #[test]
+    fn the_first_field_of_a_name_replaces_ours() {
+        let mut fields = vec![("Host", "a"), ("Accept", "*/*")];
+        replace(&mut fields, vec![("X", "1"), ("accept", "b"), ("ACCEPT", "c"), ("host", "d"), ("X", "2")]);
+        let expected = [("host", "d"), ("accept", "b"), ("X", "1"), ("ACCEPT", "c"), ("X", "2")];
+        assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn methods_are_capital_letters() {
+        assert!(["GET", "PUT", "M-SEARCH", "A"].iter().all(|method| check_method(method).is_ok()));
+        for method in ["", "get", "P T", "A\r\n", "\u{c4}", &"A".repeat(33)] {
+            assert!(fault(check_method(method)).contains("capital letters"), "{method:?}");
+        }
+        assert!(fault(check_method("CONNECT")).contains("tunnel"));
+    }
+}

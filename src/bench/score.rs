@@ -1,0 +1,269 @@
+//! # Chapter 17f. What is counted in a load test, and what counts as a failure?
+//!
+//! Each request that is over is noted once, as complete with its time or as failed with its cause. At the end
+//! the times are sorted, and rates and percentiles come out.
+//!
+//! ```text
+//!   Complete ──► times ──sort──► percentiles      requests a second = complete ÷ seconds
+//!   Failed ────► causes                           time per request  = seconds × connections ÷ complete
+//! ```
+//!
+//! The invariant: a figure that was not measured is none, never 0; failed requests are in no rate and in no
+//! percentile; a percentile is a time that was really measured.
+//!
+//! What must not live here: sockets; what a figure looks like.
+//!
+//! before: `bench/response.rs` … after: `bench/report.rs`
+//!
+//! Experiment: run with `-c 1` and `-c 100`. Which of the two times per request stays the same, and why?
+
+use crate::bench::response::Answer;
+use crate::store::visible;
+use std::time::{Duration, Instant};
+
+/// Why a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// No connection: refused, unreachable, no port or descriptor left.
+    Connect,
+    /// The connection broke.
+    Receive,
+    /// More or fewer bytes of body than the first good answer had.
+    Length,
+    /// The server closed before its answer was whole.
+    Short,
+    /// The answer is not HTTP as it must be.
+    Malformed,
+    /// Nothing moved for too long.
+    Timeout,
+    /// Any status but 2xx.
+    Status,
+}
+
+/// Names of the causes, in their order.
+const CAUSES: [&str; 7] = ["Connect", "Receive", "Length", "Short", "Malformed", "Timeout", "Status"];
+
+/// Room for the times of so many requests is set aside at once: 8 MiB, of which the kernel gives what is
+/// used. More of it is found by moving pages, not bytes (mremap(2)), and so without a pause.
+const ROOM: usize = 1 << 20;
+
+/// A failed request: its cause, and what to tell about it.
+pub type Fault = (Cause, String);
+
+/// What has been counted.
+pub struct Score {
+    pub start: Instant,
+    /// When the last request was over.
+    pub end: Instant,
+    /// How long each complete request took, in nanoseconds.
+    times: Vec<u64>,
+    failures: [u64; CAUSES.len()],
+    pub first_fault: Option<String>,
+    /// Bytes of body of the first good answer.
+    pub length: Option<u64>,
+    /// How the first server that answered calls itself.
+    pub server: Option<String>,
+    /// Bytes that came, heads and all.
+    pub received: u64,
+    /// Bytes of body of the requests that are over.
+    pub body: u64,
+    /// Answers whose connection could be used again.
+    pub kept: u64,
+    /// Requests that were sent again, because the connection that was kept for them had been closed.
+    pub reconnects: u64,
+    /// Whole answers with bytes after them, on connections that were being closed, and those bytes.
+    pub stray_answers: u64,
+    pub stray_bytes: u64,
+}
+
+impl Score {
+    /// For so many requests at most.
+    pub fn new(requests: u64) -> Score {
+        let now = Instant::now();
+        Score {
+            start: now,
+            end: now,
+            times: Vec::with_capacity(ROOM.min(requests as usize)),
+            failures: [0; CAUSES.len()],
+            first_fault: None,
+            length: None,
+            server: None,
+            received: 0,
+            body: 0,
+            kept: 0,
+            reconnects: 0,
+            stray_answers: 0,
+            stray_bytes: 0,
+        }
+    }
+
+    /// A request that began at `start` is over.
+    pub fn note(&mut self, start: Instant, answer: &Answer, verdict: Result<Duration, Fault>) {
+        let end = verdict.as_ref().map_or_else(|_| Instant::now(), |took| start + *took);
+        self.end = self.end.max(end);
+        self.body += answer.body;
+        if self.server.is_none() && answer.status > 0 {
+            self.server = Some(visible(&String::from_utf8_lossy(&answer.server)));
+        }
+        if verdict.is_ok() {
+            self.stray_answers += u64::from(answer.stray > 0);
+            self.stray_bytes += answer.stray;
+        }
+        match verdict.and_then(|took| self.judge(answer).map(|()| took)) {
+            Ok(took) => self.times.push(took.as_nanos() as u64),
+            Err((cause, why)) => {
+                self.failures[cause as usize] += 1;
+                self.first_fault.get_or_insert(why);
+            }
+        }
+    }
+
+    /// Is an answer that is whole a good one too?
+    fn judge(&mut self, answer: &Answer) -> Result<(), Fault> {
+        if !(200..300).contains(&answer.status) {
+            return Err((Cause::Status, format!("status {}", answer.status)));
+        }
+        match *self.length.get_or_insert(answer.body) {
+            length if length == answer.body => Ok(()),
+            length => {
+                Err((Cause::Length, format!("{} bytes of body where {length} were before", answer.body)))
+            }
+        }
+    }
+
+    pub fn complete(&self) -> u64 {
+        self.times.len() as u64
+    }
+
+    pub fn failed(&self) -> u64 {
+        self.failures.iter().sum()
+    }
+
+    /// Those of the failed requests that had another status than 2xx.
+    pub fn refused(&self) -> u64 {
+        self.failures[Cause::Status as usize]
+    }
+
+    /// Time taken, in seconds.
+    pub fn seconds(&self) -> f64 {
+        (self.end - self.start).as_secs_f64()
+    }
+
+    /// Complete requests a second.
+    pub fn rate(&self) -> Option<f64> {
+        (self.complete() > 0).then(|| self.complete() as f64 / self.seconds())
+    }
+
+    /// Milliseconds a request, when `at_once` of them go on at the same time.
+    pub fn mean(&self, at_once: u64) -> Option<f64> {
+        self.rate().map(|rate| at_once as f64 * 1e3 / rate)
+    }
+
+    /// KiB that came in a second.
+    pub fn transfer(&self) -> Option<f64> {
+        (self.received > 0).then(|| self.received as f64 / 1024.0 / self.seconds())
+    }
+
+    /// Nothing more will be noted.
+    pub fn finish(&mut self) {
+        self.times.sort_unstable();
+    }
+
+    /// The times of the complete requests in nanoseconds, sorted.
+    pub fn times(&self) -> &[u64] {
+        &self.times
+    }
+
+    /// Milliseconds within which so many thousandths of the complete requests were over, by nearest rank.
+    pub fn percentile(&self, thousandths: usize) -> Option<f64> {
+        let rank = (self.times.len() * thousandths).div_ceil(1000);
+        rank.checked_sub(1).map(|at| self.times[at] as f64 / 1e6)
+    }
+
+    /// The failures by cause, those that have not occurred too.
+    pub fn causes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CAUSES.into_iter().zip(self.failures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str) -> Answer {
+        let mut answer = Answer::new("GET");
+        assert_eq!(answer.feed(text.as_bytes()), Ok(true));
+        answer
+    }
+
+    /// A score with complete requests of so many milliseconds.
+    fn score(times: &[u64]) -> Score {
+        let mut score = Score::new(times.len() as u64);
+        let good = answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+        times.iter().for_each(|&time| score.note(score.start, &good, Ok(Duration::from_millis(time))));
+        score.finish();
+        score
+    }
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let of = |times: &[u64]| {
+            let score = score(times);
+            [500, 900, 990, 1000].map(|rank| score.percentile(rank).map(|time| time as u64))
+        };
+        assert_eq!(of(&[]), [None; 4]);
+        assert_eq!(of(&[7]), [Some(7); 4]);
+        assert_eq!(of(&[2, 1]), [1, 2, 2, 2].map(Some));
+        assert_eq!(of(&[3, 2, 1]), [2, 3, 3, 3].map(Some));
+        let hundred: Vec<u64> = (1..=100).rev().collect();
+        assert_eq!(of(&hundred), [50, 90, 99, 100].map(Some));
+        let more: Vec<u64> = (1..=101).collect();
+        assert_eq!(of(&more), [51, 91, 100, 101].map(Some));
+    }
+
+    #[test]
+    fn rates_are_those_of_the_complete_requests() {
+        let mut score = score(&[10, 20, 30, 40]);
+        score.note(score.start, &Answer::new("GET"), Err((Cause::Timeout, "late".to_owned())));
+        score.end = score.start + Duration::from_secs(2);
+        score.received = 4096;
+        assert_eq!((score.complete(), score.failed(), score.body), (4, 1, 12));
+        assert_eq!((score.rate(), score.transfer()), (Some(2.0), Some(2.0)));
+        assert_eq!((score.mean(5), score.mean(1)), (Some(2500.0), Some(500.0)));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_zero() {
+        let mut score = Score::new(1);
+        score.note(score.start, &Answer::new("GET"), Err((Cause::Connect, "refused".to_owned())));
+        assert_eq!(
+            (score.rate(), score.mean(1), score.transfer(), score.percentile(500)),
+            (None, None, None, None)
+        );
+    }
+
+    #[test]
+    fn status_and_length_decide() {
+        let mut score = score(&[1]);
+        let moment = Ok(Duration::from_millis(1));
+        for text in [
+            "HTTP/1.1 199 A\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+            "HTTP/1.1 299 OK\r\nContent-Length: 3\r\n\r\nxyz",
+        ] {
+            score.note(score.start, &answer(text), moment.clone());
+        }
+        assert_eq!((score.complete(), score.failed()), (3, 0));
+        for text in [
+            "HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\nabc",
+            "HTTP/1.1 300 Oh\r\nContent-Length: 3\r\n\r\nabc",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",
+            "HTTP/1.1 204 OK\r\n\r\n",
+        ] {
+            score.note(score.start, &answer(text), moment.clone());
+        }
+        assert_eq!((score.complete(), score.failed()), (3, 4));
+        let counted = [Cause::Status, Cause::Length].map(|cause| score.failures[cause as usize]);
+        assert_eq!((counted, score.first_fault.as_deref()), ([2, 2], Some("status 500")));
+        assert_eq!(score.refused(), 2);
+    }
+}

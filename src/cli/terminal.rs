@@ -1,0 +1,267 @@
+//! # Chapter 6c. How does a program show something that changes, and how wide may it be?
+//!
+//! A live line is drawn again and again in its own place. Once a line is wider than the terminal, it takes
+//! two rows, and each drawing leaves one of them as rubbish: so each drawing asks for the width first and
+//! cuts the text to it. Where it cannot be seen, in a file or a pipe, the line is not drawn at all.
+//!
+//! ```text
+//!   text ── cut to the columns − 1 ──►  \r text ESC[J \r
+//!                                       │           └─ the cursor rests at the start of the line
+//!                                       └─ over the old text, which does not flicker then
+//! ```
+//!
+//! The invariant: no line that is drawn here wraps. When the terminal becomes narrower between two drawings,
+//! it may break the old line in two; as the cursor rests at its start, the next drawing wipes both rows and
+//! nothing above them. SIGWINCH would tell of the new width, but the next drawing comes within a fifth of a
+//! second anyway, and a handler would interrupt system calls that are being measured.
+//!
+//! What must not live here: what the line says.
+//!
+//! before: `cli/units.rs` … after: `store.rs`
+//!
+//! Experiment: start `kolam stress`, resize the window, and do the same with `COLUMNS=30 kolam stress`.
+
+use crate::sys;
+use std::env;
+use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Columns of a terminal that does not tell how wide it is.
+const USUAL_COLUMNS: usize = 80;
+
+/// The time between two drawings: often enough to be followed, seldom enough to be read.
+const REFRESH: Duration = Duration::from_millis(200);
+
+/// How many columns a text on `stream` may take: what COLUMNS says if that is a number from 1 to 9999, or
+/// what the terminal says, or 80. Ask again before each use: a window can be resized at any time.
+pub fn columns(stream: &impl AsFd) -> usize {
+    let told = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    told.filter(|columns| (1..=9999).contains(columns))
+        .or_else(|| sys::terminal_columns(stream.as_fd()).ok().filter(|&columns| columns > 0))
+        .unwrap_or(USUAL_COLUMNS)
+}
+
+/// Whether escape sequences are welcome: the user has not set NO_COLOR (to anything but nothing, see
+/// no-color.org), and the terminal is not one that would print them.
+fn escapes_allowed() -> bool {
+    let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    !refused && !dumb
+}
+
+/// The first and last characters of blocks that take no column: accents and vowel signs that are put on the
+/// character before them, joiners, marks of direction, variation selectors.
+const NO_COLUMN: [(char, char); 14] = [
+    ('\u{300}', '\u{36f}'),
+    ('\u{483}', '\u{489}'),
+    ('\u{591}', '\u{5bd}'),
+    ('\u{610}', '\u{61a}'),
+    ('\u{64b}', '\u{65f}'),
+    ('\u{e34}', '\u{e3a}'),
+    ('\u{e47}', '\u{e4e}'),
+    ('\u{1ab0}', '\u{1aff}'),
+    ('\u{1dc0}', '\u{1dff}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{202a}', '\u{202e}'),
+    ('\u{2060}', '\u{2069}'),
+    ('\u{20d0}', '\u{20ff}'),
+    ('\u{fe00}', '\u{fe0f}'),
+];
+
+/// The same for blocks that take two columns: the scripts of East Asia, full-width forms, emoji.
+const TWO_COLUMNS: [(char, char); 13] = [
+    ('\u{1100}', '\u{115f}'),
+    ('\u{2e80}', '\u{303e}'),
+    ('\u{3041}', '\u{a4cf}'),
+    ('\u{a960}', '\u{a97c}'),
+    ('\u{ac00}', '\u{d7a3}'),
+    ('\u{f900}', '\u{faff}'),
+    ('\u{fe30}', '\u{fe6f}'),
+    ('\u{ff00}', '\u{ff60}'),
+    ('\u{ffe0}', '\u{ffe6}'),
+    ('\u{1f300}', '\u{1f64f}'),
+    ('\u{1f680}', '\u{1f6ff}'),
+    ('\u{1f900}', '\u{1faff}'),
+    ('\u{20000}', '\u{3fffd}'),
+];
+
+/// Columns of one character. The tables are the large blocks of Unicode's East Asian Width (UAX #11), not all
+/// of it: rare scripts with combining marks, emoji that are joined into one, and characters that only an East
+/// Asian terminal draws wide (`×` is one) may be counted wrong by a column.
+fn columns_of(c: char) -> usize {
+    let within = |blocks: &[(char, char)]| blocks.iter().any(|&(first, last)| (first..=last).contains(&c));
+    match c {
+        ' '..='~' => 1,
+        _ if within(&NO_COLUMN) => 0,
+        _ if within(&TWO_COLUMNS) => 2,
+        _ => 1,
+    }
+}
+
+/// Columns that `text` takes on a terminal.
+pub fn width(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+/// As much of `text` as fits into `columns`; `…` stands for what was left out. A control character becomes
+/// `?`: it would move the cursor.
+pub fn cut(text: &str, columns: usize) -> String {
+    let visible = |c: char| if c.is_control() { '?' } else { c };
+    if width(text) <= columns {
+        return text.chars().map(visible).collect();
+    }
+    let Some(room) = columns.checked_sub(1) else { return String::new() };
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += columns_of(*c);
+        used <= room
+    };
+    text.chars().map(visible).take_while(fits).chain(['…']).collect()
+}
+
+/// One line on a terminal that is drawn again in its own place; silent where there is no terminal. It is
+/// wiped when it is dropped.
+pub struct LiveLine<S: Write + AsFd> {
+    stream: S,
+    terminal: bool,
+    escapes: bool,
+    /// Columns of what stands in the line now; 0: nothing.
+    drawn: usize,
+    last: Option<Instant>,
+}
+
+impl<S: Write + AsFd + IsTerminal> LiveLine<S> {
+    pub fn new(stream: S) -> LiveLine<S> {
+        let (terminal, escapes) = (stream.is_terminal(), escapes_allowed());
+        LiveLine { stream, terminal, escapes, drawn: 0, last: None }
+    }
+}
+
+impl<S: Write + AsFd> LiveLine<S> {
+    /// Somebody would see a drawing, and the last one was long enough ago.
+    pub fn is_due(&self) -> bool {
+        self.terminal && self.last.is_none_or(|last| last.elapsed() >= REFRESH)
+    }
+
+    /// Draws `text` and, after it, `figures`. On a narrow terminal the text gives way first. That the
+    /// terminal has gone is no fault of what goes on: errors are ignored.
+    pub fn draw(&mut self, text: &str, figures: &str) {
+        if self.terminal {
+            let (line, width) = self.drawing(text, figures, columns(&self.stream));
+            self.drawn = width;
+            self.last = Some(Instant::now());
+            self.write(&line);
+        }
+    }
+
+    /// Wipes the line, so that something else can be printed in its place.
+    pub fn clear(&mut self) {
+        if self.drawn > 0 {
+            let (line, _) = self.drawing("", "", columns(&self.stream));
+            self.drawn = 0;
+            self.write(&line);
+        }
+    }
+
+    /// The bytes of one drawing on a terminal of so many columns, and the columns that it takes. The last
+    /// column stays free: some terminals begin a new row as soon as it is written to.
+    fn drawing(&self, text: &str, figures: &str, columns: usize) -> (String, usize) {
+        let room = columns.saturating_sub(1);
+        let line = cut(text, room.saturating_sub(width(figures))) + figures;
+        let line = cut(&line, room);
+        let width = width(&line);
+        if self.escapes {
+            // ESC[J wipes from the cursor to the end of the screen (ECMA-48, "erase in page").
+            return (format!("\r{line}\x1b[J\r"), width);
+        }
+        let blanks = " ".repeat(self.drawn.min(room).saturating_sub(width));
+        (format!("\r{line}{blanks}\r"), width)
+    }
+
+    /// In one write, so that half a line is never seen.
+    fn write(&mut self, text: &str) {
+        let _ = self.stream.write_all(text.as_bytes()).and_then(|()| self.stream.flush());
+    }
+}
+
+impl<S: Write + AsFd> Drop for LiveLine<S> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn characters_are_counted_as_terminals_draw_them() {
+        let table = [
+            ("", 0),
+            ("kolam", 5),
+            ("50 MiB × 5", 10),
+            ("cafe\u{301}", 4),
+            ("\u{300}\u{36f}\u{370}\u{2ff}", 2),
+            ("文件", 4),
+            ("\u{10ff}\u{1100}\u{115f}\u{1160}", 6),
+            ("한글.txt", 8),
+            ("🐟 kolam", 8),
+            ("a\u{200b}b\u{fe0f}", 2),
+            ("é", 1),
+        ];
+        for (text, columns) in table {
+            assert_eq!(width(text), columns, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_text_is_never_wider_than_asked() {
+        let table = [
+            ("kolam", 6, "kolam"),
+            ("kolam", 5, "kolam"),
+            ("kolam", 4, "kol…"),
+            ("kolam", 1, "…"),
+            ("kolam", 0, ""),
+            ("", 0, ""),
+            ("文件", 4, "文件"),
+            ("文件", 3, "文…"),
+            ("文件", 2, "…"),
+            ("a\nb\x1b[Jc", 9, "a?b?[Jc"),
+            ("cafe\u{301}s", 5, "cafe\u{301}s"),
+            ("cafe\u{301}s", 4, "caf…"),
+        ];
+        for (text, columns, expected) in table {
+            assert_eq!(cut(text, columns), expected, "{text:?} in {columns}");
+            assert!(width(&cut(text, columns)) <= columns);
+        }
+    }
+
+    fn line(escapes: bool, drawn: usize) -> LiveLine<File> {
+        let stream = File::options().write(true).open("/dev/null").unwrap();
+        LiveLine { stream, terminal: true, escapes, drawn, last: None }
+    }
+
+    #[test]
+    fn a_drawing_fits_and_its_text_gives_way_to_its_figures() {
+        let drawing = |escapes, drawn, columns| line(escapes, drawn).drawing("row 1 of 9", " | 5/s", columns);
+        assert_eq!(drawing(true, 0, 80), ("\rrow 1 of 9 | 5/s\x1b[J\r".to_owned(), 16));
+        assert_eq!(drawing(true, 0, 17), ("\rrow 1 of 9 | 5/s\x1b[J\r".to_owned(), 16));
+        assert_eq!(drawing(true, 0, 16), ("\rrow 1 of… | 5/s\x1b[J\r".to_owned(), 15));
+        assert_eq!(drawing(true, 0, 8), ("\r… | 5/s\x1b[J\r".to_owned(), 7));
+        assert_eq!(drawing(true, 0, 5), ("\r | …\x1b[J\r".to_owned(), 4));
+        assert_eq!(drawing(true, 0, 1), ("\r\x1b[J\r".to_owned(), 0));
+        for columns in 1..40 {
+            assert!(drawing(false, 79, columns).1 < columns, "{columns}");
+        }
+    }
+
+    #[test]
+    fn without_escapes_blanks_wipe_what_was_longer() {
+        assert_eq!(line(false, 9).drawing("abc", "de", 80).0, "\rabcde    \r");
+        assert_eq!(line(false, 3).drawing("abc", "de", 80).0, "\rabcde\r");
+        assert_eq!(line(false, 3).drawing("", "", 80).0, "\r   \r");
+        assert_eq!(line(false, 70).drawing("", "", 41).0.len(), 42, "no blank may wrap");
+    }
+}

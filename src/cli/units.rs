@@ -1,0 +1,59 @@
+//! # Chapter 6b. What do 10MB and 500ms mean?
+//!
+//! A size is a number of bytes, a time a number of seconds, unless a unit follows. 1 MB is 1 MiB here, as it
+//! is in the assignment: all prefixes are powers of 1024.
+//!
+//! The invariant: a text that could mean two things means none, and the error shows the forms that there are.
+//!
+//! What must not live here: which option takes what.
+//!
+//! before: `cli/hints.rs` … after: `cli/terminal.rs`
+//!
+//! Experiment: let `parse_digits` use `str::parse` alone, and give `--max-upload +1K`.
+
+use std::time::Duration;
+
+/// Values with units, by their name in the tables, and what the help says about them.
+pub const FORMS: [(&str, &str); 2] = [
+    ("TIME", "seconds, or with a unit: 30, 1.5, 500ms, 2s, 5m, 1h"),
+    ("SIZE", "bytes, or with a unit: 1048576, 512K, 10MB, 1GiB; K, M and G are powers of 1024"),
+];
+
+/// What the letters of a size stand for: kibi, mebi and gibi, as a binary shift.
+const PREFIXES: [(char, u32); 3] = [('k', 10), ('m', 20), ('g', 30)];
+
+/// Bytes: `1048576`, `512K`, `10MB`, `1GiB`, in either letter case. All prefixes are powers of 1024, with
+/// and without the `i`: 1 MB is 1 MiB in this project. `None`: no such form, or 2^64 bytes and more.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let (text, binary) = text.strip_suffix('i').map_or((text, false), |text| (text, true));
+    let prefix = PREFIXES.iter().find(|(letter, _)| text.ends_with(*letter));
+    match prefix {
+        Some(&(letter, shift)) => {
+            let number: u64 = parse_digits(text.strip_suffix(letter)?)?;
+            number.checked_mul(1 << shift)
+        }
+        // An `i` without its prefix means nothing.
+        None if binary => None,
+        None => parse_digits(text),
+    }
+}
+
+/// Digits only: `str::parse` would take a sign too.
+fn parse_digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Units of time in seconds. `ms` stands before `s`, because it ends with it.
+const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+
+/// A time: `500ms`, `2s`, `1.5s`, `5m`, `1h`, or seconds without a unit. `None`: no such form, or outside of
+/// a millisecond to 1e9 seconds, which is 31 years.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (number, scale) =
+        unit.map_or((text, 1.0), |(unit, scale)| (&text[..text.len() - unit.len()], *scale));
+    let seconds = number.parse::<f64>().ok()? * scale;
+    (0.001..=1e9).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}

@@ -1,0 +1,729 @@
+//! # Chapter 15f. How does a file come out of a form?
+//!
+//! A browser without a script can send files in one way only: as a form, whose body is
+//! `multipart/form-data` (RFC 7578). Between two parts stands a line that the browser has made up, the
+//! boundary, and what is not the boundary is content: nobody says how long a part is. So the body is
+//! searched while it arrives, and what belongs to a file is written at once.
+//!
+//! ```text
+//!   --XYZ\r\n                                                           Line
+//!   Content-Disposition: form-data; name="file"; filename="a.bin"\r\n   Head
+//!   \r\n
+//!   any bytes \r\n--XY any bytes                                        Content
+//!   \r\n--XYZ--\r\n                                                     Line, End
+//! ```
+//!
+//! The invariant: a file is stored when the boundary behind it has arrived, and in one step, as every upload
+//! is; of a form that is broken off or refused, the files before that point are stored and no others.
+//!
+//! What must not live here: where the body ends, what the page looks like, what a name may be.
+//!
+//! before: `http/listing.rs` … after: `balance.rs`
+//!
+//! Experiment: look for the whole boundary in each piece by itself, and send a form in pieces of 7 bytes.
+
+use crate::http::head::{Framing, Lines, Refusal, Request, malformed, tchar};
+use crate::http::response::Reply;
+use crate::store::{self, Store, Upload, check_name, visible};
+use std::mem;
+use std::sync::Arc;
+
+/// Longest boundary in bytes (RFC 2046, section 5.1.1).
+const BOUNDARY_LIMIT: usize = 70;
+
+/// Most bytes of the head of a part: room for a name of 255 bytes with the path that old browsers send.
+const HEAD_LIMIT: usize = 4096;
+
+/// Most bytes between two files that belong to none: what stands in front of the first boundary and behind
+/// the last, and fields that are no files. They are read and forgotten.
+const EXTRAS: usize = 64 * 1024;
+
+/// Bytes that are looked through at once for the end of a line.
+const BLOCK: usize = 64;
+
+/// A form that is arriving.
+pub struct Form {
+    store: Arc<Store>,
+    /// CR LF "--" boundary; at most 74 bytes.
+    delimiter: Vec<u8>,
+    place: Place,
+    /// Bytes since the last file that belong to none.
+    extras: usize,
+    /// How many files are stored, and how many bytes they have.
+    stored: (u64, u64),
+}
+
+/// Where in a form we are.
+enum Place {
+    /// How many bytes of the delimiter have been seen. They are held back: they may still be content.
+    Content(Part, usize),
+    /// Behind a delimiter; the last byte of its line, 0 at the beginning.
+    Line(u8),
+    /// A head, as far as it has come.
+    Head(Vec<u8>, Lines),
+    /// Behind the last delimiter.
+    End,
+}
+
+/// What the content at hand belongs to.
+enum Part {
+    File(Upload),
+    /// A file input that nothing was chosen in: browsers send it with an empty name and no content.
+    NotChosen,
+    /// A field that is no file, or what stands in front of the first delimiter.
+    Other,
+}
+
+impl Form {
+    /// The head of a POST is here: may its body come?
+    pub fn begin(request: &Request, store: Arc<Store>) -> Result<Form, Refusal> {
+        require_own_page(request)?;
+        store.require_writable()?;
+        let kind = request.fields.one("content-type")?.unwrap_or_default();
+        let Some((kind, list)) = parameters(kind.as_bytes()) else {
+            return malformed("a Content-Type that is none");
+        };
+        if kind != "multipart/form-data" {
+            return Err(Refusal::new(415, "send files as multipart/form-data, or each with PUT /NAME"));
+        }
+        let delimiter = delimiter(&list)?;
+        if request.framing == Framing::None {
+            return Err(Refusal::closing(411, "say the length of the form, or send it in chunks"));
+        }
+        // The first delimiter may stand at the very beginning: as if its CR LF had been there.
+        Ok(Form { store, delimiter, place: Place::Content(Part::Other, 2), extras: 0, stored: (0, 0) })
+    }
+
+    /// Takes the next piece of the body.
+    pub fn take(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+        while !bytes.is_empty() {
+            let step = match mem::replace(&mut self.place, Place::End) {
+                Place::Content(part, seen) => self.content(part, seen, bytes),
+                Place::Line(last) => self.line(last, bytes[0]),
+                Place::Head(text, lines) => self.head(text, lines, bytes[0]),
+                Place::End => self.forget(bytes.len()),
+            };
+            let used = step.map_err(|refusal| self.with_what_is_stored(refusal))?;
+            bytes = &bytes[used..];
+        }
+        Ok(())
+    }
+
+    /// The body is over. 303 makes the browser ask for the page again, so that a reload of the answer does
+    /// not send the form once more (RFC 9110, section 15.4.4).
+    pub fn finish(self) -> Result<Reply, Refusal> {
+        let (files, bytes) = self.stored;
+        if !matches!(self.place, Place::End) {
+            let broken = malformed("a form that ends without its last boundary");
+            return broken.map_err(|refusal| self.with_what_is_stored(refusal));
+        }
+        if files == 0 {
+            return Err(Refusal::new(400, "no file was chosen: go back and choose one"));
+        }
+        let text = format!("{} stored\n", count(files));
+        // Relative, so that it works behind a proxy that has taken a part of the path away.
+        let reply = Reply::new(303).field("Location", "./").brought(bytes);
+        Ok(reply.text("text/plain; charset=utf-8", text))
+    }
+
+    /// Content, up to the delimiter or to the end of `bytes`; returns how many were used.
+    fn content(&mut self, mut part: Part, seen: usize, bytes: &[u8]) -> Result<usize, Refusal> {
+        let found = find(&self.delimiter, seen, bytes);
+        let freed = if found.freed { seen } else { 0 };
+        for content in [&self.delimiter[..freed], &bytes[..found.content]] {
+            match &mut part {
+                _ if content.is_empty() => {}
+                Part::File(upload) => {
+                    upload.write(content).map_err(|error| refusal(upload.name(), error))?;
+                }
+                Part::NotChosen => return malformed("a file without a name"),
+                Part::Other => self.extras += content.len(),
+            }
+        }
+        self.forget(0)?;
+        if found.seen == self.delimiter.len() {
+            if let Part::File(upload) = part {
+                self.commit(upload)?;
+            }
+            self.place = Place::Line(0);
+        } else {
+            self.place = Place::Content(part, found.seen);
+        }
+        Ok(found.used)
+    }
+
+    fn commit(&mut self, upload: Upload) -> Result<(), Refusal> {
+        let name = upload.name().to_owned();
+        let size = upload.commit().map_err(|error| refusal(&name, error))?;
+        self.stored = (self.stored.0 + 1, self.stored.1 + size);
+        self.extras = 0;
+        Ok(())
+    }
+
+    /// The next byte behind a delimiter. Nobody pads it, but RFC 2046 wants it to be understood.
+    ///
+    /// ```text
+    /// line = delimiter ( *( SP / HTAB ) CRLF head / "--" anything )
+    /// ```
+    fn line(&mut self, last: u8, byte: u8) -> Result<usize, Refusal> {
+        self.place = match (last, byte) {
+            (0, b'-') | (0 | b' ', b'\r') => Place::Line(byte),
+            (0 | b' ', b' ' | b'\t') => {
+                self.forget(1)?;
+                Place::Line(b' ')
+            }
+            (b'-', b'-') => Place::End,
+            (b'\r', b'\n') => Place::Head(Vec::new(), Lines::default()),
+            _ => return malformed("a boundary with something behind it"),
+        };
+        Ok(1)
+    }
+
+    /// The next byte of a part's head.
+    fn head(&mut self, mut text: Vec<u8>, mut lines: Lines, byte: u8) -> Result<usize, Refusal> {
+        if text.len() == HEAD_LIMIT {
+            return malformed(&format!("the head of a part of a form larger than {HEAD_LIMIT} bytes"));
+        }
+        self.forget(1)?;
+        text.push(byte);
+        let complete = lines.feed(byte)?;
+        self.place = if complete { Place::Content(self.open(&text)?, 0) } else { Place::Head(text, lines) };
+        Ok(1)
+    }
+
+    /// A part begins.
+    fn open(&mut self, head: &[u8]) -> Result<Part, Refusal> {
+        let Some(name) = file_name(head)? else { return Ok(Part::Other) };
+        if name.is_empty() {
+            return Ok(Part::NotChosen);
+        }
+        let shown = visible(&String::from_utf8_lossy(&name));
+        match check_name(&name).and_then(|_| self.store.create(&name)) {
+            Ok(upload) => Ok(Part::File(upload)),
+            Err(error @ store::Error::InvalidName(_)) => Err(Refusal::new(400, format!("{shown}: {error}"))),
+            Err(error) => Err(refusal(&shown, error)),
+        }
+    }
+
+    /// Passes over bytes that belong to no file.
+    fn forget(&mut self, count: usize) -> Result<usize, Refusal> {
+        self.extras += count;
+        if self.extras > EXTRAS {
+            return Err(Refusal::closing(413, format!("a form with more than {EXTRAS} bytes besides files")));
+        }
+        Ok(count)
+    }
+
+    /// A form may fail at its third file, and whoever sent it must know what has become of the first two.
+    fn with_what_is_stored(&self, refusal: Refusal) -> Refusal {
+        let before = if self.stored.0 == 0 { "none".to_owned() } else { count(self.stored.0) };
+        Refusal { reason: format!("{}; stored before that: {before}", refusal.reason), ..refusal }
+    }
+}
+
+fn count(files: u64) -> String {
+    format!("{files} file{}", if files == 1 { "" } else { "s" })
+}
+
+/// Why this file is not stored, or not for certain.
+fn refusal(name: &str, error: store::Error) -> Refusal {
+    let uncertain = matches!(error, store::Error::Uncertain(_));
+    let but = if uncertain { "in its place, but perhaps not on the disk: " } else { "" };
+    let refusal = Refusal::from(error);
+    Refusal { reason: format!("{name}: {but}{}", refusal.reason), ..refusal }
+}
+
+/// Stops cross-site request forgery (CSRF). A form needs nobody's leave to be sent anywhere: without this,
+/// any page in the world could make the browser that shows it put files into the folder of a server on the
+/// same machine. (PUT and DELETE need leave, which this server never gives.) Browsers say who sends a form:
+/// first in `Sec-Fetch-Site`, and where they do not, in `Origin`. Who says neither is no browser.
+fn require_own_page(request: &Request) -> Result<(), Refusal> {
+    let own = match (request.fields.one("sec-fetch-site")?, request.fields.one("origin")?) {
+        (Some(site), _) => ["same-origin", "none"].contains(&site),
+        // origin = "null" / scheme "://" host [ ":" port ] (RFC 6454, section 7.1). A proxy may have taken
+        // TLS away, so the scheme is not compared.
+        (None, Some(origin)) => {
+            origin.split_once("://").is_some_and(|(_, host)| host.eq_ignore_ascii_case(request.host()))
+        }
+        (None, None) => true,
+    };
+    let reason = "this form was sent by a page of another site; use the form on the page of this server";
+    if own { Ok(()) } else { Err(Refusal::new(403, reason)) }
+}
+
+/// CR LF "--" boundary
+///
+/// ```text
+/// boundary = 0*69bchars bcharsnospace
+/// bchars   = ALPHA / DIGIT / one of '()+_,-./:=? / SP
+/// ```
+fn delimiter(list: &[Parameter]) -> Result<Vec<u8>, Refusal> {
+    let bchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte);
+    match one(list, "boundary")? {
+        Some(text)
+            if (1..=BOUNDARY_LIMIT).contains(&text.len())
+                && text.iter().all(bchar)
+                && !text.ends_with(b" ") =>
+        {
+            Ok([b"\r\n--", text].concat())
+        }
+        _ => malformed("a form without a boundary of 1 to 70 characters"),
+    }
+}
+
+/// What a search for the delimiter has found.
+struct Found {
+    /// The bytes that were held back are content.
+    freed: bool,
+    /// How many of `bytes` are content.
+    content: usize,
+    /// How many bytes of the delimiter have been seen now.
+    seen: usize,
+    /// How many of `bytes` that took.
+    used: usize,
+}
+
+/// Looks for the delimiter, of which earlier pieces have brought `seen` bytes. It has its only CR in front:
+/// where it breaks off it can begin at that byte and no earlier, so no byte is looked at twice.
+fn find(delimiter: &[u8], seen: usize, bytes: &[u8]) -> Found {
+    let same = |at: usize, b: &[u8]| b.iter().zip(&delimiter[at..]).take_while(|(a, b)| a == b).count();
+    let more = if seen > 0 { same(seen, bytes) } else { 0 };
+    if seen > 0 && (more == bytes.len() || seen + more == delimiter.len()) {
+        return Found { freed: false, content: 0, seen: seen + more, used: more };
+    }
+    let (freed, mut at) = (seen > 0, more);
+    while let Some(gap) = next_line_end(&bytes[at..]) {
+        let start = at + gap;
+        let seen = same(0, &bytes[start..]);
+        at = start + seen;
+        if at == bytes.len() || seen == delimiter.len() {
+            return Found { freed, content: start, seen, used: at };
+        }
+    }
+    Found { freed, content: bytes.len(), seen: 0, used: bytes.len() }
+}
+
+/// The next CR with an LF behind it, or at the very end. Block by block: a whole block is compared at once,
+/// and in nearly all of them there is none.
+fn next_line_end(bytes: &[u8]) -> Option<usize> {
+    let after = bytes.get(1..)?;
+    let is_end = |(cr, lf): (&u8, &u8)| (*cr == b'\r') & (*lf == b'\n');
+    let has_end = |(block, next): (&[u8], &[u8])| {
+        block.iter().zip(next).fold(false, |found, pair| found | is_end(pair))
+    };
+    let Some(block) = bytes.chunks(BLOCK).zip(after.chunks(BLOCK)).position(has_end) else {
+        return bytes.ends_with(b"\r").then(|| bytes.len() - 1);
+    };
+    let pairs = bytes.iter().zip(after).skip(block * BLOCK);
+    Some(block * BLOCK + pairs.map(is_end).position(|found| found)?)
+}
+
+/// The name of the file in a part, without a path; `None` when the part is no file.
+///
+/// ```text
+/// head        = *( token ":" value CRLF ) CRLF      one of them is the disposition
+/// disposition = "Content-Disposition:" "form-data" parameters
+/// ```
+fn file_name(head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut disposition = None;
+    for line in head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(0));
+        if name.is_empty() || !name.iter().all(|&byte| tchar(byte)) {
+            return malformed("a part of a form with a line that is no field");
+        }
+        let value = value[1..].trim_ascii();
+        if name.eq_ignore_ascii_case(b"content-disposition") && disposition.replace(value).is_some() {
+            return malformed("a part of a form with more than one Content-Disposition");
+        }
+        // Deprecated (RFC 7578, section 4.7), and to ignore it would store other bytes than were meant.
+        let plain = [&b"binary"[..], b"8bit", b"7bit"].iter().any(|plain| value.eq_ignore_ascii_case(plain));
+        if name.eq_ignore_ascii_case(b"content-transfer-encoding") && !plain {
+            return malformed("a part of a form in an encoding; send its bytes as they are");
+        }
+    }
+    let disposition = disposition.and_then(parameters).filter(|(kind, _)| kind == "form-data");
+    let Some((_, list)) = disposition else {
+        return malformed("a part of a form without Content-Disposition: form-data");
+    };
+    if one(&list, "filename*")?.is_some() {
+        return malformed("filename* in a form (RFC 7578, section 4.2, forbids it); use filename");
+    }
+    if one(&list, "name")?.is_none() {
+        return malformed("a part of a form without a name");
+    }
+    Ok(one(&list, "filename")?.map(last_component))
+}
+
+/// Undoes the three escapes of browsers (HTML, section 4.10.22.8), and leaves out the path, which old ones
+/// send.
+fn last_component(text: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(text.len());
+    let mut rest = text.rsplit(|byte| b"/\\".contains(byte)).next().unwrap_or_default();
+    while let [first, after @ ..] = rest {
+        let (byte, length) = match after.get(..2) {
+            Some(b"22") if *first == b'%' => (b'"', 3),
+            Some(b"0D") if *first == b'%' => (b'\r', 3),
+            Some(b"0A") if *first == b'%' => (b'\n', 3),
+            _ => (*first, 1),
+        };
+        name.push(byte);
+        rest = &rest[length..];
+    }
+    name
+}
+
+/// A name in small letters, and a value.
+type Parameter = (String, Vec<u8>);
+
+/// The first word of a field in small letters, and what follows it.
+///
+/// ```text
+/// field     = word *( OWS ";" OWS [ token "=" ( token / quoted ) ] )
+/// quoted    = DQUOTE *( `\"` / `\\` / any byte but DQUOTE ) DQUOTE
+/// ```
+fn parameters(text: &[u8]) -> Option<(String, Vec<Parameter>)> {
+    let small = |text: &[u8]| String::from_utf8(text.to_ascii_lowercase()).ok();
+    let (word, mut rest) = text.split_at(text.iter().position(|&byte| byte == b';').unwrap_or(text.len()));
+    let mut list = Vec::new();
+    while let Some(after) = rest.strip_prefix(b";").map(<[u8]>::trim_ascii_start) {
+        rest = after;
+        if matches!(after, [] | [b';', ..]) {
+            continue;
+        }
+        let (name, value) = after.split_at(after.iter().position(|&byte| !tchar(byte))?);
+        let (value, left) = value_of(value.strip_prefix(b"=")?)?;
+        list.push((small(name)?, value));
+        rest = left.trim_ascii_start();
+    }
+    rest.is_empty().then_some((small(word.trim_ascii())?, list))
+}
+
+/// The value that `text` begins with, and what stands behind it. Of the backslashes only those that browsers
+/// of today never send mean something: an old one sends `C:\a.txt` as it is.
+fn value_of(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let Some(mut rest) = text.strip_prefix(b"\"") else {
+        let end = text.iter().position(|&byte| !tchar(byte)).unwrap_or(text.len());
+        return (end > 0).then(|| (text[..end].to_vec(), &text[end..]));
+    };
+    let mut value = Vec::new();
+    loop {
+        let byte;
+        (byte, rest) = match rest {
+            [b'"', after @ ..] => return Some((value, after)),
+            [b'\\', byte @ (b'"' | b'\\'), after @ ..] | [byte, after @ ..] => (*byte, after),
+            [] => return None,
+        };
+        value.push(byte);
+    }
+}
+
+/// The value of a parameter that may come once.
+fn one<'l>(list: &'l [Parameter], name: &str) -> Result<Option<&'l [u8]>, Refusal> {
+    let mut values = list.iter().filter(|parameter| parameter.0 == name).map(|parameter| &*parameter.1);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => malformed(&format!("more than one {name}")),
+        (value, None) => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::head::Draft;
+    use crate::session::Folder;
+    use crate::store::Policy;
+
+    fn store(folder: &Folder) -> Arc<Store> {
+        let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
+        Arc::new(Store::open(folder.path(), policy).unwrap())
+    }
+
+    /// The head of a POST with these lines.
+    fn request(lines: &str) -> Request {
+        let head = format!("POST / HTTP/1.1\r\nHost: h:80\r\n{lines}\r\n");
+        Draft::default().take(head.as_bytes()).1.unwrap().unwrap()
+    }
+
+    fn begin(store: &Arc<Store>) -> Form {
+        let kind = "Content-Type: multipart/form-data; boundary=XX\r\nContent-Length: 9\r\n";
+        Form::begin(&request(kind), store.clone()).unwrap()
+    }
+
+    /// A status and its reason.
+    type Refused = (u16, String);
+
+    /// What the form answers, and which files are there then; the same for every size of the pieces.
+    fn play(text: &[u8]) -> (Result<(), Refused>, Vec<Parameter>) {
+        let play = |piece: usize| {
+            let folder = Folder::new();
+            let mut form = begin(&store(&folder));
+            let taken = text.chunks(piece).try_for_each(|piece| form.take(piece));
+            let result = taken.and_then(|()| form.finish().map(drop));
+            let files = folder.names().into_iter().map(|name| {
+                let content = std::fs::read(folder.path().join(&name)).unwrap();
+                (name, content)
+            });
+            (result.map_err(|refusal| (refusal.status, refusal.reason)), files.collect::<Vec<_>>())
+        };
+        let whole = play(usize::MAX);
+        for piece in [1, 2, 3, 7, 64, 65] {
+            assert_eq!(play(piece), whole, "in pieces of {piece}: {}", String::from_utf8_lossy(text));
+        }
+        whole
+    }
+
+    /// A part with this disposition behind `form-data; name=file`.
+    fn part(disposition: &str, content: &[u8]) -> Vec<u8> {
+        let head = format!("\r\n--XX\r\nContent-Disposition: form-data; name=file{disposition}\r\n\r\n");
+        [head.as_bytes(), content].concat()
+    }
+
+    fn file(name: &str, content: &[u8]) -> Vec<u8> {
+        part(&format!("; filename=\"{name}\""), content)
+    }
+
+    const END: &[u8] = b"\r\n--XX--\r\n";
+
+    #[test]
+    fn files_come_out_as_they_were_however_the_form_is_cut() {
+        let contents: [&[u8]; 10] = [
+            b"",
+            b"hello",
+            b"\r\n",
+            b"\r\n--X",
+            b"\r\n--\r\n--X\r\n--xX",
+            b"\r\r\n\r\n-\r\n--X\r",
+            b"--XX",
+            b"\n--XX--\n",
+            b"\r",
+            &[b'\r'; 300],
+        ];
+        for content in contents {
+            let form =
+                [&file("a", content)[2..], &part("", b"text"), &file("b", b"B"), END, b"more"].concat();
+            let files = vec![("a".to_owned(), content.to_vec()), ("b".to_owned(), b"B".to_vec())];
+            assert_eq!(play(&form), (Ok(()), files));
+        }
+        let form =
+            [b"preamble", &file("a", b"A")[..], b"\r\n--XX \t \r\n", &file("a", b"new")[8..], END].concat();
+        assert_eq!(play(&form), (Ok(()), vec![("a".to_owned(), b"new".to_vec())]));
+    }
+
+    #[test]
+    fn the_search_agrees_with_a_naive_one() {
+        let delimiter = b"\r\n--X-";
+        let mut seed = 1_u32;
+        for _ in 0..20_000 {
+            let mut text = Vec::new();
+            for _ in 0..40 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let bits = (seed >> 16) as usize;
+                // Mostly what stands next in the delimiter, so that it is often nearly found.
+                let next = text.iter().rev().take_while(|&&byte| byte != b'\r').count();
+                text.push(if !bits.is_multiple_of(5) {
+                    delimiter[next % 6]
+                } else {
+                    b"\r\n-Xa"[bits / 8 % 5]
+                });
+            }
+            let naive = text.windows(6).position(|window| window == delimiter);
+            let (mut content, mut seen) = (Vec::new(), 0);
+            for piece in text.chunks(1 + seed as usize % 9) {
+                let found = find(delimiter, seen, piece);
+                content.extend_from_slice(&delimiter[..if found.freed { seen } else { 0 }]);
+                content.extend_from_slice(&piece[..found.content]);
+                seen = found.seen;
+                if seen == delimiter.len() {
+                    break;
+                }
+                assert_eq!(found.used, piece.len());
+            }
+            assert_eq!((seen == 6).then_some(content.len()), naive, "{text:?}");
+            assert!(text.starts_with(&content), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_that_fails_tells_what_is_stored() {
+        let refused = |form: Vec<u8>, status, reason: &str, names: &[&str]| {
+            let (result, files) = play(&form);
+            assert_eq!(result, Err((status, reason.to_owned())), "{}", String::from_utf8_lossy(&form));
+            assert_eq!(files.into_iter().map(|file| file.0).collect::<Vec<_>>(), names);
+        };
+        let large = vec![b'x'; 300_001];
+        let after = |name: &str, content: &[u8]| [file("a", b"A"), file(name, content), END.into()].concat();
+        let dot = "invalid file name: begins with a dot";
+        refused(after(".x", b""), 400, &format!(".x: {dot}; stored before that: 1 file"), &["a"]);
+        refused(
+            [file("x/.y", b""), END.into()].concat(),
+            400,
+            &format!(".y: {dot}; stored before that: none"),
+            &[],
+        );
+        let (Err((413, reason)), files) = play(&after("b", &large)) else { panic!("no limit") };
+        assert!(reason.starts_with("b: file too large") && reason.ends_with("1 file"), "{reason}");
+        assert_eq!(files.len(), 1);
+        let control =
+            "x\\u{d}\\u{a}y: invalid file name: contains a control character; stored before that: none";
+        refused([file("x%0D%0Ay", b""), END.into()].concat(), 400, control, &[]);
+        let none = "no file was chosen: go back and choose one";
+        refused([part("; filename=\"\"", b""), END.into()].concat(), 400, none, &[]);
+        refused([part("", b"text"), END.into()].concat(), 400, none, &[]);
+        refused(b"--XX--".to_vec(), 400, none, &[]);
+        let uncertain = refusal("a", store::Error::Uncertain(std::io::ErrorKind::StorageFull.into()));
+        assert!(
+            uncertain.status == 500 && uncertain.reason.starts_with("a: in its place, but"),
+            "{uncertain:?}"
+        );
+        let broken = "malformed request: a form that ends without its last boundary";
+        for form in [
+            &b""[..],
+            b"--XX",
+            b"--XX\r\n",
+            b"text",
+            &file("a", b"A"),
+            &[file("a", b""), END[..7].into()].concat(),
+        ] {
+            let stored =
+                if form.ends_with(b"-") { "stored before that: 1 file" } else { "stored before that: none" };
+            let names: &[&str] = if form.ends_with(b"-") { &["a"] } else { &[] };
+            refused(form.to_vec(), 400, &format!("{broken}; {stored}"), names);
+        }
+    }
+
+    #[test]
+    fn what_is_no_form_is_refused() {
+        let head = |lines: &str| format!("--XX\r\n{lines}\r\n\r\nA\r\n--XX--");
+        let disposition = "Content-Disposition: form-data; name=f; filename=a";
+        for form in [
+            head(""),
+            head("Content-Type: text/plain"),
+            head("Content-Disposition: attachment; name=f; filename=a"),
+            head("Content-Disposition: form-data; filename=a"),
+            head("Content-Disposition: form-data; name=f; filename=a b"),
+            head("Content-Disposition: form-data; name=f; filename=\"a"),
+            head("Content-Disposition: form-data; name=f; filename=\"a\" b"),
+            head("Content-Disposition: form-data; name=f; filename"),
+            head("Content-Disposition: form-data; name=f; filename=a; filename=b"),
+            head("Content-Disposition: form-data; name=f; filename*=UTF-8''a"),
+            head(&format!("{disposition}\r\n{disposition}")),
+            head(&format!("{disposition}\r\n folded")),
+            head(&format!("{disposition}\r\nno colon")),
+            head(&format!("{disposition}\r\nContent-Transfer-Encoding: base64")),
+            head(&format!("{disposition}\nX: y")),
+            head(&format!("{disposition}\0")),
+            head("Content-Disposition: form-data; name=f; filename=\"\""),
+            format!("--XX!\r\n{disposition}\r\n\r\nA\r\n--XX--"),
+            format!("--XX\n{disposition}\n\nA\r\n--XX--"),
+            format!("--XX-\r\n{disposition}\r\n\r\nA\r\n--XX--"),
+        ] {
+            let (result, files) = play(form.as_bytes());
+            assert!(matches!(result, Err((400, _))) && files.is_empty(), "{form}: {result:?}");
+        }
+        let plain = head(
+            "X-More: y\r\ncontent-disposition:FORM-DATA ;NAME=f ; FileName=a;\r\n\
+             Content-Transfer-Encoding: binary",
+        );
+        assert_eq!(play(plain.as_bytes()), (Ok(()), vec![("a".to_owned(), b"A".to_vec())]));
+    }
+
+    #[test]
+    fn what_belongs_to_no_file_is_bounded() {
+        let disposition = "Content-Disposition: form-data; name=f; filename=a\r\n";
+        let head = |size: usize| {
+            let field = format!("X: {}\r\n", "x".repeat(size - disposition.len() - 7));
+            format!("--XX\r\n{disposition}{field}\r\nA\r\n--XX--")
+        };
+        assert_eq!(play(head(HEAD_LIMIT).as_bytes()).0, Ok(()));
+        assert_eq!(play(head(HEAD_LIMIT + 1).as_bytes()).0.unwrap_err().0, 400);
+        let status = |form: Vec<u8>| play(&form).0.map_err(|refused| refused.0);
+        let spare = EXTRAS - (part("", b"").len() - 8) - (file("a", b"").len() - 8) - 2;
+        let with_field = |size: usize| [part("", &vec![b'x'; size]), file("a", b"A"), END.into()].concat();
+        assert_eq!((status(with_field(spare)), status(with_field(spare + 1))), (Ok(()), Err(413)));
+        let after = |size: usize| [&file("a", b"A")[..], &END[..8], &vec![b'x'; size]].concat();
+        assert_eq!((status(after(EXTRAS)), status(after(EXTRAS + 1))), (Ok(()), Err(413)));
+    }
+
+    #[test]
+    fn names_come_out_of_a_disposition_as_browsers_put_them_in() {
+        let table: [(&str, Option<&str>); 13] = [
+            ("", None),
+            ("; filename=\"\"", Some("")),
+            ("; filename=a.bin", Some("a.bin")),
+            ("; filename=\"é日😀 ;=.bin\"", Some("é日😀 ;=.bin")),
+            ("; filename=\"a%22b%0D%0Ac\"", Some("a\"b\r\nc")),
+            ("; filename=\"100%, %0d%41%2\"", Some("100%, %0d%41%2")),
+            ("; filename=\"a\\\"b\"", Some("a\"b")),
+            ("; filename=\"C:\\Users\\me\\a.bin\"", Some("a.bin")),
+            ("; filename=\"C:\\\\me\\\\a.bin\"", Some("a.bin")),
+            ("; filename=\"folder/a.bin\"", Some("a.bin")),
+            ("; filename=\"../../a\"", Some("a")),
+            ("; filename=\"folder/\"", Some("")),
+            ("; filename=\"%2F\"", Some("%2F")),
+        ];
+        for (disposition, expected) in table {
+            let head = format!("Content-Disposition: form-data; name=\"f\"{disposition}\r\n\r\n");
+            let name = file_name(head.as_bytes()).unwrap();
+            assert_eq!(name.as_deref(), expected.map(str::as_bytes), "{disposition}");
+        }
+    }
+
+    #[test]
+    fn a_boundary_has_1_to_70_characters() {
+        let folder = Folder::new();
+        let store = store(&folder);
+        let status = |kind: &str| {
+            let lines = format!("Content-Type: {kind}\r\nContent-Length: 9\r\n");
+            Form::begin(&request(&lines), store.clone()).map_or_else(|refusal| refusal.status, |_| 0)
+        };
+        let long = |length: usize| format!("multipart/form-data; boundary={}", "x".repeat(length));
+        for good in [
+            "multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW",
+            "Multipart/Form-Data;charset=utf-8;BOUNDARY=\"a '()+_,-./:=?b\";",
+            &long(1),
+            &long(70),
+        ] {
+            assert_eq!(status(good), 0, "{good}");
+        }
+        for (bad, expected) in [
+            ("multipart/form-data", 400),
+            ("multipart/form-data; boundary=", 400),
+            ("multipart/form-data; boundary=\"\"", 400),
+            ("multipart/form-data; boundary=\"a \"", 400),
+            ("multipart/form-data; boundary=\"a@b\"", 400),
+            ("multipart/form-data; boundary=a; boundary=a", 400),
+            (&*long(71), 400),
+            ("multipart/mixed; boundary=a", 415),
+            ("application/x-www-form-urlencoded", 415),
+            ("", 415),
+        ] {
+            assert_eq!(status(bad), expected, "{bad}");
+        }
+        let unsized_form = request("Content-Type: multipart/form-data; boundary=a\r\n");
+        assert_eq!(Form::begin(&unsized_form, store).err().map(|refusal| refusal.status), Some(411));
+    }
+
+    #[test]
+    fn only_the_page_of_this_server_may_send_a_form() {
+        for (lines, own) in [
+            ("", true),
+            ("Sec-Fetch-Site: same-origin\r\n", true),
+            ("Sec-Fetch-Site: none\r\n", true),
+            ("Sec-Fetch-Site: same-site\r\n", false),
+            ("Sec-Fetch-Site: cross-site\r\n", false),
+            ("Sec-Fetch-Site: cross-site\r\nOrigin: http://h:80\r\n", false),
+            ("Sec-Fetch-Site: same-origin\r\nOrigin: https://proxy.example\r\n", true),
+            ("Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n", false),
+            ("Origin: http://h:80\r\n", true),
+            ("Origin: https://H:80\r\n", true),
+            ("Origin: http://h\r\n", false),
+            ("Origin: http://evil.example\r\n", false),
+            ("Origin: http://h:80.evil.example\r\n", false),
+            ("Origin: null\r\n", false),
+            ("Origin: h:80\r\n", false),
+            ("Origin:\r\n", false),
+        ] {
+            assert_eq!(require_own_page(&request(lines)).is_ok(), own, "{lines}");
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! # Chapter 15e. What does the server say about itself?
+//!
+//! Four answers that are no files: a page for people, the same as JSON for programs, a word for those who
+//! only want to know whether it lives, and the counters in the text format that Prometheus reads.
+//!
+//! ```text
+//!   GET /?sort=size   <table> name, size, date    GET /healthz    ok
+//!   GET /?json        [{"name":…,"size":…}, …]    GET /metrics    kolam_requests_total 12
+//! ```
+//!
+//! The invariant: a name of a file, which a stranger has chosen, is escaped for where it stands: in the text
+//! of a page, in a link, in JSON.
+//!
+//! What must not live here: sockets, methods, status codes.
+//!
+//! before: `http/response.rs` … after: `http/form.rs`
+//!
+//! Experiment: upload a file called `<img src=x onerror=alert(1)>` and look at the source of the page.
+
+use crate::http::head::Request;
+use crate::http::response::Reply;
+use crate::json::Writer;
+use crate::stats::{Board, Field, utc};
+use crate::store::{self, Catalogue, Store, is_deceptive};
+use std::fmt::Write;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+/// Stands in the page itself, so that the page needs nothing else.
+const STYLE: &str = include_str!("listing.css");
+
+/// What a browser may do on behalf of the page: show its style, send its form here. Even if a name were not
+/// escaped, it would be no program (Content Security Policy Level 3).
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
+    base-uri 'none'; frame-ancestors 'none'";
+
+/// Bytes that a row has besides its name, about; so that a large page is not moved as it grows.
+const ROW: usize = 200;
+
+/// Longest path that a proxy may say it has taken away, in bytes.
+const PREFIX_LIMIT: usize = 256;
+
+/// The columns: their name in the URL and on the page, and whether the first click gives the largest first.
+const COLUMNS: [(&str, &str, bool); 3] =
+    [("name", "Name", false), ("size", "Size", true), ("date", "Changed (UTC)", true)];
+
+/// How the rows follow each other.
+#[derive(Debug, PartialEq, Eq)]
+struct Order {
+    /// Index in `COLUMNS`.
+    column: usize,
+    descending: bool,
+}
+
+impl Order {
+    /// query = *( pair "&" ) pair; pair = "sort=" column / "order=desc" / anything else, which is ignored:
+    /// a link with something added to it still shows the page.
+    fn of(query: &str) -> Order {
+        let value = |key| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        let column = value("sort").and_then(|name| COLUMNS.iter().position(|column| column.0 == name));
+        Order { column: column.unwrap_or(0), descending: value("order") == Some("desc") }
+    }
+
+    /// The files come sorted by name, and stay so where the column makes no difference.
+    fn apply(&self, files: &mut [(String, Metadata)]) {
+        let changed = |about: &Metadata| (about.mtime(), about.mtime_nsec());
+        match (COLUMNS[self.column].0, self.descending) {
+            ("size", false) => files.sort_by_key(|file| file.1.len()),
+            ("size", true) => files.sort_by_key(|file| std::cmp::Reverse(file.1.len())),
+            ("date", false) => files.sort_by_key(|file| changed(&file.1)),
+            ("date", true) => files.sort_by_key(|file| std::cmp::Reverse(changed(&file.1))),
+            (_, false) => {}
+            (_, true) => files.reverse(),
+        }
+    }
+
+    /// The heads of the columns, each a link to the page sorted by it.
+    fn write_heads(&self, out: &mut String) {
+        for (at, (name, label, largest_first)) in COLUMNS.into_iter().enumerate() {
+            let here = at == self.column;
+            let (sorted, arrow) = match self.descending {
+                _ if !here => ("", ""),
+                false => (" aria-sort=ascending", " <span aria-hidden=true>\u{2191}</span>"),
+                true => (" aria-sort=descending", " <span aria-hidden=true>\u{2193}</span>"),
+            };
+            let descending = if here { !self.descending } else { largest_first };
+            let order = if descending { "&amp;order=desc" } else { "" };
+            let _ = writeln!(out, "<th scope=col{sorted}><a href=\"?sort={name}{order}\">{label}{arrow}</a>");
+        }
+    }
+}
+
+/// `/`: the page, or the same for programs.
+pub fn folder(request: &Request, store: &Store) -> Result<Reply, store::Error> {
+    let catalogue = store.catalogue()?;
+    if request.query == "json" {
+        return Ok(Reply::fresh("application/json", json(&catalogue)));
+    }
+    let page = Reply::fresh("text/html; charset=utf-8", page(catalogue, request, store.upload_limit()));
+    Ok(page.field("Content-Security-Policy", POLICY))
+}
+
+/// `/healthz`
+pub fn health() -> Reply {
+    Reply::fresh("text/plain; charset=utf-8", "ok\n")
+}
+
+/// `/metrics`
+pub fn metrics(board: &Board) -> Reply {
+    Reply::fresh("text/plain; version=0.0.4", counters(board))
+}
+
+/// The folder as a page, in the order that the query asks for. `upload_limit`: largest file in bytes that
+/// may be put here; `None` when nothing may.
+fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) -> String {
+    let order = Order::of(&request.query);
+    order.apply(&mut catalogue.files);
+    let names: usize = catalogue.files.iter().map(|(name, _)| name.len()).sum();
+    let mut out = String::with_capacity(2 * STYLE.len() + 2 * names + ROW * catalogue.files.len());
+    let host = escape(request.host());
+    let _ = write!(
+        out,
+        "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n\
+         <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
+         <title>Files on {host}</title>\n<style>\n{STYLE}</style>\n\
+         <body>\n<header>\n<h1>Files</h1>\n<p>{host}\n</header>\n<main>\n"
+    );
+    if let Some(limit) = upload_limit {
+        write_form(&mut out, limit);
+    }
+    write_table(&mut out, &catalogue, &order);
+    out.push_str("</main>\n<footer>\n");
+    if upload_limit.is_some() {
+        let _ = writeln!(out, "<p>From a terminal: <code>curl -T FILE {}</code>", escape(&address(request)));
+    }
+    out.push_str("<p>For programs: <a href=\"?json\">the same as JSON</a>\n</footer>\n");
+    out
+}
+
+/// Sent back to where the page came from; chapter 15f reads it. `required` stops a form without a file in
+/// the browser already.
+fn write_form(out: &mut String, limit: u64) {
+    let _ = writeln!(
+        out,
+        "<form method=post enctype=\"multipart/form-data\">\n<label for=files>Add files</label>\n\
+         <input type=file id=files name=file multiple required aria-describedby=rules>\n\
+         <button>Upload</button>\n\
+         <p id=rules>At most {} each. A file of the same name is replaced.\n</form>",
+        human(limit)
+    );
+}
+
+fn write_table(out: &mut String, catalogue: &Catalogue, order: &Order) {
+    let (count, bytes) = (catalogue.files.len(), catalogue.files.iter().map(|file| file.1.len()).sum());
+    let plural = |count| if count == 1 { "" } else { "s" };
+    let folders = match catalogue.folders {
+        0 => String::new(),
+        folders => format!(" {folders} folder{} not shown.", plural(folders)),
+    };
+    if count == 0 {
+        let _ = writeln!(out, "<p class=none>No files yet.{folders}");
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "<table>\n<caption>{count} file{}, {}.{folders}</caption>",
+        plural(count),
+        human(bytes)
+    );
+    out.push_str("<thead>\n<tr>\n");
+    order.write_heads(out);
+    out.push_str("<tbody>\n");
+    for (name, about) in &catalogue.files {
+        write_row(out, name, about);
+    }
+    out.push_str("</table>\n");
+}
+
+/// One file. The end tags of cells and rows may be left out (HTML, section 13.1.2.4), and a long page is
+/// shorter without them.
+fn write_row(out: &mut String, name: &str, about: &Metadata) {
+    // Relative, so that it works behind a proxy too; `a:b` is no scheme because its colon is encoded.
+    out.push_str("<tr><th scope=row><a href=\"");
+    percent_encode(out, name);
+    // Isolated: a name that is read from right to left must not turn the columns behind it around.
+    out.push_str("\"><bdi>");
+    show(out, name);
+    out.push_str("</bdi></a><td>");
+    let (size, date) = (about.len(), modified(about));
+    let _ = match size {
+        0..1024 => write!(out, "{size} B"),
+        // What is rounded can be looked at exactly.
+        _ => write!(out, "<data value={size} title=\"{size} bytes\">{}</data>", human(size)),
+    };
+    let (day, minute) = (&date[..10], &date[11..16]);
+    let _ = writeln!(out, "<td><time datetime={date}>{day} {minute}</time>");
+}
+
+/// `5 B`, `1.0 KiB`, `16.0 EiB`: with one decimal of the largest unit that there is one of.
+fn human(bytes: u64) -> String {
+    let mut unit = 1_u128;
+    for name in ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        // Rounded first: 1,048,575 bytes are 1.0 MiB, not 1024.0 KiB.
+        let tenths = (u128::from(bytes) * 10 + unit / 2) / unit;
+        if tenths < 10_240 || name == "EiB" {
+            let decimal = if name == "B" { String::new() } else { format!(".{}", tenths % 10) };
+            return format!("{}{decimal} {name}", tenths / 10);
+        }
+        unit <<= 10;
+    }
+    String::new()
+}
+
+/// Where the folder is, as the peer sees it: for the text of the line with `curl`, and for nothing else.
+/// A proxy in front has taken away TLS and the first part of the path, and may say so in two fields that
+/// every peer can send too.
+fn address(request: &Request) -> String {
+    let one = |name| request.fields.one(name).ok().flatten();
+    let scheme = one("x-forwarded-proto").filter(|scheme| ["http", "https"].contains(scheme));
+    let prefix = one("x-forwarded-prefix").filter(|path| is_prefix(path)).unwrap_or_default();
+    // The line is meant for a shell, and a host may contain `;` and `$` (RFC 3986, section 3.2.2). HTTP/1.0
+    // may leave it out.
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let host = Some(request.host()).filter(|host| !host.is_empty() && host.bytes().all(harmless));
+    let (scheme, host) = (scheme.unwrap_or("http"), host.unwrap_or("HOST:PORT"));
+    format!("{scheme}://{host}{}/", prefix.trim_end_matches('/'))
+}
+
+/// prefix = 1*( "/" segment ) [ "/" ]; segment = 1*unreserved, not "." or ".."
+fn is_prefix(path: &str) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let segment = |text: &str| !matches!(text, "" | "." | "..") && text.bytes().all(unreserved);
+    let inner = path.strip_prefix('/').map(|path| path.strip_suffix('/').unwrap_or(path));
+    path.len() <= PREFIX_LIMIT && inner.is_some_and(|inner| inner.split('/').all(segment))
+}
+
+/// The folder for programs: `[{"name":"a.bin","size":5,"modified":"2026-11-21T06:07:08.009Z"}]`
+fn json(catalogue: &Catalogue) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut w = Writer::new(&mut out);
+    w.open(b'[');
+    for (name, about) in &catalogue.files {
+        w.open(b'{');
+        w.pair("name", name);
+        w.key("size");
+        w.number(about.len());
+        w.pair("modified", &modified(about));
+        w.close(b'}');
+    }
+    w.close(b']');
+    out.push(b'\n');
+    out
+}
+
+fn modified(about: &Metadata) -> String {
+    about.modified().map(utc).unwrap_or_else(|_| "-".repeat(24))
+}
+
+/// For the text and the attributes of a page.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| write_escaped(&mut out, c));
+    out
+}
+
+fn write_escaped(out: &mut String, c: char) {
+    match c {
+        '&' => out.push_str("&amp;"),
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        '"' => out.push_str("&quot;"),
+        '\'' => out.push_str("&#39;"),
+        c => out.push(c),
+    }
+}
+
+/// A name for people: what shows nothing, or turns the letters around it, is written as its number.
+fn show(out: &mut String, name: &str) {
+    for c in name.chars() {
+        if is_deceptive(c) {
+            let _ = write!(out, "<span class=odd>{}</span>", c.escape_unicode());
+        } else {
+            write_escaped(out, c);
+        }
+    }
+}
+
+/// For the path of a link: everything but the unreserved characters (RFC 3986, section 2.3).
+fn percent_encode(out: &mut String, name: &str) {
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}
+
+/// The counters of STATS in the text format of Prometheus, version 0.0.4 (prometheus.io, "Exposition
+/// formats").
+fn counters(board: &Board) -> String {
+    let mut out = String::new();
+    let total = |field| board.total(field);
+    let requests = total(Field::Served) + total(Field::Failed);
+    let single = [
+        ("workers", "gauge", "Workers that there should be.", board.workers as u64),
+        ("workers_alive", "gauge", "Workers that are alive.", board.alive() as u64),
+        ("restarts_total", "counter", "Workers put in the place of dead ones.", total(Field::Restarts)),
+        ("connections_total", "counter", "Connections taken.", total(Field::Connections)),
+        ("requests_total", "counter", "Requests that have ended.", requests),
+        ("requests_failed_total", "counter", "Requests that have failed.", total(Field::Failed)),
+        ("bytes_in_total", "counter", "Bytes read from sockets.", total(Field::BytesIn)),
+        ("bytes_out_total", "counter", "Bytes written to sockets.", total(Field::BytesOut)),
+    ];
+    for (name, kind, help, value) in single {
+        head(&mut out, name, kind, help);
+        let _ = writeln!(out, "kolam_{name} {value}");
+    }
+    let each = [
+        ("worker_served_total", "Requests that a worker has served.", Field::Served),
+        ("worker_failed_total", "Requests that have failed with a worker.", Field::Failed),
+    ];
+    for (name, help, field) in each {
+        head(&mut out, name, "counter", help);
+        for index in 0..board.workers {
+            let value = board.worker(index).get(field);
+            let _ = writeln!(out, "kolam_{name}{{worker=\"{index}\"}} {value}");
+        }
+    }
+    out
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = write!(out, "# HELP kolam_{name} {help}\n# TYPE kolam_{name} {kind}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_for_where_they_stand() {
+        let name = "<b>\"&'é %?#/";
+        assert_eq!(escape(name), "&lt;b&gt;&quot;&amp;&#39;é %?#/");
+        let link = |name: &str| {
+            let mut out = String::new();
+            percent_encode(&mut out, name);
+            out
+        };
+        assert_eq!(link(name), "%3Cb%3E%22%26%27%C3%A9%20%25%3F%23%2F");
+        assert_eq!((link("aZ09-._~"), link("a:b")), ("aZ09-._~".to_owned(), "a%3Ab".to_owned()));
+        let mut shown = String::new();
+        show(&mut shown, "a<\u{202e}nib.exe");
+        assert_eq!(shown, "a&lt;<span class=odd>\\u{202e}</span>nib.exe");
+    }
+
+    #[test]
+    fn sizes_are_rounded_to_one_decimal() {
+        let table = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1075, "1.0 KiB"),
+            (1076, "1.1 KiB"),
+            (1_048_524, "1023.9 KiB"),
+            (1_048_525, "1.0 MiB"),
+            (1 << 20, "1.0 MiB"),
+            (5 << 29, "2.5 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ];
+        for (bytes, text) in table {
+            assert_eq!(human(bytes), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_means_nothing_changes_nothing() {
+        let order = |column, descending| Order { column, descending };
+        let table = [
+            ("", order(0, false)),
+            ("sort=size", order(1, false)),
+            ("order=desc&sort=date", order(2, true)),
+            ("x=1&sort=name&order=desc", order(0, true)),
+            ("sort=owner&order=up", order(0, false)),
+            ("sort=&order", order(0, false)),
+            ("sort", order(0, false)),
+            ("sorted=size", order(0, false)),
+            ("sort=owner&sort=size", order(0, false)),
+        ];
+        for (query, expected) in table {
+            assert_eq!(Order::of(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_a_plain_path() {
+        for good in ["/a", "/a/", "/a/b-1._~", "/...", &format!("/{}", "a".repeat(255))] {
+            assert!(is_prefix(good), "{good}");
+        }
+        for bad in
+            ["", "/", "a", "//", "//a", "/a//b", "/a//", "/.", "/a/../b", "/a b", "/a;b", "/a%2f", "/a\"b"]
+        {
+            assert!(!is_prefix(bad), "{bad}");
+        }
+        assert!(!is_prefix(&format!("/{}", "a".repeat(256))));
+    }
+
+    #[test]
+    fn every_sample_has_its_family() {
+        let board = Board::new("event", 2).unwrap();
+        board.worker(1).add(Field::Served, 3);
+        let text = counters(&board);
+        assert!(text.contains("\nkolam_requests_total 3\n"), "{text}");
+        assert!(text.contains("\nkolam_worker_served_total{worker=\"1\"} 3\n"), "{text}");
+        let mut family = "";
+        for line in text.lines() {
+            match line.strip_prefix("# TYPE ") {
+                Some(rest) => family = rest.split(' ').next().unwrap(),
+                None => assert!(line.starts_with("# HELP ") || line.starts_with(family), "{line}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! # Chapter 10a. How does one close a connection so that its last reply arrives?
+//!
+//! Closing a socket on which unread bytes wait, or later arrive, makes the kernel send a reset, and a reset
+//! may destroy a reply that the peer has not read yet (RFC 9112, section 9.6, tells the same story for HTTP).
+//! So the last steps are: no more from us (half-close), then read on and forget, until the peer has closed
+//! too or has had its time.
+//!
+//! ```text
+//!   reply ──► shutdown(Write) ──► read, read, … ──► end of stream, or time over ──► close
+//! ```
+//!
+//! The invariant: nobody is listened to for longer than `LINGER`, and not for more than `LINGER_IDLE`
+//! without a sign of life. Many can be waited for at once, so that a refusal does not hold up the accept
+//! loop.
+//!
+//! What must not live here: what the last reply says.
+//!
+//! before: `net.rs` … after: `pool.rs`
+//!
+//! Experiment: let `add` close at once, and see in `tests/faults.rs` which refusals are no longer read.
+
+use crate::sys::{self, Interest, PollFd};
+use std::io::{self, ErrorKind, Read};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// How long a closed connection is listened to without a byte arriving.
+pub const LINGER_IDLE: Duration = Duration::from_secs(2);
+
+/// How long a closed connection is listened to at most.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Most connections that are listened to at the same time; more are closed at once, at the risk of a reset.
+pub const FAREWELLS: usize = 1024;
+
+/// A connection that is only waited for.
+pub struct Leaving {
+    pub stream: TcpStream,
+    /// When it is closed, whatever it sends.
+    end: Instant,
+    /// When it is closed unless it sends something.
+    idle: Instant,
+}
+
+impl Leaving {
+    /// Says that nothing more will come, and begins to wait; `None` when the peer has gone already.
+    pub fn begin(stream: TcpStream) -> Option<Leaving> {
+        stream.shutdown(Shutdown::Write).ok()?;
+        let now = Instant::now();
+        Some(Leaving { stream, end: now + LINGER, idle: now + LINGER_IDLE })
+    }
+
+    /// Reads and forgets what has come; false when it is time to close.
+    pub fn tend(&mut self) -> bool {
+        let mut sink = [0; 16 * 1024];
+        let read = (&self.stream).read(&mut sink);
+        let now = Instant::now();
+        match read {
+            Ok(0) => return false,
+            Ok(_) => self.idle = now + LINGER_IDLE,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => return false,
+        }
+        now < self.deadline()
+    }
+
+    /// When it is closed, if nothing more comes.
+    pub fn deadline(&self) -> Instant {
+        self.end.min(self.idle)
+    }
+
+    /// There is less time than was thought.
+    pub fn hurry(&mut self, end: Instant) {
+        self.end = self.end.min(end);
+    }
+}
+
+/// All connections that one worker only waits for.
+#[derive(Default)]
+pub struct Farewells(Vec<Leaving>);
+
+impl Farewells {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn add(&mut self, stream: TcpStream) {
+        if self.0.len() < FAREWELLS {
+            self.0.extend(Leaving::begin(stream));
+        }
+    }
+
+    pub fn tend(&mut self) {
+        self.0.retain_mut(Leaving::tend);
+    }
+
+    /// Sleeps until one of them, or of `others`, has something, or `deadline`.
+    pub fn wait(&self, others: &[BorrowedFd], deadline: Option<Instant>) -> io::Result<()> {
+        let ours = self.0.iter().map(|leaving| leaving.stream.as_fd());
+        let watch = |fd| PollFd::new(fd, Interest::Read);
+        let mut fds: Vec<PollFd> = others.iter().copied().chain(ours).map(watch).collect();
+        let ends = self.0.iter().map(Leaving::deadline);
+        sys::poll(&mut fds, ends.chain(deadline).min()).map(drop)
+    }
+
+    /// Waits for all of them, at most until `deadline`.
+    pub fn finish(mut self, deadline: Instant) -> io::Result<()> {
+        while !self.0.is_empty() && Instant::now() < deadline {
+            self.wait(&[], Some(deadline))?;
+            self.tend();
+        }
+        Ok(())
+    }
+}

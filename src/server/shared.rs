@@ -1,0 +1,169 @@
+//! # Chapter 12a. What do all workers share?
+//!
+//! A door, a folder, a board of counters and the house rules: how many may come in, how long they may take,
+//! what is said to those who are not let in. Whoever accepts connections, in whatever mode, does it here, so
+//! that all modes treat a guest in the same way.
+//!
+//! ```text
+//!   accept ─► Guest ──────► a session, chosen by the protocol of the house
+//!      │        └ no seat, or the server stops ─► turn away, with the reason
+//!      └────► Nobody, NoRoom (out of descriptors), Shut
+//! ```
+//!
+//! The invariant: looking at the door never waits, and no error there ends a worker.
+//!
+//! What must not live here: how bytes move, how one waits.
+//!
+//! before: `server.rs` … after: `server/blocking.rs`
+//!
+//! Experiment: start a server with `--max-connections 1` in thread mode, hold one connection open with `nc`,
+//! and open another.
+
+use crate::http::{HttpSession, Names};
+use crate::net::{Farewells, LINGER_IDLE};
+use crate::protocol::FileSession;
+use crate::session::{Limits, Moved, Notice, Session, Stream, pump};
+use crate::stats::{self, Board, Clerk, Seldom, Tally};
+use crate::store::Store;
+use crate::sys::{self, Interest, PollFd, Stop};
+use std::fs::File;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an accept loop waits before it looks for a free descriptor again.
+pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a connection is not let in.
+pub const BUSY: &str = "server busy: as many connections are open as --max-connections allows";
+
+/// What is spoken here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// LIST, GET, UPLOAD, DELETE, STATS (chapter 9a).
+    File,
+    /// HTTP/1.1 (chapter 15).
+    Http,
+}
+
+/// What all workers share.
+pub struct House {
+    pub protocol: Protocol,
+    /// Who calls this server by another name is refused (HTTP).
+    pub names: Arc<Names>,
+    pub listener: TcpListener,
+    pub store: Arc<Store>,
+    pub board: Board,
+    pub limits: Limits,
+    /// Connections that may be open at the same time.
+    pub max_connections: u64,
+    /// Write a log.
+    pub log: bool,
+    /// When to log the lack of descriptors.
+    pub complaints: Seldom,
+}
+
+/// A socket takes the content of a file without our help.
+impl Stream for &TcpStream {
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send_last(self.as_fd(), bytes)
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+        sys::send_file(self.as_fd(), file, offset, count)
+    }
+}
+
+/// What came of looking at the door.
+pub enum Arrival {
+    Guest(TcpStream),
+    Nobody,
+    /// No descriptor or memory for one more connection.
+    NoRoom,
+    /// The door is shut.
+    Shut,
+}
+
+impl House {
+    /// A line in the log, if there is one.
+    pub fn note(&self, text: &str) {
+        if self.log {
+            stats::log(text);
+        }
+    }
+
+    /// Looks at the door once, without waiting.
+    pub fn accept(&self) -> Arrival {
+        match sys::accept(&self.listener) {
+            Ok(stream) => Arrival::Guest(stream),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                    self.complain(&error);
+                    Arrival::NoRoom
+                }
+                Some(libc::EINVAL) => Arrival::Shut,
+                // Nobody there, or somebody who left while waiting (ECONNABORTED, EPROTO): look again later.
+                _ => Arrival::Nobody,
+            },
+        }
+    }
+
+    fn complain(&self, error: &io::Error) {
+        if self.complaints.is_due() {
+            self.note(&format!("cannot accept a connection for now: {error}"));
+        }
+    }
+
+    /// Sleeps for a moment, since no event tells when a descriptor becomes free.
+    pub fn wait_for_room(&self, stop: Stop) -> io::Result<()> {
+        let until = Instant::now() + DESCRIPTOR_PAUSE;
+        sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], Some(until)).map(drop)
+    }
+
+    /// Do connections of this house end when others wait? Peers that speak HTTP know how to come again.
+    pub fn gives_way(&self) -> bool {
+        self.protocol == Protocol::Http
+    }
+
+    /// How long those who have been told goodbye may still hold up a stop.
+    pub fn closing_time(&self) -> Duration {
+        self.limits.grace.min(LINGER_IDLE)
+    }
+
+    /// What the house says to one connection, and hears from it.
+    pub fn session(&self, tally: Tally, stream: &TcpStream) -> Box<dyn Session> {
+        // Only the log wants to know who it is. One who has gone already needs no line.
+        let logged = self.log.then(|| stream.peer_addr().ok()).flatten();
+        let (store, clerk) = (self.store.clone(), Clerk::new(tally, logged));
+        match self.protocol {
+            Protocol::File => Box::new(FileSession::new(store, clerk)),
+            Protocol::Http => Box::new(HttpSession::new(store, clerk, self.names.clone())),
+        }
+    }
+
+    /// Tells a connection that it is not wanted, and why.
+    pub fn turn_away(&self, guest: TcpStream, farewells: &mut Farewells, reason: &'static str) {
+        self.refuse(&guest, reason);
+        farewells.add(guest);
+    }
+
+    /// The last words to a connection.
+    pub fn refuse(&self, guest: &TcpStream, reason: &'static str) {
+        let mut session = self.session(self.board.house(), guest);
+        session.notice(Notice::Refused(reason));
+        // The reply is shorter than any socket's buffer, so one turn sends it.
+        let _ = pump(&mut &*guest, &mut *session, &mut [], &mut Moved::default());
+    }
+
+    /// Tells those in the queue that the server stops, and refuses all others. This ends the listener for
+    /// all who share it, so only the process that answers for the whole server may do it.
+    pub fn shut(&self, farewells: &mut Farewells) {
+        while let Arrival::Guest(guest) = self.accept() {
+            self.turn_away(guest, farewells, "server stopping");
+        }
+        // It fails only when the door is shut already.
+        let _ = sys::refuse_connections(&self.listener);
+    }
+}

@@ -1,0 +1,436 @@
+//! # Chapter 14b. How do fifty clients start at the same moment, and how do we know what they did?
+//!
+//! Each client worker is a thread or a forked process. All say "ready" into one pipe, wait at a second one,
+//! and start when it holds a byte for each of them. At the end each writes one record of fixed size into the
+//! first pipe, in one write: the kernel keeps writes up to PIPE_BUF (pipe(7)) whole, so records of fifty
+//! writers never mix. Pipes work alike between threads and between processes, so the two pools differ in one
+//! line.
+//!
+//! ```text
+//!   worker 0 ─┐  ready, later a record  ┌───────────┐
+//!   worker 1 ─┼────────────────────────►│  tester   │
+//!   …         └◄────── one byte each ───┴───────────┘
+//! ```
+//!
+//! The invariant: every worker that was started ends in exactly one record, also when it panics or is
+//! killed; success means status, length and content.
+//!
+//! What must not live here: which rows there are, and what is written about them.
+//!
+//! before: `stress/matrix.rs` … after: `stress/fixture.rs`
+//!
+//! Experiment: release the workers before all are ready and compare the p95 of the row with 50 clients.
+
+use crate::client::{Client, Error};
+use crate::pool::ThreadPool;
+use crate::stress::run_files::RunId;
+use crate::sys::{self, Interest, Pid, PollFd, Stop};
+use std::io::{self, BufRead, PipeReader, PipeWriter, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// What each worker does, once.
+pub struct Task {
+    pub address: SocketAddr,
+    /// `download`, `upload` or `list`.
+    pub operation: &'static str,
+    /// The run, after which the files are named that the workers upload.
+    pub run: RunId,
+    /// The name on the server of the file to download.
+    pub name: String,
+    /// What a download must bring, and what an upload sends.
+    pub content: Arc<Vec<u8>>,
+    /// What LIST must bring: these names and, if `only`, no others.
+    pub names: Vec<String>,
+    pub only: bool,
+    pub timeout: Duration,
+    pub stop: Stop,
+    /// Bytes moved so far by all workers, for the live line; shared with forked workers.
+    pub progress: &'static AtomicU64,
+}
+
+/// What one worker reports.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub index: usize,
+    /// From before `connect` to the end of the reply.
+    pub time: Duration,
+    /// When it ended, counted from the start of the row's clock.
+    pub end: Duration,
+    /// Bytes that arrived; only those of successful workers count.
+    pub bytes: u64,
+    /// Processor time between start and end.
+    pub cpu: Duration,
+    /// Cause (index into `CAUSES`) and reason, if it failed.
+    pub failure: Option<(usize, String)>,
+}
+
+/// Bytes of a record on the pipe: far below PIPE_BUF, which is 4096 on Linux.
+const RECORD: usize = 256;
+
+/// Bytes of it that are numbers; the rest is the reason.
+const NUMBERS: usize = 7 * 8;
+
+/// The first number of a record: what it says.
+const READY: u64 = 0;
+const SUCCEEDED: u64 = 1;
+const FAILED: u64 = 2;
+
+impl Record {
+    fn to_bytes(&self) -> [u8; RECORD] {
+        let (cause, reason) = self.failure.as_ref().map_or((0, ""), |(cause, why)| (*cause, why));
+        let reason = &reason.as_bytes()[..reason.len().min(RECORD - NUMBERS)];
+        let kind = if self.failure.is_some() { FAILED } else { SUCCEEDED };
+        let nanos = |time: Duration| time.as_nanos() as u64;
+        let (time, end, cpu) = (nanos(self.time), nanos(self.end), nanos(self.cpu));
+        let numbers = [kind, self.index as u64, time, end, self.bytes, cpu, cause as u64];
+        let mut bytes = [0; RECORD];
+        for (slot, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+            slot.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[NUMBERS..][..reason.len()].copy_from_slice(reason);
+        bytes
+    }
+
+    /// `None` for the message that a worker is ready.
+    fn from_bytes(bytes: &[u8; RECORD]) -> Option<Record> {
+        let (numbers, _) = bytes.as_chunks::<8>();
+        let number = |at: usize| u64::from_le_bytes(numbers[at]);
+        // Behind the reason are zeroes, or the half of a character that was cut.
+        let reason = String::from_utf8_lossy(&bytes[NUMBERS..]);
+        let reason = reason.trim_end_matches(['\0', '\u{fffd}']).to_owned();
+        (number(0) != READY).then(|| Record {
+            index: number(1) as usize,
+            time: Duration::from_nanos(number(2)),
+            end: Duration::from_nanos(number(3)),
+            bytes: number(4),
+            cpu: Duration::from_nanos(number(5)),
+            failure: (number(0) == FAILED).then_some((number(6) as usize, reason)),
+        })
+    }
+}
+
+/// A worker's way to the tester. Dropped without a report, it reports that.
+struct Reporter {
+    pipe: Arc<PipeWriter>,
+    index: usize,
+    reported: bool,
+}
+
+impl Reporter {
+    fn send(&self, bytes: &[u8; RECORD]) {
+        // It fails only when the tester has gone, and then nobody is left to be told.
+        let _ = (&*self.pipe).write_all(bytes);
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        if !self.reported {
+            self.send(&lost(self.index).to_bytes());
+        }
+    }
+}
+
+/// The record of a worker that could not report.
+fn lost(index: usize) -> Record {
+    let failure = Some((Error::Corrupt(String::new()).cause(), "the client worker died".to_owned()));
+    let none = Duration::ZERO;
+    Record { index, time: none, end: none, bytes: 0, cpu: none, failure }
+}
+
+/// The two pipes between the tester and its workers, as the workers see them.
+struct Gate {
+    results: Arc<PipeWriter>,
+    start: PipeReader,
+    /// The common zero of all times; `Instant` means the same before and after a fork.
+    zero: Instant,
+}
+
+/// The life of a client worker.
+fn work(index: usize, task: &Task, gate: &Gate) {
+    let mut reporter = Reporter { pipe: gate.results.clone(), index, reported: false };
+    reporter.send(&[0; RECORD]);
+    if (&gate.start).read_exact(&mut [0]).is_err() {
+        return;
+    }
+    let (start, cpu) = (Instant::now(), sys::thread_cpu());
+    let result = perform(index, task);
+    let (end, cpu) = (Instant::now(), sys::thread_cpu() - cpu);
+    let (bytes, failure) = match result {
+        Ok(bytes) => (bytes, None),
+        Err(error) => (0, Some((error.cause(), error.to_string()))),
+    };
+    let (time, end) = (end - start, end - gate.zero);
+    reporter.send(&Record { index, time, end, bytes, cpu, failure }.to_bytes());
+    reporter.reported = true;
+}
+
+/// One connection, one operation; returns the bytes that arrived right.
+fn perform(index: usize, task: &Task) -> Result<u64, Error> {
+    let mut client = Client::connect(task.address, task.timeout, task.stop)?;
+    let content: &[u8] = &task.content;
+    match task.operation {
+        "download" => download(&mut client, &task.name, content, task.progress),
+        "upload" => {
+            let mut source = Feed { rest: content, progress: task.progress };
+            client.upload(&task.run.upload(index), &mut source)
+        }
+        _ => {
+            let names = client.list()?;
+            let others = names.iter().filter(|name| !task.names.contains(name)).count();
+            if names.len() - others != task.names.len() || task.only && others > 0 {
+                return Err(Error::Corrupt("the list is not what is in the folder".to_owned()));
+            }
+            Ok(client.received())
+        }
+    }
+}
+
+/// Downloads `name` and compares it with `content` while it streams.
+pub fn download(
+    client: &mut Client,
+    name: &str,
+    content: &[u8],
+    progress: &'static AtomicU64,
+) -> Result<u64, Error> {
+    let mut sink = Compare { expected: content, at: 0, progress };
+    let size = client.download(name, &mut sink)?;
+    if size < content.len() as u64 {
+        return Err(Error::Short(client.received()));
+    }
+    Ok(size)
+}
+
+/// A sink that keeps nothing: what arrives must be what is expected.
+struct Compare<'c> {
+    expected: &'c [u8],
+    at: usize,
+    progress: &'static AtomicU64,
+}
+
+impl Write for Compare<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let expected = &self.expected[self.at..];
+        if expected.get(..bytes.len()) != Some(bytes) {
+            let same = bytes.iter().zip(expected).take_while(|(got, wanted)| got == wanted).count();
+            return Err(io::Error::other(format!("wrong content at byte {}", self.at + same)));
+        }
+        self.at += bytes.len();
+        self.progress.fetch_add(bytes.len() as u64, Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A source that is in memory already.
+struct Feed<'c> {
+    rest: &'c [u8],
+    progress: &'static AtomicU64,
+}
+
+impl Read for Feed<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.rest.read(out)
+    }
+}
+
+impl BufRead for Feed<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self.rest)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.rest = &self.rest[count..];
+        self.progress.fetch_add(count as u64, Relaxed);
+    }
+}
+
+/// What came of all workers of a row.
+pub struct Records {
+    pub records: Vec<Record>,
+    /// From the common start to the end of the last worker.
+    pub wall: Duration,
+}
+
+impl Records {
+    /// The workers of a row that could not begin, because of `error`: all have failed, in no time.
+    pub fn not_run(count: usize, error: &Error) -> Records {
+        let failure = Some((error.cause(), error.to_string()));
+        let records = (0..count).map(|index| Record { failure: failure.clone(), ..lost(index) });
+        Records { records: records.collect(), wall: Duration::ZERO }
+    }
+}
+
+/// The workers, whichever kind they are.
+enum Crew {
+    Threads(ThreadPool<usize>),
+    /// Process of each worker, and whether it has been reaped.
+    Processes(Vec<(Pid, bool)>),
+}
+
+/// How long threads may take to notice that the tester is to stop.
+const NOTICE: Duration = Duration::from_secs(1);
+
+impl Crew {
+    /// The tester is to stop: after this, nothing more is sent to the server. Only a thread that is still
+    /// connecting may go on; it ends with the program.
+    fn abandon(self) {
+        match self {
+            Crew::Threads(pool) => drop(pool.finish(Some(Instant::now() + NOTICE))),
+            Crew::Processes(pids) => {
+                for (pid, _) in pids.iter().filter(|(_, reaped)| !reaped) {
+                    let _ = sys::kill(*pid, sys::SIGKILL);
+                    let _ = sys::reap(*pid, true);
+                }
+            }
+        }
+    }
+}
+
+/// Runs `count` workers, threads or processes as `mode` says, and calls `tick` from time to time. The
+/// caller has no threads.
+pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -> io::Result<Records> {
+    let (mut results, sender) = io::pipe()?;
+    let (receiver, mut start) = io::pipe()?;
+    let gate = Arc::new(Gate { results: Arc::new(sender), start: receiver, zero: Instant::now() });
+    let mut crew = match mode {
+        "process" => Crew::Processes(fork(count, task, &gate)?),
+        _ => {
+            let (task, gate) = (task.clone(), gate.clone());
+            let pool = ThreadPool::start(count, move |_| {
+                let (task, gate) = (task.clone(), gate.clone());
+                move |index| work(index, &task, &gate)
+            })?;
+            (0..count).for_each(|index| pool.submit(index));
+            Crew::Threads(pool)
+        }
+    };
+    let mut ready = 0;
+    let mut released = None;
+    let mut records: Vec<Record> = Vec::new();
+    while records.len() < count {
+        // A worker that died before the start keeps nobody waiting.
+        if released.is_none() && ready + records.len() >= count {
+            released = Some(gate.zero.elapsed());
+            start.write_all(&vec![0; count])?;
+        }
+        if !poll_once(&results)? {
+            tick();
+            if task.stop.raised() {
+                crew.abandon();
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            bury(&mut crew, &mut records);
+            continue;
+        }
+        let mut bytes = [0; RECORD];
+        results.read_exact(&mut bytes)?;
+        match Record::from_bytes(&bytes) {
+            None => ready += 1,
+            Some(record) => records.push(record),
+        }
+    }
+    match crew {
+        Crew::Threads(pool) => drop(pool.finish(None)),
+        Crew::Processes(pids) => {
+            let left = pids.iter().filter(|(_, reaped)| !reaped);
+            left.for_each(|(pid, _)| drop(sys::reap(*pid, true)));
+        }
+    }
+    let last = records.iter().map(|record| record.end).max().unwrap_or_default();
+    Ok(Records { records, wall: last.saturating_sub(released.unwrap_or_default()) })
+}
+
+/// Waits for a record or the next tick.
+fn poll_once(results: &PipeReader) -> io::Result<bool> {
+    let next = Instant::now() + Duration::from_millis(100);
+    Ok(sys::poll(&mut [PollFd::new(results.as_fd(), Interest::Read)], Some(next))? > 0)
+}
+
+fn fork(count: usize, task: &Arc<Task>, gate: &Arc<Gate>) -> io::Result<Vec<(Pid, bool)>> {
+    let mut pids = Vec::new();
+    for index in 0..count {
+        let forked = sys::fork(|| {
+            work(index, task, gate);
+            0
+        });
+        match forked {
+            Ok(pid) => pids.push((pid, false)),
+            Err(error) => {
+                pids.iter().for_each(|(pid, _)| drop(sys::kill(*pid, sys::SIGKILL)));
+                pids.iter().for_each(|(pid, _)| drop(sys::reap(*pid, true)));
+                return Err(error);
+            }
+        }
+    }
+    Ok(pids)
+}
+
+/// Writes the records of processes that ended without one. Called when the pipe is empty, it believes so
+/// only at the second call: the record of one that has just ended may be on its way.
+fn bury(crew: &mut Crew, records: &mut Vec<Record>) {
+    let Crew::Processes(pids) = crew else { return };
+    for (index, (pid, reaped)) in pids.iter_mut().enumerate() {
+        if records.iter().any(|record| record.index == index) {
+            continue;
+        }
+        if *reaped {
+            records.push(lost(index));
+        } else {
+            *reaped = !matches!(sys::reap(*pid, false), Ok(None));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_survive_the_pipe() {
+        let long = format!("{}é", "x".repeat(199));
+        for failure in [None, Some((3, "short".to_owned())), Some((5, long))] {
+            let second = Duration::from_secs;
+            let record =
+                Record { index: 9, time: second(1), end: second(2), bytes: 77, cpu: second(3), failure };
+            let read = Record::from_bytes(&record.to_bytes()).unwrap();
+            assert_eq!((read.index, read.time, read.end), (9, second(1), second(2)));
+            assert_eq!((read.bytes, read.cpu), (77, second(3)));
+            match (record.failure, read.failure) {
+                (None, None) => {}
+                (Some((cause, why)), Some((read_cause, read_why))) => {
+                    assert_eq!(cause, read_cause);
+                    assert!(why.starts_with(&read_why) && (why == read_why || read_why.len() == 199));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(Record::from_bytes(&[0; RECORD]).is_none());
+    }
+
+    #[test]
+    fn only_the_expected_content_passes() {
+        let progress = &sys::shared_counters(1).unwrap()[0];
+        let mut sink = Compare { expected: b"abcdef", at: 0, progress };
+        assert!(sink.write_all(b"abc").is_ok() && sink.write_all(b"de").is_ok());
+        assert_eq!((sink.at, progress.load(Relaxed)), (5, 5));
+        assert!(sink.write_all(b"x").is_err());
+        let mut sink = Compare { expected: b"abc", at: 0, progress };
+        assert!(sink.write_all(b"abcd").is_err(), "longer than expected");
+        for at in 0..=6 {
+            let mut sink = Compare { expected: b"abcdef", at: 0, progress };
+            let mut content = *b"abcdefg";
+            content[at] = b'!';
+            let (head, tail) = content.split_at(at / 2);
+            let error = sink.write_all(head).and_then(|()| sink.write_all(tail)).unwrap_err();
+            assert_eq!(error.to_string(), format!("wrong content at byte {at}"));
+        }
+    }
+}

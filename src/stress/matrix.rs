@@ -1,0 +1,426 @@
+//! # Chapter 14a. Which combinations are there?
+//!
+//! Three operations, some volumes, some numbers of clients, some numbers of server workers: a row for each
+//! combination, numbered from 1 within its mode, the last of the four changing fastest. The assignment asks
+//! for 2 × 3 × 3 × 3 = 54 rows a mode.
+//!
+//! ```text
+//!   operation ─► volume ─► client workers ─► server workers      1: download 10 MiB, 1 client, 1 worker
+//!                                                                2: download 10 MiB, 1 client, 5 workers
+//! ```
+//!
+//! The invariant: the same options make the same rows with the same numbers.
+//!
+//! What must not live here: running them.
+//!
+//! before: `stress.rs` … after: `stress/clients.rs`
+//!
+//! Experiment: `kolam stress --dry-run --ops download,upload,list` and count.
+
+use crate::cli::{Args, Failure, MODES, Opt, opt};
+use crate::stress::words::{ENGLISH, INDONESIAN, Words};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a client worker can do, in the order of the rows.
+const OPERATIONS: [&str; 3] = ["download", "upload", "list"];
+
+pub const OPTIONS: &[Opt] = &[
+    opt("--modes", "LIST", "server modes: single, thread, process, event (thread,process)"),
+    opt("--client-mode", "MODE", "same, thread or process (same)"),
+    opt("--ops", "LIST", "download, upload, list (download,upload)"),
+    opt("--volumes", "LIST", "file sizes: 10 or 10MB is 10 MiB (10,50,100)"),
+    opt("--clients", "LIST", "client workers (1,5,50)"),
+    opt("--servers", "LIST", "server workers (1,5,50)"),
+    opt("--out", "DIR", "folder of the results (a new one in results)"),
+    opt("--force", "", "replace the results that are in --out"),
+    opt("--root", "DIR", "where the served files live (results, or --out)"),
+    opt("--target", "HOST:PORT", "test this running server instead of our own"),
+    opt("--timeout", "TIME", "longest wait of a client for the server to move (120)"),
+    opt("--quick", "", "volumes 1,2,4; clients and servers 1,5"),
+    opt("--lang", "LANG", "language of the report: en, or id for Indonesian (en)"),
+    opt("--dry-run", "", "print the rows and do nothing"),
+];
+
+/// One combination of the matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Counted from 1 within the mode.
+    pub number: usize,
+    pub mode: &'static str,
+    /// `thread` or `process`: what the client workers are.
+    pub client_mode: &'static str,
+    pub operation: &'static str,
+    pub volume_mib: u64,
+    pub clients: u64,
+    pub servers: u64,
+}
+
+impl Row {
+    /// Bytes of file content that cross when all goes well; LIST moves next to nothing.
+    pub fn bytes(&self) -> u64 {
+        if self.operation == "list" { 0 } else { (self.volume_mib << 20) * self.clients }
+    }
+}
+
+/// What a target tells of itself. `None`: it does not, or nobody has asked it.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub mode: Option<&'static str>,
+    /// Server workers, as many as an option may ask for.
+    pub workers: Option<u64>,
+}
+
+/// What was asked for.
+pub struct Plan {
+    pub rows: Vec<Row>,
+    /// What they are in one word: `full`, `quick`, `target`, or `custom` for any other choice.
+    pub what: &'static str,
+    /// All options that matter to the rows, as one could type them.
+    pub options: String,
+    /// Where the results go: into this folder itself, or into a new one in it.
+    pub out: PathBuf,
+    pub exact: bool,
+    /// Results that are there may be replaced.
+    pub force: bool,
+    /// Where the folder with the files is made.
+    pub root: PathBuf,
+    /// A server that is none of ours.
+    pub target: Option<SocketAddr>,
+    /// Has it told how many workers it has?
+    pub tells: bool,
+    /// Its mode and workers are the user's word, or a mere word: neither it nor the user has told them.
+    pub guessed: bool,
+    /// How long a client waits for its server to move.
+    pub timeout: Duration,
+    /// What the report says, in the language of the user.
+    pub words: &'static Words,
+}
+
+impl Plan {
+    /// Reads it from the command line. What a target has `told` comes before any default, and an option
+    /// that says otherwise is refused.
+    pub fn from(args: &Args, told: &Told) -> Result<Plan, Failure> {
+        let matrix = Matrix::from(args, told)?;
+        if args.has("--force") && !args.has("--out") {
+            return Err(Failure::Usage("--force replaces what is in --out DIR, which is missing".to_owned()));
+        }
+        let out = args.path("--out").unwrap_or(Path::new("results")).to_owned();
+        let root = args.path("--root").map_or(out.clone(), Path::to_owned);
+        let target = args.has("--target").then(|| args.address("--target", "127.0.0.1:6666")).transpose()?;
+        let timeout = args.seconds("--timeout", 120.0)?;
+        let mut options = format!("{} --timeout {}", matrix.options(), timeout.as_secs_f64());
+        if let Some(target) = target {
+            options += &format!(" --target {target}");
+        }
+        let (what, rows) = (if target.is_some() { "target" } else { matrix.what() }, matrix.rows());
+        let (exact, force) = (args.has("--out"), args.has("--force"));
+        let (tells, known) = (told.workers.is_some(), told.mode.is_some() || args.has("--modes"));
+        let guessed = target.is_some() && !(known && (tells || args.has("--servers")));
+        let words = if args.choice("--lang", "en", &["en", "id"])? == "id" { &INDONESIAN } else { &ENGLISH };
+        Ok(Plan { rows, what, options, out, exact, force, root, target, tells, guessed, timeout, words })
+    }
+
+    /// File sizes in MiB, each once.
+    pub fn volumes(&self) -> Vec<u64> {
+        let mut volumes: Vec<u64> = self.rows.iter().map(|row| row.volume_mib).collect();
+        volumes.sort_unstable();
+        volumes.dedup();
+        volumes
+    }
+
+    /// Bytes that must fit below `root`: the sources, and the uploads of the largest row. A target stores
+    /// both itself.
+    pub fn space(&self) -> u64 {
+        if self.target.is_some() {
+            return 0;
+        }
+        let sources: u64 = self.volumes().iter().map(|volume| volume << 20).sum();
+        let uploads = self.rows.iter().filter(|row| row.operation == "upload");
+        sources + uploads.map(Row::bytes).max().unwrap_or(0)
+    }
+}
+
+/// What the rows are the combinations of.
+#[derive(PartialEq, Eq)]
+struct Matrix {
+    modes: Vec<&'static str>,
+    client_mode: &'static str,
+    operations: Vec<&'static str>,
+    volumes: Vec<u64>,
+    clients: Vec<u64>,
+    servers: Vec<u64>,
+}
+
+/// Most workers of a server.
+pub const MOST_SERVERS: u64 = 4096;
+
+/// The volumes and the numbers of workers, unless others are asked for; and those of `--quick`.
+const FULL: (&str, &str) = ("10,50,100", "1,5,50");
+const QUICK: (&str, &str) = ("1,2,4", "1,5");
+
+impl Matrix {
+    fn from(args: &Args, told: &Told) -> Result<Matrix, Failure> {
+        let (volumes, workers) = if args.has("--quick") { QUICK } else { FULL };
+        let (modes, servers) = labels(args, told, workers);
+        let mut operations = args.choices("--ops", "download,upload", &OPERATIONS)?;
+        operations.sort_by_key(|operation| OPERATIONS.iter().position(|known| known == operation));
+        let matrix = Matrix {
+            modes: args.choices("--modes", modes, &MODES)?,
+            client_mode: args.choice("--client-mode", "same", &["same", "thread", "process"])?,
+            operations,
+            volumes: args.mebibytes("--volumes", volumes, 1..=100_000)?,
+            clients: args.numbers("--clients", workers, 1..=10_000)?,
+            servers: args.numbers("--servers", &servers, 1..=MOST_SERVERS)?,
+        };
+        matrix.check(args, told)?;
+        if args.has("--servers") {
+            check_single(&matrix.modes, &matrix.servers)?;
+        }
+        Ok(matrix)
+    }
+
+    /// A target has one mode and one number of workers; where it tells them, rows with others would lie.
+    fn check(&self, args: &Args, told: &Told) -> Result<(), Failure> {
+        let target = args.text("--target").unwrap_or_default();
+        let wrong = |option: &str, typed: String, truth: String| {
+            let remedy = format!("leave {option} out");
+            Err(Failure::Usage(format!("{option} {typed}: {target} says that it has {truth}; {remedy}")))
+        };
+        match told.mode {
+            Some(mode) if self.modes != [mode] => {
+                return wrong("--modes", self.modes.join(","), format!("mode {mode}"));
+            }
+            _ => {}
+        }
+        match told.workers {
+            Some(count) if self.servers != [count] => {
+                let plural = if count == 1 { "" } else { "s" };
+                wrong("--servers", list(&self.servers), format!("{count} worker{plural}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All combinations, the last of the four changing fastest.
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for &mode in &self.modes {
+            let client_mode = match self.client_mode {
+                "same" if mode == "process" => "process",
+                "same" => "thread",
+                other => other,
+            };
+            // Of several numbers a single server takes the one that it can have.
+            let servers = if mode == "single" { &[1][..] } else { &self.servers };
+            let before = rows.len();
+            self.each(servers, |operation, volume_mib, clients, servers| {
+                let number = rows.len() - before + 1;
+                rows.push(Row { number, mode, client_mode, operation, volume_mib, clients, servers });
+            });
+        }
+        rows
+    }
+
+    fn each(&self, servers: &[u64], mut row: impl FnMut(&'static str, u64, u64, u64)) {
+        for &operation in &self.operations {
+            for &volume in &self.volumes {
+                for &clients in &self.clients {
+                    servers.iter().for_each(|&servers| row(operation, volume, clients, servers));
+                }
+            }
+        }
+    }
+
+    /// One of the two that need no options, or a choice of the user's.
+    fn what(&self) -> &'static str {
+        let same = |(volumes, workers): (&str, &str)| {
+            self.modes == ["thread", "process"]
+                && self.client_mode == "same"
+                && self.operations == ["download", "upload"]
+                && list(&self.volumes) == volumes
+                && [&self.clients, &self.servers].iter().all(|numbers| list(numbers) == workers)
+        };
+        if same(FULL) {
+            "full"
+        } else if same(QUICK) {
+            "quick"
+        } else {
+            "custom"
+        }
+    }
+
+    fn options(&self) -> String {
+        let (modes, operations) = (self.modes.join(","), self.operations.join(","));
+        let [volumes, clients, servers] =
+            [&self.volumes, &self.clients, &self.servers].map(|list| self::list(list));
+        format!(
+            "--modes {modes} --client-mode {} --ops {operations} --volumes {volumes} --clients {clients} \
+             --servers {servers}",
+            self.client_mode
+        )
+    }
+}
+
+/// Modes and server workers, unless the user asks for others: all that are worth comparing, or, of a target,
+/// what it has told. One that tells nothing has one mode and one number of workers, whatever they are: the
+/// simplest ones that agree with what the user says.
+fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
+    if !args.has("--target") {
+        return ("thread,process", workers.to_owned());
+    }
+    let simplest =
+        if args.text("--servers").is_none_or(|servers| servers == "1") { "single" } else { "thread" };
+    (told.mode.unwrap_or(simplest), told.workers.unwrap_or(1).to_string())
+}
+
+/// `1,5,50`
+fn list(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// A single server has one worker: an option that asks it for another number is refused, not bent.
+fn check_single(modes: &[&str], servers: &[u64]) -> Result<(), Failure> {
+    let fits = if modes == ["single"] { servers == [1] } else { servers.contains(&1) };
+    if fits || !modes.contains(&"single") {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!("--servers {}: --modes single has one worker", list(servers))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Command;
+
+    static COMMAND: Command =
+        Command { name: "test", words: &[], about: "", options: &[OPTIONS], run: |_| Ok(()) };
+
+    fn try_plan(line: &str) -> Result<Plan, Failure> {
+        plan_of(line, &Told::default())
+    }
+
+    fn plan_of(line: &str, told: &Told) -> Result<Plan, Failure> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Plan::from(&Args::parse(&COMMAND, &words).unwrap().unwrap(), told)
+    }
+
+    fn plan(line: &str) -> Plan {
+        try_plan(line).unwrap()
+    }
+
+    #[test]
+    fn the_assignment_has_54_rows_a_mode_in_its_order() {
+        let plan = plan("");
+        assert_eq!(plan.rows.len(), 108);
+        let numbers: Vec<usize> = plan.rows.iter().map(|row| row.number).collect();
+        assert_eq!(numbers, (1..=54).chain(1..=54).collect::<Vec<_>>());
+        let cells = |row: &Row| (row.mode, row.operation, row.volume_mib, row.clients, row.servers);
+        let table = [
+            (0, ("thread", "download", 10, 1, 1)),
+            (1, ("thread", "download", 10, 1, 5)),
+            (3, ("thread", "download", 10, 5, 1)),
+            (9, ("thread", "download", 50, 1, 1)),
+            (26, ("thread", "download", 100, 50, 50)),
+            (27, ("thread", "upload", 10, 1, 1)),
+            (107, ("process", "upload", 100, 50, 50)),
+        ];
+        for (at, expected) in table {
+            assert_eq!(cells(&plan.rows[at]), expected);
+        }
+    }
+
+    #[test]
+    fn options_choose_the_rows() {
+        let single = plan("--modes single");
+        assert_eq!((single.rows.len(), single.rows[17].number), (18, 18));
+        assert!(single.rows.iter().all(|row| row.servers == 1 && row.client_mode == "thread"));
+        let quick = plan("--quick --ops upload,list,download");
+        assert_eq!((quick.rows.len(), quick.volumes()), (72, vec![1, 2, 4]));
+        assert_eq!((quick.rows[0].operation, quick.rows[35].operation), ("download", "list"));
+        assert_eq!(plan("").rows[54].client_mode, "process");
+        assert_eq!(plan("--client-mode thread").rows[54].client_mode, "thread");
+    }
+
+    #[test]
+    fn a_run_is_named_after_its_rows_and_not_after_its_options() {
+        let table = [
+            ("", "full"),
+            ("--modes thread,process --root x --timeout 3", "full"),
+            ("--quick", "quick"),
+            ("--volumes 1,2,4 --clients 1,5 --servers 1,5", "quick"),
+            ("--modes thread", "custom"),
+            ("--client-mode process", "custom"),
+            ("--quick --ops list", "custom"),
+            ("--target 127.0.0.1:1", "target"),
+        ];
+        for (line, what) in table {
+            assert_eq!(plan(line).what, what, "{line}");
+        }
+        let options = "--modes single --client-mode same --ops download,upload --volumes 1,2,4 --clients 3 \
+                       --servers 1 --timeout 0.5";
+        assert_eq!(plan(&format!("--quick {options}")).options, options);
+        assert!(try_plan("--force").is_err());
+    }
+
+    #[test]
+    fn a_single_server_has_one_worker_and_no_other_number_is_taken() {
+        let table = [
+            ("--modes single --servers 1", true),
+            ("--modes single --servers 5", false),
+            ("--modes single --servers 1,5", false),
+            ("--modes single,thread --servers 1,5", true),
+            ("--modes single,thread --servers 2,5", false),
+            ("--modes thread --servers 5", true),
+            ("--modes single --quick", true),
+        ];
+        for (line, good) in table {
+            assert_eq!(try_plan(line).is_ok(), good, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_target_has_the_labels_that_it_tells() {
+        let told = Told { mode: Some("process"), workers: Some(3) };
+        let table = [
+            ("", true),
+            ("--modes process --servers 3", true),
+            ("--modes thread", false),
+            ("--modes thread,process", false),
+            ("--servers 3,5", false),
+            ("--servers 5", false),
+        ];
+        for (options, good) in table {
+            let plan = plan_of(&format!("--target 127.0.0.1:1 {options}"), &told);
+            assert_eq!(plan.is_ok(), good, "{options}");
+            let labels = |row: &Row| (row.mode, row.client_mode, row.servers) == ("process", "process", 3);
+            assert!(
+                plan.is_err() || plan.is_ok_and(|plan| plan.rows.len() == 18 && plan.rows.iter().all(labels))
+            );
+        }
+    }
+
+    #[test]
+    fn a_target_that_tells_nothing_has_one_mode_and_one_number_of_workers() {
+        let table = [
+            ("", "single", 1, true),
+            ("--modes thread", "thread", 1, true),
+            ("--servers 5", "thread", 5, true),
+            ("--servers 1", "single", 1, true),
+            ("--modes process --servers 5", "process", 5, false),
+        ];
+        for (options, mode, servers, guessed) in table {
+            let plan = plan(&format!("--target 127.0.0.1:1 {options}"));
+            assert_eq!((plan.rows.len(), plan.rows[0].mode, plan.rows[0].servers), (18, mode, servers));
+            assert_eq!(plan.guessed, guessed, "{options}");
+        }
+    }
+
+    #[test]
+    fn space_is_that_of_the_sources_and_the_largest_upload() {
+        assert_eq!(plan("").space(), (160 + 5000) << 20);
+        assert_eq!(plan("--ops download").space(), 160 << 20);
+        assert_eq!(plan("--target 127.0.0.1:1").space(), 0);
+    }
+}

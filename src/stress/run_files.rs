@@ -1,0 +1,249 @@
+//! # Chapter 14e. Which files has a run made, and may it remove them?
+//!
+//! Every name that a run makes up holds a short random word, the run's id, and is checked before it is used:
+//! so it is never the name of anything else. All names are lower case, since some servers fold them to it.
+//!
+//! ```text
+//!   <root>/kolam-stress-<id>/          the folder that our own servers serve
+//!     .kolam-stress                    the mark: it says whose folder this is, and is locked while in use
+//!     kolam-<id>-10mib.bin …           what is downloaded
+//!     kolam-<id>-upload-0.bin …        what the clients of a row have uploaded
+//! ```
+//!
+//! The folder goes when the tester goes; after a tester that was killed, the next one removes it.
+//!
+//! The invariant: what is removed has a name of exactly these forms, in a folder whose mark names the same id
+//! and is locked by no living tester. Folders are never removed with what else is in them.
+//!
+//! What must not live here: what the files hold.
+//!
+//! before: `stress/target.rs` … after: `stress/run_folder.rs`
+//!
+//! Experiment: `mkdir kolam-stress-mine`, put a file into it, run the test beside it, and look again.
+
+use crate::{store, sys};
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// Letters and digits of an id: 41 bits of chance.
+const ID: usize = 8;
+
+/// How the name of a tester's folder begins; the id follows.
+const FOLDER: &str = "kolam-stress-";
+
+/// The name of the mark. Servers do not list names with a dot.
+const MARK: &str = ".kolam-stress";
+
+/// How often a folder is looked at again when it does not become empty, and the pause before that: processes
+/// that have just been killed may be at their last write.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The word that all names of a run share: lower-case letters and digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunId([u8; ID]);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&byte| write!(f, "{}", char::from(byte)))
+    }
+}
+
+impl RunId {
+    /// A new one. The keys of std's hash tables are random for each process and different for each table.
+    pub fn new() -> RunId {
+        let mut number = RandomState::new().build_hasher().finish();
+        RunId([(); ID].map(|()| {
+            let digit = (number % 36) as u32;
+            number /= 36;
+            char::from_digit(digit, 36).map_or(b'0', |c| c as u8)
+        }))
+    }
+
+    /// `None`: no run has this id.
+    fn parse(text: &str) -> Option<RunId> {
+        let good = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let id: [u8; ID] = text.as_bytes().try_into().ok()?;
+        id.iter().all(good).then_some(RunId(id))
+    }
+
+    /// How the names of all files begin.
+    pub fn prefix(&self) -> String {
+        format!("kolam-{self}-")
+    }
+
+    /// The file of so many MiB that is downloaded.
+    pub fn source(&self, volume_mib: u64) -> String {
+        format!("{}{volume_mib}mib.bin", self.prefix())
+    }
+
+    /// The file that client worker `index` uploads.
+    pub fn upload(&self, index: usize) -> String {
+        format!("{}upload-{index}.bin", self.prefix())
+    }
+
+    /// Is this the name of a file of this run?
+    fn made(&self, name: &str) -> bool {
+        let inner = name.strip_prefix(&self.prefix()).and_then(|rest| rest.strip_suffix(".bin"));
+        let number = inner.and_then(|inner| inner.strip_suffix("mib").or(inner.strip_prefix("upload-")));
+        number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
+    fn mark(&self) -> String {
+        format!("files of kolam stress, run {self}\n")
+    }
+}
+
+/// The folder of a running tester. Dropped, it goes with everything in it that is ours.
+pub struct RunFiles {
+    pub path: PathBuf,
+    pub run: RunId,
+    /// The open folder.
+    dir: File,
+    /// The open mark, locked: the folder is in use.
+    _mark: Option<File>,
+}
+
+impl RunFiles {
+    /// Makes the folder in `root`, after those of dead testers have been removed.
+    pub fn make(root: &Path) -> io::Result<RunFiles> {
+        sweep(root);
+        let (path, run) = claim(root)?;
+        let dir = open_folder(&path)?;
+        let mut files = RunFiles { path, run, dir, _mark: None };
+        let mut mark = sys::open_at(&files.dir, MARK, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL)?;
+        // Locked before it says anything: whoever reads the whole mark finds the lock too. Where locks do not
+        // work, nobody can lock it, and so nobody removes it.
+        let _ = mark.try_lock();
+        mark.write_all(run.mark().as_bytes())?;
+        files._mark = Some(mark);
+        Ok(files)
+    }
+}
+
+impl Drop for RunFiles {
+    fn drop(&mut self) {
+        remove(&self.path, &self.dir, self.run);
+    }
+}
+
+/// A new folder with a name that nothing else has.
+fn claim(root: &Path) -> io::Result<(PathBuf, RunId)> {
+    loop {
+        let run = RunId::new();
+        let path = root.join(format!("{FOLDER}{run}"));
+        match DirBuilder::new().create(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            other => return other.map(|()| (path, run)),
+        }
+    }
+}
+
+/// Opens a folder, and not a link to one.
+fn open_folder(path: &Path) -> io::Result<File> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or(ErrorKind::InvalidInput)?;
+    let dir = sys::open_at(&File::open(parent)?, name, sys::O_RDONLY)?;
+    if dir.metadata()?.is_dir() { Ok(dir) } else { Err(ErrorKind::NotADirectory.into()) }
+}
+
+/// Removes the folders of testers that were killed. What cannot be read or removed stays: it disturbs no run.
+fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let run = name.to_str().and_then(|name| RunId::parse(name.strip_prefix(FOLDER)?));
+        let Some(run) = run else { continue };
+        if let Ok(dir) = open_folder(&entry.path())
+            && let Ok(mark) = sys::open_at(&dir, MARK, sys::O_RDONLY)
+            && is_mark(&mark, run)
+            && mark.try_lock().is_ok()
+        {
+            remove(&entry.path(), &dir, run);
+        }
+    }
+}
+
+/// Does the file say that the folder is of this run, and nothing else?
+fn is_mark(file: &File, run: RunId) -> bool {
+    let (mut text, wanted) = (Vec::new(), run.mark());
+    let read = file.take(wanted.len() as u64 + 1).read_to_end(&mut text);
+    file.metadata().is_ok_and(|about| about.is_file()) && read.is_ok() && text == wanted.as_bytes()
+}
+
+/// Removes what is ours from the folder, name by name, and then the folder, if nothing else is in it. All
+/// names are relative to the open folder: `path` may lead elsewhere by now.
+fn remove(path: &Path, dir: &File, run: RunId) {
+    let ours = |name: &String| run.made(name) || store::owner_of(name).is_some();
+    for _ in 0..TRIES {
+        let Ok(names) = names(dir) else { return };
+        let (ours, others): (Vec<_>, Vec<_>) = names.into_iter().filter(|name| name != MARK).partition(ours);
+        for name in &ours {
+            let _ = sys::unlink_at(dir, name);
+        }
+        if !others.is_empty() {
+            return;
+        }
+        let _ = sys::unlink_at(dir, MARK);
+        if fs::remove_dir(path).is_ok() {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// All names in an open folder. One that is not UTF-8 is changed a little, and none of ours before or after.
+fn names(dir: &File) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Folder;
+
+    #[test]
+    fn ids_are_short_plain_and_different() {
+        let ids: Vec<String> = (0..100).map(|_| RunId::new().to_string()).collect();
+        for (at, id) in ids.iter().enumerate() {
+            assert_eq!(RunId::parse(id).map(|run| run.to_string()).as_ref(), Some(id));
+            assert!(!ids[..at].contains(id));
+        }
+        for wrong in ["", "1234567", "123456789", "1234567A", "1234-678", "1234567é"] {
+            assert_eq!(RunId::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_the_names_of_the_run_are_its_own() {
+        let run = RunId::parse("abcd1234").unwrap();
+        for name in [run.source(10), run.upload(0), run.upload(49), "kolam-abcd1234-7mib.bin".to_owned()] {
+            assert!(run.made(&name) && name == name.to_lowercase(), "{name}");
+        }
+        let wrong = ["10MiB.bin", "upload-0.bin", "kolam-abcd1235-7mib.bin", "kolam-abcd1234-mib.bin"];
+        let more = ["kolam-abcd1234-upload-.bin", "kolam-abcd1234-upload-1.bin.bak", "kolam-abcd1234-x.bin"];
+        for name in wrong.iter().chain(&more) {
+            assert!(!run.made(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_in_use_stays_and_a_dead_ones_goes() {
+        let root = Folder::new();
+        let mut alive = RunFiles::make(root.path()).unwrap();
+        fs::write(alive.path.join(alive.run.source(1)), b"in use").unwrap();
+        drop(RunFiles::make(root.path()).unwrap());
+        assert_eq!(names(&alive.dir).unwrap().len(), 2);
+        // A killed tester holds no lock any more and has removed nothing.
+        alive._mark = None;
+        sweep(root.path());
+        assert_eq!(root.names(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,220 @@
+//! # Chapter 14f. Where do the results of a run go, so that no other run spoils them?
+//!
+//! Into a folder of the run's own, named after the second in which it began and after what it measures. With
+//! `--out` the user names the folder, and one that has rows already is refused. `machine.txt` tells how the
+//! rows came to be, and whether they are all there.
+//!
+//! ```text
+//!   results/2026-11-21T070809-full/    thread.csv process.csv tables.md machine.txt
+//!   results/2026-11-21T071011-quick/   thread.csv process.csv tables.md machine.txt
+//!   results/latest ──────────────────► 2026-11-21T071011-quick
+//! ```
+//!
+//! The invariant: the rows in one folder are of one run, and `machine.txt` never says `complete` when a row
+//! is missing. A run that was killed goes on saying `running`.
+//!
+//! What must not live here: what a row looks like.
+//!
+//! before: `stress/run_files.rs` … after: `stress/machine.rs`
+//!
+//! Experiment: start two runs in the same second and look at the names of their folders.
+
+use crate::cli::{Failure, MODES, failed};
+use crate::stats::utc;
+use crate::stress::machine::machine;
+use crate::stress::matrix::Plan;
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The symbolic link to the newest run.
+const LATEST: &str = "latest";
+
+/// What tells how the rows came to be.
+const ABOUT: &str = "machine.txt";
+
+/// The tables for people, made of all rows.
+const TABLES: &str = "tables.md";
+
+/// The folder of one run.
+pub struct RunFolder {
+    pub path: PathBuf,
+    /// What `machine.txt` says from the beginning on: names and values.
+    about: Vec<(&'static str, String)>,
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!("cannot {what} {}: {error}", path.display()))
+}
+
+/// Refuses a folder that the user has named and that has rows already, before anything else is done.
+pub fn check(plan: &Plan) -> Result<(), Failure> {
+    let old = old_rows(&plan.out).filter(|_| plan.exact && !plan.force);
+    old.map_or(Ok(()), |name| {
+        let out = plan.out.display();
+        failed(format!(
+            "--out {out}: {name} is there already; name another folder, or add --force to replace it"
+        ))
+    })
+}
+
+/// The name of a file with rows in `folder`, if there is one.
+fn old_rows(folder: &Path) -> Option<String> {
+    let mut names = MODES.iter().map(|mode| format!("{mode}.csv")).chain([TABLES.to_owned()]);
+    names.find(|name| folder.join(name).symlink_metadata().is_ok())
+}
+
+impl RunFolder {
+    /// Makes the folder, says in it that the run has begun, and lets `latest` point to it. Returns what the
+    /// user should know besides.
+    pub fn make(plan: &Plan) -> Result<(RunFolder, Option<String>), Failure> {
+        check(plan)?;
+        let path = if plan.exact { plan.out.clone() } else { claim(&plan.out, plan.what)? };
+        while let Some(name) = old_rows(&path) {
+            let old = path.join(name);
+            fs::remove_file(&old).map_err(|error| cannot("replace", &old, &error))?;
+        }
+        let mut about = machine(&plan.root);
+        about.push(("command", command_line()));
+        let root = quote(&plan.root.to_string_lossy());
+        about.push(("options", format!("{} --root {root}", plan.options)));
+        about.push(("started", utc(SystemTime::now())));
+        let folder = RunFolder { path, about };
+        folder.write_about(&[("state", "running".to_owned())]).inspect_err(|_| folder.discard(plan))?;
+        let note = if plan.exact { None } else { folder.point_latest(&plan.out) };
+        Ok((folder, note))
+    }
+
+    /// A file for the rows of `mode`, with `header` as its first line. The file of another run is not
+    /// touched, also when that run began in the meantime.
+    pub fn create_csv(&self, mode: &str, header: &str) -> Result<File, Failure> {
+        let path = self.path.join(format!("{mode}.csv"));
+        let file = File::create_new(&path).and_then(|mut file| {
+            writeln!(file, "{header}")?;
+            Ok(file)
+        });
+        file.map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// Writes the tables, which are Markdown; a run without a row has none.
+    pub fn write_tables(&self, text: &str) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.join(TABLES);
+        let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// Notes how the run ended: `complete`, `interrupted` or `failed: …`.
+    pub fn ended(&self, state: &str) -> Result<(), Failure> {
+        self.write_about(&[("ended", utc(SystemTime::now())), ("state", state.to_owned())])
+    }
+
+    /// A folder of our own in which nothing could be written goes again.
+    fn discard(&self, plan: &Plan) {
+        if !plan.exact {
+            let _ = fs::remove_file(self.path.join(ABOUT));
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+
+    /// Writes `machine.txt`, over the old one: lines change only near its end, and a full disk has room for
+    /// them, since a file's last block is longer than its content.
+    fn write_about(&self, last: &[(&str, String)]) -> Result<(), Failure> {
+        let line = |(name, value): &(&str, String)| format!("{name:<8} {}\n", value.replace('\n', " "));
+        let text: String = self.about.iter().chain(last).map(line).collect();
+        let path = self.path.join(ABOUT);
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let written = file.and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        });
+        written.map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// Lets `latest` in `parent` point to this folder; says so when it cannot. The run goes on without it.
+    fn point_latest(&self, parent: &Path) -> Option<String> {
+        let (latest, name) = (parent.join(LATEST), self.path.file_name()?);
+        if latest.symlink_metadata().is_ok_and(|about| !about.is_symlink()) {
+            return Some(format!("{} is no symbolic link and stays as it is", latest.display()));
+        }
+        // A link that has the name already cannot be changed, but one with another name can replace it.
+        let fresh = parent.join(format!(".{LATEST}-{}", name.display()));
+        let pointed = symlink(name, &fresh).and_then(|()| fs::rename(&fresh, &latest));
+        pointed.err().map(|error| {
+            let _ = fs::remove_file(&fresh);
+            format!("{} cannot point to this run: {error}", latest.display())
+        })
+    }
+}
+
+/// A new folder in `parent`: `2026-11-21T070809-quick`, in UTC.
+fn claim(parent: &Path, what: &str) -> Result<PathBuf, Failure> {
+    let stamp = utc(SystemTime::now())[..19].replace(':', "");
+    make_first_free(parent, &format!("{stamp}-{what}"))
+}
+
+/// Makes the folder `name`, or `name-2` when there is one already, and so on.
+fn make_first_free(parent: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let (mut path, mut number) = (parent.join(name), 1);
+    loop {
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot("make", &path, &error)),
+            Ok(()) => return Ok(path),
+        }
+        number += 1;
+        path = parent.join(format!("{name}-{number}"));
+    }
+}
+
+/// The words of the user, so that a shell takes them as they were.
+fn command_line() -> String {
+    let words = env::args_os().map(|word| quote(&word.to_string_lossy()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A word with anything but the plainest characters gets quotes (Shell Command Language, 2.2.2).
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Folder;
+
+    #[test]
+    fn runs_of_one_second_get_different_folders() {
+        let folder = Folder::new();
+        let names = ["a", "a-2", "a-3"];
+        for name in names {
+            assert_eq!(make_first_free(folder.path(), "a").unwrap(), folder.path().join(name));
+        }
+        assert_eq!(folder.names(), names);
+        assert!(make_first_free(&folder.path().join("missing"), "a").is_err());
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        let table = [
+            ("--modes", "--modes"),
+            ("1,5,50", "1,5,50"),
+            ("", "''"),
+            ("my results", "'my results'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+        ];
+        for (word, quoted) in table {
+            assert_eq!(quote(word), quoted);
+        }
+    }
+}

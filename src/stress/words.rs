@@ -1,0 +1,160 @@
+//! # Chapter 14j. In which words does the report speak?
+//!
+//! The report of the stress test exists in English and, with `--lang id`, in the Indonesian of the course's
+//! assignment, whose headings a report may have to repeat word by word. What is the same in both languages
+//! (names of modes and operations, figures) does not stand here, and neither does what a program reads: the
+//! columns of the CSV and the words of the protocol never change.
+//!
+//! The invariant: each language has all the words; the compiler sees to it.
+//!
+//! What must not live here: layout.
+//!
+//! before: `stress/report.rs` … after: `http.rs`
+//!
+//! Experiment: add a third language, and see how many places must know of it.
+
+/// Lines of a heading in the tables; unused ones are empty and come first.
+pub const LINES: usize = 4;
+
+/// What the report says in one language.
+#[derive(Debug)]
+pub struct Words {
+    /// The columns of the table: number of the row, operation, volume, client workers, server workers, time
+    /// per client, throughput per client, client workers ok and failed, server workers ok and failed.
+    pub headings: [[&'static str; LINES]; 9],
+    /// One server worker, several of them.
+    pub workers: [&'static str; 2],
+    /// One of them, and several.
+    pub modes: [&'static str; 2],
+    pub rows: &'static str,
+    pub of: &'static str,
+    pub failures: &'static str,
+    pub best: &'static str,
+    pub worst: &'static str,
+    /// As in "1 GiB/s in row 7".
+    pub in_row: &'static str,
+    pub row: &'static str,
+    /// How a row is described.
+    pub about_rows: &'static str,
+    /// The first failure.
+    pub first: &'static str,
+    pub server: &'static str,
+    /// File content, and what happens to it.
+    pub content: &'static str,
+    pub moved: &'static str,
+    /// Where the files lie, and how much room they need.
+    pub files: &'static str,
+    pub at_most: &'static str,
+    pub target: &'static str,
+    /// What the user should know besides.
+    pub note: &'static str,
+    /// Files that could not be removed.
+    pub left: &'static str,
+    pub results: &'static str,
+    pub new_folder_in: &'static str,
+    pub time: &'static str,
+    /// After the time that a run still takes.
+    pub to_go: &'static str,
+    /// Before an estimate, and what it was judged by.
+    pub about: &'static str,
+    pub judged: &'static str,
+    /// Less than ten seconds.
+    pub moment: &'static str,
+    pub seconds: &'static str,
+    /// One minute, several; one hour, several.
+    pub minutes: [&'static str; 2],
+    pub hours: [&'static str; 2],
+}
+
+pub static ENGLISH: Words = Words {
+    headings: [
+        ["", "", "", "No"],
+        ["", "", "", "Operation"],
+        ["", "", "Volume", "(MiB)"],
+        ["", "", "Client", "workers"],
+        ["", "", "Server", "workers"],
+        ["", "Total", "time per", "client (s)"],
+        ["", "Throughput", "per client", "(bytes/s)"],
+        ["Client", "workers", "ok/", "failed"],
+        ["Server", "workers", "ok/", "failed"],
+    ],
+    workers: ["worker", "workers"],
+    modes: ["mode", "modes"],
+    rows: "rows",
+    of: "of",
+    failures: "failures",
+    best: "best",
+    worst: "worst",
+    in_row: "in row",
+    row: "row",
+    about_rows: "clients × size of the file of each, server workers",
+    first: "first",
+    server: "server",
+    content: "content",
+    moved: "to move and to compare",
+    files: "files",
+    at_most: "at most",
+    target: "target",
+    note: "note",
+    left: "left",
+    results: "results",
+    new_folder_in: "a new folder in",
+    time: "time",
+    to_go: "left",
+    about: "about",
+    judged: "judged by how long making the files took",
+    moment: "less than 10 seconds",
+    seconds: "seconds",
+    minutes: ["minute", "minutes"],
+    hours: ["hour", "hours"],
+};
+
+pub static INDONESIAN: Words = Words {
+    headings: [
+        ["", "", "", "Nomor"],
+        ["", "", "", "Operasi"],
+        ["", "", "Volume", "(MiB)"],
+        ["Jumlah", "client", "worker", "pool"],
+        ["Jumlah", "server", "worker", "pool"],
+        ["", "Waktu", "total per", "client (s)"],
+        ["", "Throughput", "per client", "(bytes/s)"],
+        ["worker", "client", "sukses/", "gagal"],
+        ["worker", "server", "sukses/", "gagal"],
+    ],
+    workers: ["worker", "worker"],
+    modes: ["mode", "mode"],
+    rows: "baris",
+    of: "dari",
+    failures: "gagal",
+    best: "terbaik",
+    worst: "terburuk",
+    in_row: "pada baris",
+    row: "baris",
+    about_rows: "client × ukuran file masing-masing, worker server",
+    first: "pertama",
+    server: "server",
+    content: "isi",
+    moved: "untuk dipindahkan dan diperiksa",
+    files: "file",
+    at_most: "paling banyak",
+    target: "target",
+    note: "catatan",
+    left: "tersisa",
+    results: "hasil",
+    new_folder_in: "folder baru di",
+    time: "waktu",
+    to_go: "lagi",
+    about: "sekitar",
+    judged: "dinilai dari lamanya membuat file",
+    moment: "kurang dari 10 detik",
+    seconds: "detik",
+    minutes: ["menit", "menit"],
+    hours: ["jam", "jam"],
+};
+
+impl Words {
+    /// `50 workers`
+    pub fn workers(&self, count: u64) -> String {
+        format!("{count} {}", self.workers[usize::from(count != 1)])
+    }
+}

@@ -1,0 +1,66 @@
+//! How is a file opened inside one folder and never outside of it? By openat(2), without following links.
+//! openat(2), fstatat(2), renameat(2), unlinkat(2), statvfs(3), mmap(2).
+
+use super::check;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+fn c_string(text: impl AsRef<OsStr>) -> io::Result<CString> {
+    CString::new(text.as_ref().as_bytes()).map_err(io::Error::from)
+}
+
+/// Opens `name` inside the open folder `dir`. Never follows a symbolic link, never waits (a FIFO without
+/// a writer would), never becomes a terminal's owner, is not passed on to other programs.
+pub fn open_at(dir: &File, name: &str, flags: i32) -> io::Result<File> {
+    let name = c_string(name)?;
+    let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: `name` is NUL-terminated; the new descriptor belongs to nobody else.
+    unsafe {
+        let fd = check(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, 0o644 as libc::c_uint))?;
+        Ok(File::from_raw_fd(fd))
+    }
+}
+
+pub use libc::{O_CREAT, O_EXCL, O_RDONLY, O_WRONLY};
+
+/// Is `name` inside `dir` a regular file (and not a link to one)?
+pub fn is_regular_at(dir: &File, name: &str) -> io::Result<bool> {
+    let name = c_string(name)?;
+    // SAFETY: `name` is NUL-terminated, `stat` is writable, and zeroes are a valid stat.
+    let stat = unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        check(libc::fstatat(dir.as_raw_fd(), name.as_ptr(), &mut stat, libc::AT_SYMLINK_NOFOLLOW))?;
+        stat
+    };
+    Ok(stat.st_mode & libc::S_IFMT == libc::S_IFREG)
+}
+
+/// Renames inside `dir`, replacing `to`.
+pub fn rename_at(dir: &File, from: &str, to: &str) -> io::Result<()> {
+    let (from, to, dir) = (c_string(from)?, c_string(to)?, dir.as_raw_fd());
+    // SAFETY: both names are NUL-terminated.
+    check(unsafe { libc::renameat(dir, from.as_ptr(), dir, to.as_ptr()) }).map(drop)
+}
+
+/// Removes the name `name` from `dir`; refuses folders.
+pub fn unlink_at(dir: &File, name: &str) -> io::Result<()> {
+    let name = c_string(name)?;
+    // SAFETY: the name is NUL-terminated.
+    check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), 0) }).map(drop)
+}
+
+/// Bytes that a program without privileges may still write below `path`.
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    let path = c_string(path)?;
+    // SAFETY: the path is NUL-terminated, `stat` is writable, and zeroes are a valid statvfs.
+    let stat = unsafe {
+        let mut stat: libc::statvfs = std::mem::zeroed();
+        check(libc::statvfs(CStr::as_ptr(&path), &mut stat))?;
+        stat
+    };
+    Ok(stat.f_bavail * stat.f_frsize)
+}

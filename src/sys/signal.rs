@@ -1,0 +1,44 @@
+//! What may happen when a signal arrives? Next to nothing: sigaction(2), signal-safety(7).
+//! sigaction(2), signal-safety(7).
+
+use super::check;
+use std::io;
+
+pub use libc::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ};
+
+/// What a process does about a signal. A handler may call nothing but `exit_now`, `ring` and atomics.
+pub enum Action {
+    Default,
+    Ignore,
+    Call(extern "C" fn(libc::c_int)),
+}
+
+/// Calls that `signal` interrupts fail with EINTR instead of being taken up again.
+pub fn on_signal(signal: i32, action: Action) -> io::Result<()> {
+    // SAFETY: a zeroed sigaction is valid: empty mask, no flags.
+    unsafe {
+        let mut settings: libc::sigaction = std::mem::zeroed();
+        settings.sa_sigaction = match action {
+            Action::Default => libc::SIG_DFL,
+            Action::Ignore => libc::SIG_IGN,
+            Action::Call(handler) => handler as *const () as libc::sighandler_t,
+        };
+        check(libc::sigaction(signal, &settings, std::ptr::null_mut())).map(drop)
+    }
+}
+
+/// Writes one byte to descriptor `fd`, whatever comes of it. Allowed in a signal handler.
+pub fn ring(fd: i32) {
+    // SAFETY: write and errno are async-signal-safe; errno is put back as it was.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(fd, [0u8].as_ptr().cast(), 1);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// Ends the process without any cleaning up. Allowed in a signal handler.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no precondition; it skips exit handlers and buffers.
+    unsafe { libc::_exit(code) }
+}

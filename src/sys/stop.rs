@@ -1,0 +1,132 @@
+//! # Chapter 5a. How does a busy program notice that it should stop?
+//!
+//! A signal interrupts a program between any two instructions, so a handler may do next to nothing. Ours sets
+//! a flag, for those who are busy and look at it now and then, and writes one byte into a socket pair, for
+//! those who sleep: to `poll` and to epoll the request to stop is then one more descriptor that becomes
+//! readable, and there is no moment in which it could be missed.
+//!
+//! ```text
+//!   SIGTERM ──► on_signal ──► STOPPED = true        raised(): the busy ask
+//!                   └───────► one byte ──► bell     as_fd():  the sleeping are woken
+//! ```
+//!
+//! The invariant: the flag is set before the byte is written, and the byte stays where it is, so everybody
+//! who watches the bell is woken, however many there are. Only a supervisor, the one loop that must notice
+//! each signal, takes it away (`sleep`).
+//!
+//! The wrong version sets a flag and trusts that the signal interrupts whatever waits: it does not when it
+//! comes just before the wait begins, and `TcpListener::accept` goes on waiting in any case.
+//!
+//! What must not live here: what stopping means.
+//!
+//! before: `sys.rs` … after: `cli.rs`
+//!
+//! Experiment: take `sys::ring` out of `on_signal`, start a server, connect nobody, and press Ctrl-C.
+
+use crate::sys::{self, Action, Interest, PollFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+use std::time::Instant;
+
+/// Set by the first SIGINT or SIGTERM; for those who are busy.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// A second request to stop ends the process at once. Not so in a worker: a signal to the whole process group
+/// reaches it twice, once through its supervisor, and it dies with that anyway.
+static HASTY: AtomicBool = AtomicBool::new(false);
+
+/// Set by SIGUSR1: somebody wants to see the counters.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Write end of the bell; -1 while there is none.
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+
+/// Runs in the middle of anything. The end at once has the exit code of an interrupted program.
+extern "C" fn on_signal(signal: libc::c_int) {
+    if signal == sys::SIGUSR1 {
+        // No bell, which would wake everybody for good: the signal itself ends the sleep of the main thread.
+        return ASKED.store(true, SeqCst);
+    }
+    let again = signal != sys::SIGCHLD && STOPPED.swap(true, SeqCst);
+    if again && HASTY.load(SeqCst) {
+        sys::exit_now(130);
+    }
+    sys::ring(WAKE.load(SeqCst));
+}
+
+/// Which signals a process listens to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// SIGINT and SIGTERM: a server or tester without children to watch.
+    Stop,
+    /// SIGINT, SIGTERM and SIGCHLD: a supervisor.
+    StopAndChildren,
+    /// SIGINT, SIGTERM and SIGUSR1: a program with counters to show.
+    StopAndShow,
+    /// SIGTERM only: a worker, whose supervisor answers for Ctrl-C.
+    Worker,
+}
+
+/// The request to stop, as something that can be asked and waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Stop {
+    /// Read end of the bell; open until the process ends.
+    bell: &'static UnixStream,
+    /// Whether the signals mean it.
+    heeds: bool,
+}
+
+impl Stop {
+    /// Installs the handlers. After a fork, the child calls it again and gets a bell of its own.
+    pub fn listen(to: Listen) -> io::Result<Stop> {
+        HASTY.store(to != Listen::Worker, SeqCst);
+        let (bell, hammer) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        hammer.set_nonblocking(true)?;
+        WAKE.store(hammer.into_raw_fd(), SeqCst);
+        let heard_by = |listener| if to == listener { Action::Call(on_signal) } else { Action::Default };
+        let interrupt = if to == Listen::Worker { Action::Ignore } else { Action::Call(on_signal) };
+        sys::on_signal(sys::SIGTERM, Action::Call(on_signal))?;
+        sys::on_signal(sys::SIGINT, interrupt)?;
+        sys::on_signal(sys::SIGCHLD, heard_by(Listen::StopAndChildren))?;
+        sys::on_signal(sys::SIGUSR1, heard_by(Listen::StopAndShow))?;
+        // A write over the limit on file sizes fails with EFBIG instead of killing the process.
+        sys::on_signal(sys::SIGXFSZ, Action::Ignore)?;
+        Ok(Stop { bell: Box::leak(Box::new(bell)), heeds: true })
+    }
+
+    /// A request that never comes: for what has to be done after the real one.
+    pub fn never() -> io::Result<Stop> {
+        let (bell, hammer) = UnixStream::pair()?;
+        // Closed, it would wake everybody who watches the bell.
+        let _ = hammer.into_raw_fd();
+        Ok(Stop { bell: Box::leak(Box::new(bell)), heeds: false })
+    }
+
+    /// Has somebody asked this process to stop?
+    pub fn raised(self) -> bool {
+        self.heeds && STOPPED.load(SeqCst)
+    }
+
+    /// Has somebody asked for the counters since the last look?
+    pub fn asked(self) -> bool {
+        ASKED.swap(false, SeqCst)
+    }
+
+    /// Sleeps until a signal comes or `deadline` passes, and forgets that the bell rang.
+    pub fn sleep(self, deadline: Option<Instant>) -> io::Result<()> {
+        sys::poll(&mut [PollFd::new(self.as_fd(), Interest::Read)], deadline)?;
+        let mut bell = self.bell;
+        // It does not block, and fails only when there is nothing to forget.
+        let _ = bell.read(&mut [0; 64]);
+        Ok(())
+    }
+}
+
+impl AsFd for Stop {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
