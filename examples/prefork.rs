@@ -8,8 +8,8 @@
 //!
 //! 1. Four silent clients hold all four processes, and all other clients wait.
 //! 2. A process that died is not replaced.
-//! 3. To kill the parent leaves the children running, and the port taken. Ctrl-C ends all of them, because the terminal
-//!    sends it to each.
+//! 3. When only the parent is killed, the children go on, and the port stays taken. Ctrl-C ends all of them, because
+//!    the terminal sends the signal to each.
 //!
 //! The weaknesses that all four examples share stand in `common/mod.rs`.
 

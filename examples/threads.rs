@@ -4,7 +4,7 @@
 //!     kolam stress --target 127.0.0.1:6667 --quick
 //!
 //! No client waits for a slow one any more. Its own weakness: the clients choose the number of threads, and with it the
-//! memory. A thousand connections are a thousand threads; 50 uploads of 100 MiB are 11 GiB at once; when descriptors or
+//! memory. A thousand connections are a thousand threads; 50 uploads of 100 MiB are 18 GiB at once; when descriptors or
 //! threads run out, the server ends.
 //! The weaknesses that all four examples share stand in `common/mod.rs`.
 

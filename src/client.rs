@@ -349,7 +349,7 @@ impl Client {
     /// The start of a reply, unless it is one of HTTP.
     fn open_reply(&mut self) -> Result<(), Error> {
         let opened = self.reader.open_object();
-        // What is no object is still there.
+        // A byte that begins no object has not been consumed.
         if matches!(opened, Err(json::Error::Syntax { .. })) && self.next_is_http() {
             return Err(Error::Http(self.address));
         }

@@ -2,7 +2,7 @@
 //!
 //! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same clerk
 //! counts; this file is the sibling of `protocol.rs` and has its states, so that the two can be laid side by
-//! side. The chapters behind it hold what is peculiar to HTTP: how a head is read (15a), what a URL is (15b),
+//! side. The chapters after it hold what is peculiar to HTTP: how a head is read (15a), what a URL is (15b),
 //! where a body ends (15c), what an answer consists of (15d), and the pages that are no files (15e).
 //!
 //! ```text
@@ -105,7 +105,7 @@ impl Resource<'_> {
 pub struct HttpSession {
     store: Arc<Store>,
     clerk: Clerk,
-    /// Who calls this server by another name is refused.
+    /// A request for a host with another name is refused.
     names: Arc<Names>,
     state: State,
     /// Bytes that came behind a request whose reply is still going out; at most one read.
@@ -255,7 +255,7 @@ impl HttpSession {
         if request.fields.one("content-range")?.is_some() {
             return Err(Refusal::new(400, "a part of a file cannot be put; send all of it"));
         }
-        // It can never be there, so 404 would be no answer to somebody who wants to make it.
+        // Such a file can never exist: 404 would not tell a client that wants to create it why.
         check_name(name).map_err(|error| Refusal::new(400, error.to_string()))?;
         self.require(request, name)?;
         let upload = self.store.create(name)?;
@@ -333,7 +333,7 @@ impl HttpSession {
         }
     }
 
-    /// May the connection be closed right behind this reply?
+    /// May the connection be closed right after this reply?
     fn is_last(&self, sending: &Sending) -> bool {
         sending.is_parting() && !self.stopping && self.rest.is_empty()
     }

@@ -57,7 +57,7 @@ const STEPS: u32 = 4;
 /// How often within the idle limit a peer that takes no more is looked at.
 pub const LOOKS: u32 = 8;
 
-/// How long a connection may be idle behind a reply while others wait. The next request of a peer that has
+/// How long a connection may be idle after a reply while others wait. The next request of a peer that has
 /// just read the reply may be on its way, and must not meet a closed connection.
 pub const KEPT: Duration = Duration::from_millis(100);
 

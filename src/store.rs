@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The invariant: whatever a peer sends, only names that pass `check_name` reach a system call, and a name
-//! that begins with a dot never does; the temporary files live there. What is removed without being asked for
-//! bears a name that only this program gives.
+//! that begins with a dot never does; the temporary files live there. Without a request it removes only files
+//! whose names this program alone gives.
 //!
 //! What must not live here: verbs, replies, sockets.
 //!
@@ -131,8 +131,8 @@ const DECEPTIVE: [(char, char); 12] = [
     ('\u{e0000}', '\u{e007f}'),
 ];
 
-/// Must `c` be made visible before people read it in a name? So it is for control characters, which act on a
-/// terminal, and for those that hide or turn round what stands beside them. A name may hold the latter.
+/// Must `c` be shown to people as an escape? Yes for control characters, which act on a terminal, and for
+/// characters that hide or reverse their neighbours. Names may contain the second kind.
 pub fn is_deceptive(c: char) -> bool {
     // Nearly every name is ASCII, so the runs are hardly ever looked through.
     c.is_control() || !c.is_ascii() && DECEPTIVE.iter().any(|&(first, last)| (first..=last).contains(&c))

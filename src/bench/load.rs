@@ -3,7 +3,7 @@
 //! `kolam bench http URL` keeps `-c` places busy: each asks for the document, waits for the whole answer, and
 //! asks again, until `-n` requests have begun or the time of `-z` is over. What has begun is finished: if
 //! slow requests were dropped, the figures would be those of quick ones. One thread does it all with epoll,
-//! in as few system calls as possible, because what the client needs of the machine the server lacks. The
+//! in as few system calls as possible, because the server lacks what the client uses. The
 //! report has the fields of Apache's `ab`, in its order, so that the two can be laid side by side.
 //!
 //! ```text

@@ -27,7 +27,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Most bytes of a body: there is one copy in memory, which all connections send.
+/// Most bytes of a body. All connections send the same copy; while it is put together there are two.
 const BODY_LIMIT: u64 = 1 << 30;
 
 /// Longest name of a method; the longest that is registered has 17 letters.

@@ -83,7 +83,7 @@ pub fn for_command<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Opti
     meant.map(|meant| format!("did you mean {meant}?"))
 }
 
-/// Letters of a word for which one edit is a slip. With more edits to so many it is another word.
+/// How many letters a word must have for each edit. With more edits it is probably another word.
 const LETTERS_AN_EDIT: usize = 3;
 
 /// The known word that is the fewest edits away, if it is near. Dashes in front count for nothing.

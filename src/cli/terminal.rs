@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 /// Columns of a terminal that does not tell how wide it is.
 const USUAL_COLUMNS: usize = 80;
 
-/// The time between two drawings: often enough to be followed, seldom enough to be read.
+/// The time between two drawings: short enough to follow the run, long enough to read the line.
 const REFRESH: Duration = Duration::from_millis(200);
 
 /// How many columns a text on `stream` may take: what COLUMNS says if that is a number from 1 to 9999, or
@@ -139,7 +139,7 @@ impl<S: Write + AsFd + IsTerminal> LiveLine<S> {
 }
 
 impl<S: Write + AsFd> LiveLine<S> {
-    /// Somebody would see a drawing, and the last one was long enough ago.
+    /// There is a terminal, and the last drawing was long enough ago.
     pub fn is_due(&self) -> bool {
         self.terminal && self.last.is_none_or(|last| last.elapsed() >= REFRESH)
     }

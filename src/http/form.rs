@@ -2,7 +2,7 @@
 //!
 //! A browser without a script can send files in one way only: as a form, whose body is
 //! `multipart/form-data` (RFC 7578). Between two parts stands a line that the browser has made up, the
-//! boundary, and what is not the boundary is content: nobody says how long a part is. So the body is
+//! boundary. The length of a part is not sent: all that is not the boundary is content. So the body is
 //! searched while it arrives, and what belongs to a file is written at once.
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //!   \r\n--XYZ--\r\n                                                     Line, End
 //! ```
 //!
-//! The invariant: a file is stored when the boundary behind it has arrived, and in one step, as every upload
+//! The invariant: a file is stored when the boundary after it has arrived, and in one step, as every upload
 //! is; of a form that is broken off or refused, the files before that point are stored and no others.
 //!
 //! What must not live here: where the body ends, what the page looks like, what a name may be.
@@ -34,8 +34,8 @@ const BOUNDARY_LIMIT: usize = 70;
 /// Most bytes of the head of a part: room for a name of 255 bytes with the path that old browsers send.
 const HEAD_LIMIT: usize = 4096;
 
-/// Most bytes between two files that belong to none: what stands in front of the first boundary and behind
-/// the last, and fields that are no files. They are read and forgotten.
+/// Most bytes between two files that belong to neither: what comes before the first boundary and after the
+/// last one, and fields that are no files. They are read and dropped; more of them is an error.
 const EXTRAS: usize = 64 * 1024;
 
 /// Bytes that are looked through at once for the end of a line.
@@ -57,11 +57,11 @@ pub struct Form {
 enum Place {
     /// How many bytes of the delimiter have been seen. They are held back: they may still be content.
     Content(Part, usize),
-    /// Behind a delimiter; the last byte of its line, 0 at the beginning.
+    /// After a delimiter; the last byte of its line, 0 at the beginning.
     Line(u8),
     /// A head, as far as it has come.
     Head(Vec<u8>, Lines),
-    /// Behind the last delimiter.
+    /// After the last delimiter.
     End,
 }
 
@@ -160,7 +160,7 @@ impl Form {
         Ok(())
     }
 
-    /// The next byte behind a delimiter. Nobody pads it, but RFC 2046 wants it to be understood.
+    /// The next byte after a delimiter. Browsers send no padding, but RFC 2046 allows it.
     ///
     /// ```text
     /// line = delimiter ( *( SP / HTAB ) CRLF head / "--" anything )
@@ -174,7 +174,7 @@ impl Form {
             }
             (b'-', b'-') => Place::End,
             (b'\r', b'\n') => Place::Head(Vec::new(), Lines::default()),
-            _ => return malformed("a boundary with something behind it"),
+            _ => return malformed("a boundary with something after it"),
         };
         Ok(1)
     }
@@ -214,7 +214,7 @@ impl Form {
         Ok(count)
     }
 
-    /// A form may fail at its third file, and whoever sent it must know what has become of the first two.
+    /// A form may fail at its third file: the answer must say what has become of the first two.
     fn with_what_is_stored(&self, refusal: Refusal) -> Refusal {
         let before = if self.stored.0 == 0 { "none".to_owned() } else { count(self.stored.0) };
         Refusal { reason: format!("{}; stored before that: {before}", refusal.reason), ..refusal }
@@ -233,10 +233,10 @@ fn refusal(name: &str, error: store::Error) -> Refusal {
     Refusal { reason: format!("{name}: {but}{}", refusal.reason), ..refusal }
 }
 
-/// Stops cross-site request forgery (CSRF). A form needs nobody's leave to be sent anywhere: without this,
-/// any page in the world could make the browser that shows it put files into the folder of a server on the
-/// same machine. (PUT and DELETE need leave, which this server never gives.) Browsers say who sends a form:
-/// first in `Sec-Fetch-Site`, and where they do not, in `Origin`. Who says neither is no browser.
+/// Stops cross-site request forgery (CSRF). A page may send a form to any site without permission: without
+/// this check, any page on the web could make a browser store files on a server of the browser's machine.
+/// (PUT and DELETE need permission, which this server never gives: CORS.) Browsers name the sender of a form
+/// in `Sec-Fetch-Site`, older ones in `Origin`. A request with neither does not come from a browser.
 fn require_own_page(request: &Request) -> Result<(), Refusal> {
     let own = match (request.fields.one("sec-fetch-site")?, request.fields.one("origin")?) {
         (Some(site), _) => ["same-origin", "none"].contains(&site),
@@ -303,7 +303,7 @@ fn find(delimiter: &[u8], seen: usize, bytes: &[u8]) -> Found {
     Found { freed, content: bytes.len(), seen: 0, used: bytes.len() }
 }
 
-/// The next CR with an LF behind it, or at the very end. Block by block: a whole block is compared at once,
+/// The next CR with an LF after it, or at the very end. Block by block: a whole block is compared at once,
 /// and in nearly all of them there is none.
 fn next_line_end(bytes: &[u8]) -> Option<usize> {
     let after = bytes.get(1..)?;
@@ -398,8 +398,8 @@ fn parameters(text: &[u8]) -> Option<(String, Vec<Parameter>)> {
     rest.is_empty().then_some((small(word.trim_ascii())?, list))
 }
 
-/// The value that `text` begins with, and what stands behind it. Of the backslashes only those that browsers
-/// of today never send mean something: an old one sends `C:\a.txt` as it is.
+/// The value that `text` begins with, and what follows it. A backslash is an escape only before a quote or a
+/// backslash, which today's browsers never send: an old one sends `C:\a.txt` as it is.
 fn value_of(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let Some(mut rest) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|&byte| !tchar(byte)).unwrap_or(text.len());

@@ -194,8 +194,8 @@ impl Reply {
     }
 }
 
-/// Bytes of a reply behind which the connection may be closed at once. Longer ones may still be on their way,
-/// and a stray CR LF of the peer (old ones send it behind a request) would destroy them.
+/// Longest reply, in bytes, after which the connection may be closed at once. A longer one may still be on
+/// its way, and a stray CR LF of the peer (old ones send it after a request) would destroy it.
 const PARTING: usize = 48 * 1024;
 
 /// A reply on its way out.
@@ -214,13 +214,13 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Is this the one reply that the peer wanted, and a short one? Such a peer seldom sends more, and the
-    /// reply has reached it by the time that it could.
+    /// Is this the one reply that the peer wanted, and a short one? Such a peer rarely sends more, and not
+    /// before the reply has reached it.
     pub fn is_parting(&self) -> bool {
         self.close && self.failure.is_empty() && self.behind.is_none() && self.text.len() <= PARTING
     }
 
-    /// What is to be sent next; `last`: behind it the connection is closed.
+    /// What is to be sent next; `last`: the connection is closed after it.
     pub fn outgoing(&self, last: bool) -> Outgoing<'_> {
         match &self.behind {
             Some(Content::File { file, from, to }) if self.sent == self.text.len() => {

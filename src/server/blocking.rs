@@ -31,14 +31,14 @@ use std::process;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Who looks at the door.
+/// Who accepts from the listener.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// This worker alone; it also shuts it when the server stops.
     Own,
     /// This worker and others like it.
     Shared,
-    /// Somebody else, who brings the connections and lets them wait in a queue.
+    /// Another thread, which puts the connections into a queue for the workers.
     Elsewhere,
 }
 
@@ -125,8 +125,8 @@ impl Host {
         }
     }
 
-    /// Should this connection end soon, because others wait for a worker? Where another thread accepts, more
-    /// are open then than there are workers; else all workers have one and somebody stands at the door.
+    /// Should this connection end soon, because others wait for a worker? Where another thread accepts: more
+    /// are open than there are workers. Else: all workers have one, and the listener is ready.
     fn others_wait(&self) -> bool {
         let (board, workers) = (&self.house.board, self.house.board.workers as u64);
         match self.door {

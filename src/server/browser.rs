@@ -9,8 +9,8 @@
 //!   [::1]:8080 ──────► http://[::1]:8080/              port 6666 ─────► browsers refuse it
 //! ```
 //!
-//! The invariant: whoever opens the URL on the same machine, with a program that refuses no port, reaches
-//! this server.
+//! The invariant: on the same machine, a program that refuses no port reaches this server with the URL. (Not
+//! so for a link-local IPv6 address, whose zone is not in the URL.)
 //!
 //! What must not live here: what is served under the URL.
 //!

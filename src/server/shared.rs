@@ -42,7 +42,7 @@ pub const BUSY: &str = "server busy: as many connections are open as --max-conne
 /// What is spoken here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// LIST, GET, UPLOAD, DELETE, STATS (chapter 9a).
+    /// LIST, GET, UPLOAD, DELETE, STATS (chapter 9).
     File,
     /// HTTP/1.1 (chapter 15).
     Http,
@@ -51,7 +51,7 @@ pub enum Protocol {
 /// What all workers share.
 pub struct House {
     pub protocol: Protocol,
-    /// Who calls this server by another name is refused (HTTP).
+    /// A request for a host with another name is refused (HTTP).
     pub names: Arc<Names>,
     pub listener: TcpListener,
     pub store: Arc<Store>,

@@ -49,8 +49,8 @@ pub struct Rig {
     /// Volume in MiB and what its file holds. Kept in memory, apart from what the server can touch: a file
     /// mapped in from there would change with it, and forked clients would find its pages one by one.
     sources: Vec<(u64, Arc<Vec<u8>>)>,
-    /// Seconds a byte in which the source was made and written with which that went fastest: other work on
-    /// the machine holds up one of them more easily than all.
+    /// Seconds a byte for making and writing a source. The best of all sources, because other work on the
+    /// machine slows some of them down.
     pub making: f64,
     timeout: Duration,
     stop: Stop,

@@ -10,8 +10,8 @@
 //!     2/108 thread download 1 × 10 MiB … left    the live line, below them
 //! ```
 //!
-//! The invariant: a time is told only as an estimate, in round figures, and from something measured in this
-//! run; what is told here goes to people only, and no program has to read it.
+//! The invariant: a time that is still to come is an estimate, made from something measured in this run;
+//! this text is for people, and no program has to read it.
 //!
 //! What must not live here: the tables, and anything that runs while the clock of a row runs, but for the
 //! live line itself.
@@ -84,8 +84,8 @@ fn content(plan: &Plan) -> u64 {
 /// in all took 0.7 s on two cores, their bytes a third of it.
 const ROW_COST: f64 = 0.010;
 
-/// What a byte of a row costs, measured by a byte of a source. That is computed, copied into the file system
-/// and given its place there; in a row it is encoded, copied twice, decoded, and compared or stored. On two
+/// What a byte of a row costs; 1.0 is the cost of a byte of a source. A source is computed and written to the
+/// file system; in a row each byte is encoded, copied twice, decoded, and compared or stored. On two
 /// cores, with files on a disk and in memory, sources took 0.7 to 0.9 s of processor time a GiB, rows 0.9 to
 /// 1.2.
 const BYTE_COST: f64 = 1.4;

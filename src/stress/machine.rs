@@ -4,7 +4,7 @@
 //! the file system of the served folder, and which program it was: the version, and the commit when the
 //! program lies in the `target` folder of its own checkout.
 //!
-//! The invariant: each line is a name and a value, and a value that nobody can tell is `unknown`.
+//! The invariant: each line is a name and a value; a value that cannot be found is `unknown`.
 //!
 //! What must not live here: what was measured.
 //!

@@ -64,7 +64,7 @@ impl Row {
     }
 }
 
-/// What a target tells of itself. `None`: it does not, or nobody has asked it.
+/// What a target tells of itself. `None`: it does not, or has not been asked.
 #[derive(Debug, Default)]
 pub struct Told {
     pub mode: Option<&'static str>,
@@ -90,7 +90,7 @@ pub struct Plan {
     pub target: Option<SocketAddr>,
     /// Has it told how many workers it has?
     pub tells: bool,
-    /// Its mode and workers are the user's word, or a mere word: neither it nor the user has told them.
+    /// Its mode or its number of workers is a guess: neither it nor the user has told.
     pub guessed: bool,
     /// How long a client waits for its server to move.
     pub timeout: Duration,

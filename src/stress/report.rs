@@ -239,7 +239,7 @@ pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words
     text + &line(words.time, &format!("{wall:.1} s"))
 }
 
-/// The fastest and the slowest row. A rate of which nothing arrived is none; a list moves too little.
+/// The fastest and the slowest row. A row in which nothing arrived has no rate; a list moves too few bytes.
 fn extremes(rows: &[(Row, Outcome)], words: &Words) -> String {
     let rated = rows.iter().filter_map(|(row, outcome)| Some((row, outcome.total_rate()?)));
     let rated: Vec<_> = rated.filter(|(row, rate)| row.operation != "list" && *rate > 0.0).collect();

@@ -119,8 +119,8 @@ impl RunFiles {
         let dir = open_folder(&path)?;
         let mut files = RunFiles { path, run, dir, _mark: None };
         let mut mark = sys::open_at(&files.dir, MARK, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL)?;
-        // Locked before it says anything: whoever reads the whole mark finds the lock too. Where locks do not
-        // work, nobody can lock it, and so nobody removes it.
+        // Locked before it is written: a tester that reads the whole mark finds the lock too. Where locks do
+        // not work, no tester can lock it, so none removes it.
         let _ = mark.try_lock();
         mark.write_all(run.mark().as_bytes())?;
         files._mark = Some(mark);

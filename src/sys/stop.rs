@@ -74,7 +74,7 @@ pub enum Listen {
 pub struct Stop {
     /// Read end of the bell; open until the process ends.
     bell: &'static UnixStream,
-    /// Whether the signals mean it.
+    /// False: the signals do not stop it (see `never`).
     heeds: bool,
 }
 
@@ -97,7 +97,7 @@ impl Stop {
         Ok(Stop { bell: Box::leak(Box::new(bell)), heeds: true })
     }
 
-    /// A request that never comes: for what has to be done after the real one.
+    /// A stop that is never requested: for work that must be done after the real request to stop.
     pub fn never() -> io::Result<Stop> {
         let (bell, hammer) = UnixStream::pair()?;
         // Closed, it would wake everybody who watches the bell.
