@@ -37,7 +37,7 @@ use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
 use blocking::{Door, Host};
 use event::EventLoop;
-use shared::{Arrival, BUSY, House, Protocol};
+use shared::{Arrival, BUSY, Protocol, Shared};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -114,27 +114,31 @@ fn run(args: &Args) -> Result<(), Failure> {
     let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let complaints = Seldom::new();
     let store = Arc::new(store);
-    let house = House { protocol, names, listener, store, board, limits, max_connections, log, complaints };
+    let shared = Shared { protocol, names, listener, store, board, limits, max_connections, log, complaints };
     let crew = if workers == 1 { "worker" } else { "workers" };
     let about = format!("{spoken} protocol, {mode} mode, {workers} {crew}, root {}", root.display());
     let invitation = match protocol {
         Protocol::Http => format!(" {}", browser::invitation(address)),
         Protocol::File => String::new(),
     };
-    serve(house, &format!("listening on {address} ({about}){invitation}\n"))
+    serve(shared, &format!("listening on {address} ({about}){invitation}\n"))
 }
 
 /// Serves until it is asked to stop; `ready` is said when it begins.
-fn serve(house: House, ready: &str) -> Result<(), Failure> {
-    let (house, started) = (Arc::new(house), Instant::now());
-    let result = match house.board.mode {
-        "single" => serve_single(house.clone(), ready),
-        "thread" => serve_with_threads(house.clone(), ready),
-        "event" => serve_with_events(house.clone(), ready),
-        _ => serve_with_processes(house.clone(), ready),
+fn serve(shared: Shared, ready: &str) -> Result<(), Failure> {
+    let (shared, started) = (Arc::new(shared), Instant::now());
+    let result = match shared.board.mode {
+        "single" => serve_single(shared.clone(), ready),
+        "thread" => serve_with_threads(shared.clone(), ready),
+        "event" => serve_with_events(shared.clone(), ready),
+        _ => serve_with_processes(shared.clone(), ready),
     };
     // Forked workers do not come back to here, so it is said once.
-    house.note(&format!("stopped after {:.1} s: {}", started.elapsed().as_secs_f64(), house.board.summary()));
+    shared.note(&format!(
+        "stopped after {:.1} s: {}",
+        started.elapsed().as_secs_f64(),
+        shared.board.summary()
+    ));
     result.or_else(|error| failed(format!("the server ended: {error}")))
 }
 
@@ -205,70 +209,70 @@ fn usual_workers(mode: &str) -> u64 {
 // ---- the modes ----
 
 /// The accept loop serves each connection itself.
-fn serve_single(house: Arc<House>, ready: &str) -> io::Result<()> {
+fn serve_single(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
-    let mut host = Host::new(house, 0, stop, Door::Own);
+    let mut host = Host::new(shared, 0, stop, Door::Own);
     announce(ready);
     host.accept_and_serve()
 }
 
 /// The main thread accepts; the pool's threads serve.
-fn serve_with_threads(house: Arc<House>, ready: &str) -> io::Result<()> {
+fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
-    let shared = house.clone();
-    let pool = ThreadPool::start(house.board.workers, move |index| {
-        let mut host = Host::new(shared.clone(), index, stop, Door::Elsewhere);
+    let for_workers = shared.clone();
+    let pool = ThreadPool::start(shared.board.workers, move |index| {
+        let mut host = Host::new(for_workers.clone(), index, stop, Door::Elsewhere);
         move |(guest, _seat): (TcpStream, Seat)| host.serve(guest)
     })?;
     announce(ready);
     let mut farewells = Farewells::default();
     while !stop.raised() {
-        match house.accept() {
-            Arrival::Guest(guest) => match house.board.house().admit(house.max_connections) {
+        match shared.accept() {
+            Arrival::Guest(guest) => match shared.board.house().admit(shared.max_connections) {
                 Some(seat) => pool.submit((guest, seat)),
-                None => house.turn_away(guest, &mut farewells, BUSY),
+                None => shared.turn_away(guest, &mut farewells, BUSY),
             },
             Arrival::Nobody => {
-                farewells.wait(&[house.listener.as_fd(), stop.as_fd()], None)?;
+                farewells.wait(&[shared.listener.as_fd(), stop.as_fd()], None)?;
                 farewells.tend();
             }
-            Arrival::NoRoom => house.wait_for_room(stop)?,
+            Arrival::NoRoom => shared.wait_for_room(stop)?,
             Arrival::Shut => break,
         }
     }
-    shut_and_finish(&house, pool, farewells)
+    shut_and_finish(&shared, pool, farewells)
 }
 
 /// The end of a server with threads: nobody else comes in, and those who are in may finish.
 fn shut_and_finish<J: Send + 'static>(
-    house: &House,
+    shared: &Shared,
     pool: ThreadPool<J>,
     mut farewells: Farewells,
 ) -> io::Result<()> {
-    house.shut(&mut farewells);
+    shared.shut(&mut farewells);
     let now = Instant::now();
-    pool.finish(Some(now + house.limits.grace + OVERSTAY));
-    farewells.finish(now + house.closing_time())
+    pool.finish(Some(now + shared.limits.grace + OVERSTAY));
+    farewells.finish(now + shared.closing_time())
 }
 
 /// Each thread accepts and serves, many connections at once; the main thread only shuts the door.
-fn serve_with_events(house: Arc<House>, ready: &str) -> io::Result<()> {
+fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
-    let (workers, shared) = (house.board.workers, house.clone());
-    let loops = (0..workers).map(|index| EventLoop::new(house.clone(), index, stop));
+    let (workers, for_workers) = (shared.board.workers, shared.clone());
+    let loops = (0..workers).map(|index| EventLoop::new(shared.clone(), index, stop));
     let loops = loops.collect::<io::Result<Vec<EventLoop>>>()?;
     let crippled = Arc::new(AtomicBool::new(false));
     let told = crippled.clone();
     // The one job of each thread is to go round in its loop.
     let pool = ThreadPool::start(workers, move |_| {
-        let (shared, told) = (shared.clone(), told.clone());
+        let (for_workers, told) = (for_workers.clone(), told.clone());
         move |mut life: EventLoop| {
             let ended = catch_unwind(AssertUnwindSafe(|| life.run()));
             if !stop.raised() {
                 // With its loop all its connections are gone: better no server than half of one.
                 let error = ended.ok().and_then(Result::err);
                 let why = error.map_or("it panicked".to_owned(), |error| error.to_string());
-                shared.note(&format!("a worker cannot go on: {why}"));
+                for_workers.note(&format!("a worker cannot go on: {why}"));
                 told.store(true, Ordering::Relaxed);
                 let _ = sys::kill(process::id() as Pid, sys::SIGTERM);
             }
@@ -279,27 +283,27 @@ fn serve_with_events(house: Arc<House>, ready: &str) -> io::Result<()> {
     while !stop.raised() {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
     }
-    shut_and_finish(&house, pool, Farewells::default())?;
+    shut_and_finish(&shared, pool, Farewells::default())?;
     if crippled.load(Ordering::Relaxed) { Err(io::Error::other("a worker could not go on")) } else { Ok(()) }
 }
 
 /// Forked workers accept and serve; this process only replaces those that die, and shuts the door.
-fn serve_with_processes(house: Arc<House>, ready: &str) -> io::Result<()> {
+fn serve_with_processes(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::StopAndChildren)?;
-    let workers = house.board.workers;
-    let mut supervisor = Supervisor::start(&house, workers)?;
+    let workers = shared.board.workers;
+    let mut supervisor = Supervisor::start(&shared, workers)?;
     let mut announced = false;
     let stopped = supervisor.watch(stop, || {
-        if !announced && house.board.alive() == workers {
+        if !announced && shared.board.alive() == workers {
             announced = true;
             announce(ready);
         }
     })?;
     let mut farewells = Farewells::default();
-    house.shut(&mut farewells);
+    shared.shut(&mut farewells);
     let now = Instant::now();
-    supervisor.dismiss(stop, if stopped { house.limits.grace } else { Duration::ZERO })?;
-    farewells.finish(now + house.closing_time())?;
+    supervisor.dismiss(stop, if stopped { shared.limits.grace } else { Duration::ZERO })?;
+    farewells.finish(now + shared.closing_time())?;
     if stopped { Ok(()) } else { Err(io::Error::other("its workers keep dying young")) }
 }
 
@@ -308,7 +312,7 @@ fn announce(ready: &str) {
     let _ = say(ready);
 }
 
-impl Crew for Arc<House> {
+impl Crew for Arc<Shared> {
     fn work(&self, index: usize) -> i32 {
         let life = Stop::listen(Listen::Worker).and_then(|stop| {
             let mut host = Host::new(self.clone(), index, stop, Door::Shared);

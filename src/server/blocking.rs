@@ -18,7 +18,7 @@
 //! Experiment: send half a request with `nc`, press Ctrl-C in the server's terminal, then send the rest.
 
 use crate::net::Farewells;
-use crate::server::shared::{Arrival, BUSY, House};
+use crate::server::shared::{Arrival, BUSY, Shared};
 use crate::session::{Clock, KEPT, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::stats::{Field, Tally};
 use crate::sys::{self, Epoll, Interest, PollFd, Stop};
@@ -44,7 +44,7 @@ pub enum Door {
 
 /// Serves connections one after another: the accept loop of `single`, a pool's thread, a forked worker.
 pub struct Host {
-    house: Arc<House>,
+    shared: Arc<Shared>,
     tally: Tally,
     stop: Stop,
     door: Door,
@@ -56,39 +56,39 @@ pub struct Host {
 
 impl Host {
     /// Worker `index`, counted from 0; from now on it counts as alive.
-    pub fn new(house: Arc<House>, index: usize, stop: Stop, door: Door) -> Host {
-        let tally = house.board.worker(index);
+    pub fn new(shared: Arc<Shared>, index: usize, stop: Stop, door: Door) -> Host {
+        let tally = shared.board.worker(index);
         tally.set(Field::Pid, process::id().into());
         let (scratch, farewells) = (vec![0; PIECE_TEXT], Farewells::default());
-        Host { house, tally, stop, door, scratch, farewells }
+        Host { shared, tally, stop, door, scratch, farewells }
     }
 
     /// The life of a worker that has no one to bring it connections.
     pub fn accept_and_serve(&mut self) -> io::Result<()> {
         let (epoll, mut ready) = (Epoll::new()?, Vec::new());
-        epoll.add_shared(self.house.listener.as_fd(), 0)?;
+        epoll.add_shared(self.shared.listener.as_fd(), 0)?;
         epoll.add(self.stop.as_fd(), Interest::Read, 0)?;
         while !self.stop.raised() {
-            match self.house.accept() {
+            match self.shared.accept() {
                 Arrival::Guest(guest) => self.admit(guest),
                 Arrival::Nobody if self.farewells.is_empty() => epoll.wait(&mut ready, None)?,
                 Arrival::Nobody => {
-                    self.farewells.wait(&[self.house.listener.as_fd(), self.stop.as_fd()], None)?;
+                    self.farewells.wait(&[self.shared.listener.as_fd(), self.stop.as_fd()], None)?;
                     self.farewells.tend();
                 }
-                Arrival::NoRoom => self.house.wait_for_room(self.stop)?,
+                Arrival::NoRoom => self.shared.wait_for_room(self.stop)?,
                 Arrival::Shut => break,
             }
         }
         if self.door == Door::Own {
-            self.house.shut(&mut self.farewells);
+            self.shared.shut(&mut self.farewells);
         }
-        mem::take(&mut self.farewells).finish(Instant::now() + self.house.closing_time())
+        mem::take(&mut self.farewells).finish(Instant::now() + self.shared.closing_time())
     }
 
     fn admit(&mut self, guest: TcpStream) {
-        let Some(_seat) = self.tally.admit(self.house.max_connections) else {
-            return self.house.turn_away(guest, &mut self.farewells, BUSY);
+        let Some(_seat) = self.tally.admit(self.shared.max_connections) else {
+            return self.shared.turn_away(guest, &mut self.farewells, BUSY);
         };
         // A panic costs this connection: its session is dropped and its clerk counts the failure.
         let _ = catch_unwind(AssertUnwindSafe(|| self.serve(guest)));
@@ -97,8 +97,8 @@ impl Host {
     /// The whole life of a connection. Any error on it ends it and nothing else.
     pub fn serve(&mut self, guest: TcpStream) {
         self.tally.add(Field::Connections, 1);
-        let mut session = self.house.session(self.tally, &guest);
-        let mut clock = Clock::new(self.house.limits, Instant::now());
+        let mut session = self.shared.session(self.tally, &guest);
+        let mut clock = Clock::new(self.shared.limits, Instant::now());
         loop {
             let mut moved = Moved::default();
             if matches!(session.want(), Want::Request | Want::Head) && self.others_wait() {
@@ -128,12 +128,12 @@ impl Host {
     /// Should this connection end soon, because others wait for a worker? Where another thread accepts: more
     /// are open than there are workers. Else: all workers have one, and the listener is ready.
     fn others_wait(&self) -> bool {
-        let (board, workers) = (&self.house.board, self.house.board.workers as u64);
+        let (board, workers) = (&self.shared.board, self.shared.board.workers as u64);
         match self.door {
-            _ if !self.house.gives_way() => false,
+            _ if !self.shared.gives_way() => false,
             Door::Elsewhere => board.house().get(Field::Seats) > workers,
             Door::Own | Door::Shared => {
-                let mut listener = [PollFd::new(self.house.listener.as_fd(), Interest::Read)];
+                let mut listener = [PollFd::new(self.shared.listener.as_fd(), Interest::Read)];
                 let now = Some(Instant::now());
                 board.total(Field::Seats) >= workers
                     && sys::poll(&mut listener, now).is_ok_and(|ready| ready > 0)
@@ -152,7 +152,7 @@ impl Host {
             farewells.tend();
         }
         // An error here ends the waiting, and the connection with it.
-        let _ = farewells.finish(Instant::now() + self.house.closing_time());
+        let _ = farewells.finish(Instant::now() + self.shared.closing_time());
     }
 
     /// The server is to stop: true when this was news to the connection.
@@ -162,7 +162,7 @@ impl Host {
             clock.stop(Instant::now());
             session.notice(Notice::Stopping);
             if self.door == Door::Own {
-                self.house.shut(&mut self.farewells);
+                self.shared.shut(&mut self.farewells);
             }
         }
         news
@@ -179,9 +179,9 @@ impl Host {
         let look = match session.want() {
             // A slow peer empties a large socket buffer for longer than the idle limit before there is room
             // for more; so we look from time to time whether it does.
-            Want::Write => now + self.house.limits.idle / LOOKS,
+            Want::Write => now + self.shared.limits.idle / LOOKS,
             // An idle one has to give way to those who come meanwhile.
-            Want::Request if self.house.gives_way() => now + KEPT,
+            Want::Request if self.shared.gives_way() => now + KEPT,
             _ => deadline,
         };
         let queued = if writing { sys::unsent(stream.as_fd()).ok() } else { None };

@@ -29,7 +29,7 @@
 //! at the same time with one worker.
 
 use crate::net::{FAREWELLS, Leaving};
-use crate::server::shared::{Arrival, BUSY, DESCRIPTOR_PAUSE, House};
+use crate::server::shared::{Arrival, BUSY, DESCRIPTOR_PAUSE, Shared};
 use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::stats::{Field, Seat, Tally};
 use crate::sys::{self, Epoll, Interest, Stop};
@@ -86,7 +86,7 @@ impl Connection {
 
 /// One thread's connections and what wakes it.
 pub struct EventLoop {
-    house: Arc<House>,
+    shared: Arc<Shared>,
     tally: Tally,
     stop: Stop,
     epoll: Epoll,
@@ -107,14 +107,14 @@ pub struct EventLoop {
 
 impl EventLoop {
     /// Worker `index`, counted from 0; from now on it counts as alive.
-    pub fn new(house: Arc<House>, index: usize, stop: Stop) -> io::Result<EventLoop> {
+    pub fn new(shared: Arc<Shared>, index: usize, stop: Stop) -> io::Result<EventLoop> {
         let epoll = Epoll::new()?;
-        epoll.add_shared(house.listener.as_fd(), DOOR)?;
+        epoll.add_shared(shared.listener.as_fd(), DOOR)?;
         epoll.add(stop.as_fd(), Interest::Read, BELL)?;
-        let tally = house.board.worker(index);
+        let tally = shared.board.worker(index);
         tally.set(Field::Pid, process::id().into());
         Ok(EventLoop {
-            house,
+            shared,
             tally,
             stop,
             epoll,
@@ -160,7 +160,7 @@ impl EventLoop {
     /// Somebody is at the door, or was: another thread may have been quicker.
     fn welcome(&mut self) {
         for _ in 0..ACCEPTS {
-            match self.house.accept() {
+            match self.shared.accept() {
                 Arrival::Guest(guest) => self.admit(guest),
                 Arrival::Nobody => break,
                 Arrival::NoRoom => {
@@ -176,13 +176,13 @@ impl EventLoop {
 
     fn turn_from_door(&self) {
         // It fails only when the door is not watched.
-        let _ = self.epoll.remove(self.house.listener.as_fd());
+        let _ = self.epoll.remove(self.shared.listener.as_fd());
     }
 
     /// Looks at the door again after a pause, since no event tells when a descriptor becomes free.
     fn reopen(&mut self) {
         if self.reopen.is_some_and(|time| Instant::now() >= time) {
-            let watched = self.epoll.add_shared(self.house.listener.as_fd(), DOOR);
+            let watched = self.epoll.add_shared(self.shared.listener.as_fd(), DOOR);
             self.reopen = watched.err().map(|_| Instant::now() + DESCRIPTOR_PAUSE);
         }
     }
@@ -190,13 +190,13 @@ impl EventLoop {
     fn admit(&mut self, guest: TcpStream) {
         let token = self.next;
         self.next += 1;
-        let Some(seat) = self.tally.admit(self.house.max_connections) else {
-            self.house.refuse(&guest, BUSY);
+        let Some(seat) = self.tally.admit(self.shared.max_connections) else {
+            self.shared.refuse(&guest, BUSY);
             return self.leave(token, guest, None, None);
         };
         self.tally.add(Field::Connections, 1);
-        let session = self.house.session(self.tally, &guest);
-        let clock = Clock::new(self.house.limits, Instant::now());
+        let session = self.shared.session(self.tally, &guest);
+        let clock = Clock::new(self.shared.limits, Instant::now());
         let talk = Talk { stream: guest, session, clock, watched: None, queued: 0, seat };
         self.connections.insert(token, Connection::Talking(talk));
         // Its request has come by now, most likely.
@@ -241,7 +241,7 @@ impl EventLoop {
                 if writing {
                     // What the next looks are compared with; the first of them may not be the last chance.
                     talk.queued = sys::unsent(talk.stream.as_fd()).unwrap_or(0);
-                    self.expect(Instant::now() + self.house.limits.idle / LOOKS);
+                    self.expect(Instant::now() + self.shared.limits.idle / LOOKS);
                 }
             }
             Ok(Ok(Turn::Done)) if talk.session.want() == Want::Linger => {
@@ -270,13 +270,13 @@ impl EventLoop {
 
     /// Everything has been said: wait until the peer has closed too (chapter 10a).
     fn leave(&mut self, token: u64, stream: TcpStream, watched: Option<Interest>, seat: Option<Seat>) {
-        let most = self.house.max_connections as usize + FAREWELLS;
+        let most = self.shared.max_connections as usize + FAREWELLS;
         if self.connections.len() >= most || self.watch(token, &stream, watched, Interest::Read).is_err() {
             return;
         }
         if let Some(mut leaving) = Leaving::begin(stream) {
             if self.stopping {
-                leaving.hurry(Instant::now() + self.house.closing_time());
+                leaving.hurry(Instant::now() + self.shared.closing_time());
             }
             self.expect(leaving.deadline());
             self.connections.insert(token, Connection::Leaving(leaving, seat));
@@ -289,7 +289,7 @@ impl EventLoop {
         // It fails only when the bell is not watched.
         let _ = self.epoll.remove(self.stop.as_fd());
         let now = Instant::now();
-        let closing = now + self.house.closing_time();
+        let closing = now + self.shared.closing_time();
         (self.stopping, self.reopen, self.sweep) = (true, None, Some(now));
         for (&token, connection) in &mut self.connections {
             match connection {
@@ -316,7 +316,7 @@ impl EventLoop {
             return;
         }
         let mut late = Vec::new();
-        let mut next = now + self.house.limits.idle / LOOKS;
+        let mut next = now + self.shared.limits.idle / LOOKS;
         for (&token, connection) in &mut self.connections {
             if let Connection::Talking(talk) = connection {
                 talk.look(now);

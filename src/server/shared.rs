@@ -1,11 +1,11 @@
 //! # Chapter 12a. What do all workers share?
 //!
-//! A door, a folder, a board of counters and the house rules: how many may come in, how long they may take,
+//! A door, a folder, a board of counters and the shared rules: how many may come in, how long they may take,
 //! what is said to those who are not let in. Whoever accepts connections, in whatever mode, does it here, so
 //! that all modes treat a guest in the same way.
 //!
 //! ```text
-//!   accept ─► Guest ──────► a session, chosen by the protocol of the house
+//!   accept ─► Guest ──────► a session, chosen by the protocol of the shared
 //!      │        └ no seat, or the server stops ─► turn away, with the reason
 //!      └────► Nobody, NoRoom (out of descriptors), Shut
 //! ```
@@ -49,7 +49,7 @@ pub enum Protocol {
 }
 
 /// What all workers share.
-pub struct House {
+pub struct Shared {
     pub protocol: Protocol,
     /// A request for a host with another name is refused (HTTP).
     pub names: Arc<Names>,
@@ -86,7 +86,7 @@ pub enum Arrival {
     Shut,
 }
 
-impl House {
+impl Shared {
     /// A line in the log, if there is one.
     pub fn note(&self, text: &str) {
         if self.log {
@@ -122,7 +122,7 @@ impl House {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], Some(until)).map(drop)
     }
 
-    /// Do connections of this house end when others wait? Peers that speak HTTP know how to come again.
+    /// Do connections of this shared end when others wait? Peers that speak HTTP know how to come again.
     pub fn gives_way(&self) -> bool {
         self.protocol == Protocol::Http
     }
@@ -132,7 +132,7 @@ impl House {
         self.limits.grace.min(LINGER_IDLE)
     }
 
-    /// What the house says to one connection, and hears from it.
+    /// What the shared says to one connection, and hears from it.
     pub fn session(&self, tally: Tally, stream: &TcpStream) -> Box<dyn Session> {
         // Only the log wants to know who it is. One who has gone already needs no line.
         let logged = self.log.then(|| stream.peer_addr().ok()).flatten();
