@@ -116,23 +116,23 @@ fn run(args: &Args) -> Result<(), Failure> {
     let ready = format!("balancing on {address} ({policy}, {crew}, {servers})\n");
     let policy = POLICIES.iter().find(|(name, _)| *name == policy).map_or(POLICIES[0].1, |known| known.1);
     let backends = Backends::new(&addresses, policy, log);
-    let hub = Hub { listener, backends, limits, stop };
-    let result = hub.serve(workers, &ready);
+    let shared = Shared { listener, backends, limits, stop };
+    let result = shared.serve(workers, &ready);
     if log {
-        hub.backends.report();
+        shared.backends.report();
     }
     result.or_else(|error| failed(format!("the balancer ended: {error}")))
 }
 
 /// What all workers share.
-struct Hub {
+struct Shared {
     listener: TcpListener,
     backends: Backends,
     limits: Limits,
     stop: Stop,
 }
 
-impl Hub {
+impl Shared {
     /// Until somebody asks to stop, and then until all workers have.
     fn serve(&self, workers: u64, ready: &str) -> io::Result<()> {
         // Before anybody is told that we are ready: a crowd at the door could take all descriptors.
@@ -189,7 +189,7 @@ enum Door {
 
 /// A thread with connections of its own.
 struct Worker<'h> {
-    hub: &'h Hub,
+    shared: &'h Shared,
     tools: Tools<'h>,
     epoll: Epoll,
     links: HashMap<u64, Link<'h>>,
@@ -207,11 +207,11 @@ struct Worker<'h> {
 }
 
 impl<'h> Worker<'h> {
-    fn new(hub: &'h Hub, epoll: Epoll) -> Worker<'h> {
+    fn new(shared: &'h Shared, epoll: Epoll) -> Worker<'h> {
         let now = Instant::now();
         Worker {
-            hub,
-            tools: Tools { backends: &hub.backends, limits: hub.limits, kit: Kit::new(), now },
+            shared,
+            tools: Tools { backends: &shared.backends, limits: shared.limits, kit: Kit::new(), now },
             epoll,
             links: HashMap::new(),
             next: 1,
@@ -241,12 +241,12 @@ impl<'h> Worker<'h> {
         }
         let left: Vec<u64> = self.links.keys().copied().collect();
         left.into_iter().for_each(|id| self.step(id, |link, _| link.cut()));
-        self.farewells.finish(self.tools.now + self.hub.limits.grace.min(LINGER_IDLE))
+        self.farewells.finish(self.tools.now + self.shared.limits.grace.min(LINGER_IDLE))
     }
 
     /// One client, so that a crowd at the door does not hold up those inside; epoll tells of the others.
     fn accept(&mut self) -> io::Result<()> {
-        match sys::accept(&self.hub.listener) {
+        match sys::accept(&self.shared.listener) {
             Ok(client) => self.admit(client),
             Err(error) if is_shortage(&error) => self.pause(&error),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.shut(),
@@ -284,7 +284,7 @@ impl<'h> Worker<'h> {
         let mut fate = catch_unwind(step).unwrap_or(Fate::Broken);
         if let Fate::Open = fate {
             let Err(error) = link.watch(&self.epoll, [id * 2, id * 2 + 1]) else { return };
-            self.hub.backends.complain(&error);
+            self.shared.backends.complain(&error);
             fate = Fate::Broken;
         }
         let Some(link) = self.links.remove(&id) else { return };
@@ -304,7 +304,7 @@ impl<'h> Worker<'h> {
     }
 
     fn look_every(&self) -> Duration {
-        if self.farewells.is_empty() { self.hub.limits.look() } else { FAREWELL_LOOK }
+        if self.farewells.is_empty() { self.shared.limits.look() } else { FAREWELL_LOOK }
     }
 
     /// Everything that depends on the time.
@@ -325,36 +325,36 @@ impl<'h> Worker<'h> {
     }
 
     fn pause(&mut self, error: &io::Error) -> io::Result<()> {
-        self.hub.backends.complain(error);
+        self.shared.backends.complain(error);
         if let Door::Open = self.door {
-            self.epoll.remove(self.hub.listener.as_fd())?;
+            self.epoll.remove(self.shared.listener.as_fd())?;
             self.door = Door::PausedUntil(self.tools.now + DESCRIPTOR_PAUSE);
         }
         Ok(())
     }
 
     fn resume(&mut self) -> io::Result<()> {
-        self.epoll.add_shared(self.hub.listener.as_fd(), DOOR)?;
+        self.epoll.add_shared(self.shared.listener.as_fd(), DOOR)?;
         self.door = Door::Open;
         self.outside.take().map_or(Ok(()), |client| self.admit(client))
     }
 
     /// Takes those who wait at the door, then shuts it. Open connections may go on until the grace is over.
     fn stop(&mut self) -> io::Result<()> {
-        self.epoll.remove(self.hub.stop.as_fd())?;
-        self.cut = Some(self.tools.now + self.hub.limits.grace);
+        self.epoll.remove(self.shared.stop.as_fd())?;
+        self.cut = Some(self.tools.now + self.shared.limits.grace);
         for _ in 0..net::BACKLOG {
-            let Ok(client) = sys::accept(&self.hub.listener) else { break };
+            let Ok(client) = sys::accept(&self.shared.listener) else { break };
             self.admit(client)?;
         }
         // It fails only when another worker has shut it.
-        let _ = sys::refuse_connections(&self.hub.listener);
+        let _ = sys::refuse_connections(&self.shared.listener);
         self.shut()
     }
 
     fn shut(&mut self) -> io::Result<()> {
         if let Door::Open = self.door {
-            self.epoll.remove(self.hub.listener.as_fd())?;
+            self.epoll.remove(self.shared.listener.as_fd())?;
         }
         self.door = Door::Shut;
         self.outside.take().into_iter().for_each(|client| self.farewells.add(client));
