@@ -37,7 +37,7 @@ use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
 use blocking::{Door, Host};
 use event::EventLoop;
-use shared::{Arrival, BUSY, Protocol, Shared};
+use shared::{Accepted, BUSY, Protocol, Shared};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -222,22 +222,22 @@ fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let for_workers = shared.clone();
     let pool = ThreadPool::start(shared.board.workers, move |index| {
         let mut host = Host::new(for_workers.clone(), index, stop, Door::Elsewhere);
-        move |(guest, _seat): (TcpStream, Seat)| host.serve(guest)
+        move |(connection, _seat): (TcpStream, Seat)| host.serve(connection)
     })?;
     announce(ready);
     let mut farewells = Farewells::default();
     while !stop.raised() {
         match shared.accept() {
-            Arrival::Guest(guest) => match shared.board.house().admit(shared.max_connections) {
-                Some(seat) => pool.submit((guest, seat)),
-                None => shared.turn_away(guest, &mut farewells, BUSY),
+            Accepted::Connection(connection) => match shared.board.house().admit(shared.max_connections) {
+                Some(seat) => pool.submit((connection, seat)),
+                None => shared.reject(connection, &mut farewells, BUSY),
             },
-            Arrival::Nobody => {
+            Accepted::WouldBlock => {
                 farewells.wait(&[shared.listener.as_fd(), stop.as_fd()], None)?;
                 farewells.tend();
             }
-            Arrival::NoRoom => shared.wait_for_room(stop)?,
-            Arrival::Shut => break,
+            Accepted::NoDescriptors => shared.wait_for_room(stop)?,
+            Accepted::Closed => break,
         }
     }
     shut_and_finish(&shared, pool, farewells)

@@ -18,7 +18,7 @@
 //! Experiment: send half a request with `nc`, press Ctrl-C in the server's terminal, then send the rest.
 
 use crate::net::Farewells;
-use crate::server::shared::{Arrival, BUSY, Shared};
+use crate::server::shared::{Accepted, BUSY, Shared};
 use crate::session::{Clock, KEPT, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::stats::{Field, Tally};
 use crate::sys::{self, Epoll, Interest, PollFd, Stop};
@@ -70,14 +70,14 @@ impl Host {
         epoll.add(self.stop.as_fd(), Interest::Read, 0)?;
         while !self.stop.raised() {
             match self.shared.accept() {
-                Arrival::Guest(guest) => self.admit(guest),
-                Arrival::Nobody if self.farewells.is_empty() => epoll.wait(&mut ready, None)?,
-                Arrival::Nobody => {
+                Accepted::Connection(connection) => self.admit(connection),
+                Accepted::WouldBlock if self.farewells.is_empty() => epoll.wait(&mut ready, None)?,
+                Accepted::WouldBlock => {
                     self.farewells.wait(&[self.shared.listener.as_fd(), self.stop.as_fd()], None)?;
                     self.farewells.tend();
                 }
-                Arrival::NoRoom => self.shared.wait_for_room(self.stop)?,
-                Arrival::Shut => break,
+                Accepted::NoDescriptors => self.shared.wait_for_room(self.stop)?,
+                Accepted::Closed => break,
             }
         }
         if self.door == Door::Own {
@@ -86,30 +86,30 @@ impl Host {
         mem::take(&mut self.farewells).finish(Instant::now() + self.shared.closing_time())
     }
 
-    fn admit(&mut self, guest: TcpStream) {
+    fn admit(&mut self, connection: TcpStream) {
         let Some(_seat) = self.tally.admit(self.shared.max_connections) else {
-            return self.shared.turn_away(guest, &mut self.farewells, BUSY);
+            return self.shared.reject(connection, &mut self.farewells, BUSY);
         };
         // A panic costs this connection: its session is dropped and its clerk counts the failure.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.serve(guest)));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.serve(connection)));
     }
 
     /// The whole life of a connection. Any error on it ends it and nothing else.
-    pub fn serve(&mut self, guest: TcpStream) {
+    pub fn serve(&mut self, connection: TcpStream) {
         self.tally.add(Field::Connections, 1);
-        let mut session = self.shared.session(self.tally, &guest);
+        let mut session = self.shared.session(self.tally, &connection);
         let mut clock = Clock::new(self.shared.limits, Instant::now());
         loop {
             let mut moved = Moved::default();
             if matches!(session.want(), Want::Request | Want::Head) && self.others_wait() {
                 session.notice(Notice::OthersWait);
             }
-            let turn = pump(&mut &guest, &mut *session, &mut self.scratch, &mut moved);
+            let turn = pump(&mut &connection, &mut *session, &mut self.scratch, &mut moved);
             self.tally.add(Field::BytesIn, moved.read);
             self.tally.add(Field::BytesOut, moved.written);
             clock.note(session.want(), moved, Instant::now());
             let blocked = match turn {
-                Ok(Turn::Done) if session.want() == Want::Linger => return self.linger(guest),
+                Ok(Turn::Done) if session.want() == Want::Linger => return self.linger(connection),
                 Ok(Turn::Done) | Err(_) => return,
                 Ok(turn) => turn == Turn::Blocked,
             };
@@ -120,7 +120,7 @@ impl Host {
                 return;
             }
             if blocked {
-                self.wait(&guest, &mut *session, &mut clock);
+                self.wait(&connection, &mut *session, &mut clock);
             }
         }
     }

@@ -29,7 +29,7 @@
 //! at the same time with one worker.
 
 use crate::net::{FAREWELLS, Leaving};
-use crate::server::shared::{Arrival, BUSY, DESCRIPTOR_PAUSE, Shared};
+use crate::server::shared::{Accepted, BUSY, DESCRIPTOR_PAUSE, Shared};
 use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::stats::{Field, Seat, Tally};
 use crate::sys::{self, Epoll, Interest, Stop};
@@ -161,15 +161,15 @@ impl EventLoop {
     fn welcome(&mut self) {
         for _ in 0..ACCEPTS {
             match self.shared.accept() {
-                Arrival::Guest(guest) => self.admit(guest),
-                Arrival::Nobody => break,
-                Arrival::NoRoom => {
+                Accepted::Connection(connection) => self.admit(connection),
+                Accepted::WouldBlock => break,
+                Accepted::NoDescriptors => {
                     // It would be reported again and again, while there is nothing to be done about it.
                     self.turn_from_door();
                     self.reopen = Some(Instant::now() + DESCRIPTOR_PAUSE);
                     break;
                 }
-                Arrival::Shut => return self.turn_from_door(),
+                Accepted::Closed => return self.turn_from_door(),
             }
         }
     }
@@ -187,17 +187,17 @@ impl EventLoop {
         }
     }
 
-    fn admit(&mut self, guest: TcpStream) {
+    fn admit(&mut self, connection: TcpStream) {
         let token = self.next;
         self.next += 1;
         let Some(seat) = self.tally.admit(self.shared.max_connections) else {
-            self.shared.refuse(&guest, BUSY);
-            return self.leave(token, guest, None, None);
+            self.shared.refuse(&connection, BUSY);
+            return self.leave(token, connection, None, None);
         };
         self.tally.add(Field::Connections, 1);
-        let session = self.shared.session(self.tally, &guest);
+        let session = self.shared.session(self.tally, &connection);
         let clock = Clock::new(self.shared.limits, Instant::now());
-        let talk = Talk { stream: guest, session, clock, watched: None, queued: 0, seat };
+        let talk = Talk { stream: connection, session, clock, watched: None, queued: 0, seat };
         self.connections.insert(token, Connection::Talking(talk));
         // Its request has come by now, most likely.
         self.turn(token);

@@ -2,7 +2,7 @@
 //!
 //! A door, a folder, a board of counters and the shared rules: how many may come in, how long they may take,
 //! what is said to those who are not let in. Whoever accepts connections, in whatever mode, does it here, so
-//! that all modes treat a guest in the same way.
+//! that all modes treat a connection in the same way.
 //!
 //! ```text
 //!   accept ─► Guest ──────► a session, chosen by the protocol of the shared
@@ -77,13 +77,13 @@ impl Stream for &TcpStream {
 }
 
 /// What came of looking at the door.
-pub enum Arrival {
-    Guest(TcpStream),
-    Nobody,
+pub enum Accepted {
+    Connection(TcpStream),
+    WouldBlock,
     /// No descriptor or memory for one more connection.
-    NoRoom,
+    NoDescriptors,
     /// The door is shut.
-    Shut,
+    Closed,
 }
 
 impl Shared {
@@ -95,17 +95,17 @@ impl Shared {
     }
 
     /// Looks at the door once, without waiting.
-    pub fn accept(&self) -> Arrival {
+    pub fn accept(&self) -> Accepted {
         match sys::accept(&self.listener) {
-            Ok(stream) => Arrival::Guest(stream),
+            Ok(stream) => Accepted::Connection(stream),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
                     self.complain(&error);
-                    Arrival::NoRoom
+                    Accepted::NoDescriptors
                 }
-                Some(libc::EINVAL) => Arrival::Shut,
+                Some(libc::EINVAL) => Accepted::Closed,
                 // Nobody there, or somebody who left while waiting (ECONNABORTED, EPROTO): look again later.
-                _ => Arrival::Nobody,
+                _ => Accepted::WouldBlock,
             },
         }
     }
@@ -144,24 +144,24 @@ impl Shared {
     }
 
     /// Tells a connection that it is not wanted, and why.
-    pub fn turn_away(&self, guest: TcpStream, farewells: &mut Farewells, reason: &'static str) {
-        self.refuse(&guest, reason);
-        farewells.add(guest);
+    pub fn reject(&self, connection: TcpStream, farewells: &mut Farewells, reason: &'static str) {
+        self.refuse(&connection, reason);
+        farewells.add(connection);
     }
 
     /// The last words to a connection.
-    pub fn refuse(&self, guest: &TcpStream, reason: &'static str) {
-        let mut session = self.session(self.board.house(), guest);
+    pub fn refuse(&self, connection: &TcpStream, reason: &'static str) {
+        let mut session = self.session(self.board.house(), connection);
         session.notice(Notice::Refused(reason));
         // The reply is shorter than any socket's buffer, so one turn sends it.
-        let _ = pump(&mut &*guest, &mut *session, &mut [], &mut Moved::default());
+        let _ = pump(&mut &*connection, &mut *session, &mut [], &mut Moved::default());
     }
 
     /// Tells those in the queue that the server stops, and refuses all others. This ends the listener for
     /// all who share it, so only the process that answers for the whole server may do it.
     pub fn shut(&self, farewells: &mut Farewells) {
-        while let Arrival::Guest(guest) = self.accept() {
-            self.turn_away(guest, farewells, "server stopping");
+        while let Accepted::Connection(connection) = self.accept() {
+            self.reject(connection, farewells, "server stopping");
         }
         // It fails only when the door is shut already.
         let _ = sys::refuse_connections(&self.listener);
