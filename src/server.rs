@@ -35,7 +35,7 @@ use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, Board, Field, Seat, Seldom};
 use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
-use blocking::{Door, Host};
+use blocking::{BlockingWorker, Door};
 use event::EventLoop;
 use shared::{Accepted, BUSY, Protocol, Shared};
 use std::fs;
@@ -211,9 +211,9 @@ fn usual_workers(mode: &str) -> u64 {
 /// The accept loop serves each connection itself.
 fn serve_single(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
-    let mut host = Host::new(shared, 0, stop, Door::Own);
+    let mut worker = BlockingWorker::new(shared, 0, stop, Door::Own);
     announce(ready);
-    host.accept_and_serve()
+    worker.accept_and_serve()
 }
 
 /// The main thread accepts; the pool's threads serve.
@@ -221,8 +221,8 @@ fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
     let for_workers = shared.clone();
     let pool = ThreadPool::start(shared.board.workers, move |index| {
-        let mut host = Host::new(for_workers.clone(), index, stop, Door::Elsewhere);
-        move |(connection, _seat): (TcpStream, Seat)| host.serve(connection)
+        let mut worker = BlockingWorker::new(for_workers.clone(), index, stop, Door::Elsewhere);
+        move |(connection, _seat): (TcpStream, Seat)| worker.serve(connection)
     })?;
     announce(ready);
     let mut farewells = Farewells::default();
@@ -249,7 +249,7 @@ fn shut_and_finish<J: Send + 'static>(
     pool: ThreadPool<J>,
     mut farewells: Farewells,
 ) -> io::Result<()> {
-    shared.shut(&mut farewells);
+    shared.stop_listening(&mut farewells);
     let now = Instant::now();
     pool.finish(Some(now + shared.limits.grace + OVERSTAY));
     farewells.finish(now + shared.closing_time())
@@ -300,7 +300,7 @@ fn serve_with_processes(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
         }
     })?;
     let mut farewells = Farewells::default();
-    shared.shut(&mut farewells);
+    shared.stop_listening(&mut farewells);
     let now = Instant::now();
     supervisor.dismiss(stop, if stopped { shared.limits.grace } else { Duration::ZERO })?;
     farewells.finish(now + shared.closing_time())?;
@@ -315,10 +315,10 @@ fn announce(ready: &str) {
 impl Crew for Arc<Shared> {
     fn work(&self, index: usize) -> i32 {
         let life = Stop::listen(Listen::Worker).and_then(|stop| {
-            let mut host = Host::new(self.clone(), index, stop, Door::Shared);
+            let mut worker = BlockingWorker::new(self.clone(), index, stop, Door::Shared);
             // As if a child had died: the supervisor looks up. One that has died itself needs no waking.
             let _ = sys::kill(parent_id() as Pid, sys::SIGCHLD);
-            host.accept_and_serve()
+            worker.accept_and_serve()
         });
         match life {
             Ok(()) => 0,

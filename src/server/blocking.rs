@@ -1,7 +1,7 @@
 //! # Chapter 12b. What happens to one connection, from accept to close?
 //!
 //! It is accepted, given a seat and a session, pumped until the session wants to close, and waited for until
-//! the peer has closed too. A `Host` does this with one connection after another and waits wherever it must:
+//! the peer has closed too. A `BlockingWorker` does this with one connection after another and waits wherever it must:
 //! that is all that the modes `single`, `thread` and `process` share, and nearly all that they are.
 //!
 //! ```text
@@ -43,7 +43,7 @@ pub enum Door {
 }
 
 /// Serves connections one after another: the accept loop of `single`, a pool's thread, a forked worker.
-pub struct Host {
+pub struct BlockingWorker {
     shared: Arc<Shared>,
     tally: Tally,
     stop: Stop,
@@ -54,13 +54,13 @@ pub struct Host {
     farewells: Farewells,
 }
 
-impl Host {
+impl BlockingWorker {
     /// Worker `index`, counted from 0; from now on it counts as alive.
-    pub fn new(shared: Arc<Shared>, index: usize, stop: Stop, door: Door) -> Host {
+    pub fn new(shared: Arc<Shared>, index: usize, stop: Stop, door: Door) -> BlockingWorker {
         let tally = shared.board.worker(index);
         tally.set(Field::Pid, process::id().into());
         let (scratch, farewells) = (vec![0; PIECE_TEXT], Farewells::default());
-        Host { shared, tally, stop, door, scratch, farewells }
+        BlockingWorker { shared, tally, stop, door, scratch, farewells }
     }
 
     /// The life of a worker that has no one to bring it connections.
@@ -81,7 +81,7 @@ impl Host {
             }
         }
         if self.door == Door::Own {
-            self.shared.shut(&mut self.farewells);
+            self.shared.stop_listening(&mut self.farewells);
         }
         mem::take(&mut self.farewells).finish(Instant::now() + self.shared.closing_time())
     }
@@ -162,7 +162,7 @@ impl Host {
             clock.stop(Instant::now());
             session.notice(Notice::Stopping);
             if self.door == Door::Own {
-                self.shared.shut(&mut self.farewells);
+                self.shared.stop_listening(&mut self.farewells);
             }
         }
         news

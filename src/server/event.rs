@@ -140,7 +140,7 @@ impl EventLoop {
             ready.dedup();
             for token in ready.drain(..) {
                 match token {
-                    DOOR => self.welcome(),
+                    DOOR => self.accept_ready(),
                     BELL => self.close(),
                     token => self.turn(token),
                 }
@@ -158,23 +158,23 @@ impl EventLoop {
     }
 
     /// Somebody is at the door, or was: another thread may have been quicker.
-    fn welcome(&mut self) {
+    fn accept_ready(&mut self) {
         for _ in 0..ACCEPTS {
             match self.shared.accept() {
                 Accepted::Connection(connection) => self.admit(connection),
                 Accepted::WouldBlock => break,
                 Accepted::NoDescriptors => {
                     // It would be reported again and again, while there is nothing to be done about it.
-                    self.turn_from_door();
+                    self.unwatch_listener();
                     self.reopen = Some(Instant::now() + DESCRIPTOR_PAUSE);
                     break;
                 }
-                Accepted::Closed => return self.turn_from_door(),
+                Accepted::Closed => return self.unwatch_listener(),
             }
         }
     }
 
-    fn turn_from_door(&self) {
+    fn unwatch_listener(&self) {
         // It fails only when the door is not watched.
         let _ = self.epoll.remove(self.shared.listener.as_fd());
     }
@@ -285,7 +285,7 @@ impl EventLoop {
 
     /// The server is to stop: no more guests, and each connection is told.
     fn close(&mut self) {
-        self.turn_from_door();
+        self.unwatch_listener();
         // It fails only when the bell is not watched.
         let _ = self.epoll.remove(self.stop.as_fd());
         let now = Instant::now();

@@ -159,7 +159,7 @@ impl Shared {
 
     /// Tells those in the queue that the server stops, and refuses all others. This ends the listener for
     /// all who share it, so only the process that answers for the whole server may do it.
-    pub fn shut(&self, farewells: &mut Farewells) {
+    pub fn stop_listening(&self, farewells: &mut Farewells) {
         while let Accepted::Connection(connection) = self.accept() {
             self.reject(connection, farewells, "server stopping");
         }
