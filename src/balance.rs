@@ -33,7 +33,7 @@ mod backends; // 16b whose turn it is
 mod relay; // 16c bytes between two sockets
 
 use crate::cli::{Args, Command, Failure, Opt, failed, opt, say};
-use crate::net::{self, Farewells, LINGER_IDLE};
+use crate::net::{self, LINGER_IDLE, LingerSet};
 use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
 use backends::{Backends, Dialled, Policy, is_shortage};
 use connection::{Fate, Limits, Link, Tools};
@@ -199,7 +199,7 @@ struct Worker<'h> {
     /// A client for whom there was no second descriptor.
     outside: Option<TcpStream>,
     /// Those who were turned away.
-    farewells: Farewells,
+    lingering: LingerSet,
     /// When limits were last looked at.
     looked: Instant,
     /// When connections are cut because the balancer stops.
@@ -217,7 +217,7 @@ impl<'h> Worker<'h> {
             next: 1,
             door: Door::Open,
             outside: None,
-            farewells: Farewells::default(),
+            lingering: LingerSet::default(),
             looked: now,
             cut: None,
         }
@@ -241,7 +241,7 @@ impl<'h> Worker<'h> {
         }
         let left: Vec<u64> = self.links.keys().copied().collect();
         left.into_iter().for_each(|id| self.step(id, |link, _| link.cut()));
-        self.farewells.finish(self.tools.now + self.shared.limits.grace.min(LINGER_IDLE))
+        self.lingering.finish(self.tools.now + self.shared.limits.grace.min(LINGER_IDLE))
     }
 
     /// One client, so that a crowd at the door does not hold up those inside; epoll tells of the others.
@@ -260,7 +260,7 @@ impl<'h> Worker<'h> {
         let (backend, ticket) = match self.tools.backends.dial(&mut tried) {
             Dialled::Begun(backend, ticket) => (backend, ticket),
             Dialled::Nobody => {
-                self.farewells.add(client);
+                self.lingering.add(client);
                 return Ok(());
             }
             Dialled::NoRoom(error) => {
@@ -290,21 +290,21 @@ impl<'h> Worker<'h> {
         let Some(link) = self.links.remove(&id) else { return };
         match fate {
             Fate::Broken => link.reset(),
-            Fate::Refused => self.farewells.add(link.into_client()),
+            Fate::Refused => self.lingering.add(link.into_client()),
             Fate::Open | Fate::Over => {}
         }
     }
 
     /// When to wake up although nothing has happened.
     fn deadline(&self) -> Option<Instant> {
-        let idle = self.links.is_empty() && self.farewells.is_empty();
+        let idle = self.links.is_empty() && self.lingering.is_empty();
         let look = (!idle).then_some(self.looked + self.look_every());
         let resume = if let Door::PausedUntil(resume) = self.door { Some(resume) } else { None };
         [look, resume, self.cut].into_iter().flatten().min()
     }
 
     fn look_every(&self) -> Duration {
-        if self.farewells.is_empty() { self.shared.limits.look() } else { FAREWELL_LOOK }
+        if self.lingering.is_empty() { self.shared.limits.look() } else { FAREWELL_LOOK }
     }
 
     /// Everything that depends on the time.
@@ -315,7 +315,7 @@ impl<'h> Worker<'h> {
         }
         if now - self.looked >= self.look_every() {
             self.looked = now;
-            self.farewells.tend();
+            self.lingering.drain();
             let links = self.links.iter_mut();
             let overdue = links.filter_map(|(&id, link)| link.is_overdue(&self.tools).then_some(id));
             let overdue: Vec<u64> = overdue.collect();
@@ -357,7 +357,7 @@ impl<'h> Worker<'h> {
             self.epoll.remove(self.shared.listener.as_fd())?;
         }
         self.door = Door::Shut;
-        self.outside.take().into_iter().for_each(|client| self.farewells.add(client));
+        self.outside.take().into_iter().for_each(|client| self.lingering.add(client));
         Ok(())
     }
 }

@@ -14,7 +14,7 @@
 
 mod linger; // 10a closing so that the reply arrives
 
-pub use linger::{FAREWELLS, Farewells, LINGER_IDLE, Leaving};
+pub use linger::{LINGER_IDLE, LINGER_LIMIT, LingerSet, Lingering};
 
 use crate::sys;
 use std::io;

@@ -29,7 +29,7 @@ mod event; // 12c many connections, one thread
 
 use crate::cli::{Args, Command, Failure, MODES, Opt, failed, opt, say};
 use crate::http::{Names, is_host, is_host_name, without_port};
-use crate::net::{self, Farewells};
+use crate::net::{self, LingerSet};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, Board, Field, Seat, Seldom};
@@ -225,34 +225,34 @@ fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
         move |(connection, _seat): (TcpStream, Seat)| worker.serve(connection)
     })?;
     announce(ready);
-    let mut farewells = Farewells::default();
+    let mut lingering = LingerSet::default();
     while !stop.raised() {
         match shared.accept() {
             Accepted::Connection(connection) => match shared.board.house().admit(shared.max_connections) {
                 Some(seat) => pool.submit((connection, seat)),
-                None => shared.reject(connection, &mut farewells, BUSY),
+                None => shared.reject(connection, &mut lingering, BUSY),
             },
             Accepted::WouldBlock => {
-                farewells.wait(&[shared.listener.as_fd(), stop.as_fd()], None)?;
-                farewells.tend();
+                lingering.wait(&[shared.listener.as_fd(), stop.as_fd()], None)?;
+                lingering.drain();
             }
             Accepted::NoDescriptors => shared.wait_for_room(stop)?,
             Accepted::Closed => break,
         }
     }
-    shut_and_finish(&shared, pool, farewells)
+    shut_and_finish(&shared, pool, lingering)
 }
 
 /// The end of a server with threads: nobody else comes in, and those who are in may finish.
 fn shut_and_finish<J: Send + 'static>(
     shared: &Shared,
     pool: ThreadPool<J>,
-    mut farewells: Farewells,
+    mut lingering: LingerSet,
 ) -> io::Result<()> {
-    shared.stop_listening(&mut farewells);
+    shared.stop_listening(&mut lingering);
     let now = Instant::now();
     pool.finish(Some(now + shared.limits.grace + OVERSTAY));
-    farewells.finish(now + shared.closing_time())
+    lingering.finish(now + shared.linger_limit())
 }
 
 /// Each thread accepts and serves, many connections at once; the main thread only shuts the door.
@@ -283,7 +283,7 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     while !stop.raised() {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
     }
-    shut_and_finish(&shared, pool, Farewells::default())?;
+    shut_and_finish(&shared, pool, LingerSet::default())?;
     if crippled.load(Ordering::Relaxed) { Err(io::Error::other("a worker could not go on")) } else { Ok(()) }
 }
 
@@ -299,11 +299,11 @@ fn serve_with_processes(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
             announce(ready);
         }
     })?;
-    let mut farewells = Farewells::default();
-    shared.stop_listening(&mut farewells);
+    let mut lingering = LingerSet::default();
+    shared.stop_listening(&mut lingering);
     let now = Instant::now();
     supervisor.dismiss(stop, if stopped { shared.limits.grace } else { Duration::ZERO })?;
-    farewells.finish(now + shared.closing_time())?;
+    lingering.finish(now + shared.linger_limit())?;
     if stopped { Ok(()) } else { Err(io::Error::other("its workers keep dying young")) }
 }
 

@@ -32,10 +32,10 @@ pub const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Most connections that are listened to at the same time; more are closed at once, at the risk of a reset.
-pub const FAREWELLS: usize = 1024;
+pub const LINGER_LIMIT: usize = 1024;
 
 /// A connection that is only waited for.
-pub struct Leaving {
+pub struct Lingering {
     pub stream: TcpStream,
     /// When it is closed, whatever it sends.
     end: Instant,
@@ -43,16 +43,16 @@ pub struct Leaving {
     idle: Instant,
 }
 
-impl Leaving {
+impl Lingering {
     /// Says that nothing more will come, and begins to wait; `None` when the peer has gone already.
-    pub fn begin(stream: TcpStream) -> Option<Leaving> {
+    pub fn begin(stream: TcpStream) -> Option<Lingering> {
         stream.shutdown(Shutdown::Write).ok()?;
         let now = Instant::now();
-        Some(Leaving { stream, end: now + LINGER, idle: now + LINGER_IDLE })
+        Some(Lingering { stream, end: now + LINGER, idle: now + LINGER_IDLE })
     }
 
     /// Reads and forgets what has come; false when it is time to close.
-    pub fn tend(&mut self) -> bool {
+    pub fn drain(&mut self) -> bool {
         let mut sink = [0; 16 * 1024];
         let read = (&self.stream).read(&mut sink);
         let now = Instant::now();
@@ -71,28 +71,28 @@ impl Leaving {
     }
 
     /// There is less time than was thought.
-    pub fn hurry(&mut self, end: Instant) {
+    pub fn shorten_deadline(&mut self, end: Instant) {
         self.end = self.end.min(end);
     }
 }
 
 /// All connections that one worker only waits for.
 #[derive(Default)]
-pub struct Farewells(Vec<Leaving>);
+pub struct LingerSet(Vec<Lingering>);
 
-impl Farewells {
+impl LingerSet {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     pub fn add(&mut self, stream: TcpStream) {
-        if self.0.len() < FAREWELLS {
-            self.0.extend(Leaving::begin(stream));
+        if self.0.len() < LINGER_LIMIT {
+            self.0.extend(Lingering::begin(stream));
         }
     }
 
-    pub fn tend(&mut self) {
-        self.0.retain_mut(Leaving::tend);
+    pub fn drain(&mut self) {
+        self.0.retain_mut(Lingering::drain);
     }
 
     /// Sleeps until one of them, or of `others`, has something, or `deadline`.
@@ -100,7 +100,7 @@ impl Farewells {
         let ours = self.0.iter().map(|leaving| leaving.stream.as_fd());
         let watch = |fd| PollFd::new(fd, Interest::Read);
         let mut fds: Vec<PollFd> = others.iter().copied().chain(ours).map(watch).collect();
-        let ends = self.0.iter().map(Leaving::deadline);
+        let ends = self.0.iter().map(Lingering::deadline);
         sys::poll(&mut fds, ends.chain(deadline).min()).map(drop)
     }
 
@@ -108,7 +108,7 @@ impl Farewells {
     pub fn finish(mut self, deadline: Instant) -> io::Result<()> {
         while !self.0.is_empty() && Instant::now() < deadline {
             self.wait(&[], Some(deadline))?;
-            self.tend();
+            self.drain();
         }
         Ok(())
     }

@@ -17,7 +17,7 @@
 //!
 //! Experiment: send half a request with `nc`, press Ctrl-C in the server's terminal, then send the rest.
 
-use crate::net::Farewells;
+use crate::net::LingerSet;
 use crate::server::shared::{Accepted, BUSY, Shared};
 use crate::session::{Clock, KEPT, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::stats::{Field, Tally};
@@ -51,7 +51,7 @@ pub struct BlockingWorker {
     /// The receive buffer; empty between two calls of `pump`.
     scratch: Vec<u8>,
     /// Those who were turned away.
-    farewells: Farewells,
+    lingering: LingerSet,
 }
 
 impl BlockingWorker {
@@ -59,8 +59,8 @@ impl BlockingWorker {
     pub fn new(shared: Arc<Shared>, index: usize, stop: Stop, door: Door) -> BlockingWorker {
         let tally = shared.board.worker(index);
         tally.set(Field::Pid, process::id().into());
-        let (scratch, farewells) = (vec![0; PIECE_TEXT], Farewells::default());
-        BlockingWorker { shared, tally, stop, door, scratch, farewells }
+        let (scratch, lingering) = (vec![0; PIECE_TEXT], LingerSet::default());
+        BlockingWorker { shared, tally, stop, door, scratch, lingering }
     }
 
     /// The life of a worker that has no one to bring it connections.
@@ -71,24 +71,24 @@ impl BlockingWorker {
         while !self.stop.raised() {
             match self.shared.accept() {
                 Accepted::Connection(connection) => self.admit(connection),
-                Accepted::WouldBlock if self.farewells.is_empty() => epoll.wait(&mut ready, None)?,
+                Accepted::WouldBlock if self.lingering.is_empty() => epoll.wait(&mut ready, None)?,
                 Accepted::WouldBlock => {
-                    self.farewells.wait(&[self.shared.listener.as_fd(), self.stop.as_fd()], None)?;
-                    self.farewells.tend();
+                    self.lingering.wait(&[self.shared.listener.as_fd(), self.stop.as_fd()], None)?;
+                    self.lingering.drain();
                 }
                 Accepted::NoDescriptors => self.shared.wait_for_room(self.stop)?,
                 Accepted::Closed => break,
             }
         }
         if self.door == Door::Own {
-            self.shared.stop_listening(&mut self.farewells);
+            self.shared.stop_listening(&mut self.lingering);
         }
-        mem::take(&mut self.farewells).finish(Instant::now() + self.shared.closing_time())
+        mem::take(&mut self.lingering).finish(Instant::now() + self.shared.linger_limit())
     }
 
     fn admit(&mut self, connection: TcpStream) {
         let Some(_seat) = self.tally.admit(self.shared.max_connections) else {
-            return self.shared.reject(connection, &mut self.farewells, BUSY);
+            return self.shared.reject(connection, &mut self.lingering, BUSY);
         };
         // A panic costs this connection: its session is dropped and its clerk counts the failure.
         let _ = catch_unwind(AssertUnwindSafe(|| self.serve(connection)));
@@ -143,16 +143,16 @@ impl BlockingWorker {
 
     /// Waits until the peer has closed too (chapter 10a); not for long when the server is to stop.
     fn linger(&self, stream: TcpStream) {
-        let mut farewells = Farewells::default();
-        farewells.add(stream);
-        while !farewells.is_empty() && !self.stop.raised() {
-            if farewells.wait(&[self.stop.as_fd()], None).is_err() {
+        let mut lingering = LingerSet::default();
+        lingering.add(stream);
+        while !lingering.is_empty() && !self.stop.raised() {
+            if lingering.wait(&[self.stop.as_fd()], None).is_err() {
                 return;
             }
-            farewells.tend();
+            lingering.drain();
         }
         // An error here ends the waiting, and the connection with it.
-        let _ = farewells.finish(Instant::now() + self.shared.closing_time());
+        let _ = lingering.finish(Instant::now() + self.shared.linger_limit());
     }
 
     /// The server is to stop: true when this was news to the connection.
@@ -162,7 +162,7 @@ impl BlockingWorker {
             clock.stop(Instant::now());
             session.notice(Notice::Stopping);
             if self.door == Door::Own {
-                self.shared.stop_listening(&mut self.farewells);
+                self.shared.stop_listening(&mut self.lingering);
             }
         }
         news

@@ -28,7 +28,7 @@
 //! Experiment: raise `STEPS` in `session.rs` to a million, download a large file, and try to list the folder
 //! at the same time with one worker.
 
-use crate::net::{FAREWELLS, Leaving};
+use crate::net::{LINGER_LIMIT, Lingering};
 use crate::server::shared::{Accepted, BUSY, DESCRIPTOR_PAUSE, Shared};
 use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
 use crate::stats::{Field, Seat, Tally};
@@ -71,7 +71,7 @@ struct Talk {
 enum Connection {
     Talking(Talk),
     /// It has been told goodbye; those who were turned away never had a seat.
-    Leaving(Leaving, Option<Seat>),
+    Lingering(Lingering, Option<Seat>),
 }
 
 impl Connection {
@@ -79,7 +79,7 @@ impl Connection {
     fn deadline(&self) -> Instant {
         match self {
             Connection::Talking(talk) => talk.clock.deadline(),
-            Connection::Leaving(leaving, _) => leaving.deadline(),
+            Connection::Lingering(leaving, _) => leaving.deadline(),
         }
     }
 }
@@ -207,15 +207,15 @@ impl EventLoop {
     fn turn(&mut self, token: u64) {
         match self.connections.remove(&token) {
             Some(Connection::Talking(talk)) => self.talk(token, talk),
-            Some(Connection::Leaving(leaving, seat)) => self.linger(token, leaving, seat),
+            Some(Connection::Lingering(leaving, seat)) => self.linger(token, leaving, seat),
             // Closed in this very round.
             None => {}
         }
     }
 
-    fn linger(&mut self, token: u64, mut leaving: Leaving, seat: Option<Seat>) {
-        if leaving.tend() {
-            self.connections.insert(token, Connection::Leaving(leaving, seat));
+    fn linger(&mut self, token: u64, mut leaving: Lingering, seat: Option<Seat>) {
+        if leaving.drain() {
+            self.connections.insert(token, Connection::Lingering(leaving, seat));
         }
     }
 
@@ -270,16 +270,16 @@ impl EventLoop {
 
     /// Everything has been said: wait until the peer has closed too (chapter 10a).
     fn leave(&mut self, token: u64, stream: TcpStream, watched: Option<Interest>, seat: Option<Seat>) {
-        let most = self.shared.max_connections as usize + FAREWELLS;
+        let most = self.shared.max_connections as usize + LINGER_LIMIT;
         if self.connections.len() >= most || self.watch(token, &stream, watched, Interest::Read).is_err() {
             return;
         }
-        if let Some(mut leaving) = Leaving::begin(stream) {
+        if let Some(mut leaving) = Lingering::begin(stream) {
             if self.stopping {
-                leaving.hurry(Instant::now() + self.shared.closing_time());
+                leaving.shorten_deadline(Instant::now() + self.shared.linger_limit());
             }
             self.expect(leaving.deadline());
-            self.connections.insert(token, Connection::Leaving(leaving, seat));
+            self.connections.insert(token, Connection::Lingering(leaving, seat));
         }
     }
 
@@ -289,7 +289,7 @@ impl EventLoop {
         // It fails only when the bell is not watched.
         let _ = self.epoll.remove(self.stop.as_fd());
         let now = Instant::now();
-        let closing = now + self.shared.closing_time();
+        let closing = now + self.shared.linger_limit();
         (self.stopping, self.reopen, self.sweep) = (true, None, Some(now));
         for (&token, connection) in &mut self.connections {
             match connection {
@@ -298,7 +298,7 @@ impl EventLoop {
                     talk.session.notice(Notice::Stopping);
                     self.again.push(token);
                 }
-                Connection::Leaving(leaving, _) => leaving.hurry(closing),
+                Connection::Lingering(leaving, _) => leaving.shorten_deadline(closing),
             }
         }
     }

@@ -20,7 +20,7 @@
 //! and open another.
 
 use crate::http::{HttpSession, Names};
-use crate::net::{Farewells, LINGER_IDLE};
+use crate::net::{LINGER_IDLE, LingerSet};
 use crate::protocol::FileSession;
 use crate::session::{Limits, Moved, Notice, Session, Stream, pump};
 use crate::stats::{self, Board, Clerk, Seldom, Tally};
@@ -128,7 +128,7 @@ impl Shared {
     }
 
     /// How long those who have been told goodbye may still hold up a stop.
-    pub fn closing_time(&self) -> Duration {
+    pub fn linger_limit(&self) -> Duration {
         self.limits.grace.min(LINGER_IDLE)
     }
 
@@ -144,9 +144,9 @@ impl Shared {
     }
 
     /// Tells a connection that it is not wanted, and why.
-    pub fn reject(&self, connection: TcpStream, farewells: &mut Farewells, reason: &'static str) {
+    pub fn reject(&self, connection: TcpStream, lingering: &mut LingerSet, reason: &'static str) {
         self.refuse(&connection, reason);
-        farewells.add(connection);
+        lingering.add(connection);
     }
 
     /// The last words to a connection.
@@ -159,9 +159,9 @@ impl Shared {
 
     /// Tells those in the queue that the server stops, and refuses all others. This ends the listener for
     /// all who share it, so only the process that answers for the whole server may do it.
-    pub fn stop_listening(&self, farewells: &mut Farewells) {
+    pub fn stop_listening(&self, lingering: &mut LingerSet) {
         while let Accepted::Connection(connection) = self.accept() {
-            self.reject(connection, farewells, "server stopping");
+            self.reject(connection, lingering, "server stopping");
         }
         // It fails only when the door is shut already.
         let _ = sys::refuse_connections(&self.listener);
