@@ -164,8 +164,8 @@ impl Shared {
 
     /// What the main thread does until it is asked to stop.
     fn watch(&self) -> io::Result<()> {
-        while !self.stop.raised() {
-            if self.stop.asked() {
+        while !self.stop.requested() {
+            if self.stop.stats_requested() {
                 self.backends.report();
             }
             self.backends.probe(self.stop, Instant::now() + PROBE)?;

@@ -144,7 +144,7 @@ impl Wire {
         interest: Interest,
         mut call: impl FnMut(&mut TcpStream) -> io::Result<T>,
     ) -> io::Result<T> {
-        while !self.stop.raised() {
+        while !self.stop.requested() {
             match call(&mut self.stream) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(interest)?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -285,7 +285,7 @@ impl Client {
         let mut length = 0;
         self.send(format!("UPLOAD {} ", quote(name)?).as_bytes())?;
         loop {
-            if self.stop.raised() {
+            if self.stop.requested() {
                 return Err(Error::Interrupted);
             }
             let bytes = match source.fill_buf() {

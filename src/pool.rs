@@ -180,7 +180,7 @@ impl<'c, C: Crew> Supervisor<'c, C> {
     /// Replaces the dead until `stop` is raised (true) or workers keep dying young (false). Calls `look`
     /// whenever something may have changed.
     pub fn watch(&mut self, stop: Stop, mut look: impl FnMut()) -> io::Result<bool> {
-        while !stop.raised() {
+        while !stop.requested() {
             self.reap()?;
             let deserted = self.places.iter().all(|place| place.pid.is_none());
             if deserted && self.young_deaths >= self.places.len() as u32 + PATIENCE {

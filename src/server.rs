@@ -226,7 +226,7 @@ fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     })?;
     announce(ready);
     let mut lingering = LingerSet::default();
-    while !stop.raised() {
+    while !stop.requested() {
         match shared.accept() {
             Accepted::Connection(connection) => match shared.board.house().admit(shared.max_connections) {
                 Some(seat) => pool.submit((connection, seat)),
@@ -268,7 +268,7 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
         let (for_workers, told) = (for_workers.clone(), told.clone());
         move |mut life: EventLoop| {
             let ended = catch_unwind(AssertUnwindSafe(|| life.run()));
-            if !stop.raised() {
+            if !stop.requested() {
                 // With its loop all its connections are gone: better no server than half of one.
                 let error = ended.ok().and_then(Result::err);
                 let why = error.map_or("it panicked".to_owned(), |error| error.to_string());
@@ -280,7 +280,7 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     })?;
     loops.into_iter().for_each(|life| pool.submit(life));
     announce(ready);
-    while !stop.raised() {
+    while !stop.requested() {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
     }
     shut_and_finish(&shared, pool, LingerSet::default())?;

@@ -112,12 +112,12 @@ impl Tester<'_> {
     fn run(mut self, stop: Stop) -> Result<(), Failure> {
         let ran = self.rows(stop);
         self.live.clear();
-        if stop.raised() && self.rig.target.as_ref().is_some_and(Target::used) {
+        if stop.requested() && self.rig.target.as_ref().is_some_and(Target::used) {
             let note = "removing the files of this run; Ctrl-C again leaves them there";
             // It is done whether or not it can be told.
             let _ = say(&report::line(self.plan.words.note, note));
         }
-        let left = self.rig.target.as_mut().and_then(|target| target.leave(stop.raised()));
+        let left = self.rig.target.as_mut().and_then(|target| target.leave(stop.requested()));
         let left = left.map_or(String::new(), |left| report::line(self.plan.words.left, &left));
         let state = match &ran {
             Err(Failure::Failed(why)) => format!("failed: {why}"),
@@ -137,7 +137,7 @@ impl Tester<'_> {
     fn rows(&mut self, stop: Stop) -> Result<(), Failure> {
         let mut csv: Option<(&str, File)> = None;
         for row in &self.plan.rows {
-            if stop.raised() {
+            if stop.requested() {
                 break;
             }
             // A new mode begins a new file.
@@ -146,7 +146,7 @@ impl Tester<'_> {
             }
             let outcome = match self.row(row) {
                 Ok(outcome) => outcome,
-                Err(_) if stop.raised() => break,
+                Err(_) if stop.requested() => break,
                 Err(error) => {
                     return failed(format!(
                         "row {} ({}): {error}",
@@ -155,7 +155,7 @@ impl Tester<'_> {
                     ));
                 }
             };
-            if stop.raised() {
+            if stop.requested() {
                 break;
             }
             if let Some((mode, file)) = &mut csv {
@@ -216,7 +216,7 @@ impl Tester<'_> {
         let results = report::line(words.results, &self.results.path.display().to_string());
         say(&format!("\n{tables}\n{summary}{left}{results}"))?;
         self.results.write_tables(&report::tables(&self.done, words, "## ", report::markdown))?;
-        if stop.raised() {
+        if stop.requested() {
             return Err(Failure::Interrupted);
         }
         let troubled = self.done.iter().filter(|(_, outcome)| outcome.server_trouble.is_some()).count();

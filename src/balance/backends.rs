@@ -224,7 +224,7 @@ impl Backends {
             let waiting = doors.iter().map(|(_, door)| PollFd::new(door.as_fd(), Interest::Write));
             let mut fds: Vec<PollFd> = waiting.collect();
             fds.push(PollFd::new(stop.as_fd(), Interest::Read));
-            if stop.raised() || sys::poll(&mut fds, Some(deadline))? == 0 {
+            if stop.requested() || sys::poll(&mut fds, Some(deadline))? == 0 {
                 return Ok(());
             }
         }

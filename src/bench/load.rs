@@ -74,7 +74,7 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     }
     notes(&plan, &score, args.has("--csv"));
     match (&score.first_fault, score.failed()) {
-        _ if stop.raised() => Err(Failure::Interrupted),
+        _ if stop.requested() => Err(Failure::Interrupted),
         (Some(first), count) => {
             let over = count + score.complete();
             failed(format!("bench: {count} of {over} requests failed; the first: {first}"))
@@ -182,7 +182,7 @@ impl<'p> Load<'p> {
             self.begin(index);
             self.advance(index);
         }
-        while self.busy > 0 && !self.stop.raised() {
+        while self.busy > 0 && !self.stop.requested() {
             let wake = self.tick.map_or(self.look, |tick| tick.min(self.look));
             self.epoll.wait(&mut ready, Some(wake))?;
             ready.iter().filter(|&&token| token != BELL).for_each(|&token| self.advance(token as usize));
@@ -192,7 +192,7 @@ impl<'p> Load<'p> {
                 self.look_at_clock();
             }
         }
-        if self.stop.raised() {
+        if self.stop.requested() {
             self.score.end = Instant::now();
         }
         self.score.finish();
@@ -215,7 +215,7 @@ impl<'p> Load<'p> {
         self.show(now);
         let place = &mut self.places[index];
         let late = self.until.is_some_and(|until| now >= until);
-        if late || self.begun == self.plan.requests || self.stop.raised() {
+        if late || self.begun == self.plan.requests || self.stop.requested() {
             (place.phase, place.stream) = (Phase::Idle, None);
             self.busy -= 1;
             return;

@@ -239,7 +239,7 @@ impl Read for Patient {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let watch = |fd| PollFd::new(fd, Interest::Read);
         sys::poll(&mut [watch(self.file.as_fd()), watch(self.stop.as_fd())], None)?;
-        if self.stop.raised() { Err(ErrorKind::Interrupted.into()) } else { self.file.read(out) }
+        if self.stop.requested() { Err(ErrorKind::Interrupted.into()) } else { self.file.read(out) }
     }
 }
 

@@ -68,7 +68,7 @@ impl BlockingWorker {
         let (epoll, mut ready) = (Epoll::new()?, Vec::new());
         epoll.add_shared(self.shared.listener.as_fd(), 0)?;
         epoll.add(self.stop.as_fd(), Interest::Read, 0)?;
-        while !self.stop.raised() {
+        while !self.stop.requested() {
             match self.shared.accept() {
                 Accepted::Connection(connection) => self.admit(connection),
                 Accepted::WouldBlock if self.lingering.is_empty() => epoll.wait(&mut ready, None)?,
@@ -113,7 +113,7 @@ impl BlockingWorker {
                 Ok(Turn::Done) | Err(_) => return,
                 Ok(turn) => turn == Turn::Blocked,
             };
-            if self.stop.raised() && self.stops(&mut *session, &mut clock) {
+            if self.stop.requested() && self.stops(&mut *session, &mut clock) {
                 continue;
             }
             if clock.cut().is_some_and(|cut| Instant::now() >= cut) {
@@ -145,7 +145,7 @@ impl BlockingWorker {
     fn linger(&self, stream: TcpStream) {
         let mut lingering = LingerSet::default();
         lingering.add(stream);
-        while !lingering.is_empty() && !self.stop.raised() {
+        while !lingering.is_empty() && !self.stop.requested() {
             if lingering.wait(&[self.stop.as_fd()], None).is_err() {
                 return;
             }

@@ -323,7 +323,7 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
         }
         if !poll_once(&results)? {
             tick();
-            if task.stop.raised() {
+            if task.stop.requested() {
                 crew.abandon();
                 return Err(io::ErrorKind::Interrupted.into());
             }

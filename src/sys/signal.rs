@@ -6,7 +6,7 @@ use std::io;
 
 pub use libc::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ};
 
-/// What a process does about a signal. A handler may call nothing but `exit_now`, `ring` and atomics.
+/// What a process does about a signal. A handler may call nothing but `exit_now`, `wake` and atomics.
 pub enum Action {
     Default,
     Ignore,
@@ -28,7 +28,7 @@ pub fn on_signal(signal: i32, action: Action) -> io::Result<()> {
 }
 
 /// Writes one byte to descriptor `fd`, whatever comes of it. Allowed in a signal handler.
-pub fn ring(fd: i32) {
+pub fn wake(fd: i32) {
     // SAFETY: write and errno are async-signal-safe; errno is put back as it was.
     unsafe {
         let errno = *libc::__errno_location();

@@ -7,11 +7,11 @@
 //!
 //! ```text
 //!   SIGTERM ──► on_signal ──► STOPPED = true        raised(): the busy ask
-//!                   └───────► one byte ──► bell     as_fd():  the sleeping are woken
+//!                   └───────► one byte ──► read_end     as_fd():  the sleeping are woken
 //! ```
 //!
 //! The invariant: the flag is set before the byte is written, and the byte stays where it is, so everybody
-//! who watches the bell is woken, however many there are. Only a supervisor, the one loop that must notice
+//! who watches the read_end is woken, however many there are. Only a supervisor, the one loop that must notice
 //! each signal, takes it away (`sleep`).
 //!
 //! The wrong version sets a flag and trusts that the signal interrupts whatever waits: it does not when it
@@ -21,7 +21,7 @@
 //!
 //! before: `sys.rs` … after: `cli.rs`
 //!
-//! Experiment: take `sys::ring` out of `on_signal`, start a server, connect nobody, and press Ctrl-C.
+//! Experiment: take `sys::wake` out of `on_signal`, start a server, connect nobody, and press Ctrl-C.
 
 use crate::sys::{self, Action, Interest, PollFd};
 use std::io::{self, Read};
@@ -35,25 +35,25 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// A second request to stop ends the process at once. Not so in a worker: a signal to the whole process group
 /// reaches it twice, once through its supervisor, and it dies with that anyway.
-static HASTY: AtomicBool = AtomicBool::new(false);
+static EXIT_ON_SECOND: AtomicBool = AtomicBool::new(false);
 
 /// Set by SIGUSR1: somebody wants to see the counters.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Write end of the bell; -1 while there is none.
+/// Write end of the read_end; -1 while there is none.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 /// Runs in the middle of anything. The end at once has the exit code of an interrupted program.
 extern "C" fn on_signal(signal: libc::c_int) {
     if signal == sys::SIGUSR1 {
-        // No bell, which would wake everybody for good: the signal itself ends the sleep of the main thread.
+        // No read_end, which would wake everybody for good: the signal itself ends the sleep of the main thread.
         return ASKED.store(true, SeqCst);
     }
     let again = signal != sys::SIGCHLD && STOPPED.swap(true, SeqCst);
-    if again && HASTY.load(SeqCst) {
+    if again && EXIT_ON_SECOND.load(SeqCst) {
         sys::exit_now(130);
     }
-    sys::ring(WAKE.load(SeqCst));
+    sys::wake(WAKE.load(SeqCst));
 }
 
 /// Which signals a process listens to.
@@ -72,20 +72,20 @@ pub enum Listen {
 /// The request to stop, as something that can be asked and waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Stop {
-    /// Read end of the bell; open until the process ends.
-    bell: &'static UnixStream,
+    /// Read end of the read_end; open until the process ends.
+    read_end: &'static UnixStream,
     /// False: the signals do not stop it (see `never`).
     heeds: bool,
 }
 
 impl Stop {
-    /// Installs the handlers. After a fork, the child calls it again and gets a bell of its own.
+    /// Installs the handlers. After a fork, the child calls it again and gets a read_end of its own.
     pub fn listen(to: Listen) -> io::Result<Stop> {
-        HASTY.store(to != Listen::Worker, SeqCst);
-        let (bell, hammer) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        hammer.set_nonblocking(true)?;
-        WAKE.store(hammer.into_raw_fd(), SeqCst);
+        EXIT_ON_SECOND.store(to != Listen::Worker, SeqCst);
+        let (read_end, write_end) = UnixStream::pair()?;
+        read_end.set_nonblocking(true)?;
+        write_end.set_nonblocking(true)?;
+        WAKE.store(write_end.into_raw_fd(), SeqCst);
         let heard_by = |listener| if to == listener { Action::Call(on_signal) } else { Action::Default };
         let interrupt = if to == Listen::Worker { Action::Ignore } else { Action::Call(on_signal) };
         sys::on_signal(sys::SIGTERM, Action::Call(on_signal))?;
@@ -94,39 +94,39 @@ impl Stop {
         sys::on_signal(sys::SIGUSR1, heard_by(Listen::StopAndShow))?;
         // A write over the limit on file sizes fails with EFBIG instead of killing the process.
         sys::on_signal(sys::SIGXFSZ, Action::Ignore)?;
-        Ok(Stop { bell: Box::leak(Box::new(bell)), heeds: true })
+        Ok(Stop { read_end: Box::leak(Box::new(read_end)), heeds: true })
     }
 
     /// A stop that is never requested: for work that must be done after the real request to stop.
     pub fn never() -> io::Result<Stop> {
-        let (bell, hammer) = UnixStream::pair()?;
-        // Closed, it would wake everybody who watches the bell.
-        let _ = hammer.into_raw_fd();
-        Ok(Stop { bell: Box::leak(Box::new(bell)), heeds: false })
+        let (read_end, write_end) = UnixStream::pair()?;
+        // Closed, it would wake everybody who watches the read_end.
+        let _ = write_end.into_raw_fd();
+        Ok(Stop { read_end: Box::leak(Box::new(read_end)), heeds: false })
     }
 
     /// Has somebody asked this process to stop?
-    pub fn raised(self) -> bool {
+    pub fn requested(self) -> bool {
         self.heeds && STOPPED.load(SeqCst)
     }
 
     /// Has somebody asked for the counters since the last look?
-    pub fn asked(self) -> bool {
+    pub fn stats_requested(self) -> bool {
         ASKED.swap(false, SeqCst)
     }
 
-    /// Sleeps until a signal comes or `deadline` passes, and forgets that the bell rang.
+    /// Sleeps until a signal comes or `deadline` passes, and forgets that the read_end rang.
     pub fn sleep(self, deadline: Option<Instant>) -> io::Result<()> {
         sys::poll(&mut [PollFd::new(self.as_fd(), Interest::Read)], deadline)?;
-        let mut bell = self.bell;
+        let mut read_end = self.read_end;
         // It does not block, and fails only when there is nothing to forget.
-        let _ = bell.read(&mut [0; 64]);
+        let _ = read_end.read(&mut [0; 64]);
         Ok(())
     }
 }
 
 impl AsFd for Stop {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.read_end.as_fd()
     }
 }
