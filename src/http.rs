@@ -1,6 +1,6 @@
 //! # Chapter 15. What changes when the same folder speaks HTTP?
 //!
-//! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same clerk
+//! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same request_log
 //! counts; this file is the sibling of `protocol.rs` and has its states, so that the two can be laid side by
 //! side. The chapters after it hold what is peculiar to HTTP: how a head is read (15a), what a URL is (15b),
 //! where a body ends (15c), what an answer consists of (15d), and the pages that are no files (15e).
@@ -36,7 +36,7 @@ mod form; // 15f files out of a form
 pub use target::{Names, is_host, is_host_name, without_port};
 
 use crate::session::{Notice, Outgoing, Session, Want};
-use crate::stats::Clerk;
+use crate::stats::RequestLog;
 use crate::store::{self, Store, Upload, check_name};
 use body::{Body, Fate, Incoming};
 use form::Form;
@@ -104,7 +104,7 @@ impl Resource<'_> {
 /// One connection that speaks HTTP/1.1 or 1.0.
 pub struct HttpSession {
     store: Arc<Store>,
-    clerk: Clerk,
+    request_log: RequestLog,
     /// A request for a host with another name is refused.
     names: Arc<Names>,
     state: State,
@@ -119,11 +119,11 @@ pub struct HttpSession {
 }
 
 impl HttpSession {
-    pub fn new(store: Arc<Store>, clerk: Clerk, names: Arc<Names>) -> HttpSession {
+    pub fn new(store: Arc<Store>, request_log: RequestLog, names: Arc<Names>) -> HttpSession {
         let state = State::Head(Draft::default());
         HttpSession {
             store,
-            clerk,
+            request_log,
             names,
             state,
             rest: Vec::new(),
@@ -157,7 +157,7 @@ impl HttpSession {
     fn hear(&mut self, mut draft: Draft, bytes: &[u8]) -> (State, usize) {
         let (used, heard) = draft.take(bytes);
         if heard.is_some() || draft.begun() {
-            self.clerk.begin();
+            self.request_log.begin();
         }
         match heard {
             None => (State::Head(draft), used),
@@ -169,7 +169,7 @@ impl HttpSession {
     /// The head is complete; `more`: the peer has sent on.
     fn begin(&mut self, mut request: Request, more: bool) -> State {
         request.keep_alive &= more || !self.crowded;
-        self.clerk.request(request.method.name(), &request.path);
+        self.request_log.request(request.method.name(), &request.path);
         let fate = match request.method {
             _ if !self.names.include(request.host()) => {
                 Fate::Forget(Some(Refusal::closing(421, misdirected(request.host()))))
@@ -234,7 +234,7 @@ impl HttpSession {
         match Resource::of(&request.path) {
             Resource::Folder => Ok(listing::folder(request, &self.store)?),
             Resource::Health => Ok(listing::health()),
-            Resource::Metrics => Ok(listing::metrics(self.clerk.board())),
+            Resource::Metrics => Ok(listing::metrics(self.request_log.board())),
             Resource::Server => Err(Refusal::method("OPTIONS")),
             Resource::File(name) => {
                 let (file, about) = self.store.read(name)?;
@@ -283,7 +283,7 @@ impl HttpSession {
         match upload.commit() {
             Ok(size) => Ok(Some(Reply::new(status).brought(size))),
             Err(store::Error::Uncertain(error)) => {
-                self.clerk.end(0, &format!("storage error: {error}"));
+                self.request_log.end(0, &format!("storage error: {error}"));
                 Ok(None)
             }
             Err(other) => Err(other.into()),
@@ -325,7 +325,7 @@ impl HttpSession {
                 (Reply::error(refusal), close)
             }
         };
-        self.clerk.answered(reply.status);
+        self.request_log.answered(reply.status);
         match reply.finish(Manner { close, ..manner }) {
             Ok(sending) => State::Reply(Box::new(sending)),
             // A small file that cannot be read: nothing has been said yet.
@@ -346,14 +346,14 @@ impl HttpSession {
             // The length has been said already: the connection ends, and the peer counts what it got.
             Err(error) => {
                 self.state = State::Leaving;
-                self.clerk.end(0, &format!("storage error: {error}"));
+                self.request_log.end(0, &format!("storage error: {error}"));
             }
         }
     }
 
     /// A reply is out: what comes next?
     fn replied(&mut self, sending: &Sending) {
-        self.clerk.end(sending.bytes, &sending.failure);
+        self.request_log.end(sending.bytes, &sending.failure);
         if sending.close || self.stopping {
             self.state = if self.is_last(sending) { State::Closed } else { State::Leaving };
             return;
@@ -435,14 +435,14 @@ impl Session for HttpSession {
 mod tests {
     use super::*;
     use crate::session::{Folder, outgoing, play};
-    use crate::stats::{Board, Field};
+    use crate::stats::{Field, Scoreboard};
     use crate::store::Policy;
 
     /// A folder and its session.
     struct Desk {
         folder: Folder,
         store: Arc<Store>,
-        board: Board,
+        board: Scoreboard,
     }
 
     impl Desk {
@@ -452,11 +452,15 @@ mod tests {
             folder.write("empty", b"");
             let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Desk { folder, store, board: Board::new("single", 1).unwrap() }
+            Desk { folder, store, board: Scoreboard::new("single", 1).unwrap() }
         }
 
         fn session(&self) -> HttpSession {
-            HttpSession::new(self.store.clone(), Clerk::new(self.board.worker(0), None), Arc::new(Names::All))
+            HttpSession::new(
+                self.store.clone(),
+                RequestLog::new(self.board.worker(0), None),
+                Arc::new(Names::All),
+            )
         }
 
         /// Lets `input` run through a session and returns its replies, without what changes from day to day.
@@ -580,8 +584,8 @@ mod tests {
         let desk = Desk::new();
         let names = Arc::new(Names::Own(vec!["files.example".to_owned()]));
         let status = |host: &str| {
-            let clerk = Clerk::new(desk.board.worker(0), None);
-            let mut session = HttpSession::new(desk.store.clone(), clerk, names.clone());
+            let request_log = RequestLog::new(desk.board.worker(0), None);
+            let mut session = HttpSession::new(desk.store.clone(), request_log, names.clone());
             let request = format!("DELETE /none HTTP/1.1\r\nHost: {host}\r\n\r\n");
             String::from_utf8(play(&mut session, request.as_bytes(), 99, 99)).unwrap()[9..12].to_owned()
         };

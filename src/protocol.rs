@@ -35,7 +35,7 @@ pub use head::name;
 
 use crate::json::Writer;
 use crate::session::{Notice, Outgoing, Session, Want};
-use crate::stats::{Clerk, Field};
+use crate::stats::{Field, RequestLog};
 use crate::store::{self, Store};
 use head::{EndMark, Head, Heard, Refusal};
 use std::mem;
@@ -100,7 +100,7 @@ enum State {
 /// One connection that speaks the file protocol.
 pub struct FileSession {
     store: Arc<Store>,
-    clerk: Clerk,
+    request_log: RequestLog,
     state: State,
     /// Bytes that came behind a request whose reply is still going out; at most one read.
     rest: Vec<u8>,
@@ -111,9 +111,9 @@ pub struct FileSession {
 }
 
 impl FileSession {
-    pub fn new(store: Arc<Store>, clerk: Clerk) -> FileSession {
+    pub fn new(store: Arc<Store>, request_log: RequestLog) -> FileSession {
         let state = State::Head(Head::new());
-        FileSession { store, clerk, state, rest: Vec::new(), rest_used: 0, stopping: false }
+        FileSession { store, request_log, state, rest: Vec::new(), rest_used: 0, stopping: false }
     }
 
     /// Moves through the states until the bytes are used up or a reply must go out first; returns how
@@ -142,14 +142,14 @@ impl FileSession {
         for (at, &byte) in bytes.iter().enumerate() {
             let heard = head.push(byte);
             if !head.text.is_empty() {
-                self.clerk.begin();
+                self.request_log.begin();
             }
             let Some(heard) = heard else { continue };
             return match heard {
                 Heard::Line => (self.answer(&head.text), at + 1),
                 Heard::Upload(name) => (self.upload(name), at + 1),
                 Heard::Broken(refusal) => {
-                    self.clerk.request("UPLOAD", b"");
+                    self.request_log.request("UPLOAD", b"");
                     (State::Skip(refusal, EndMark::default()), at)
                 }
                 Heard::TooLong => (refuse(Refusal::closing("request too long")), at + 1),
@@ -193,7 +193,7 @@ impl FileSession {
 
     /// `LIST` → `{"status":"OK","data":["a.bin","b.bin"]}`
     fn list(&mut self) -> Result<Reply, Refusal> {
-        self.clerk.request("LIST", b"");
+        self.request_log.request("LIST", b"");
         let names = self.store.list()?;
         Ok(Reply::ok(0, |w| {
             w.key("data");
@@ -205,7 +205,7 @@ impl FileSession {
 
     /// `GET name` → `{"status":"OK","data_namafile":"a.bin","data_file":"<base64>"}`
     fn get(&mut self, name: &[u8]) -> Result<Reply, Refusal> {
-        self.clerk.request("GET", name);
+        self.request_log.request("GET", name);
         let (file, about) = self.store.read(name)?;
         let size = about.len();
         let mut download = Download::new(file, size);
@@ -224,7 +224,7 @@ impl FileSession {
 
     /// `DELETE name` → `{"status":"OK","data":"a.bin deleted successfully","data_namafile":"a.bin"}`
     fn delete(&mut self, name: &[u8]) -> Result<Reply, Refusal> {
-        self.clerk.request("DELETE", name);
+        self.request_log.request("DELETE", name);
         self.store.remove(name)?;
         let name = String::from_utf8_lossy(name);
         Ok(Reply::ok(0, |w| {
@@ -235,8 +235,8 @@ impl FileSession {
 
     /// `STATS` → the board, and `served` and `failed` of each worker
     fn stats(&mut self) -> Result<Reply, Refusal> {
-        self.clerk.request("STATS", b"");
-        let board = *self.clerk.board();
+        self.request_log.request("STATS", b"");
+        let board = *self.request_log.board();
         let (served, failed) = (board.total(Field::Served), board.total(Field::Failed));
         let counts = [
             ("workers", board.workers as u64),
@@ -273,7 +273,7 @@ impl FileSession {
 
     /// `UPLOAD name base64`: the head is complete.
     fn upload(&mut self, name: Result<Vec<u8>, Refusal>) -> State {
-        self.clerk.request("UPLOAD", name.as_deref().unwrap_or_default());
+        self.request_log.request("UPLOAD", name.as_deref().unwrap_or_default());
         match name.and_then(|name| Ok(self.store.create(&name)?)) {
             Ok(upload) => State::Body(Box::new(Body::new(upload))),
             Err(refusal) => State::Skip(refusal, EndMark::default()),
@@ -286,7 +286,7 @@ impl FileSession {
         let size = match body.finish() {
             Ok(size) => size,
             Err(refusal) if refusal.mute => {
-                self.clerk.end(0, &refusal.reason);
+                self.request_log.end(0, &refusal.reason);
                 return State::Leaving;
             }
             Err(refusal) => return refuse(refusal),
@@ -301,7 +301,7 @@ impl FileSession {
 
     /// A reply is out: what comes next?
     fn replied(&mut self, reply: &Reply) {
-        self.clerk.end(reply.bytes, &reply.failure);
+        self.request_log.end(reply.bytes, &reply.failure);
         self.state = State::Leaving;
         if reply.close {
             return;
@@ -381,7 +381,7 @@ impl Session for FileSession {
             }
             // OK has been said already: without the end mark nobody takes this part for the whole.
             Err(error) => {
-                self.clerk.end(0, &format!("storage error: {error}"));
+                self.request_log.end(0, &format!("storage error: {error}"));
                 self.state = State::Leaving;
             }
         }
@@ -406,14 +406,14 @@ impl Session for FileSession {
 mod tests {
     use super::*;
     use crate::session::{Folder, PIECE, outgoing, play};
-    use crate::stats::Board;
+    use crate::stats::Scoreboard;
     use crate::store::Policy;
 
     /// A folder and its session.
     struct Desk {
         folder: Folder,
         store: Arc<Store>,
-        board: Board,
+        board: Scoreboard,
     }
 
     impl Desk {
@@ -424,11 +424,11 @@ mod tests {
             folder.write("b \"c\" \u{e9}", b"x");
             let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Desk { folder, store, board: Board::new("single", 1).unwrap() }
+            Desk { folder, store, board: Scoreboard::new("single", 1).unwrap() }
         }
 
         fn session(&self) -> FileSession {
-            FileSession::new(self.store.clone(), Clerk::new(self.board.worker(0), None))
+            FileSession::new(self.store.clone(), RequestLog::new(self.board.worker(0), None))
         }
 
         /// Lets `input` run through a session and returns its replies.

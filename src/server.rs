@@ -32,7 +32,7 @@ use crate::http::{Names, is_host, is_host_name, without_port};
 use crate::net::{self, LingerSet};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
-use crate::stats::{self, Board, Field, Seat, Seldom};
+use crate::stats::{self, Field, Scoreboard, Seat, Seldom};
 use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
 use blocking::{BlockingWorker, Door};
@@ -110,7 +110,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     })?;
     // If it fails there will be fewer connections, and then a line in the log says so.
     let _ = sys::raise_descriptor_limit();
-    let setup = Board::new(mode, workers as usize).and_then(|board| Ok((board, listener.local_addr()?)));
+    let setup = Scoreboard::new(mode, workers as usize).and_then(|board| Ok((board, listener.local_addr()?)));
     let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let complaints = Seldom::new();
     let store = Arc::new(store);

@@ -5,13 +5,13 @@
 //! STATS for all of them, and a supervisor can finish the books of a worker that died.
 //!
 //! ```text
-//!   Board   row 0: the house   | pid | connections | served | failed | bytes in | bytes out | …
+//!   Scoreboard   row 0: the house   | pid | connections | served | failed | bytes in | bytes out | …
 //!           row 1: worker 0    |  …  one row a worker, two cache lines each: no two workers write
 //!           row 2: worker 1    |  …  to the same line
-//!   Clerk   one for each connection; opens an entry when a request begins and closes it when it ends
+//!   RequestLog   one for each connection; opens an entry when a request begins and closes it when it ends
 //! ```
 //!
-//! The invariant: an entry that was opened is closed exactly once, as served or as failed. A clerk that is
+//! The invariant: an entry that was opened is closed exactly once, as served or as failed. A request_log that is
 //! dropped with an open entry (a lost connection, a panic) closes it as failed; the entry of a process that
 //! was killed is closed by its supervisor.
 //!
@@ -59,7 +59,7 @@ const ROW: usize = 16;
 
 /// The counts of a server. A copy is another view of the same memory.
 #[derive(Clone, Copy)]
-pub struct Board {
+pub struct Scoreboard {
     /// How the server works, for STATS.
     pub mode: &'static str,
     /// Workers that there should be.
@@ -67,10 +67,10 @@ pub struct Board {
     cells: &'static [AtomicU64],
 }
 
-impl Board {
+impl Scoreboard {
     /// To be made before the first fork.
-    pub fn new(mode: &'static str, workers: usize) -> io::Result<Board> {
-        Ok(Board { mode, workers, cells: sys::shared_counters((workers + 1) * ROW)? })
+    pub fn new(mode: &'static str, workers: usize) -> io::Result<Scoreboard> {
+        Ok(Scoreboard { mode, workers, cells: sys::shared_counters((workers + 1) * ROW)? })
     }
 
     fn cell(&self, row: usize, field: Field) -> &'static AtomicU64 {
@@ -78,13 +78,13 @@ impl Board {
     }
 
     /// The tally of worker `index`, counted from 0.
-    pub fn worker(&self, index: usize) -> Tally {
-        Tally { board: *self, row: index + 1 }
+    pub fn worker(&self, index: usize) -> WorkerStats {
+        WorkerStats { board: *self, row: index + 1 }
     }
 
     /// The tally of those who are no workers: an accept loop in front of a pool.
-    pub fn house(&self) -> Tally {
-        Tally { board: *self, row: 0 }
+    pub fn house(&self) -> WorkerStats {
+        WorkerStats { board: *self, row: 0 }
     }
 
     /// The sum of `field` over the house and all workers.
@@ -115,12 +115,12 @@ impl Board {
 
 /// One row of the board.
 #[derive(Clone, Copy)]
-pub struct Tally {
-    board: Board,
+pub struct WorkerStats {
+    board: Scoreboard,
     row: usize,
 }
 
-impl Tally {
+impl WorkerStats {
     pub fn get(&self, field: Field) -> u64 {
         self.board.cell(self.row, field).load(Relaxed)
     }
@@ -154,7 +154,7 @@ impl Tally {
 }
 
 /// The place of one open connection; given back when it is dropped.
-pub struct Seat(Tally);
+pub struct Seat(WorkerStats);
 
 impl Drop for Seat {
     fn drop(&mut self) {
@@ -167,8 +167,8 @@ impl Drop for Seat {
 const LOGGED_NAME: usize = 255;
 
 /// Keeps the books of one connection.
-pub struct Clerk {
-    tally: Tally,
+pub struct RequestLog {
+    tally: WorkerStats,
     /// Whose requests are written to the log; `None`: there is none.
     logged: Option<SocketAddr>,
     entry: Option<Entry>,
@@ -184,12 +184,12 @@ struct Entry {
     status: Option<u16>,
 }
 
-impl Clerk {
-    pub fn new(tally: Tally, logged: Option<SocketAddr>) -> Clerk {
-        Clerk { tally, logged, entry: None }
+impl RequestLog {
+    pub fn new(tally: WorkerStats, logged: Option<SocketAddr>) -> RequestLog {
+        RequestLog { tally, logged, entry: None }
     }
 
-    pub fn board(&self) -> &Board {
+    pub fn board(&self) -> &Scoreboard {
         &self.tally.board
     }
 
@@ -234,7 +234,7 @@ impl Clerk {
     }
 }
 
-impl Drop for Clerk {
+impl Drop for RequestLog {
     fn drop(&mut self) {
         self.end(0, "connection lost");
     }
@@ -291,25 +291,25 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
-    fn clerk(tally: Tally) -> Clerk {
-        Clerk::new(tally, None)
+    fn request_log(tally: WorkerStats) -> RequestLog {
+        RequestLog::new(tally, None)
     }
 
     #[test]
     fn an_entry_is_closed_exactly_once() {
-        let board = Board::new("thread", 2).unwrap();
+        let board = Scoreboard::new("thread", 2).unwrap();
         let tally = board.worker(1);
-        let mut served = clerk(tally);
+        let mut served = request_log(tally);
         served.begin();
         served.begin();
         assert_eq!(tally.get(Field::Busy), 1);
         served.end(5, "");
         served.end(5, "");
         drop(served);
-        let mut lost = clerk(tally);
+        let mut lost = request_log(tally);
         lost.begin();
         drop(lost);
-        drop(clerk(tally));
+        drop(request_log(tally));
         let counts = [Field::Served, Field::Failed, Field::Busy].map(|field| tally.get(field));
         assert_eq!(counts, [1, 1, 0]);
         assert_eq!(board.total(Field::Served), 1);
@@ -317,12 +317,12 @@ mod tests {
 
     #[test]
     fn the_dead_are_buried_with_their_requests() {
-        let board = Board::new("process", 1).unwrap();
+        let board = Scoreboard::new("process", 1).unwrap();
         let tally = board.worker(0);
         tally.set(Field::Pid, 77);
         let seat = tally.admit(1).unwrap();
         std::mem::forget(seat);
-        let mut killed = clerk(tally);
+        let mut killed = request_log(tally);
         killed.begin();
         std::mem::forget(killed);
         assert_eq!(board.alive(), 1);
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn seats_are_limited_and_come_back() {
-        let board = Board::new("thread", 1).unwrap();
+        let board = Scoreboard::new("thread", 1).unwrap();
         let first = board.house().admit(2);
         let second = board.worker(0).admit(2);
         assert!(first.is_some() && second.is_some());

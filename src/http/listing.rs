@@ -20,7 +20,7 @@
 use crate::http::head::Request;
 use crate::http::response::Reply;
 use crate::json::Writer;
-use crate::stats::{Board, Field, utc};
+use crate::stats::{Field, Scoreboard, utc};
 use crate::store::{self, Catalogue, Store, is_deceptive};
 use std::fmt::Write;
 use std::fs::Metadata;
@@ -106,7 +106,7 @@ pub fn health() -> Reply {
 }
 
 /// `/metrics`
-pub fn metrics(board: &Board) -> Reply {
+pub fn metrics(board: &Scoreboard) -> Reply {
     Reply::fresh("text/plain; version=0.0.4", counters(board))
 }
 
@@ -298,7 +298,7 @@ fn percent_encode(out: &mut String, name: &str) {
 
 /// The counters of STATS in the text format of Prometheus, version 0.0.4 (prometheus.io, "Exposition
 /// formats").
-fn counters(board: &Board) -> String {
+fn counters(board: &Scoreboard) -> String {
     let mut out = String::new();
     let total = |field| board.total(field);
     let requests = total(Field::Served) + total(Field::Failed);
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn every_sample_has_its_family() {
-        let board = Board::new("event", 2).unwrap();
+        let board = Scoreboard::new("event", 2).unwrap();
         board.worker(1).add(Field::Served, 3);
         let text = counters(&board);
         assert!(text.contains("\nkolam_requests_total 3\n"), "{text}");

@@ -20,7 +20,7 @@
 use crate::net::LingerSet;
 use crate::server::shared::{Accepted, BUSY, Shared};
 use crate::session::{Clock, KEPT, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
-use crate::stats::{Field, Tally};
+use crate::stats::{Field, WorkerStats};
 use crate::sys::{self, Epoll, Interest, PollFd, Stop};
 use std::io;
 use std::mem;
@@ -45,7 +45,7 @@ pub enum Door {
 /// Serves connections one after another: the accept loop of `single`, a pool's thread, a forked worker.
 pub struct BlockingWorker {
     shared: Arc<Shared>,
-    tally: Tally,
+    tally: WorkerStats,
     stop: Stop,
     door: Door,
     /// The receive buffer; empty between two calls of `pump`.

@@ -31,7 +31,7 @@
 use crate::net::{LINGER_LIMIT, Lingering};
 use crate::server::shared::{Accepted, BUSY, DESCRIPTOR_PAUSE, Shared};
 use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
-use crate::stats::{Field, Seat, Tally};
+use crate::stats::{Field, Seat, WorkerStats};
 use crate::sys::{self, Epoll, Interest, Stop};
 use std::collections::HashMap;
 use std::io;
@@ -87,7 +87,7 @@ impl Connection {
 /// One thread's connections and what wakes it.
 pub struct EventLoop {
     shared: Arc<Shared>,
-    tally: Tally,
+    tally: WorkerStats,
     stop: Stop,
     epoll: Epoll,
     connections: HashMap<u64, Connection>,

@@ -23,7 +23,7 @@ use crate::http::{HttpSession, Names};
 use crate::net::{LINGER_IDLE, LingerSet};
 use crate::protocol::FileSession;
 use crate::session::{Limits, Moved, Notice, Session, Stream, pump};
-use crate::stats::{self, Board, Clerk, Seldom, Tally};
+use crate::stats::{self, RequestLog, Scoreboard, Seldom, WorkerStats};
 use crate::store::Store;
 use crate::sys::{self, Interest, PollFd, Stop};
 use std::fs::File;
@@ -55,7 +55,7 @@ pub struct Shared {
     pub names: Arc<Names>,
     pub listener: TcpListener,
     pub store: Arc<Store>,
-    pub board: Board,
+    pub board: Scoreboard,
     pub limits: Limits,
     /// Connections that may be open at the same time.
     pub max_connections: u64,
@@ -133,13 +133,13 @@ impl Shared {
     }
 
     /// What the shared says to one connection, and hears from it.
-    pub fn session(&self, tally: Tally, stream: &TcpStream) -> Box<dyn Session> {
+    pub fn session(&self, tally: WorkerStats, stream: &TcpStream) -> Box<dyn Session> {
         // Only the log wants to know who it is. One who has gone already needs no line.
         let logged = self.log.then(|| stream.peer_addr().ok()).flatten();
-        let (store, clerk) = (self.store.clone(), Clerk::new(tally, logged));
+        let (store, request_log) = (self.store.clone(), RequestLog::new(tally, logged));
         match self.protocol {
-            Protocol::File => Box::new(FileSession::new(store, clerk)),
-            Protocol::Http => Box::new(HttpSession::new(store, clerk, self.names.clone())),
+            Protocol::File => Box::new(FileSession::new(store, request_log)),
+            Protocol::Http => Box::new(HttpSession::new(store, request_log, self.names.clone())),
         }
     }
 
