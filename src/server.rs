@@ -12,7 +12,7 @@
 //!   event      each of a few threads          the same thread, for all its connections in turn
 //! ```
 //!
-//! The invariant: a connection is given a seat when it is accepted and gives it back when it is closed; a
+//! The invariant: a connection is given a permit when it is accepted and gives it back when it is closed; a
 //! request in hand when the server is asked to stop is finished, for as long as the grace lasts.
 //!
 //! What must not live here: what happens on a connection (`server/blocking.rs`), `fork`, threads.
@@ -32,7 +32,7 @@ use crate::http::{Names, is_host, is_host_name, without_port};
 use crate::net::{self, LingerSet};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
-use crate::stats::{self, Field, Scoreboard, Seat, Seldom};
+use crate::stats::{self, Field, Permit, Scoreboard, Seldom};
 use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
 use blocking::{BlockingWorker, Door};
@@ -222,16 +222,18 @@ fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let for_workers = shared.clone();
     let pool = ThreadPool::start(shared.board.workers, move |index| {
         let mut worker = BlockingWorker::new(for_workers.clone(), index, stop, Door::Elsewhere);
-        move |(connection, _seat): (TcpStream, Seat)| worker.serve(connection)
+        move |(connection, _seat): (TcpStream, Permit)| worker.serve(connection)
     })?;
     announce(ready);
     let mut lingering = LingerSet::default();
     while !stop.requested() {
         match shared.accept() {
-            Accepted::Connection(connection) => match shared.board.house().admit(shared.max_connections) {
-                Some(seat) => pool.submit((connection, seat)),
-                None => shared.reject(connection, &mut lingering, BUSY),
-            },
+            Accepted::Connection(connection) => {
+                match shared.board.house().try_acquire(shared.max_connections) {
+                    Some(permit) => pool.submit((connection, permit)),
+                    None => shared.reject(connection, &mut lingering, BUSY),
+                }
+            }
             Accepted::WouldBlock => {
                 lingering.wait(&[shared.listener.as_fd(), stop.as_fd()], None)?;
                 lingering.drain();
@@ -337,7 +339,7 @@ impl Crew for Arc<Shared> {
     }
 
     fn died(&self, index: usize, ended: Ended) {
-        self.board.worker(index).bury();
+        self.board.worker(index).record_exit();
         match (ended.signal, ended.code) {
             (Some(signal), _) => {
                 self.note(&format!("worker {index} (process {}) was killed by signal {signal}", ended.pid));

@@ -138,14 +138,14 @@ impl WorkerStats {
     }
 
     /// Lets one more connection in, unless `limit` are open in the whole server.
-    pub fn admit(self, limit: u64) -> Option<Seat> {
+    pub fn try_acquire(self, limit: u64) -> Option<Permit> {
         self.add(Field::Seats, 1);
-        let seat = Seat(self);
-        (self.board.total(Field::Seats) <= limit).then_some(seat)
+        let permit = Permit(self);
+        (self.board.total(Field::Seats) <= limit).then_some(permit)
     }
 
     /// Finishes the books of a process that died: what it had begun has failed.
-    pub fn bury(&self) {
+    pub fn record_exit(&self) {
         self.add(Field::Failed, self.get(Field::Busy));
         for field in [Field::Busy, Field::Seats, Field::Pid] {
             self.set(field, 0);
@@ -154,9 +154,9 @@ impl WorkerStats {
 }
 
 /// The place of one open connection; given back when it is dropped.
-pub struct Seat(WorkerStats);
+pub struct Permit(WorkerStats);
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.subtract(Field::Seats, 1);
     }
@@ -320,25 +320,25 @@ mod tests {
         let board = Scoreboard::new("process", 1).unwrap();
         let tally = board.worker(0);
         tally.set(Field::Pid, 77);
-        let seat = tally.admit(1).unwrap();
-        std::mem::forget(seat);
+        let permit = tally.try_acquire(1).unwrap();
+        std::mem::forget(permit);
         let mut killed = request_log(tally);
         killed.begin();
         std::mem::forget(killed);
         assert_eq!(board.alive(), 1);
-        tally.bury();
+        tally.record_exit();
         assert_eq!((tally.get(Field::Failed), tally.get(Field::Seats), board.alive()), (1, 0, 0));
     }
 
     #[test]
     fn seats_are_limited_and_come_back() {
         let board = Scoreboard::new("thread", 1).unwrap();
-        let first = board.house().admit(2);
-        let second = board.worker(0).admit(2);
+        let first = board.house().try_acquire(2);
+        let second = board.worker(0).try_acquire(2);
         assert!(first.is_some() && second.is_some());
-        assert!(board.house().admit(2).is_none());
+        assert!(board.house().try_acquire(2).is_none());
         drop(first);
-        assert!(board.house().admit(2).is_some());
+        assert!(board.house().try_acquire(2).is_some());
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl BlockingWorker {
     }
 
     fn admit(&mut self, connection: TcpStream) {
-        let Some(_seat) = self.tally.admit(self.shared.max_connections) else {
+        let Some(_seat) = self.tally.try_acquire(self.shared.max_connections) else {
             return self.shared.reject(connection, &mut self.lingering, BUSY);
         };
         // A panic costs this connection: its session is dropped and its clerk counts the failure.

@@ -31,7 +31,7 @@
 use crate::net::{LINGER_LIMIT, Lingering};
 use crate::server::shared::{Accepted, BUSY, DESCRIPTOR_PAUSE, Shared};
 use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
-use crate::stats::{Field, Seat, WorkerStats};
+use crate::stats::{Field, Permit, WorkerStats};
 use crate::sys::{self, Epoll, Interest, Stop};
 use std::collections::HashMap;
 use std::io;
@@ -64,14 +64,14 @@ struct Talk {
     /// Bytes that lay unsent in the socket at the last sweep.
     queued: i32,
     /// Given back when the connection is closed.
-    seat: Seat,
+    permit: Permit,
 }
 
 /// A connection in either half of its life.
 enum Connection {
     Talking(Talk),
-    /// It has been told goodbye; those who were turned away never had a seat.
-    Lingering(Lingering, Option<Seat>),
+    /// It has been told goodbye; those who were turned away never had a permit.
+    Lingering(Lingering, Option<Permit>),
 }
 
 impl Connection {
@@ -190,14 +190,14 @@ impl EventLoop {
     fn admit(&mut self, connection: TcpStream) {
         let token = self.next;
         self.next += 1;
-        let Some(seat) = self.tally.admit(self.shared.max_connections) else {
+        let Some(permit) = self.tally.try_acquire(self.shared.max_connections) else {
             self.shared.refuse(&connection, BUSY);
             return self.leave(token, connection, None, None);
         };
         self.tally.add(Field::Connections, 1);
         let session = self.shared.session(self.tally, &connection);
         let clock = Clock::new(self.shared.limits, Instant::now());
-        let talk = Talk { stream: connection, session, clock, watched: None, queued: 0, seat };
+        let talk = Talk { stream: connection, session, clock, watched: None, queued: 0, permit };
         self.connections.insert(token, Connection::Talking(talk));
         // Its request has come by now, most likely.
         self.turn(token);
@@ -207,15 +207,15 @@ impl EventLoop {
     fn turn(&mut self, token: u64) {
         match self.connections.remove(&token) {
             Some(Connection::Talking(talk)) => self.talk(token, talk),
-            Some(Connection::Lingering(leaving, seat)) => self.linger(token, leaving, seat),
+            Some(Connection::Lingering(leaving, permit)) => self.linger(token, leaving, permit),
             // Closed in this very round.
             None => {}
         }
     }
 
-    fn linger(&mut self, token: u64, mut leaving: Lingering, seat: Option<Seat>) {
+    fn linger(&mut self, token: u64, mut leaving: Lingering, permit: Option<Permit>) {
         if leaving.drain() {
-            self.connections.insert(token, Connection::Lingering(leaving, seat));
+            self.connections.insert(token, Connection::Lingering(leaving, permit));
         }
     }
 
@@ -245,7 +245,7 @@ impl EventLoop {
                 }
             }
             Ok(Ok(Turn::Done)) if talk.session.want() == Want::Linger => {
-                return self.leave(token, talk.stream, talk.watched, Some(talk.seat));
+                return self.leave(token, talk.stream, talk.watched, Some(talk.permit));
             }
             Ok(Ok(Turn::Done) | Err(_)) | Err(_) => return,
         }
@@ -269,7 +269,7 @@ impl EventLoop {
     }
 
     /// Everything has been said: wait until the peer has closed too (chapter 10a).
-    fn leave(&mut self, token: u64, stream: TcpStream, watched: Option<Interest>, seat: Option<Seat>) {
+    fn leave(&mut self, token: u64, stream: TcpStream, watched: Option<Interest>, permit: Option<Permit>) {
         let most = self.shared.max_connections as usize + LINGER_LIMIT;
         if self.connections.len() >= most || self.watch(token, &stream, watched, Interest::Read).is_err() {
             return;
@@ -279,7 +279,7 @@ impl EventLoop {
                 leaving.shorten_deadline(Instant::now() + self.shared.linger_limit());
             }
             self.expect(leaving.deadline());
-            self.connections.insert(token, Connection::Lingering(leaving, seat));
+            self.connections.insert(token, Connection::Lingering(leaving, permit));
         }
     }
 
