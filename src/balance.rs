@@ -284,7 +284,7 @@ impl<'h> Worker<'h> {
         let mut fate = catch_unwind(step).unwrap_or(Fate::Broken);
         if let Fate::Open = fate {
             let Err(error) = link.watch(&self.epoll, [id * 2, id * 2 + 1]) else { return };
-            self.shared.backends.complain(&error);
+            self.shared.backends.log_rate_limited(&error);
             fate = Fate::Broken;
         }
         let Some(link) = self.links.remove(&id) else { return };
@@ -325,7 +325,7 @@ impl<'h> Worker<'h> {
     }
 
     fn pause(&mut self, error: &io::Error) -> io::Result<()> {
-        self.shared.backends.complain(error);
+        self.shared.backends.log_rate_limited(error);
         if let Door::Open = self.door {
             self.epoll.remove(self.shared.listener.as_fd())?;
             self.door = Door::PausedUntil(self.tools.now + DESCRIPTOR_PAUSE);

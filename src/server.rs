@@ -32,7 +32,7 @@ use crate::http::{Names, is_host, is_host_name, without_port};
 use crate::net::{self, LingerSet};
 use crate::pool::{Crew, Supervisor, ThreadPool};
 use crate::session::{Limits, SEND_BUFFER};
-use crate::stats::{self, Field, Permit, Scoreboard, Seldom};
+use crate::stats::{self, Field, Permit, RateLimiter, Scoreboard};
 use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
 use blocking::{BlockingWorker, Door};
@@ -112,9 +112,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     let _ = sys::raise_descriptor_limit();
     let setup = Scoreboard::new(mode, workers as usize).and_then(|board| Ok((board, listener.local_addr()?)));
     let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
-    let complaints = Seldom::new();
+    let limiter = RateLimiter::new();
     let store = Arc::new(store);
-    let shared = Shared { protocol, names, listener, store, board, limits, max_connections, log, complaints };
+    let shared = Shared { protocol, names, listener, store, board, limits, max_connections, log, limiter };
     let crew = if workers == 1 { "worker" } else { "workers" };
     let about = format!("{spoken} protocol, {mode} mode, {workers} {crew}, root {}", root.display());
     let invitation = match protocol {

@@ -263,15 +263,15 @@ fn line(
 
 /// Keeps a line that could come all the time from filling the log, which helps nobody: once a second and
 /// process.
-pub struct Seldom {
+pub struct RateLimiter {
     started: Instant,
     /// When it was last due, in seconds since `started`, counted from 1; 0: never.
     last: AtomicU64,
 }
 
-impl Seldom {
-    pub fn new() -> Seldom {
-        Seldom { started: Instant::now(), last: AtomicU64::new(0) }
+impl RateLimiter {
+    pub fn new() -> RateLimiter {
+        RateLimiter { started: Instant::now(), last: AtomicU64::new(0) }
     }
 
     /// Is it time for the line?

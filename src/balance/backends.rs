@@ -23,7 +23,7 @@
 //! Experiment: `kill -STOP` a back end: it is alive, since its kernel still accepts. Watch its open
 //! connections grow on SIGUSR1 with either policy, and then `kill -CONT` it.
 
-use crate::stats::{self, Seldom};
+use crate::stats::{self, RateLimiter};
 use crate::sys::{self, Interest, PollFd, Stop};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -107,7 +107,7 @@ pub struct Backends {
     deserted: AtomicBool,
     log: bool,
     /// When to log the lack of descriptors.
-    complaints: Seldom,
+    limiter: RateLimiter,
 }
 
 /// What came of looking for a back end.
@@ -129,7 +129,7 @@ impl Backends {
     pub fn new(addresses: &[SocketAddr], policy: Policy, log: bool) -> Backends {
         let list = addresses.iter().copied().map(Backend::new).collect();
         let last = AtomicUsize::new(addresses.len().saturating_sub(1));
-        Backends { list, policy, last, deserted: AtomicBool::new(false), log, complaints: Seldom::new() }
+        Backends { list, policy, last, deserted: AtomicBool::new(false), log, limiter: RateLimiter::new() }
     }
 
     /// A line in the log, if there is one.
@@ -140,8 +140,8 @@ impl Backends {
     }
 
     /// As `note`, but seldom.
-    pub fn complain(&self, error: &io::Error) {
-        if self.complaints.is_due() {
+    pub fn log_rate_limited(&self, error: &io::Error) {
+        if self.limiter.is_due() {
             self.note(&format!("cannot take a connection for now: {error}"));
         }
     }

@@ -154,7 +154,7 @@ impl<'h> Link<'h> {
                 self.connect(tools)
             }
             Dialled::NoRoom(error) => {
-                tools.backends.complain(&error);
+                tools.backends.log_rate_limited(&error);
                 Fate::Refused
             }
             Dialled::Nobody => Fate::Refused,

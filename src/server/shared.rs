@@ -23,7 +23,7 @@ use crate::http::{HttpSession, Names};
 use crate::net::{LINGER_IDLE, LingerSet};
 use crate::protocol::FileSession;
 use crate::session::{Limits, Moved, Notice, Session, Stream, pump};
-use crate::stats::{self, RequestLog, Scoreboard, Seldom, WorkerStats};
+use crate::stats::{self, RateLimiter, RequestLog, Scoreboard, WorkerStats};
 use crate::store::Store;
 use crate::sys::{self, Interest, PollFd, Stop};
 use std::fs::File;
@@ -62,7 +62,7 @@ pub struct Shared {
     /// Write a log.
     pub log: bool,
     /// When to log the lack of descriptors.
-    pub complaints: Seldom,
+    pub limiter: RateLimiter,
 }
 
 /// A socket takes the content of a file without our help.
@@ -100,7 +100,7 @@ impl Shared {
             Ok(stream) => Accepted::Connection(stream),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                    self.complain(&error);
+                    self.log_rate_limited(&error);
                     Accepted::NoDescriptors
                 }
                 Some(libc::EINVAL) => Accepted::Closed,
@@ -110,8 +110,8 @@ impl Shared {
         }
     }
 
-    fn complain(&self, error: &io::Error) {
-        if self.complaints.is_due() {
+    fn log_rate_limited(&self, error: &io::Error) {
+        if self.limiter.is_due() {
             self.note(&format!("cannot accept a connection for now: {error}"));
         }
     }
