@@ -101,27 +101,27 @@ fn take_jobs<J>(jobs: &Mutex<Receiver<J>>, mut work: impl FnMut(J)) {
 }
 
 /// What a supervisor needs to know from, and tell to, the server it works for.
-pub trait Crew {
+pub trait WorkerHooks {
     /// The life of worker `index`, in its own process; returns its exit code.
     fn work(&self, index: usize) -> i32;
     /// Worker `index` was forked.
-    fn hired(&self, index: usize, pid: Pid, again: bool);
+    fn on_spawn(&self, index: usize, pid: Pid, again: bool);
     /// Worker `index` ended, and we had not asked it to.
-    fn died(&self, index: usize, ended: Ended);
+    fn on_exit(&self, index: usize, ended: Ended);
     /// Process `pid` has been replaced: time for what can wait.
-    fn clean_up(&self, pid: Pid);
+    fn on_cleanup(&self, pid: Pid);
     /// Worker `index` could not be forked; it will be tried again.
-    fn not_hired(&self, index: usize, error: &io::Error);
+    fn on_spawn_error(&self, index: usize, error: &io::Error);
     /// Has any worker come as far as being able to serve?
     fn any_ready(&self) -> bool;
 }
 
 /// A worker that ends within this time after its birth died young.
-const YOUTH: Duration = Duration::from_secs(1);
+const MIN_UPTIME: Duration = Duration::from_secs(1);
 
 /// Deaths in youth, beyond one for each worker, after which a supervisor without a single living worker
 /// gives up.
-const PATIENCE: u32 = 4;
+const MAX_EARLY_EXITS: u32 = 4;
 
 /// Pause before the next fork after the first death in youth; each further one makes it four times longer.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -134,19 +134,19 @@ const OVERSTAY: Duration = Duration::from_millis(500);
 
 /// One place in the crew.
 #[derive(Clone, Copy)]
-struct Place {
+struct Slot {
     /// The process in it; `None`: vacant.
     pid: Option<Pid>,
     /// When that process was forked.
-    born: Instant,
+    started: Instant,
 }
 
 /// The parent of forked workers.
-pub struct Supervisor<'c, C: Crew> {
+pub struct Supervisor<'c, C: WorkerHooks> {
     crew: &'c C,
-    places: Vec<Place>,
-    /// Deaths in youth, since a worker that was born after the last of them outlived its youth.
-    young_deaths: u32,
+    places: Vec<Slot>,
+    /// Deaths in youth, since a worker that was started after the last of them outlived its youth.
+    early_exits: u32,
     /// When the last of them was.
     last_young_death: Instant,
     /// Those who have died and not been cleaned up after.
@@ -156,24 +156,24 @@ pub struct Supervisor<'c, C: Crew> {
     next: Instant,
 }
 
-impl<'c, C: Crew> Supervisor<'c, C> {
+impl<'c, C: WorkerHooks> Supervisor<'c, C> {
     /// Forks `count` workers. The caller has no threads.
     pub fn start(crew: &'c C, count: usize) -> io::Result<Supervisor<'c, C>> {
         let now = Instant::now();
-        let places = vec![Place { pid: None, born: now }; count];
+        let places = vec![Slot { pid: None, started: now }; count];
         let mut supervisor =
-            Supervisor { crew, places, young_deaths: 0, last_young_death: now, dead: Vec::new(), next: now };
+            Supervisor { crew, places, early_exits: 0, last_young_death: now, dead: Vec::new(), next: now };
         for index in 0..count {
-            supervisor.hire(index, false)?;
+            supervisor.spawn(index, false)?;
         }
         Ok(supervisor)
     }
 
-    fn hire(&mut self, index: usize, again: bool) -> io::Result<()> {
+    fn spawn(&mut self, index: usize, again: bool) -> io::Result<()> {
         let crew = self.crew;
         let pid = sys::fork(|| crew.work(index))?;
-        self.places[index] = Place { pid: Some(pid), born: Instant::now() };
-        crew.hired(index, pid, again);
+        self.places[index] = Slot { pid: Some(pid), started: Instant::now() };
+        crew.on_spawn(index, pid, again);
         Ok(())
     }
 
@@ -183,13 +183,13 @@ impl<'c, C: Crew> Supervisor<'c, C> {
         while !stop.requested() {
             self.reap()?;
             let deserted = self.places.iter().all(|place| place.pid.is_none());
-            if deserted && self.young_deaths >= self.places.len() as u32 + PATIENCE {
+            if deserted && self.early_exits >= self.places.len() as u32 + MAX_EARLY_EXITS {
                 return Ok(false);
             }
             self.fill();
             look();
-            self.dead.drain(..).for_each(|pid| self.crew.clean_up(pid));
-            stop.sleep((self.young_deaths > 0).then_some(self.next))?;
+            self.dead.drain(..).for_each(|pid| self.crew.on_cleanup(pid));
+            stop.sleep((self.early_exits > 0).then_some(self.next))?;
         }
         Ok(true)
     }
@@ -202,11 +202,11 @@ impl<'c, C: Crew> Supervisor<'c, C> {
             // A stray child, inherited from whoever became this process by exec, is not ours to replace.
             let Some(index) = found else { continue };
             self.places[index].pid = None;
-            self.crew.died(index, ended);
+            self.crew.on_exit(index, ended);
             self.dead.push(ended.pid);
             // SIGKILL comes from outside, so it is nobody's fault, unless it hits all before they can serve.
             let own_fault = ended.signal != Some(sys::SIGKILL) || !self.crew.any_ready();
-            if own_fault && self.places[index].born.elapsed() < YOUTH {
+            if own_fault && self.places[index].started.elapsed() < MIN_UPTIME {
                 self.slow_down();
             }
         }
@@ -214,8 +214,8 @@ impl<'c, C: Crew> Supervisor<'c, C> {
     }
 
     fn slow_down(&mut self) {
-        let pause = FIRST_PAUSE * 4_u32.pow(self.young_deaths.min(8));
-        self.young_deaths += 1;
+        let pause = FIRST_PAUSE * 4_u32.pow(self.early_exits.min(8));
+        self.early_exits += 1;
         self.last_young_death = Instant::now();
         self.next = self.last_young_death + pause.min(LONGEST_PAUSE);
     }
@@ -223,40 +223,40 @@ impl<'c, C: Crew> Supervisor<'c, C> {
     /// Fills vacant places: all at once, or one on trial while workers die young.
     fn fill(&mut self) {
         let now = Instant::now();
-        if self.young_deaths > 0 && now < self.next {
+        if self.early_exits > 0 && now < self.next {
             return;
         }
-        let mature = |place: &Place| {
-            place.pid.is_some() && place.born > self.last_young_death && now - place.born >= YOUTH
+        let mature = |place: &Slot| {
+            place.pid.is_some() && place.started > self.last_young_death && now - place.started >= MIN_UPTIME
         };
         if self.places.iter().any(mature) {
-            self.young_deaths = 0;
+            self.early_exits = 0;
         }
         for index in 0..self.places.len() {
             if self.places[index].pid.is_some() {
                 continue;
             }
-            if let Err(error) = self.hire(index, true) {
+            if let Err(error) = self.spawn(index, true) {
                 // No process to be had: the same remedy as for one that dies at once.
-                self.crew.not_hired(index, &error);
+                self.crew.on_spawn_error(index, &error);
                 return self.slow_down();
             }
-            if self.young_deaths > 0 {
+            if self.early_exits > 0 {
                 break;
             }
         }
-        self.next = now + YOUTH;
+        self.next = now + MIN_UPTIME;
     }
 
     /// Asks all workers to finish, waits until they have or `grace` is over, then kills the rest.
-    pub fn dismiss(mut self, stop: Stop, grace: Duration) -> io::Result<()> {
+    pub fn shut_down(mut self, stop: Stop, grace: Duration) -> io::Result<()> {
         let deadline = Instant::now() + grace + OVERSTAY;
         self.signal_all(sys::SIGTERM);
         let mut killed = false;
         loop {
             while let Ok(Some(ended)) = sys::reap(-1, false) {
                 if killed {
-                    self.crew.clean_up(ended.pid);
+                    self.crew.on_cleanup(ended.pid);
                 }
                 self.places.retain(|place| place.pid != Some(ended.pid));
             }

@@ -30,7 +30,7 @@ mod event; // 12c many connections, one thread
 use crate::cli::{Args, Command, Failure, MODES, Opt, failed, opt, say};
 use crate::http::{Names, is_host, is_host_name, without_port};
 use crate::net::{self, LingerSet};
-use crate::pool::{Crew, Supervisor, ThreadPool};
+use crate::pool::{Supervisor, ThreadPool, WorkerHooks};
 use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, Field, Permit, RateLimiter, Scoreboard};
 use crate::store::{Policy, Store};
@@ -304,7 +304,7 @@ fn serve_with_processes(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let mut lingering = LingerSet::default();
     shared.stop_listening(&mut lingering);
     let now = Instant::now();
-    supervisor.dismiss(stop, if stopped { shared.limits.grace } else { Duration::ZERO })?;
+    supervisor.shut_down(stop, if stopped { shared.limits.grace } else { Duration::ZERO })?;
     lingering.finish(now + shared.linger_limit())?;
     if stopped { Ok(()) } else { Err(io::Error::other("its workers keep dying young")) }
 }
@@ -314,7 +314,7 @@ fn announce(ready: &str) {
     let _ = say(ready);
 }
 
-impl Crew for Arc<Shared> {
+impl WorkerHooks for Arc<Shared> {
     fn work(&self, index: usize) -> i32 {
         let life = Stop::listen(Listen::Worker).and_then(|stop| {
             let mut worker = BlockingWorker::new(self.clone(), index, stop, Door::Shared);
@@ -331,14 +331,14 @@ impl Crew for Arc<Shared> {
         }
     }
 
-    fn hired(&self, index: usize, pid: Pid, again: bool) {
+    fn on_spawn(&self, index: usize, pid: Pid, again: bool) {
         if again {
             self.board.worker(index).add(Field::Restarts, 1);
             self.note(&format!("worker {index} is now process {pid}"));
         }
     }
 
-    fn died(&self, index: usize, ended: Ended) {
+    fn on_exit(&self, index: usize, ended: Ended) {
         self.board.worker(index).record_exit();
         match (ended.signal, ended.code) {
             (Some(signal), _) => {
@@ -353,13 +353,13 @@ impl Crew for Arc<Shared> {
         }
     }
 
-    fn clean_up(&self, pid: Pid) {
+    fn on_cleanup(&self, pid: Pid) {
         if let Err(error) = self.store.sweep(Some(pid as u32)) {
             self.note(&format!("cannot remove what process {pid} left: {error}"));
         }
     }
 
-    fn not_hired(&self, index: usize, error: &io::Error) {
+    fn on_spawn_error(&self, index: usize, error: &io::Error) {
         self.note(&format!("cannot fork worker {index}: {error}"));
     }
 

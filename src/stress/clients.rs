@@ -269,7 +269,7 @@ impl Records {
 }
 
 /// The workers, whichever kind they are.
-enum Crew {
+enum WorkerHooks {
     Threads(ThreadPool<usize>),
     /// Process of each worker, and whether it has been reaped.
     Processes(Vec<(Pid, bool)>),
@@ -278,13 +278,13 @@ enum Crew {
 /// How long threads may take to notice that the tester is to stop.
 const NOTICE: Duration = Duration::from_secs(1);
 
-impl Crew {
+impl WorkerHooks {
     /// The tester is to stop: after this, nothing more is sent to the server. Only a thread that is still
     /// connecting may go on; it ends with the program.
     fn abandon(self) {
         match self {
-            Crew::Threads(pool) => drop(pool.finish(Some(Instant::now() + NOTICE))),
-            Crew::Processes(pids) => {
+            WorkerHooks::Threads(pool) => drop(pool.finish(Some(Instant::now() + NOTICE))),
+            WorkerHooks::Processes(pids) => {
                 for (pid, _) in pids.iter().filter(|(_, reaped)| !reaped) {
                     let _ = sys::kill(*pid, sys::SIGKILL);
                     let _ = sys::reap(*pid, true);
@@ -301,7 +301,7 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
     let (receiver, mut start) = io::pipe()?;
     let gate = Arc::new(Gate { results: Arc::new(sender), start: receiver, zero: Instant::now() });
     let mut crew = match mode {
-        "process" => Crew::Processes(fork(count, task, &gate)?),
+        "process" => WorkerHooks::Processes(fork(count, task, &gate)?),
         _ => {
             let (task, gate) = (task.clone(), gate.clone());
             let pool = ThreadPool::start(count, move |_| {
@@ -309,7 +309,7 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
                 move |index| work(index, &task, &gate)
             })?;
             (0..count).for_each(|index| pool.submit(index));
-            Crew::Threads(pool)
+            WorkerHooks::Threads(pool)
         }
     };
     let mut ready = 0;
@@ -338,8 +338,8 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
         }
     }
     match crew {
-        Crew::Threads(pool) => drop(pool.finish(None)),
-        Crew::Processes(pids) => {
+        WorkerHooks::Threads(pool) => drop(pool.finish(None)),
+        WorkerHooks::Processes(pids) => {
             let left = pids.iter().filter(|(_, reaped)| !reaped);
             left.for_each(|(pid, _)| drop(sys::reap(*pid, true)));
         }
@@ -375,8 +375,8 @@ fn fork(count: usize, task: &Arc<Task>, gate: &Arc<Gate>) -> io::Result<Vec<(Pid
 
 /// Writes the records of processes that ended without one. Called when the pipe is empty, it believes so
 /// only at the second call: the record of one that has just ended may be on its way.
-fn bury(crew: &mut Crew, records: &mut Vec<Record>) {
-    let Crew::Processes(pids) = crew else { return };
+fn bury(crew: &mut WorkerHooks, records: &mut Vec<Record>) {
+    let WorkerHooks::Processes(pids) = crew else { return };
     for (index, (pid, reaped)) in pids.iter_mut().enumerate() {
         if records.iter().any(|record| record.index == index) {
             continue;
