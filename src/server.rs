@@ -263,13 +263,13 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let (workers, for_workers) = (shared.board.workers, shared.clone());
     let loops = (0..workers).map(|index| EventLoop::new(shared.clone(), index, stop));
     let loops = loops.collect::<io::Result<Vec<EventLoop>>>()?;
-    let crippled = Arc::new(AtomicBool::new(false));
-    let told = crippled.clone();
+    let failed_loop = Arc::new(AtomicBool::new(false));
+    let told = failed_loop.clone();
     // The one job of each thread is to go round in its loop.
     let pool = ThreadPool::start(workers, move |_| {
         let (for_workers, told) = (for_workers.clone(), told.clone());
-        move |mut life: EventLoop| {
-            let ended = catch_unwind(AssertUnwindSafe(|| life.run()));
+        move |mut event_loop: EventLoop| {
+            let ended = catch_unwind(AssertUnwindSafe(|| event_loop.run()));
             if !stop.requested() {
                 // With its loop all its connections are gone: better no server than half of one.
                 let error = ended.ok().and_then(Result::err);
@@ -280,13 +280,17 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
             }
         }
     })?;
-    loops.into_iter().for_each(|life| pool.submit(life));
+    loops.into_iter().for_each(|event_loop| pool.submit(event_loop));
     announce(ready);
     while !stop.requested() {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
     }
     shut_and_finish(&shared, pool, LingerSet::default())?;
-    if crippled.load(Ordering::Relaxed) { Err(io::Error::other("a worker could not go on")) } else { Ok(()) }
+    if failed_loop.load(Ordering::Relaxed) {
+        Err(io::Error::other("a worker could not go on"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Forked workers accept and serve; this process only replaces those that die, and shuts the door.

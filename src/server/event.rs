@@ -55,7 +55,7 @@ const ACCEPTS: u32 = 64;
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection whose session is not over.
-struct Talk {
+struct ActiveConnection {
     stream: TcpStream,
     session: Box<dyn Session>,
     clock: Clock,
@@ -69,7 +69,7 @@ struct Talk {
 
 /// A connection in either half of its life.
 enum Connection {
-    Talking(Talk),
+    Talking(ActiveConnection),
     /// It has been told goodbye; those who were turned away never had a permit.
     Lingering(Lingering, Option<Permit>),
 }
@@ -197,7 +197,7 @@ impl EventLoop {
         self.tally.add(Field::Connections, 1);
         let session = self.shared.session(self.tally, &connection);
         let clock = Clock::new(self.shared.limits, Instant::now());
-        let talk = Talk { stream: connection, session, clock, watched: None, queued: 0, permit };
+        let talk = ActiveConnection { stream: connection, session, clock, watched: None, queued: 0, permit };
         self.connections.insert(token, Connection::Talking(talk));
         // Its request has come by now, most likely.
         self.turn(token);
@@ -220,7 +220,7 @@ impl EventLoop {
     }
 
     /// One bounded turn of `pump`. Any error on a connection ends it and nothing else.
-    fn talk(&mut self, token: u64, mut talk: Talk) {
+    fn talk(&mut self, token: u64, mut talk: ActiveConnection) {
         let mut moved = Moved::default();
         // A panic costs this connection: its session is dropped and its clerk counts the failure.
         let turn = catch_unwind(AssertUnwindSafe(|| {
@@ -241,7 +241,7 @@ impl EventLoop {
                 if writing {
                     // What the next looks are compared with; the first of them may not be the last chance.
                     talk.queued = sys::unsent(talk.stream.as_fd()).unwrap_or(0);
-                    self.expect(Instant::now() + self.shared.limits.idle / LOOKS);
+                    self.schedule_sweep(Instant::now() + self.shared.limits.idle / LOOKS);
                 }
             }
             Ok(Ok(Turn::Done)) if talk.session.want() == Want::Linger => {
@@ -249,7 +249,7 @@ impl EventLoop {
             }
             Ok(Ok(Turn::Done) | Err(_)) | Err(_) => return,
         }
-        self.expect(talk.clock.deadline());
+        self.schedule_sweep(talk.clock.deadline());
         self.connections.insert(token, Connection::Talking(talk));
     }
 
@@ -278,7 +278,7 @@ impl EventLoop {
             if self.stopping {
                 leaving.shorten_deadline(Instant::now() + self.shared.linger_limit());
             }
-            self.expect(leaving.deadline());
+            self.schedule_sweep(leaving.deadline());
             self.connections.insert(token, Connection::Lingering(leaving, permit));
         }
     }
@@ -304,7 +304,7 @@ impl EventLoop {
     }
 
     /// A sweep is due by `deadline`.
-    fn expect(&mut self, deadline: Instant) {
+    fn schedule_sweep(&mut self, deadline: Instant) {
         self.sweep = Some(self.sweep.map_or(deadline, |sweep| sweep.min(deadline)));
     }
 
@@ -342,7 +342,7 @@ impl EventLoop {
     }
 }
 
-impl Talk {
+impl ActiveConnection {
     /// A slow peer empties a large socket buffer for longer than the idle limit before there is room for
     /// more; whether it does can be seen in the socket.
     fn look(&mut self, now: Instant) {
