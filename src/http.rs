@@ -35,7 +35,7 @@ mod form; // 15f files out of a form
 
 pub use target::{Names, is_host, is_host_name, without_port};
 
-use crate::session::{Notice, Outgoing, Session, Want};
+use crate::session::{Event, Outgoing, Session, Want};
 use crate::stats::RequestLog;
 use crate::store::{self, Store, Upload, check_name};
 use body::{Body, Fate, Incoming};
@@ -416,14 +416,14 @@ impl Session for HttpSession {
         }
     }
 
-    fn notice(&mut self, notice: Notice) {
+    fn notice(&mut self, notice: Event) {
         let refusal = |status, reason| Refusal::closing(status, reason);
         match (notice, self.want()) {
-            (Notice::Stopping, Want::Request) => self.state = State::Closed,
-            (Notice::Stopping, _) => self.stopping = true,
-            (Notice::OthersWait, want) => self.crowded |= matches!(want, Want::Request | Want::Head),
-            (Notice::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
-            (Notice::Timeout, want) => {
+            (Event::Stopping, Want::Request) => self.state = State::Closed,
+            (Event::Stopping, _) => self.stopping = true,
+            (Event::OthersWait, want) => self.crowded |= matches!(want, Want::Request | Want::Head),
+            (Event::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
+            (Event::Timeout, want) => {
                 let reason = want.overdue();
                 self.state = reason.map_or(State::Closed, |reason| self.refuse(refusal(408, reason)));
             }
@@ -640,12 +640,12 @@ mod tests {
         let desk = Desk::new();
         let mut session = desk.session();
         session.received(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
-        session.notice(Notice::Stopping);
+        session.notice(Event::Stopping);
         session.sent(outgoing(&session).len());
         assert_eq!(session.want(), Want::Linger);
         let mut session = desk.session();
         session.received(b"GET /healthz HTTP/1.1\r\n");
-        session.notice(Notice::Timeout);
+        session.notice(Event::Timeout);
         assert!(outgoing(&session).starts_with(b"HTTP/1.1 408 "));
     }
 }

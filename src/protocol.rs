@@ -34,7 +34,7 @@ pub use head::END;
 pub use head::name;
 
 use crate::json::Writer;
-use crate::session::{Notice, Outgoing, Session, Want};
+use crate::session::{Event, Outgoing, Session, Want};
 use crate::stats::{Field, RequestLog};
 use crate::store::{self, Store};
 use head::{EndMark, Head, Heard, Refusal};
@@ -387,14 +387,14 @@ impl Session for FileSession {
         }
     }
 
-    fn notice(&mut self, notice: Notice) {
+    fn notice(&mut self, notice: Event) {
         match (notice, self.want()) {
-            (Notice::Stopping, Want::Request) => self.state = State::Closed,
-            (Notice::Stopping, _) => self.stopping = true,
+            (Event::Stopping, Want::Request) => self.state = State::Closed,
+            (Event::Stopping, _) => self.stopping = true,
             // Nothing in this protocol tells a peer to come again, and most peers stay for one request.
-            (Notice::OthersWait, _) => {}
-            (Notice::Refused(reason), _) => self.state = refuse(Refusal::closing(reason)),
-            (Notice::Timeout, want) => {
+            (Event::OthersWait, _) => {}
+            (Event::Refused(reason), _) => self.state = refuse(Refusal::closing(reason)),
+            (Event::Timeout, want) => {
                 let reason = want.overdue();
                 self.state = reason.map_or(State::Closed, |reason| refuse(Refusal::closing(reason)));
             }
@@ -574,13 +574,13 @@ mod tests {
     fn notices_are_understood_in_every_state() {
         let desk = Desk::new();
         let table = [
-            ("", Notice::Timeout, ""),
-            ("", Notice::Stopping, ""),
-            ("", Notice::Refused("server busy"), "server busy"),
-            ("LIS", Notice::Timeout, "timeout: the head of the request took longer than --head-timeout"),
-            ("UPLOAD a.bin AAAA", Notice::Timeout, "timeout: nothing arrived for as long as --idle-timeout"),
-            ("UPLOAD a.bin *", Notice::Timeout, "timeout: nothing arrived for as long as --idle-timeout"),
-            ("GET a.bin\n", Notice::Timeout, ""),
+            ("", Event::Timeout, ""),
+            ("", Event::Stopping, ""),
+            ("", Event::Refused("server busy"), "server busy"),
+            ("LIS", Event::Timeout, "timeout: the head of the request took longer than --head-timeout"),
+            ("UPLOAD a.bin AAAA", Event::Timeout, "timeout: nothing arrived for as long as --idle-timeout"),
+            ("UPLOAD a.bin *", Event::Timeout, "timeout: nothing arrived for as long as --idle-timeout"),
+            ("GET a.bin\n", Event::Timeout, ""),
         ];
         for (input, notice, reason) in table {
             let mut session = desk.session();
@@ -607,12 +607,12 @@ mod tests {
         let desk = Desk::new();
         let mut session = desk.session();
         session.received(b"GET a.bin\r\n\r\n");
-        session.notice(Notice::Stopping);
+        session.notice(Event::Stopping);
         session.sent(outgoing(&session).len());
         assert_eq!(session.want(), Want::Linger, "the second CR LF is no other request");
         let mut session = desk.session();
         session.received(b"UPLOAD new AAA");
-        session.notice(Notice::Stopping);
+        session.notice(Event::Stopping);
         assert_eq!(session.want(), Want::Body);
         session.received(b"A\r\n\r\nLIST\n");
         let answer = String::from_utf8(outgoing(&session)).unwrap();

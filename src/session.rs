@@ -114,7 +114,7 @@ pub trait Stream: Read + Write {
 
 /// What the driver of a connection knows and its session does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
+pub enum Event {
     /// The peer is too slow.
     Timeout,
     /// The server stops: finish the request in hand, take no other.
@@ -140,12 +140,12 @@ pub trait Session: Send {
     /// The first `count` bytes of `outgoing` are gone. None at all: the file has been cut short.
     fn sent(&mut self, count: usize);
 
-    fn notice(&mut self, notice: Notice);
+    fn notice(&mut self, notice: Event);
 }
 
 /// How a turn of `pump` ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Pumped {
     /// The session is over: it wants to linger or to close.
     Done,
     /// It could go on at once.
@@ -156,7 +156,7 @@ pub enum Turn {
 
 /// Bytes that crossed the socket.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Moved {
+pub struct ByteCounts {
     pub read: u64,
     pub written: u64,
 }
@@ -167,11 +167,11 @@ pub fn pump(
     stream: &mut impl Stream,
     session: &mut dyn Session,
     scratch: &mut [u8],
-    moved: &mut Moved,
-) -> io::Result<Turn> {
+    moved: &mut ByteCounts,
+) -> io::Result<Pumped> {
     for _ in 0..STEPS {
         let step = match session.want() {
-            Want::Linger | Want::Close => return Ok(Turn::Done),
+            Want::Linger | Want::Close => return Ok(Pumped::Done),
             Want::Write => match session.outgoing() {
                 Outgoing::Bytes(bytes) => stream.write(bytes),
                 Outgoing::Last(bytes) => stream.write_last(bytes),
@@ -192,11 +192,11 @@ pub fn pump(
         match step {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Turn::Blocked),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Pumped::Blocked),
             Err(error) => return Err(error),
         }
     }
-    Ok(if matches!(session.want(), Want::Linger | Want::Close) { Turn::Done } else { Turn::Again })
+    Ok(if matches!(session.want(), Want::Linger | Want::Close) { Pumped::Done } else { Pumped::Again })
 }
 
 /// How long a peer may take.
@@ -211,7 +211,7 @@ pub struct Limits {
 }
 
 /// The clock of one connection, kept by its driver.
-pub struct Clock {
+pub struct Deadlines {
     limits: Limits,
     /// When a byte last moved.
     moved: Instant,
@@ -224,13 +224,13 @@ pub struct Clock {
     stop: Option<Instant>,
 }
 
-impl Clock {
-    pub fn new(limits: Limits, now: Instant) -> Clock {
-        Clock { limits, moved: now, waiting: None, answered: false, stop: None }
+impl Deadlines {
+    pub fn new(limits: Limits, now: Instant) -> Deadlines {
+        Deadlines { limits, moved: now, waiting: None, answered: false, stop: None }
     }
 
     /// After a turn in which `moved` bytes crossed and the session came to want `want`.
-    pub fn note(&mut self, want: Want, moved: Moved, now: Instant) {
+    pub fn note(&mut self, want: Want, moved: ByteCounts, now: Instant) {
         if moved.read + moved.written > 0 {
             self.moved = now;
         }
@@ -300,7 +300,7 @@ mod tests {
         fn sent(&mut self, count: usize) {
             self.0.drain(..count);
         }
-        fn notice(&mut self, _: Notice) {}
+        fn notice(&mut self, _: Event) {}
     }
 
     /// A peer made of a script: each entry is the result of one call.
@@ -334,17 +334,17 @@ mod tests {
         }
     }
 
-    fn turn(script: &mut Script, session: &mut Shout) -> io::Result<Turn> {
-        pump(script, session, &mut [0; 8], &mut Moved::default())
+    fn turn(script: &mut Script, session: &mut Shout) -> io::Result<Pumped> {
+        pump(script, session, &mut [0; 8], &mut ByteCounts::default())
     }
 
     #[test]
     fn a_turn_is_bounded_and_goes_on_where_it_stopped() {
         let mut peer = Script(vec![Ok(b"abcdefg"), Ok(b"")], vec![]);
         let mut session = Shout::default();
-        assert_eq!(turn(&mut peer, &mut session).unwrap(), Turn::Again);
+        assert_eq!(turn(&mut peer, &mut session).unwrap(), Pumped::Again);
         assert_eq!(peer.1, b"ABCDEF");
-        assert_eq!(turn(&mut peer, &mut session).unwrap(), Turn::Done);
+        assert_eq!(turn(&mut peer, &mut session).unwrap(), Pumped::Done);
         assert_eq!(peer.1, b"ABCDEFG");
     }
 
@@ -353,7 +353,7 @@ mod tests {
         let error = |kind: ErrorKind| Err(kind.into());
         let script = vec![error(ErrorKind::Interrupted), error(ErrorKind::WouldBlock)];
         let mut peer = Script(script, vec![]);
-        assert_eq!(turn(&mut peer, &mut Shout::default()).unwrap(), Turn::Blocked);
+        assert_eq!(turn(&mut peer, &mut Shout::default()).unwrap(), Pumped::Blocked);
         let mut peer = Script(vec![error(ErrorKind::ConnectionReset)], vec![]);
         assert!(turn(&mut peer, &mut Shout::default()).is_err());
     }
@@ -364,30 +364,30 @@ mod tests {
         let limits = Limits { idle: second(30), head: second(10), grace: second(5) };
         let start = Instant::now();
         let at = |n| start + second(n);
-        let read = Moved { read: 1, written: 0 };
-        let mut clock = Clock::new(limits, start);
+        let read = ByteCounts { read: 1, written: 0 };
+        let mut clock = Deadlines::new(limits, start);
         assert_eq!(clock.deadline(), at(30));
         clock.note(Want::Head, read, at(1));
         clock.note(Want::Head, read, at(9));
         assert_eq!(clock.deadline(), at(11), "dripping does not prolong a head");
-        clock.note(Want::Head, Moved { read: 9, written: 9 }, at(10));
+        clock.note(Want::Head, ByteCounts { read: 9, written: 9 }, at(10));
         assert_eq!(clock.deadline(), at(20), "a reply in between means that this is a new head");
-        clock.note(Want::Request, Moved { read: 0, written: 9 }, at(11));
+        clock.note(Want::Request, ByteCounts { read: 0, written: 9 }, at(11));
         clock.note(Want::Request, read, at(30));
         assert_eq!(clock.deadline(), at(41), "empty lines are no request");
         clock.note(Want::Body, read, at(12));
         assert_eq!(clock.deadline(), at(42));
-        clock.note(Want::Body, Moved::default(), at(20));
+        clock.note(Want::Body, ByteCounts::default(), at(20));
         assert_eq!(clock.deadline(), at(42), "time alone is no progress");
         clock.alive(at(15));
         assert_eq!(clock.deadline(), at(45));
         assert!(!clock.may_give_way(at(99)), "it is in the middle of a request");
-        clock.note(Want::Request, Moved::default(), at(16));
+        clock.note(Want::Request, ByteCounts::default(), at(16));
         assert_eq!([KEPT / 2, KEPT].map(|idle| clock.may_give_way(at(16) + idle)), [false, true]);
-        let mut fresh = Clock::new(limits, start);
-        fresh.note(Want::Request, Moved::default(), start);
+        let mut fresh = Deadlines::new(limits, start);
+        fresh.note(Want::Request, ByteCounts::default(), start);
         assert_eq!([KEPT, FRESH].map(|idle| fresh.may_give_way(start + idle)), [false, true]);
-        clock.note(Want::Body, Moved { read: 1, written: 0 }, at(15));
+        clock.note(Want::Body, ByteCounts { read: 1, written: 0 }, at(15));
         clock.stop(at(20));
         clock.stop(at(24));
         assert_eq!((clock.deadline(), clock.cut()), (at(25), Some(at(25))));

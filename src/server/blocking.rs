@@ -19,7 +19,7 @@
 
 use crate::net::LingerSet;
 use crate::server::shared::{Accepted, BUSY, Shared};
-use crate::session::{Clock, KEPT, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
+use crate::session::{ByteCounts, Deadlines, Event, KEPT, LOOKS, PIECE_TEXT, Pumped, Session, Want, pump};
 use crate::stats::{Field, WorkerStats};
 use crate::sys::{self, Epoll, Interest, PollFd, Stop};
 use std::io;
@@ -98,20 +98,20 @@ impl BlockingWorker {
     pub fn serve(&mut self, connection: TcpStream) {
         self.tally.add(Field::Connections, 1);
         let mut session = self.shared.session(self.tally, &connection);
-        let mut clock = Clock::new(self.shared.limits, Instant::now());
+        let mut clock = Deadlines::new(self.shared.limits, Instant::now());
         loop {
-            let mut moved = Moved::default();
+            let mut moved = ByteCounts::default();
             if matches!(session.want(), Want::Request | Want::Head) && self.others_wait() {
-                session.notice(Notice::OthersWait);
+                session.notice(Event::OthersWait);
             }
             let turn = pump(&mut &connection, &mut *session, &mut self.scratch, &mut moved);
             self.tally.add(Field::BytesIn, moved.read);
             self.tally.add(Field::BytesOut, moved.written);
             clock.note(session.want(), moved, Instant::now());
             let blocked = match turn {
-                Ok(Turn::Done) if session.want() == Want::Linger => return self.linger(connection),
-                Ok(Turn::Done) | Err(_) => return,
-                Ok(turn) => turn == Turn::Blocked,
+                Ok(Pumped::Done) if session.want() == Want::Linger => return self.linger(connection),
+                Ok(Pumped::Done) | Err(_) => return,
+                Ok(turn) => turn == Pumped::Blocked,
             };
             if self.stop.requested() && self.stops(&mut *session, &mut clock) {
                 continue;
@@ -156,11 +156,11 @@ impl BlockingWorker {
     }
 
     /// The server is to stop: true when this was news to the connection.
-    fn stops(&mut self, session: &mut dyn Session, clock: &mut Clock) -> bool {
+    fn stops(&mut self, session: &mut dyn Session, clock: &mut Deadlines) -> bool {
         let news = clock.cut().is_none();
         if news {
             clock.stop(Instant::now());
-            session.notice(Notice::Stopping);
+            session.notice(Event::Stopping);
             if self.door == Door::Own {
                 self.shared.stop_listening(&mut self.lingering);
             }
@@ -169,7 +169,7 @@ impl BlockingWorker {
     }
 
     /// Sleeps until the socket is ready or the peer has had its time.
-    fn wait(&self, stream: &TcpStream, session: &mut dyn Session, clock: &mut Clock) {
+    fn wait(&self, stream: &TcpStream, session: &mut dyn Session, clock: &mut Deadlines) {
         let writing = session.want() == Want::Write;
         let interest = if writing { Interest::Write } else { Interest::Read };
         let mut fds = [PollFd::new(stream.as_fd(), interest), PollFd::new(self.stop.as_fd(), Interest::Read)];
@@ -194,10 +194,10 @@ impl BlockingWorker {
             clock.alive(now);
         } else if now >= deadline && clock.cut().is_none_or(|cut| now < cut) {
             // When the grace is over there is no time left for words.
-            session.notice(Notice::Timeout);
+            session.notice(Event::Timeout);
         } else if clock.may_give_way(now) && self.others_wait() {
             // Between two requests the end comes without a word.
-            session.notice(Notice::Timeout);
+            session.notice(Event::Timeout);
         }
     }
 }

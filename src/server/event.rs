@@ -30,7 +30,7 @@
 
 use crate::net::{LINGER_LIMIT, Lingering};
 use crate::server::shared::{Accepted, BUSY, DESCRIPTOR_PAUSE, Shared};
-use crate::session::{Clock, LOOKS, Moved, Notice, PIECE_TEXT, Session, Turn, Want, pump};
+use crate::session::{ByteCounts, Deadlines, Event, LOOKS, PIECE_TEXT, Pumped, Session, Want, pump};
 use crate::stats::{Field, Permit, WorkerStats};
 use crate::sys::{self, Epoll, Interest, Stop};
 use std::collections::HashMap;
@@ -58,7 +58,7 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 struct ActiveConnection {
     stream: TcpStream,
     session: Box<dyn Session>,
-    clock: Clock,
+    clock: Deadlines,
     /// What the kernel watches it for; `None`: it does not.
     watched: Option<Interest>,
     /// Bytes that lay unsent in the socket at the last sweep.
@@ -196,7 +196,7 @@ impl EventLoop {
         };
         self.tally.add(Field::Connections, 1);
         let session = self.shared.session(self.tally, &connection);
-        let clock = Clock::new(self.shared.limits, Instant::now());
+        let clock = Deadlines::new(self.shared.limits, Instant::now());
         let talk = ActiveConnection { stream: connection, session, clock, watched: None, queued: 0, permit };
         self.connections.insert(token, Connection::Talking(talk));
         // Its request has come by now, most likely.
@@ -221,7 +221,7 @@ impl EventLoop {
 
     /// One bounded turn of `pump`. Any error on a connection ends it and nothing else.
     fn talk(&mut self, token: u64, mut talk: ActiveConnection) {
-        let mut moved = Moved::default();
+        let mut moved = ByteCounts::default();
         // A panic costs this connection: its session is dropped and its clerk counts the failure.
         let turn = catch_unwind(AssertUnwindSafe(|| {
             pump(&mut &talk.stream, &mut *talk.session, &mut self.scratch, &mut moved)
@@ -230,8 +230,8 @@ impl EventLoop {
         self.tally.add(Field::BytesOut, moved.written);
         talk.clock.note(talk.session.want(), moved, Instant::now());
         match turn {
-            Ok(Ok(Turn::Again)) => self.again.push(token),
-            Ok(Ok(Turn::Blocked)) => {
+            Ok(Ok(Pumped::Again)) => self.again.push(token),
+            Ok(Ok(Pumped::Blocked)) => {
                 let writing = talk.session.want() == Want::Write;
                 let interest = if writing { Interest::Write } else { Interest::Read };
                 if self.watch(token, &talk.stream, talk.watched, interest).is_err() {
@@ -244,10 +244,10 @@ impl EventLoop {
                     self.schedule_sweep(Instant::now() + self.shared.limits.idle / LOOKS);
                 }
             }
-            Ok(Ok(Turn::Done)) if talk.session.want() == Want::Linger => {
+            Ok(Ok(Pumped::Done)) if talk.session.want() == Want::Linger => {
                 return self.leave(token, talk.stream, talk.watched, Some(talk.permit));
             }
-            Ok(Ok(Turn::Done) | Err(_)) | Err(_) => return,
+            Ok(Ok(Pumped::Done) | Err(_)) | Err(_) => return,
         }
         self.schedule_sweep(talk.clock.deadline());
         self.connections.insert(token, Connection::Talking(talk));
@@ -295,7 +295,7 @@ impl EventLoop {
             match connection {
                 Connection::Talking(talk) => {
                     talk.clock.stop(now);
-                    talk.session.notice(Notice::Stopping);
+                    talk.session.notice(Event::Stopping);
                     self.again.push(token);
                 }
                 Connection::Lingering(leaving, _) => leaving.shorten_deadline(closing),
@@ -336,7 +336,7 @@ impl EventLoop {
             // When the grace is over there is no time left for words.
             && talk.clock.cut().is_none_or(|cut| now < cut)
         {
-            talk.session.notice(Notice::Timeout);
+            talk.session.notice(Event::Timeout);
             self.talk(token, talk);
         }
     }

@@ -22,7 +22,7 @@
 use crate::http::{HttpSession, Names};
 use crate::net::{LINGER_IDLE, LingerSet};
 use crate::protocol::FileSession;
-use crate::session::{Limits, Moved, Notice, Session, Stream, pump};
+use crate::session::{ByteCounts, Event, Limits, Session, Stream, pump};
 use crate::stats::{self, RateLimiter, RequestLog, Scoreboard, WorkerStats};
 use crate::store::Store;
 use crate::sys::{self, Interest, PollFd, Stop};
@@ -152,9 +152,9 @@ impl Shared {
     /// The last words to a connection.
     pub fn refuse(&self, connection: &TcpStream, reason: &'static str) {
         let mut session = self.session(self.board.house(), connection);
-        session.notice(Notice::Refused(reason));
+        session.notice(Event::Refused(reason));
         // The reply is shorter than any socket's buffer, so one turn sends it.
-        let _ = pump(&mut &*connection, &mut *session, &mut [], &mut Moved::default());
+        let _ = pump(&mut &*connection, &mut *session, &mut [], &mut ByteCounts::default());
     }
 
     /// Tells those in the queue that the server stops, and refuses all others. This ends the listener for

@@ -2,7 +2,7 @@
 //!
 //! A temporary folder that removes itself, and a peer made of memory. Nothing here is in the program.
 
-use crate::session::{Moved, Outgoing, Session, Stream, Turn, pump};
+use crate::session::{ByteCounts, Outgoing, Pumped, Session, Stream, pump};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -92,7 +92,7 @@ impl Stream for Peer<'_> {
 pub fn play(session: &mut dyn Session, input: &[u8], give: usize, take: usize) -> Vec<u8> {
     let mut peer = Peer { input, give, take, output: Vec::new() };
     let mut scratch = vec![0; 4096];
-    while pump(&mut peer, session, &mut scratch, &mut Moved::default()).unwrap() != Turn::Done {}
+    while pump(&mut peer, session, &mut scratch, &mut ByteCounts::default()).unwrap() != Pumped::Done {}
     peer.output
 }
 
