@@ -135,13 +135,13 @@ impl HttpSession {
 
     /// Moves through the states until the bytes are used up or something must go out first; returns how
     /// many bytes were used.
-    fn digest(&mut self, bytes: &[u8]) -> usize {
+    fn process(&mut self, bytes: &[u8]) -> usize {
         let mut used = 0;
         while used < bytes.len() {
             let fresh = &bytes[used..];
             let (next, count) = match mem::replace(&mut self.state, State::Closed) {
-                State::Head(draft) => self.hear(draft, fresh),
-                State::Body(incoming) => self.fill(incoming, fresh),
+                State::Head(draft) => self.read_head(draft, fresh),
+                State::Body(incoming) => self.read_body(incoming, fresh),
                 waiting @ (State::Invite(..) | State::Reply(_) | State::Leaving | State::Closed) => {
                     self.state = waiting;
                     break;
@@ -154,7 +154,7 @@ impl HttpSession {
     }
 
     /// Head: gather it up to its empty line.
-    fn hear(&mut self, mut draft: Draft, bytes: &[u8]) -> (State, usize) {
+    fn read_head(&mut self, mut draft: Draft, bytes: &[u8]) -> (State, usize) {
         let (used, heard) = draft.take(bytes);
         if heard.is_some() || draft.begun() {
             self.request_log.begin();
@@ -190,7 +190,7 @@ impl HttpSession {
     }
 
     /// Body: into the file, or nowhere.
-    fn fill(&mut self, mut incoming: Box<Incoming>, bytes: &[u8]) -> (State, usize) {
+    fn read_body(&mut self, mut incoming: Box<Incoming>, bytes: &[u8]) -> (State, usize) {
         let mut used = 0;
         match incoming.take(bytes, &mut used) {
             Err(refusal) => (self.reply(Err(refusal), self.manner(&incoming.request)), used),
@@ -360,7 +360,7 @@ impl HttpSession {
         }
         self.state = State::Head(Draft::default());
         let rest = mem::take(&mut self.rest);
-        self.rest_used += self.digest(&rest[self.rest_used..]);
+        self.rest_used += self.process(&rest[self.rest_used..]);
         if self.rest_used < rest.len() {
             self.rest = rest;
         } else {
@@ -393,7 +393,7 @@ impl Session for HttpSession {
             };
             return;
         }
-        let used = self.digest(bytes);
+        let used = self.process(bytes);
         (self.rest, self.rest_used) = (bytes[used..].to_vec(), 0);
     }
 

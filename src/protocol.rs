@@ -1,7 +1,7 @@
 //! # Chapter 9. What does each verb do, and in which state?
 //!
 //! Five verbs on one connection, as many requests as the peer likes, replies in the same order. The session
-//! is a state machine; each state is a variant with its own data. Bytes that arrive move it on in `digest`,
+//! is a state machine; each state is a variant with its own data. Bytes that arrive move it on in `process`,
 //! bytes that are gone in `sent`; the end of the stream and a notice of the driver can end it anywhere.
 //!
 //! ```text
@@ -37,7 +37,7 @@ use crate::json::Writer;
 use crate::session::{Event, Outgoing, Session, Want};
 use crate::stats::{Field, RequestLog};
 use crate::store::{self, Store};
-use head::{EndMark, Head, Heard, Refusal};
+use head::{EndMark, Head, HeadEvent, Refusal};
 use std::mem;
 use std::sync::Arc;
 use transfer::{Body, Download};
@@ -118,13 +118,13 @@ impl FileSession {
 
     /// Moves through the states until the bytes are used up or a reply must go out first; returns how
     /// many bytes were used.
-    fn digest(&mut self, bytes: &[u8]) -> usize {
+    fn process(&mut self, bytes: &[u8]) -> usize {
         let mut used = 0;
         while used < bytes.len() {
             let fresh = &bytes[used..];
             let (next, count) = match mem::replace(&mut self.state, State::Closed) {
-                State::Head(head) => self.hear(head, fresh),
-                State::Body(body) => self.fill(body, fresh),
+                State::Head(head) => self.read_head(head, fresh),
+                State::Body(body) => self.read_body(body, fresh),
                 State::Skip(refusal, mark) => self.skip(refusal, mark, fresh),
                 waiting @ (State::Reply(_) | State::Leaving | State::Closed) => {
                     self.state = waiting;
@@ -138,7 +138,7 @@ impl FileSession {
     }
 
     /// Head: gather verb and name.
-    fn hear(&mut self, mut head: Head, bytes: &[u8]) -> (State, usize) {
+    fn read_head(&mut self, mut head: Head, bytes: &[u8]) -> (State, usize) {
         for (at, &byte) in bytes.iter().enumerate() {
             let heard = head.push(byte);
             if !head.text.is_empty() {
@@ -146,20 +146,20 @@ impl FileSession {
             }
             let Some(heard) = heard else { continue };
             return match heard {
-                Heard::Line => (self.answer(&head.text), at + 1),
-                Heard::Upload(name) => (self.upload(name), at + 1),
-                Heard::Broken(refusal) => {
+                HeadEvent::Line => (self.answer(&head.text), at + 1),
+                HeadEvent::Upload(name) => (self.upload(name), at + 1),
+                HeadEvent::Broken(refusal) => {
                     self.request_log.request("UPLOAD", b"");
                     (State::Skip(refusal, EndMark::default()), at)
                 }
-                Heard::TooLong => (refuse(Refusal::closing("request too long")), at + 1),
+                HeadEvent::TooLong => (refuse(Refusal::closing("request too long")), at + 1),
             };
         }
         (State::Head(head), bytes.len())
     }
 
     /// Body: decode into the temporary file.
-    fn fill(&mut self, mut body: Box<Body>, bytes: &[u8]) -> (State, usize) {
+    fn read_body(&mut self, mut body: Box<Body>, bytes: &[u8]) -> (State, usize) {
         let mut used = 0;
         let next = match body.take(bytes, &mut used) {
             Ok(false) => State::Body(body),
@@ -285,7 +285,7 @@ impl FileSession {
         let name = body.name().to_owned();
         let size = match body.finish() {
             Ok(size) => size,
-            Err(refusal) if refusal.mute => {
+            Err(refusal) if refusal.no_reply => {
                 self.request_log.end(0, &refusal.reason);
                 return State::Leaving;
             }
@@ -316,7 +316,7 @@ impl FileSession {
         }
         self.state = State::Head(Head::new());
         let rest = mem::take(&mut self.rest);
-        self.rest_used += self.digest(&rest[self.rest_used..]);
+        self.rest_used += self.process(&rest[self.rest_used..]);
         if self.rest_used < rest.len() {
             self.rest = rest;
         } else {
@@ -352,7 +352,7 @@ impl Session for FileSession {
             };
             return;
         }
-        let used = self.digest(bytes);
+        let used = self.process(bytes);
         (self.rest, self.rest_used) = (bytes[used..].to_vec(), 0);
     }
 

@@ -36,16 +36,16 @@ pub struct Refusal {
     /// Nothing more can be understood on this connection.
     pub close: bool,
     /// Close without a word, because there is no true one.
-    pub mute: bool,
+    pub no_reply: bool,
 }
 
 impl Refusal {
     pub fn new(reason: impl Into<String>) -> Refusal {
-        Refusal { reason: reason.into(), close: false, mute: false }
+        Refusal { reason: reason.into(), close: false, no_reply: false }
     }
 
     pub fn closing(reason: impl Into<String>) -> Refusal {
-        Refusal { reason: reason.into(), close: true, mute: false }
+        Refusal { reason: reason.into(), close: true, no_reply: false }
     }
 }
 
@@ -53,8 +53,8 @@ impl From<store::Error> for Refusal {
     fn from(error: store::Error) -> Refusal {
         // What is over the limit may go on for ever, so it is not read to its end.
         let close = matches!(error, store::Error::TooLarge(_));
-        let mute = matches!(error, store::Error::Uncertain(_));
-        Refusal { reason: error.to_string(), close, mute }
+        let no_reply = matches!(error, store::Error::Uncertain(_));
+        Refusal { reason: error.to_string(), close, no_reply }
     }
 }
 
@@ -103,7 +103,7 @@ enum Place {
     /// Behind a verb that has no payload: everything to the end of the line.
     Line,
     /// Behind UPLOAD, before the name.
-    Gap,
+    BeforeName,
     /// In the name of an UPLOAD that begins at this offset.
     Name(usize),
     /// In a quoted name; `escaped`: behind a backslash.
@@ -124,7 +124,7 @@ pub struct Head {
 }
 
 /// What a head turns out to be.
-pub enum Heard {
+pub enum HeadEvent {
     /// A complete line without payload.
     Line,
     /// UPLOAD of the name; its payload begins with the next byte.
@@ -147,48 +147,50 @@ impl Head {
     /// line    = verb [ 1*blank rest ] [ CR ] LF
     /// upload  = "UPLOAD" 1*blank ( token / quoted ) blank base64 CR LF CR LF
     /// ```
-    pub fn push(&mut self, byte: u8) -> Option<Heard> {
+    pub fn push(&mut self, byte: u8) -> Option<HeadEvent> {
         let blank = matches!(byte, b' ' | b'\t');
         let line_end = matches!(byte, b'\r' | b'\n');
         match self.place {
             Place::Verb if self.text.is_empty() && (blank || line_end) => return None,
             Place::Verb if (blank || line_end) && self.text.eq_ignore_ascii_case(b"UPLOAD") => {
-                self.place = Place::Gap;
+                self.place = Place::BeforeName;
                 return self.push(byte);
             }
-            Place::Verb | Place::Line if byte == b'\n' => return Some(Heard::Line),
+            Place::Verb | Place::Line if byte == b'\n' => return Some(HeadEvent::Line),
             Place::Verb if blank => self.place = Place::Line,
             Place::Verb | Place::Line => {}
-            Place::Gap if line_end => return Some(Heard::Broken(Refusal::new("missing file name"))),
-            Place::Gap if blank => {}
-            Place::Gap if byte == b'"' => {
+            Place::BeforeName if line_end => {
+                return Some(HeadEvent::Broken(Refusal::new("missing file name")));
+            }
+            Place::BeforeName if blank => {}
+            Place::BeforeName if byte == b'"' => {
                 self.place = Place::Quoted { start: self.text.len(), escaped: false }
             }
-            Place::Gap => self.place = Place::Name(self.text.len()),
+            Place::BeforeName => self.place = Place::Name(self.text.len()),
             Place::Name(start) | Place::Unquoted { start } if blank || line_end => {
                 return Some(self.named(start, line_end));
             }
             Place::Name(_) => {}
-            Place::Quoted { .. } if line_end => return Some(Heard::Broken(bad_quotes())),
+            Place::Quoted { .. } if line_end => return Some(HeadEvent::Broken(bad_quotes())),
             Place::Quoted { start, escaped: false } if byte == b'"' => self.place = Place::Unquoted { start },
             Place::Quoted { start, escaped } => {
                 self.place = Place::Quoted { start, escaped: byte == b'\\' && !escaped }
             }
-            Place::Unquoted { .. } => return Some(Heard::Broken(bad_quotes())),
+            Place::Unquoted { .. } => return Some(HeadEvent::Broken(bad_quotes())),
         }
         self.text.push(byte);
         // The CR of a line's end is not part of the line.
         let length = self.text.len() - usize::from(byte == b'\r');
-        (length > HEAD_LIMIT).then_some(Heard::TooLong)
+        (length > HEAD_LIMIT).then_some(HeadEvent::TooLong)
     }
 
     /// The name of an UPLOAD is complete; `bare`: nothing follows it.
-    fn named(&self, start: usize, bare: bool) -> Heard {
+    fn named(&self, start: usize, bare: bool) -> HeadEvent {
         let name = name(&self.text[start..]);
         if !bare {
-            return Heard::Upload(name);
+            return HeadEvent::Upload(name);
         }
-        Heard::Broken(match name.map(|name| store::check_name(&name).map(drop)) {
+        HeadEvent::Broken(match name.map(|name| store::check_name(&name).map(drop)) {
             Ok(Ok(())) => Refusal::new("missing file content"),
             Ok(Err(error)) => error.into(),
             Err(refusal) => refusal,
@@ -237,10 +239,10 @@ mod tests {
         for (at, &byte) in text.iter().enumerate() {
             let heard = match head.push(byte) {
                 None => continue,
-                Some(Heard::Line) => format!("line {}", String::from_utf8_lossy(&head.text)),
-                Some(Heard::Upload(Ok(name))) => format!("upload {}", String::from_utf8_lossy(&name)),
-                Some(Heard::Upload(Err(refusal)) | Heard::Broken(refusal)) => refusal.reason,
-                Some(Heard::TooLong) => "too long".to_owned(),
+                Some(HeadEvent::Line) => format!("line {}", String::from_utf8_lossy(&head.text)),
+                Some(HeadEvent::Upload(Ok(name))) => format!("upload {}", String::from_utf8_lossy(&name)),
+                Some(HeadEvent::Upload(Err(refusal)) | HeadEvent::Broken(refusal)) => refusal.reason,
+                Some(HeadEvent::TooLong) => "too long".to_owned(),
             };
             return (heard, at + 1);
         }
