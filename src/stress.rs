@@ -35,8 +35,8 @@ mod words; // 14j in two languages
 use crate::cli::{Args, Command, Failure, failed};
 use crate::sys::{self, Listen, Stop};
 use clients::Records;
-use fixture::{Rig, Server};
-use live::{Live, say};
+use fixture::{Fixture, Server};
+use live::{ProgressLine, say};
 use matrix::{OPTIONS, Plan, Row, Told};
 use report::Outcome;
 use run_folder::RunFolder;
@@ -71,15 +71,16 @@ fn run(args: &Args) -> Result<(), Failure> {
     // If it fails, clients that find no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();
     say(&live::announcement(&plan))?;
-    let rig = Rig::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
-    let notes = rig.target.as_ref().map_or(Ok(Vec::new()), |target| target.look(&plan, stop))?;
-    let forecast = live::forecast(&plan, rig.making);
+    let fixture =
+        Fixture::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
+    let notes = fixture.target.as_ref().map_or(Ok(Vec::new()), |target| target.look(&plan, stop))?;
+    let forecast = live::forecast(&plan, fixture.making);
     let (results, note) = RunFolder::make(&plan)?;
     say(&(report::line(plan.words.results, &results.path.display().to_string()) + &forecast))?;
     for note in notes.into_iter().chain(note) {
         say(&report::line(plan.words.note, &note))?;
     }
-    Tester { plan: &plan, rig, results, live: Live::new(&plan), done: Vec::new() }.run(stop)
+    Tester { plan: &plan, fixture, results, live: ProgressLine::new(&plan), done: Vec::new() }.run(stop)
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
@@ -102,9 +103,9 @@ fn require_space(plan: &Plan) -> Result<(), Failure> {
 /// The loop over all rows.
 struct Tester<'p> {
     plan: &'p Plan,
-    rig: Rig,
+    fixture: Fixture,
     results: RunFolder,
-    live: Live,
+    live: ProgressLine,
     done: Vec<(Row, Outcome)>,
 }
 
@@ -112,12 +113,12 @@ impl Tester<'_> {
     fn run(mut self, stop: Stop) -> Result<(), Failure> {
         let ran = self.rows(stop);
         self.live.clear();
-        if stop.requested() && self.rig.target.as_ref().is_some_and(Target::used) {
+        if stop.requested() && self.fixture.target.as_ref().is_some_and(Target::used) {
             let note = "removing the files of this run; Ctrl-C again leaves them there";
             // It is done whether or not it can be told.
             let _ = say(&report::line(self.plan.words.note, note));
         }
-        let left = self.rig.target.as_mut().and_then(|target| target.leave(stop.requested()));
+        let left = self.fixture.target.as_mut().and_then(|target| target.leave(stop.requested()));
         let left = left.map_or(String::new(), |left| report::line(self.plan.words.left, &left));
         let state = match &ran {
             Err(Failure::Failed(why)) => format!("failed: {why}"),
@@ -170,12 +171,12 @@ impl Tester<'_> {
 
     /// One row, from the start of its server to its end.
     fn row(&mut self, row: &Row) -> Result<Outcome, String> {
-        let server = Server::start(self.plan, row, &self.rig)?;
-        let ready = self.rig.before(row);
-        let before = if server.is_ours() { None } else { self.rig.stats(&server) };
-        let task = Arc::new(self.rig.task(row, &server));
+        let server = Server::start(self.plan, row, &self.fixture)?;
+        let ready = self.fixture.before(row);
+        let before = if server.is_ours() { None } else { self.fixture.stats(&server) };
+        let task = Arc::new(self.fixture.task(row, &server));
         let live = &mut self.live;
-        let progress = self.rig.progress;
+        let progress = self.fixture.progress;
         progress.store(0, Relaxed);
         live.row_begins(row, progress);
         let clients = row.clients as usize;
@@ -185,11 +186,11 @@ impl Tester<'_> {
             // Clients would report a file that is not there, and not why.
             Err(error) => Records::not_run(clients, error),
         };
-        let stats = self.rig.stats(&server);
+        let stats = self.fixture.stats(&server);
         if row.operation == "upload" {
-            self.rig.verify(row, &server, &mut records.records);
+            self.fixture.verify(row, &server, &mut records.records);
         }
-        self.rig.after(row);
+        self.fixture.after(row);
         let mut outcome = tally(&records);
         if let Err(error) = ready {
             outcome.example = Some(format!("set-up, upload of the {} MiB file: {error}", row.volume_mib));

@@ -190,7 +190,7 @@ fn upload(args: &Args) -> Result<(), Failure> {
         None => own_name(path)?,
     };
     let size = ask(args, |client| {
-        let source = BufReader::with_capacity(PIECE, Patient { file, stop: client.stop() });
+        let source = BufReader::with_capacity(PIECE, Interruptible { file, stop: client.stop() });
         client.upload(name, &mut Progress::new(source, "read", shown, total))
     })?;
     say(&format!("{name} uploaded, {size} bytes\n"))
@@ -230,12 +230,12 @@ fn in_words(verb: &str, path: &str, error: io::Error) -> io::Error {
 }
 
 /// A pipe or a terminal whose reader can be told to stop; a regular file is always ready.
-struct Patient {
+struct Interruptible {
     file: File,
     stop: Stop,
 }
 
-impl Read for Patient {
+impl Read for Interruptible {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let watch = |fd| PollFd::new(fd, Interest::Read);
         sys::poll(&mut [watch(self.file.as_fd()), watch(self.stop.as_fd())], None)?;

@@ -143,7 +143,7 @@ fn lost(index: usize) -> Record {
 }
 
 /// The two pipes between the tester and its workers, as the workers see them.
-struct Gate {
+struct StartBarrier {
     results: Arc<PipeWriter>,
     start: PipeReader,
     /// The common zero of all times; `Instant` means the same before and after a fork.
@@ -151,7 +151,7 @@ struct Gate {
 }
 
 /// The life of a client worker.
-fn work(index: usize, task: &Task, gate: &Gate) {
+fn work(index: usize, task: &Task, gate: &StartBarrier) {
     let mut reporter = Reporter { pipe: gate.results.clone(), index, reported: false };
     reporter.send(&[0; RECORD]);
     if (&gate.start).read_exact(&mut [0]).is_err() {
@@ -299,7 +299,7 @@ impl WorkerHooks {
 pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -> io::Result<Records> {
     let (mut results, sender) = io::pipe()?;
     let (receiver, mut start) = io::pipe()?;
-    let gate = Arc::new(Gate { results: Arc::new(sender), start: receiver, zero: Instant::now() });
+    let gate = Arc::new(StartBarrier { results: Arc::new(sender), start: receiver, zero: Instant::now() });
     let mut crew = match mode {
         "process" => WorkerHooks::Processes(fork(count, task, &gate)?),
         _ => {
@@ -354,7 +354,7 @@ fn poll_once(results: &PipeReader) -> io::Result<bool> {
     Ok(sys::poll(&mut [PollFd::new(results.as_fd(), Interest::Read)], Some(next))? > 0)
 }
 
-fn fork(count: usize, task: &Arc<Task>, gate: &Arc<Gate>) -> io::Result<Vec<(Pid, bool)>> {
+fn fork(count: usize, task: &Arc<Task>, gate: &Arc<StartBarrier>) -> io::Result<Vec<(Pid, bool)>> {
     let mut pids = Vec::new();
     for index in 0..count {
         let forked = sys::fork(|| {

@@ -39,7 +39,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 const CHUNK: usize = 1 << 20;
 
 /// The files of a stress test.
-pub struct Rig {
+pub struct Fixture {
     /// The folder that our servers serve, removed at the end.
     files: RunFiles,
     /// A server that is not ours; `None`: each row has one of our own.
@@ -58,25 +58,25 @@ pub struct Rig {
     pub progress: &'static AtomicU64,
 }
 
-impl Rig {
+impl Fixture {
     /// Makes the files.
-    pub fn new(plan: &Plan, stop: Stop) -> io::Result<Rig> {
+    pub fn new(plan: &Plan, stop: Stop) -> io::Result<Fixture> {
         let progress = &sys::shared_counters(1)?[0];
         let files = RunFiles::make(&plan.root)?;
         let target = plan.target.map(|address| Target::new(address, files.run)).transpose()?;
         let (sources, timeout, tells) = (Vec::new(), plan.timeout, plan.tells || target.is_none());
         let making = f64::INFINITY;
-        let mut rig = Rig { files, target, tells, sources, making, timeout, stop, progress };
+        let mut fixture = Fixture { files, target, tells, sources, making, timeout, stop, progress };
         for volume in plan.volumes() {
             let start = Instant::now();
             let content = random(volume << 20, volume);
-            if rig.target.is_none() {
-                fs::write(rig.files.path.join(rig.files.run.source(volume)), &content)?;
+            if fixture.target.is_none() {
+                fs::write(fixture.files.path.join(fixture.files.run.source(volume)), &content)?;
             }
-            rig.making = rig.making.min(start.elapsed().as_secs_f64() / content.len() as f64);
-            rig.sources.push((volume, Arc::new(content)));
+            fixture.making = fixture.making.min(start.elapsed().as_secs_f64() / content.len() as f64);
+            fixture.sources.push((volume, Arc::new(content)));
         }
-        Ok(rig)
+        Ok(fixture)
     }
 
     fn content(&self, row: &Row) -> Arc<Vec<u8>> {
@@ -241,7 +241,7 @@ struct Child {
 
 impl Server {
     /// Starts the server of `row` and waits until it says that it is ready.
-    pub fn start(plan: &Plan, row: &Row, rig: &Rig) -> Result<Server, String> {
+    pub fn start(plan: &Plan, row: &Row, fixture: &Fixture) -> Result<Server, String> {
         if let Some(address) = plan.target {
             return Ok(Server { address, child: None });
         }
@@ -251,8 +251,8 @@ impl Server {
         command.args(["--workers", &row.servers.to_string(), "--max-upload", "1024G"]);
         command.args(["--max-connections", &(row.clients + 16).to_string()]);
         command
-            .args(["--idle-timeout", &(rig.timeout.as_secs() + 1).to_string(), "--root"])
-            .arg(&rig.files.path);
+            .args(["--idle-timeout", &(fixture.timeout.as_secs() + 1).to_string(), "--root"])
+            .arg(&fixture.files.path);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         sys::die_with_parent(&mut command);
         let mut child = command.spawn().map_err(|error| format!("cannot start the server: {error}"))?;

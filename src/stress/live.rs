@@ -123,7 +123,7 @@ fn about(seconds: f64, words: &Words) -> String {
 }
 
 /// One live line on a terminal, and a plain line for each row that is done.
-pub struct Live {
+pub struct ProgressLine {
     line: LiveLine<Stdout>,
     words: &'static Words,
     pub start: Instant,
@@ -135,12 +135,12 @@ pub struct Live {
     row_start: Instant,
 }
 
-impl Live {
-    pub fn new(plan: &Plan) -> Live {
+impl ProgressLine {
+    pub fn new(plan: &Plan) -> ProgressLine {
         let (rows, bytes, now) = (plan.rows.len(), content(plan), Instant::now());
         let line = LiveLine::new(io::stdout());
         let words = plan.words;
-        Live { line, words, start: now, rows, rows_done: 0, bytes, bytes_done: 0, row_start: now }
+        ProgressLine { line, words, start: now, rows, rows_done: 0, bytes, bytes_done: 0, row_start: now }
     }
 
     /// A row is about to start.
