@@ -35,9 +35,9 @@ mod relay; // 16c bytes between two sockets
 use crate::cli::{Args, Command, Failure, Opt, failed, opt, say};
 use crate::net::{self, LINGER_IDLE, LingerSet};
 use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
-use backends::{Backends, Dialled, Policy, is_shortage};
-use connection::{Fate, Limits, Link, Tools};
-use relay::{Kit, Side};
+use backends::{Backends, ConnectAttempt, Policy, is_shortage};
+use connection::{Limits, Link, StepContext, StepOutcome};
+use relay::{RelayBuffers, Side};
 use std::collections::HashMap;
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -190,7 +190,7 @@ enum Door {
 /// A thread with connections of its own.
 struct Worker<'h> {
     shared: &'h Shared,
-    tools: Tools<'h>,
+    tools: StepContext<'h>,
     epoll: Epoll,
     links: HashMap<u64, Link<'h>>,
     /// Number of the next connection.
@@ -211,7 +211,12 @@ impl<'h> Worker<'h> {
         let now = Instant::now();
         Worker {
             shared,
-            tools: Tools { backends: &shared.backends, limits: shared.limits, kit: Kit::new(), now },
+            tools: StepContext {
+                backends: &shared.backends,
+                limits: shared.limits,
+                kit: RelayBuffers::new(),
+                now,
+            },
             epoll,
             links: HashMap::new(),
             next: 1,
@@ -258,12 +263,12 @@ impl<'h> Worker<'h> {
     fn admit(&mut self, client: TcpStream) -> io::Result<()> {
         let mut tried = 0;
         let (backend, ticket) = match self.tools.backends.dial(&mut tried) {
-            Dialled::Begun(backend, ticket) => (backend, ticket),
-            Dialled::Nobody => {
+            ConnectAttempt::Begun(backend, ticket) => (backend, ticket),
+            ConnectAttempt::Nobody => {
                 self.lingering.add(client);
                 return Ok(());
             }
-            Dialled::NoRoom(error) => {
+            ConnectAttempt::NoRoom(error) => {
                 self.outside = Some(client);
                 return self.pause(&error);
             }
@@ -276,22 +281,22 @@ impl<'h> Worker<'h> {
     }
 
     /// Lets one connection make one step, and draws the consequences.
-    fn step(&mut self, id: u64, step: impl FnOnce(&mut Link<'h>, &mut Tools<'h>) -> Fate) {
+    fn step(&mut self, id: u64, step: impl FnOnce(&mut Link<'h>, &mut StepContext<'h>) -> StepOutcome) {
         // It may have ended earlier in the same round.
         let Some(link) = self.links.get_mut(&id) else { return };
         // A panic has been reported by the panic hook, and costs this connection.
         let step = AssertUnwindSafe(|| step(link, &mut self.tools));
-        let mut fate = catch_unwind(step).unwrap_or(Fate::Broken);
-        if let Fate::Open = fate {
+        let mut fate = catch_unwind(step).unwrap_or(StepOutcome::Broken);
+        if let StepOutcome::Open = fate {
             let Err(error) = link.watch(&self.epoll, [id * 2, id * 2 + 1]) else { return };
             self.shared.backends.log_rate_limited(&error);
-            fate = Fate::Broken;
+            fate = StepOutcome::Broken;
         }
         let Some(link) = self.links.remove(&id) else { return };
         match fate {
-            Fate::Broken => link.reset(),
-            Fate::Refused => self.lingering.add(link.into_client()),
-            Fate::Open | Fate::Over => {}
+            StepOutcome::Broken => link.reset(),
+            StepOutcome::Refused => self.lingering.add(link.into_client()),
+            StepOutcome::Open | StepOutcome::Over => {}
         }
     }
 

@@ -66,12 +66,12 @@ impl Backend {
 }
 
 /// The place of one connection at a back end; given back when it is dropped.
-pub struct Ticket<'b>(&'b Backend);
+pub struct BackendLease<'b>(&'b Backend);
 
-impl<'b> Ticket<'b> {
-    fn new(backend: &'b Backend) -> Ticket<'b> {
+impl<'b> BackendLease<'b> {
+    fn new(backend: &'b Backend) -> BackendLease<'b> {
         backend.open.fetch_add(1, Relaxed);
-        Ticket(backend)
+        BackendLease(backend)
     }
 
     /// The connection was made.
@@ -91,7 +91,7 @@ impl<'b> Ticket<'b> {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for BackendLease<'_> {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
     }
@@ -111,9 +111,9 @@ pub struct Backends {
 }
 
 /// What came of looking for a back end.
-pub enum Dialled<'b> {
+pub enum ConnectAttempt<'b> {
     /// It is asked to take a connection.
-    Begun(TcpStream, Ticket<'b>),
+    Begun(TcpStream, BackendLease<'b>),
     /// There is no descriptor for one more socket.
     NoRoom(io::Error),
     /// All are down, or all were tried.
@@ -147,12 +147,12 @@ impl Backends {
     }
 
     /// Whose turn it is. `None`: nobody is alive.
-    fn choose(&self) -> Option<Ticket<'_>> {
+    fn choose(&self) -> Option<BackendLease<'_>> {
         let mut last = self.last.load(Relaxed);
         loop {
             let next = self.after(last)?;
             match self.last.compare_exchange_weak(last, next, Relaxed, Relaxed) {
-                Ok(_) => return Some(Ticket::new(&self.list[next])),
+                Ok(_) => return Some(BackendLease::new(&self.list[next])),
                 // Another worker was faster: it is the turn of the one after that.
                 Err(changed) => last = changed,
             }
@@ -172,21 +172,21 @@ impl Backends {
     }
 
     /// Begins to connect to the next back end, unless as many as there are have been `tried`.
-    pub fn dial(&self, tried: &mut usize) -> Dialled<'_> {
+    pub fn dial(&self, tried: &mut usize) -> ConnectAttempt<'_> {
         while *tried < self.list.len() {
             let Some(ticket) = self.choose() else { break };
             *tried += 1;
             match sys::begin_connect(ticket.0.address) {
-                Ok(stream) => return Dialled::Begun(stream, ticket),
-                Err(error) if is_shortage(&error) => return Dialled::NoRoom(error),
-                Err(error) => self.take_out(&ticket, &error),
+                Ok(stream) => return ConnectAttempt::Begun(stream, ticket),
+                Err(error) if is_shortage(&error) => return ConnectAttempt::NoRoom(error),
+                Err(error) => self.mark_down(&ticket, &error),
             }
         }
-        Dialled::Nobody
+        ConnectAttempt::Nobody
     }
 
     /// A back end did not take its connection: nobody is sent to it until it answers again.
-    pub fn take_out(&self, ticket: &Ticket, error: &io::Error) {
+    pub fn mark_down(&self, ticket: &BackendLease, error: &io::Error) {
         let backend = ticket.0;
         backend.failures.fetch_add(1, Relaxed);
         if backend.alive.swap(false, Relaxed) {
@@ -198,7 +198,7 @@ impl Backends {
         }
     }
 
-    fn take_back(&self, backend: &Backend) {
+    fn mark_up(&self, backend: &Backend) {
         backend.alive.store(true, Relaxed);
         self.deserted.store(false, Relaxed);
         self.note(&format!("back end {} is back", backend.address));
@@ -216,7 +216,7 @@ impl Backends {
             // A write of nothing tells the state of a connection: made, refused, or neither yet.
             doors.retain(|(backend, door)| match (&*door).write(&[]) {
                 Ok(_) => {
-                    self.take_back(backend);
+                    self.mark_up(backend);
                     false
                 }
                 Err(error) => error.kind() == ErrorKind::WouldBlock,
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn lose(backends: &Backends, index: usize) {
-        backends.take_out(&Ticket::new(&backends.list[index]), &ErrorKind::ConnectionRefused.into());
+        backends.mark_down(&BackendLease::new(&backends.list[index]), &ErrorKind::ConnectionRefused.into());
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(turns(&backends, 7), [1, 2, 3, 1, 2, 3, 1]);
         lose(&backends, 1);
         assert_eq!(turns(&backends, 5), [3, 1, 3, 1, 3], "the next one gets no more than his share");
-        backends.take_back(&backends.list[1]);
+        backends.mark_up(&backends.list[1]);
         assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
         (0..3).for_each(|index| lose(&backends, index));
         assert!(backends.choose().is_none());
@@ -306,7 +306,7 @@ mod tests {
     fn the_fewest_open_connections_win_and_equals_take_turns() {
         let backends = row(3, Policy::LeastConnections);
         assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
-        let mut open: Vec<Ticket> = (0..6).filter_map(|_| backends.choose()).collect();
+        let mut open: Vec<BackendLease> = (0..6).filter_map(|_| backends.choose()).collect();
         open.retain(|ticket| ticket.0.address.port() != 3);
         assert_eq!(turns(&backends, 2), [3, 3]);
         lose(&backends, 2);
@@ -322,7 +322,7 @@ mod tests {
         let mut tried = 0;
         let mut asked = Vec::new();
         // On loopback the refusal comes after the call, with the first write.
-        while let Dialled::Begun(mut stream, ticket) = backends.dial(&mut tried) {
+        while let ConnectAttempt::Begun(mut stream, ticket) = backends.dial(&mut tried) {
             assert_eq!(stream.write(&[]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused));
             asked.push(ticket.0.address);
         }

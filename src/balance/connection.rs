@@ -20,8 +20,8 @@
 //! Experiment: let `turn` answer `Over` where it answers `Broken`, and see which test takes half a reply for
 //! a whole one.
 
-use crate::balance::backends::{Backends, Dialled, Ticket};
-use crate::balance::relay::{Kit, Relay, Side};
+use crate::balance::backends::{BackendLease, Backends, ConnectAttempt};
+use crate::balance::relay::{Relay, RelayBuffers, Side};
 use crate::sys::{self, Epoll, Interest};
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -53,16 +53,16 @@ impl Limits {
 }
 
 /// What a worker lends to a connection for one step.
-pub struct Tools<'h> {
+pub struct StepContext<'h> {
     pub backends: &'h Backends,
     pub limits: Limits,
-    pub kit: Kit,
+    pub kit: RelayBuffers,
     /// When epoll last had something to say.
     pub now: Instant,
 }
 
 /// What becomes of a connection.
-pub enum Fate {
+pub enum StepOutcome {
     /// It goes on when epoll says so.
     Open,
     /// Both sides have ended it, or nothing has moved for too long.
@@ -77,7 +77,7 @@ pub enum Fate {
 pub struct Link<'h> {
     relay: Relay,
     /// The place at the back end that it has now.
-    ticket: Ticket<'h>,
+    ticket: BackendLease<'h>,
     /// Since when that is asked to take it; `None`: it has.
     asked: Option<Instant>,
     /// Back ends that were asked.
@@ -97,7 +97,7 @@ impl<'h> Link<'h> {
     pub fn new(
         client: TcpStream,
         backend: TcpStream,
-        ticket: Ticket<'h>,
+        ticket: BackendLease<'h>,
         tried: usize,
         now: Instant,
     ) -> Link<'h> {
@@ -107,45 +107,45 @@ impl<'h> Link<'h> {
 
     /// The first step. By now the client has probably sent something, and a back end on this machine taken
     /// the connection.
-    pub fn begin(&mut self, tools: &mut Tools<'h>) -> Fate {
+    pub fn begin(&mut self, tools: &mut StepContext<'h>) -> StepOutcome {
         match self.relay.listen(&mut tools.kit) {
             Ok(()) => self.connect(tools),
-            Err(_) => Fate::Broken,
+            Err(_) => StepOutcome::Broken,
         }
     }
 
     /// Something happened at `side`.
-    pub fn turn(&mut self, side: Side, tools: &mut Tools<'h>) -> Fate {
+    pub fn turn(&mut self, side: Side, tools: &mut StepContext<'h>) -> StepOutcome {
         if self.asked.is_some() {
             return self.connect(tools);
         }
         let result = self.relay.turn(side, &mut tools.kit);
         self.count(tools.now);
         match result {
-            Ok(()) if self.relay.is_over() => Fate::Over,
-            Ok(()) => Fate::Open,
-            Err(_) => Fate::Broken,
+            Ok(()) if self.relay.is_over() => StepOutcome::Over,
+            Ok(()) => StepOutcome::Open,
+            Err(_) => StepOutcome::Broken,
         }
     }
 
     /// Has the back end taken the connection?
-    fn connect(&mut self, tools: &mut Tools<'h>) -> Fate {
+    fn connect(&mut self, tools: &mut StepContext<'h>) -> StepOutcome {
         match self.relay.knock(&mut tools.kit) {
-            Ok(false) => return Fate::Open,
+            Ok(false) => return StepOutcome::Open,
             Err(error) => return self.try_next(&error, tools),
             Ok(true) => {}
         }
         self.asked = None;
         self.ticket.connected();
         self.count(tools.now);
-        Fate::Open
+        StepOutcome::Open
     }
 
     /// It has not, and will not. As many back ends are tried as there are.
-    fn try_next(&mut self, error: &io::Error, tools: &mut Tools<'h>) -> Fate {
-        tools.backends.take_out(&self.ticket, error);
+    fn try_next(&mut self, error: &io::Error, tools: &mut StepContext<'h>) -> StepOutcome {
+        tools.backends.mark_down(&self.ticket, error);
         match tools.backends.dial(&mut self.tried) {
-            Dialled::Begun(stream, ticket) => {
+            ConnectAttempt::Begun(stream, ticket) => {
                 self.ticket = ticket;
                 self.asked = Some(tools.now);
                 self.relay.turn_to(stream);
@@ -153,11 +153,11 @@ impl<'h> Link<'h> {
                 self.watched[Side::Backend as usize] = None;
                 self.connect(tools)
             }
-            Dialled::NoRoom(error) => {
+            ConnectAttempt::NoRoom(error) => {
                 tools.backends.log_rate_limited(&error);
-                Fate::Refused
+                StepOutcome::Refused
             }
-            Dialled::Nobody => Fate::Refused,
+            ConnectAttempt::Nobody => StepOutcome::Refused,
         }
     }
 
@@ -172,7 +172,7 @@ impl<'h> Link<'h> {
     }
 
     /// Has a limit passed?
-    pub fn is_overdue(&mut self, tools: &Tools) -> bool {
+    pub fn is_overdue(&mut self, tools: &StepContext) -> bool {
         let (limits, now) = (tools.limits, tools.now);
         if let Some(asked) = self.asked {
             return now - asked >= limits.connect;
@@ -187,7 +187,7 @@ impl<'h> Link<'h> {
         now - self.moved >= limits.idle
     }
 
-    pub fn give_up(&mut self, tools: &mut Tools<'h>) -> Fate {
+    pub fn give_up(&mut self, tools: &mut StepContext<'h>) -> StepOutcome {
         match self.asked {
             Some(_) => self.try_next(&io::Error::new(ErrorKind::TimedOut, "no answer"), tools),
             None => self.cut(),
@@ -195,9 +195,9 @@ impl<'h> Link<'h> {
     }
 
     /// An orderly end, unless it would hide that there was more.
-    pub fn cut(&self) -> Fate {
+    pub fn cut(&self) -> StepOutcome {
         let more = Side::BOTH.iter().any(|&side| self.relay.keeps(side));
-        if more { Fate::Broken } else { Fate::Over }
+        if more { StepOutcome::Broken } else { StepOutcome::Over }
     }
 
     /// Lets `epoll` watch both sides for what the connection waits for, if that has changed.

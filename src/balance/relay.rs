@@ -66,7 +66,7 @@ impl Side {
 }
 
 /// What a worker moves bytes with. Between two turns there are none in it.
-pub struct Kit {
+pub struct RelayBuffers {
     scratch: Vec<u8>,
     /// Empty ones.
     pipes: Vec<Pipe>,
@@ -85,9 +85,9 @@ struct Pipe {
     _count: Rc<()>,
 }
 
-impl Kit {
-    pub fn new() -> Kit {
-        Kit { scratch: vec![0; PIECE], pipes: Vec::new(), count: Rc::new(()), limit: PIPES }
+impl RelayBuffers {
+    pub fn new() -> RelayBuffers {
+        RelayBuffers { scratch: vec![0; PIECE], pipes: Vec::new(), count: Rc::new(()), limit: PIPES }
     }
 
     /// An empty pipe, if there is one to be had.
@@ -178,7 +178,7 @@ impl Relay {
     }
 
     /// Takes what the client has sent already, before a back end has taken the connection.
-    pub fn listen(&mut self, kit: &mut Kit) -> io::Result<()> {
+    pub fn listen(&mut self, kit: &mut RelayBuffers) -> io::Result<()> {
         if let Some(count) = or_later((&self.client.stream).read(&mut kit.scratch))? {
             let bytes = kit.scratch[..count].to_vec();
             self.client.flow = Flow::Waiting(Kept::Bytes { bytes, gone: 0, last: count == 0 });
@@ -188,7 +188,7 @@ impl Relay {
 
     /// Gives the back end what the client has sent, perhaps nothing: even a write of nothing tells whether a
     /// connection stands (true), is on its way (false) or was refused (an error). Asked until it stands.
-    pub fn knock(&mut self, kit: &mut Kit) -> io::Result<bool> {
+    pub fn knock(&mut self, kit: &mut RelayBuffers) -> io::Result<bool> {
         self.push(Side::Client, kit)?;
         Ok(!matches!(self.client.flow, Flow::Waiting(Kept::Bytes { gone: 0, .. })))
     }
@@ -234,7 +234,7 @@ impl Relay {
     }
 
     /// One bounded turn after something happened at `side`.
-    pub fn turn(&mut self, side: Side, kit: &mut Kit) -> io::Result<()> {
+    pub fn turn(&mut self, side: Side, kit: &mut RelayBuffers) -> io::Result<()> {
         // If there is room again, what had to wait for it outside is probably there: no need to be told.
         if self.keeps(side.other()) {
             self.push(side.other(), kit)?;
@@ -259,7 +259,7 @@ impl Relay {
     }
 
     /// Offers what was kept once more.
-    fn push(&mut self, from: Side, kit: &mut Kit) -> io::Result<()> {
+    fn push(&mut self, from: Side, kit: &mut RelayBuffers) -> io::Result<()> {
         let (source, sink) = self.along(from);
         source.hurry(sink)?;
         let (count, all, last) = match &mut source.flow {
@@ -282,7 +282,7 @@ impl Relay {
     }
 
     /// Moves what has come, as long as nothing is in its way.
-    fn pull(&mut self, from: Side, kit: &mut Kit) -> io::Result<()> {
+    fn pull(&mut self, from: Side, kit: &mut RelayBuffers) -> io::Result<()> {
         let (source, sink) = self.along(from);
         let end = source.crossed + TURN;
         let mut more = true;
@@ -334,7 +334,7 @@ impl End {
     }
 
     /// The same without bringing the bytes into this process.
-    fn splice(&mut self, sink: &End, mut pipe: Pipe, kit: &mut Kit) -> io::Result<bool> {
+    fn splice(&mut self, sink: &End, mut pipe: Pipe, kit: &mut RelayBuffers) -> io::Result<bool> {
         let count = or_later(sys::splice(self.stream.as_fd(), pipe.into.as_fd(), PIPE))?;
         pipe.held = count.unwrap_or(0);
         self.crossed += pipe.drain(&sink.stream)? as u64;
@@ -388,7 +388,7 @@ mod tests {
     }
 
     /// A relay that stands, its client and its back end.
-    fn relay(kit: &mut Kit) -> (Relay, TcpStream, TcpStream) {
+    fn relay(kit: &mut RelayBuffers) -> (Relay, TcpStream, TcpStream) {
         let ((near_client, client), (near_backend, backend)) = (pair(), pair());
         let mut relay = Relay::new(near_client, near_backend);
         assert!(relay.knock(kit).unwrap());
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn what_was_said_to_nobody_is_said_to_the_next() {
-        let kit = &mut Kit::new();
+        let kit = &mut RelayBuffers::new();
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (near, mut client) = pair();
         let mut relay = Relay::new(near, sys::begin_connect(closed).unwrap());
@@ -419,7 +419,7 @@ mod tests {
 
     /// Sends `length` bytes to a back end that does not read until everything is full.
     /// Returns whether they then waited in a pipe.
-    fn stall(kit: &mut Kit, length: usize) -> bool {
+    fn stall(kit: &mut RelayBuffers, length: usize) -> bool {
         let (mut relay, mut client, mut backend) = relay(kit);
         let sender = std::thread::spawn(move || {
             let bytes: Vec<u8> = (0..length).map(|at| (at / 4099) as u8).collect();
@@ -445,7 +445,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_keeps_its_order_in_pipes_and_in_vectors() {
-        let kit = &mut Kit::new();
+        let kit = &mut RelayBuffers::new();
         assert!(stall(kit, 32 << 20));
         assert_eq!((kit.pipes.len(), Rc::strong_count(&kit.count)), (1, 2), "the pipe is back");
         // As if there were no pipes to be had.
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn pipes_are_bounded_and_come_back() {
-        let mut kit = Kit::new();
+        let mut kit = RelayBuffers::new();
         let mut taken: Vec<Pipe> = std::iter::from_fn(|| kit.pipe()).collect();
         assert_eq!(taken.len(), PIPES);
         kit.pipes.extend(taken.pop());
