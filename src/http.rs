@@ -38,10 +38,10 @@ pub use target::{Names, is_host, is_host_name, without_port};
 use crate::session::{Event, Outgoing, Session, Want};
 use crate::stats::RequestLog;
 use crate::store::{self, Store, Upload, check_name};
-use body::{Body, Fate, Incoming};
+use body::{Body, BodyAction, BodyReader};
 use form::Form;
-use head::{Draft, Framing, Method, Refusal, Request};
-use response::{Manner, Reply, Sending, conditional, precondition};
+use head::{Framing, HeadParser, Method, Refusal, Request};
+use response::{OutgoingReply, Reply, ReplyOptions, conditional, precondition};
 use std::mem;
 use std::sync::Arc;
 use target::misdirected;
@@ -51,11 +51,11 @@ const INVITATION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The states of the picture above.
 enum State {
-    Head(Draft),
+    Head(HeadParser),
     /// How many bytes of the invitation are gone.
-    Invite(usize, Box<Incoming>),
-    Body(Box<Incoming>),
-    Reply(Box<Sending>),
+    Invite(usize, Box<BodyReader>),
+    Body(Box<BodyReader>),
+    Reply(Box<OutgoingReply>),
     /// Closed on our side; the peer may be sending still.
     Leaving,
     Closed,
@@ -120,7 +120,7 @@ pub struct HttpSession {
 
 impl HttpSession {
     pub fn new(store: Arc<Store>, request_log: RequestLog, names: Arc<Names>) -> HttpSession {
-        let state = State::Head(Draft::default());
+        let state = State::Head(HeadParser::default());
         HttpSession {
             store,
             request_log,
@@ -154,7 +154,7 @@ impl HttpSession {
     }
 
     /// Head: gather it up to its empty line.
-    fn read_head(&mut self, mut draft: Draft, bytes: &[u8]) -> (State, usize) {
+    fn read_head(&mut self, mut draft: HeadParser, bytes: &[u8]) -> (State, usize) {
         let (used, heard) = draft.take(bytes);
         if heard.is_some() || draft.begun() {
             self.request_log.begin();
@@ -172,16 +172,22 @@ impl HttpSession {
         self.request_log.request(request.method.name(), &request.path);
         let fate = match request.method {
             _ if !self.names.include(request.host()) => {
-                Fate::Forget(Some(Refusal::closing(421, misdirected(request.host()))))
+                BodyAction::Forget(Some(Refusal::closing(421, misdirected(request.host()))))
             }
-            Method::Put => self.put(&request).map_or_else(|no| Fate::Forget(Some(no)), Fate::Store),
-            Method::Post => self.post(&request).map_or_else(|no| Fate::Forget(Some(no)), Fate::Form),
-            Method::Foreign(_) => Fate::Forget(Some(Refusal::method(Resource::of(&request.path).allows()))),
-            _ => Fate::Forget(None),
+            Method::Put => {
+                self.put(&request).map_or_else(|no| BodyAction::Forget(Some(no)), BodyAction::Store)
+            }
+            Method::Post => {
+                self.post(&request).map_or_else(|no| BodyAction::Forget(Some(no)), BodyAction::Form)
+            }
+            Method::Foreign(_) => {
+                BodyAction::Forget(Some(Refusal::method(Resource::of(&request.path).allows())))
+            }
+            _ => BodyAction::Forget(None),
         };
         let hesitates = request.hesitates && !more;
         let Some(body) = Body::new(request.framing) else { return self.complete(request, fate) };
-        let mut incoming = Box::new(Incoming::new(request, body, fate));
+        let mut incoming = Box::new(BodyReader::new(request, body, fate));
         match incoming.refuse_early(hesitates) {
             Some(refusal) => self.reply(Err(refusal), self.manner(&incoming.request)),
             None if hesitates => State::Invite(0, incoming),
@@ -190,12 +196,12 @@ impl HttpSession {
     }
 
     /// Body: into the file, or nowhere.
-    fn read_body(&mut self, mut incoming: Box<Incoming>, bytes: &[u8]) -> (State, usize) {
+    fn read_body(&mut self, mut incoming: Box<BodyReader>, bytes: &[u8]) -> (State, usize) {
         let mut used = 0;
         match incoming.take(bytes, &mut used) {
             Err(refusal) => (self.reply(Err(refusal), self.manner(&incoming.request)), used),
             Ok(true) => {
-                let Incoming { mut request, fate, .. } = *incoming;
+                let BodyReader { mut request, fate, .. } = *incoming;
                 request.keep_alive &= used < bytes.len() || !self.crowded;
                 (self.complete(request, fate), used)
             }
@@ -204,29 +210,29 @@ impl HttpSession {
     }
 
     /// The request is here, with all its body.
-    fn complete(&mut self, request: Request, fate: Fate) -> State {
+    fn complete(&mut self, request: Request, fate: BodyAction) -> State {
         let result = match (fate, request.method) {
-            (Fate::Store(upload), _) => match self.stored(&request, upload) {
+            (BodyAction::Store(upload), _) => match self.stored(&request, upload) {
                 Ok(Some(reply)) => Ok(reply),
                 Ok(None) => return State::Leaving,
                 Err(refusal) => Err(refusal),
             },
-            (Fate::Form(form), _) => form.finish(),
-            (Fate::Forget(Some(refusal)), _) => Err(refusal),
-            (Fate::Forget(None), Method::Delete) => self.delete(&request),
-            (Fate::Forget(None), Method::Options) => {
+            (BodyAction::Form(form), _) => form.finish(),
+            (BodyAction::Forget(Some(refusal)), _) => Err(refusal),
+            (BodyAction::Forget(None), Method::Delete) => self.delete(&request),
+            (BodyAction::Forget(None), Method::Options) => {
                 Ok(Reply::new(204).field("Allow", Resource::of(&request.path).allows()))
             }
             // GET and HEAD: what is left when all others have been sorted out.
-            (Fate::Forget(None), _) => self.get(&request),
+            (BodyAction::Forget(None), _) => self.get(&request),
         };
         self.reply(result, self.manner(&request))
     }
 
     /// How a request wants its reply.
-    fn manner(&self, request: &Request) -> Manner {
+    fn manner(&self, request: &Request) -> ReplyOptions {
         let head_only = request.method == Method::Head;
-        Manner { head_only, close: !request.keep_alive || self.stopping, modern: request.modern }
+        ReplyOptions { head_only, close: !request.keep_alive || self.stopping, modern: request.modern }
     }
 
     /// GET and HEAD
@@ -314,10 +320,10 @@ impl HttpSession {
 
     /// A request that was understood is answered in its own manner; this is for all others.
     fn refuse(&mut self, refusal: Refusal) -> State {
-        self.reply(Err(refusal), Manner { head_only: false, close: true, modern: true })
+        self.reply(Err(refusal), ReplyOptions { head_only: false, close: true, modern: true })
     }
 
-    fn reply(&mut self, result: Result<Reply, Refusal>, manner: Manner) -> State {
+    fn reply(&mut self, result: Result<Reply, Refusal>, manner: ReplyOptions) -> State {
         let (reply, close) = match result {
             Ok(reply) => (reply, manner.close),
             Err(refusal) => {
@@ -326,7 +332,7 @@ impl HttpSession {
             }
         };
         self.request_log.answered(reply.status);
-        match reply.finish(Manner { close, ..manner }) {
+        match reply.finish(ReplyOptions { close, ..manner }) {
             Ok(sending) => State::Reply(Box::new(sending)),
             // A small file that cannot be read: nothing has been said yet.
             Err(error) => self.reply(Err(store::Error::from(error).into()), manner),
@@ -334,12 +340,12 @@ impl HttpSession {
     }
 
     /// May the connection be closed right after this reply?
-    fn is_last(&self, sending: &Sending) -> bool {
+    fn is_last(&self, sending: &OutgoingReply) -> bool {
         sending.is_parting() && !self.stopping && self.rest.is_empty()
     }
 
     /// `count` more bytes of a reply are gone.
-    fn advance(&mut self, mut sending: Box<Sending>, count: usize) {
+    fn advance(&mut self, mut sending: Box<OutgoingReply>, count: usize) {
         match sending.advance(count) {
             Ok(true) => self.replied(&sending),
             Ok(false) => self.state = State::Reply(sending),
@@ -352,13 +358,13 @@ impl HttpSession {
     }
 
     /// A reply is out: what comes next?
-    fn replied(&mut self, sending: &Sending) {
+    fn replied(&mut self, sending: &OutgoingReply) {
         self.request_log.end(sending.bytes, &sending.failure);
         if sending.close || self.stopping {
             self.state = if self.is_last(sending) { State::Closed } else { State::Leaving };
             return;
         }
-        self.state = State::Head(Draft::default());
+        self.state = State::Head(HeadParser::default());
         let rest = mem::take(&mut self.rest);
         self.rest_used += self.process(&rest[self.rest_used..]);
         if self.rest_used < rest.len() {
@@ -386,7 +392,7 @@ impl Session for HttpSession {
             // A request that its peer broke off. If it had been refused, the peer may still listen.
             self.state = match mem::replace(&mut self.state, State::Closed) {
                 State::Body(incoming) => match incoming.fate {
-                    Fate::Forget(Some(refusal)) => self.refuse(refusal),
+                    BodyAction::Forget(Some(refusal)) => self.refuse(refusal),
                     _ => State::Closed,
                 },
                 _ => State::Closed,

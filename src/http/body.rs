@@ -241,10 +241,10 @@ impl Chunk {
 }
 
 /// A request whose body is arriving.
-pub struct Incoming {
+pub struct BodyReader {
     pub request: Request,
     body: Body,
-    pub fate: Fate,
+    pub fate: BodyAction,
     /// Bytes of content so far.
     arrived: u64,
     /// Bytes that were no content: sizes, extensions, ends of lines.
@@ -252,7 +252,7 @@ pub struct Incoming {
 }
 
 /// What becomes of a body.
-pub enum Fate {
+pub enum BodyAction {
     Store(Upload),
     /// It is a form with files in it (chapter 15f).
     Form(Form),
@@ -260,15 +260,15 @@ pub enum Fate {
     Forget(Option<Refusal>),
 }
 
-impl Incoming {
-    pub fn new(request: Request, body: Body, fate: Fate) -> Incoming {
-        Incoming { request, body, fate, arrived: 0, overhead: 0 }
+impl BodyReader {
+    pub fn new(request: Request, body: Body, fate: BodyAction) -> BodyReader {
+        BodyReader { request, body, fate, arrived: 0, overhead: 0 }
     }
 
     /// Why the rest of the body is not waited for, if so. A refused one is read to its end, because a peer
     /// that is still sending does not listen; but not if it has not begun to send, and not if it is long.
     pub fn refuse_early(&mut self, hesitates: bool) -> Option<Refusal> {
-        let Fate::Forget(refusal) = &mut self.fate else { return None };
+        let BodyAction::Forget(refusal) = &mut self.fate else { return None };
         let left = if let Body::Length(left) = self.body { left } else { 0 };
         let long = self.arrived + left > UNWANTED;
         let closes = refusal.as_ref().is_some_and(|refusal| refusal.close || hesitates);
@@ -306,12 +306,12 @@ impl Incoming {
 
     fn write(&mut self, content: &[u8]) -> Result<(), Refusal> {
         let written = match &mut self.fate {
-            Fate::Store(upload) => upload.write(content).map_err(Refusal::from),
-            Fate::Form(form) => form.take(content),
-            Fate::Forget(_) => Ok(()),
+            BodyAction::Store(upload) => upload.write(content).map_err(Refusal::from),
+            BodyAction::Form(form) => form.take(content),
+            BodyAction::Forget(_) => Ok(()),
         };
         if let Err(refusal) = written {
-            self.fate = Fate::Forget(Some(refusal));
+            self.fate = BodyAction::Forget(Some(refusal));
         }
         self.refuse_early(false).map_or(Ok(()), Err)
     }

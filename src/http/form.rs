@@ -429,7 +429,7 @@ fn one<'l>(list: &'l [Parameter], name: &str) -> Result<Option<&'l [u8]>, Refusa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::head::Draft;
+    use crate::http::head::HeadParser;
     use crate::session::Folder;
     use crate::store::Policy;
 
@@ -441,7 +441,7 @@ mod tests {
     /// The head of a POST with these lines.
     fn request(lines: &str) -> Request {
         let head = format!("POST / HTTP/1.1\r\nHost: h:80\r\n{lines}\r\n");
-        Draft::default().take(head.as_bytes()).1.unwrap().unwrap()
+        HeadParser::default().take(head.as_bytes()).1.unwrap().unwrap()
     }
 
     fn begin(store: &Arc<Store>) -> Form {

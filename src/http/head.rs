@@ -106,12 +106,12 @@ pub fn plain(byte: u8) -> bool {
 
 /// A head, as far as it has come.
 #[derive(Default)]
-pub struct Draft {
+pub struct HeadParser {
     text: Vec<u8>,
     lines: Lines,
 }
 
-impl Draft {
+impl HeadParser {
     /// Has a request begun? Empty lines in front of it are none (RFC 9112, section 2.2).
     pub fn begun(&self) -> bool {
         self.text.first().is_some_and(|&byte| byte != b'\r')
@@ -154,7 +154,7 @@ impl Draft {
         match self.lines.feed(byte) {
             Err(refusal) => Some(Err(refusal)),
             Ok(true) if !self.begun() => {
-                *self = Draft::default();
+                *self = HeadParser::default();
                 None
             }
             Ok(true) => Some(Request::parse(std::mem::take(&mut self.text))),
@@ -451,9 +451,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Request, Refusal> {
-        let (used, whole) = Draft::default().take(text.as_bytes());
+        let (used, whole) = HeadParser::default().take(text.as_bytes());
         assert_eq!(used, text.len(), "bytes behind the end of {text:?}");
-        let mut draft = Draft::default();
+        let mut draft = HeadParser::default();
         let drip = text.bytes().find_map(|byte| draft.take(&[byte]).1);
         let summary = |result: &Option<Result<Request, Refusal>>| format!("{result:?}");
         assert_eq!(summary(&whole), summary(&drip));

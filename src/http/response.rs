@@ -101,7 +101,7 @@ impl Content {
 
 /// What the request and the connection say about every reply to it.
 #[derive(Clone, Copy)]
-pub struct Manner {
+pub struct ReplyOptions {
     /// The request was HEAD: describe the content and do not send it.
     pub head_only: bool,
     /// The connection is closed behind the reply.
@@ -156,7 +156,7 @@ impl Reply {
     }
 
     /// The reply as it is sent.
-    pub fn finish(self, manner: Manner) -> io::Result<Sending> {
+    pub fn finish(self, manner: ReplyOptions) -> io::Result<OutgoingReply> {
         let Reply { status, fields, content, brought, failure } = self;
         let length = if manner.head_only { 0 } else { content.length() };
         // One allocation for a small reply with all its content.
@@ -190,7 +190,7 @@ impl Reply {
             content => Some(content),
         };
         let (bytes, close) = (length + brought, manner.close);
-        Ok(Sending { text, sent: 0, behind, bytes, failure, close })
+        Ok(OutgoingReply { text, sent: 0, behind, bytes, failure, close })
     }
 }
 
@@ -199,7 +199,7 @@ impl Reply {
 const PARTING: usize = 48 * 1024;
 
 /// A reply on its way out.
-pub struct Sending {
+pub struct OutgoingReply {
     text: Vec<u8>,
     /// Bytes of `text` that are gone.
     sent: usize,
@@ -213,7 +213,7 @@ pub struct Sending {
     pub close: bool,
 }
 
-impl Sending {
+impl OutgoingReply {
     /// Is this the one reply that the peer wanted, and a short one? Such a peer rarely sends more, and not
     /// before the reply has reached it.
     pub fn is_parting(&self) -> bool {
