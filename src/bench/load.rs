@@ -30,9 +30,9 @@
 //! `ss -s` on whose side the TIME_WAITs are then.
 
 use crate::bench::plan::Plan;
-use crate::bench::report::{self, Subject};
+use crate::bench::report::{self, Target};
 use crate::bench::response::Answer;
-use crate::bench::score::{Cause, Fault, Score};
+use crate::bench::score::{Cause, Fault, LoadStats};
 use crate::cli::{Args, Failure, LiveLine, failed, say};
 use crate::sys::{self, Epoll, Interest, Listen, Stop};
 use std::io::{self, ErrorKind, Read, Stderr, Write};
@@ -61,7 +61,7 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     let run = Load::new(&plan, stop).and_then(Load::run);
     let score = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
     let Plan { url, request, connections, keep, .. } = &plan;
-    let subject = Subject { url, request, connections: *connections, keep: *keep };
+    let subject = Target { url, request, connections: *connections, keep: *keep };
     let form = match (args.has("--csv"), args.has("--json")) {
         (true, _) => report::csv,
         (_, true) => report::json,
@@ -84,7 +84,7 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
 }
 
 /// What the user must know and the figures do not tell.
-fn notes(plan: &Plan, score: &Score, csv: bool) {
+fn notes(plan: &Plan, score: &LoadStats, csv: bool) {
     // The other forms have a line for it.
     if csv && score.stray_answers > 0 {
         let _ = writeln!(io::stderr(), "kolam: bench: stray bytes after {} answers", score.stray_answers);
@@ -147,7 +147,7 @@ struct Load<'p> {
     tick: Option<Instant>,
     /// The receive buffer; empty between two reads.
     buffer: Vec<u8>,
-    score: Score,
+    score: LoadStats,
 }
 
 impl<'p> Load<'p> {
@@ -166,14 +166,14 @@ impl<'p> Load<'p> {
         };
         let places: Vec<Place> = (0..plan.connections).map(|_| place()).collect();
         let (busy, look) = (places.len(), now + plan.timeout);
-        let (buffer, score) = (vec![0; PIECE], Score::new(plan.requests));
+        let (buffer, score) = (vec![0; PIECE], LoadStats::new(plan.requests));
         let line = LiveLine::new(io::stderr());
         let tick = line.is_due().then_some(now);
         Ok(Load { plan, stop, epoll, places, busy, begun: 0, until: None, look, line, tick, buffer, score })
     }
 
     /// Until all requests are over, or the user has had enough.
-    fn run(mut self) -> io::Result<Score> {
+    fn run(mut self) -> io::Result<LoadStats> {
         let mut ready = Vec::new();
         self.score.start = Instant::now();
         self.score.end = self.score.start;

@@ -20,7 +20,7 @@
 //! request of a thousand took a hundred times as long as the others.
 
 use crate::bench::request::Request;
-use crate::bench::score::Score;
+use crate::bench::score::LoadStats;
 use crate::bench::url::Url;
 use crate::json::Writer;
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ const KEYS: [(&str, usize); 8] = [
 ];
 
 /// What was asked, and how.
-pub struct Subject<'p> {
+pub struct Target<'p> {
     pub url: &'p Url,
     pub request: &'p Request,
     /// At once.
@@ -58,7 +58,7 @@ pub struct Subject<'p> {
 
 /// concurrency, time_s, complete, failed, transferred_bytes, requests_per_s, time_per_request_ms,
 /// time_per_request_all_ms, transfer_KiBps, p50_ms, p90_ms, p99_ms, max_ms
-pub fn csv(score: &Score, subject: &Subject) -> String {
+pub fn csv(score: &LoadStats, subject: &Target) -> String {
     let mut cells = vec![
         subject.connections.to_string(),
         format!("{:.6}", score.seconds()),
@@ -74,7 +74,7 @@ pub fn csv(score: &Score, subject: &Subject) -> String {
 }
 
 /// All of it in words; no line is wider than 80 columns, unless the path or the server's name is.
-pub fn text(score: &Score, subject: &Subject) -> String {
+pub fn text(score: &LoadStats, subject: &Target) -> String {
     let mut text = asked(score, subject) + "\n";
     let mut line = |name: &str, value: String| text += &row(name, &value);
     line("Concurrency Level", subject.connections.to_string());
@@ -108,7 +108,11 @@ pub fn text(score: &Score, subject: &Subject) -> String {
 }
 
 /// What the live line says: how far the run is, and how fast. `limits` are those of requests and of time.
-pub fn progress(score: &Score, now: Instant, limits: (Option<u64>, Option<Duration>)) -> (String, String) {
+pub fn progress(
+    score: &LoadStats,
+    now: Instant,
+    limits: (Option<u64>, Option<Duration>),
+) -> (String, String) {
     let elapsed = (now - score.start).as_secs_f64();
     let over = score.complete() + score.failed();
     let of = |limit: Option<String>| limit.map_or(String::new(), |limit| format!(" of {limit}"));
@@ -121,7 +125,7 @@ pub fn progress(score: &Score, now: Instant, limits: (Option<u64>, Option<Durati
 }
 
 /// The first lines: what was asked of whom.
-fn asked(score: &Score, subject: &Subject) -> String {
+fn asked(score: &LoadStats, subject: &Target) -> String {
     let (url, request) = (subject.url, subject.request);
     let mut text = row("Server Software", score.server.as_deref().unwrap_or("-"));
     text += &row("Server Hostname", &url.host);
@@ -140,7 +144,7 @@ fn row(name: &str, value: &str) -> String {
 }
 
 /// A line below the number of failures, if there are any.
-fn causes(score: &Score) -> String {
+fn causes(score: &LoadStats) -> String {
     let counts = score.causes().filter(|&(_, count)| count > 0);
     let counts: Vec<String> = counts.map(|(cause, count)| format!("{cause}: {count}")).collect();
     // Four of them fit into a line.
@@ -190,7 +194,7 @@ fn histogram(times: &[u64]) -> Vec<Bin> {
 }
 
 /// The histogram as bars of plain characters; the longest is that of the fullest bin.
-fn bars(score: &Score) -> String {
+fn bars(score: &LoadStats) -> String {
     let bins = histogram(score.times());
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(0);
     let mut text = String::new();
@@ -210,7 +214,7 @@ fn bars(score: &Score) -> String {
 // ---- The object ----
 
 /// One object in one line; the names are explained in `docs/results.md`.
-pub fn json(score: &Score, subject: &Subject) -> String {
+pub fn json(score: &LoadStats, subject: &Target) -> String {
     let mut out = Vec::new();
     let mut json = Writer::new(&mut out);
     json.open(b'{');
@@ -251,7 +255,7 @@ pub fn json(score: &Score, subject: &Subject) -> String {
 }
 
 /// What is a whole number.
-fn counts(json: &mut Writer, score: &Score) {
+fn counts(json: &mut Writer, score: &LoadStats) {
     for (key, count) in [
         ("complete", score.complete()),
         ("failed", score.failed()),
@@ -278,7 +282,7 @@ fn counts(json: &mut Writer, score: &Score) {
 }
 
 /// The histogram as an array of objects.
-fn bins(json: &mut Writer, score: &Score) {
+fn bins(json: &mut Writer, score: &LoadStats) {
     json.open(b'[');
     for bin in histogram(score.times()) {
         json.open(b'{');
@@ -309,8 +313,8 @@ mod tests {
     }
 
     /// A score with complete requests of so many microseconds, within 2 seconds.
-    fn score(times: &[u64]) -> Score {
-        let mut score = Score::new(times.len() as u64);
+    fn score(times: &[u64]) -> LoadStats {
+        let mut score = LoadStats::new(times.len() as u64);
         let mut good = Answer::new("GET");
         let text = "HTTP/1.1 200 OK\r\nServer: a\u{9b}b\r\nContent-Length: 3\r\n\r\nabc";
         assert_eq!(good.feed(text.as_bytes()), Ok(true));
@@ -321,7 +325,7 @@ mod tests {
         score
     }
 
-    fn fail(score: &mut Score, cause: Cause, why: &str) {
+    fn fail(score: &mut LoadStats, cause: Cause, why: &str) {
         score.note(score.start, &Answer::new("GET"), Err((cause, why.to_owned())));
         score.end = score.start + Duration::from_secs(2);
     }
@@ -337,7 +341,7 @@ mod tests {
     #[test]
     fn the_three_forms_say_the_same() {
         let (url, request) = (url(), get());
-        let subject = Subject { url: &url, request: &request, connections: 5, keep: false };
+        let subject = Target { url: &url, request: &request, connections: 5, keep: false };
         let mut score = score(&[10_000, 20_000, 30_000, 40_000]);
         fail(&mut score, Cause::Timeout, "late");
         let line = "5,2.000000,4,1,4096,2.00,2500.000,500.000,2.00,20.000,40.000,40.000,40.000\n";
@@ -409,8 +413,8 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_not_zero() {
         let (url, request) = (url(), get());
-        let subject = Subject { url: &url, request: &request, connections: 5, keep: true };
-        let mut score = Score::new(1);
+        let subject = Target { url: &url, request: &request, connections: 5, keep: true };
+        let mut score = LoadStats::new(1);
         fail(&mut score, Cause::Connect, "refused");
         score.end = score.start;
         assert_eq!(csv(&score, &subject), "5,0.000000,0,1,0,,,,,,,,\n");
@@ -428,7 +432,7 @@ mod tests {
     #[test]
     fn all_causes_fit_into_the_width() {
         let (url, request) = (url(), get());
-        let subject = Subject { url: &url, request: &request, connections: 20_000, keep: true };
+        let subject = Target { url: &url, request: &request, connections: 20_000, keep: true };
         let mut score = score(&[1]);
         for cause in [
             Cause::Connect,

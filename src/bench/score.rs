@@ -51,7 +51,7 @@ const ROOM: usize = 1 << 20;
 pub type Fault = (Cause, String);
 
 /// What has been counted.
-pub struct Score {
+pub struct LoadStats {
     pub start: Instant,
     /// When the last request was over.
     pub end: Instant,
@@ -76,11 +76,11 @@ pub struct Score {
     pub stray_bytes: u64,
 }
 
-impl Score {
+impl LoadStats {
     /// For so many requests at most.
-    pub fn new(requests: u64) -> Score {
+    pub fn new(requests: u64) -> LoadStats {
         let now = Instant::now();
-        Score {
+        LoadStats {
             start: now,
             end: now,
             times: Vec::with_capacity(ROOM.min(requests as usize)),
@@ -197,8 +197,8 @@ mod tests {
     }
 
     /// A score with complete requests of so many milliseconds.
-    fn score(times: &[u64]) -> Score {
-        let mut score = Score::new(times.len() as u64);
+    fn score(times: &[u64]) -> LoadStats {
+        let mut score = LoadStats::new(times.len() as u64);
         let good = answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
         times.iter().for_each(|&time| score.note(score.start, &good, Ok(Duration::from_millis(time))));
         score.finish();
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_not_zero() {
-        let mut score = Score::new(1);
+        let mut score = LoadStats::new(1);
         score.note(score.start, &Answer::new("GET"), Err((Cause::Connect, "refused".to_owned())));
         assert_eq!(
             (score.rate(), score.mean(1), score.transfer(), score.percentile(500)),
