@@ -32,7 +32,7 @@ mod connection; // 16a one connection through it
 mod backends; // 16b whose turn it is
 mod relay; // 16c bytes between two sockets
 
-use crate::cli::{Args, Command, Failure, Opt, failed, opt, say};
+use crate::cli::{Args, Command, Failure, Opt, failed, opt, print};
 use crate::net::{self, LINGER_IDLE, LingerSet};
 use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
 use backends::{Backends, ConnectAttempt, Policy, is_shortage};
@@ -146,7 +146,7 @@ impl Shared {
                     crew.push(Builder::new().name(name).spawn_scoped(scope, life)?);
                 }
                 // A reader who has gone does not keep anybody from serving.
-                let _ = say(ready);
+                let _ = print(ready);
                 self.watch()
             });
             let ends = crew.into_iter().map(|worker| worker.join().unwrap_or(Ok(())));

@@ -29,7 +29,7 @@ mod score; // 17f what is counted
 mod report; // 17g what the figures say
 
 use crate::b64::{self, Decoder, Encoder, Kernel, decoded_room, encoded_len};
-use crate::cli::{Args, Command, Failure, failed, opt, say};
+use crate::cli::{Args, Command, Failure, failed, opt, print};
 use crate::client::{Client, Error};
 use crate::session::{PIECE, PIECE_TEXT};
 use crate::sys::{Listen, Stop};
@@ -163,7 +163,7 @@ fn base64() -> Result<(), Failure> {
         let (encode, decode) = (figures[1 + 2 * number], figures[2 + 2 * number]);
         text += &format!("{:<8} {encode:>8.2} {decode:>8.2} {:>8.2}\n", name(kernel), figures[0]);
     }
-    say(&text)
+    print(&text)
 }
 
 fn name(kernel: Option<&'static Kernel>) -> &'static str {
@@ -195,7 +195,7 @@ fn request(server: SocketAddr) -> Result<(), Failure> {
         Ok(format!("new {:.1} µs\nkept {:.1} µs\n", median(&mut new), median(&mut kept)))
     };
     match measure() {
-        Ok(text) => say(&text),
+        Ok(text) => print(&text),
         Err(error) => failed(format!("{server}: {error}")),
     }
 }

@@ -99,7 +99,7 @@ fn usage<T>(text: String) -> Result<T, Failure> {
 }
 
 /// Prints to stdout.
-pub fn say(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),

@@ -44,7 +44,7 @@ mod http; // 15 the second protocol
 mod balance; // 16 one address, many servers
 mod bench; // 17 one step by itself
 
-use cli::{Args, Command, Failure, say};
+use cli::{Args, Command, Failure, print};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -79,7 +79,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     let name = name.to_string_lossy();
     match name.as_ref() {
         "--help" | "-h" | "help" => return help(rest),
-        "--version" | "-V" => return say(concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n")),
+        "--version" | "-V" => return print(concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n")),
         _ => {}
     }
     let command = find(&name)?;
@@ -88,7 +88,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
             b64::choose().map_err(Failure::Usage)?;
             (command.run)(&args)
         }
-        None => say(&command.help()),
+        None => print(&command.help()),
     }
 }
 
@@ -96,8 +96,8 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
 fn help(words: &[OsString]) -> Result<(), Failure> {
     let options = |word: &&OsString| !word.as_encoded_bytes().starts_with(b"-");
     match words.iter().find(options) {
-        Some(name) if name != "help" => say(&find(&name.to_string_lossy())?.help()),
-        _ => say(&overview()),
+        Some(name) if name != "help" => print(&find(&name.to_string_lossy())?.help()),
+        _ => print(&overview()),
     }
 }
 

@@ -27,7 +27,7 @@ mod blocking; // 12b one connection, accept to close
 mod browser; // 12d the URL of a server
 mod event; // 12c many connections, one thread
 
-use crate::cli::{Args, Command, Failure, MODES, Opt, failed, opt, say};
+use crate::cli::{Args, Command, Failure, MODES, Opt, failed, opt, print};
 use crate::http::{Names, is_host, is_host_name, without_port};
 use crate::net::{self, LingerSet};
 use crate::pool::{Supervisor, ThreadPool, WorkerHooks};
@@ -315,7 +315,7 @@ fn serve_with_processes(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
 
 /// The one line on stdout. A reader that has gone does not keep the server from serving.
 fn announce(ready: &str) {
-    let _ = say(ready);
+    let _ = print(ready);
 }
 
 impl WorkerHooks for Arc<Shared> {

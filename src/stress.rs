@@ -36,7 +36,7 @@ use crate::cli::{Args, Command, Failure, failed};
 use crate::sys::{self, Listen, Stop};
 use clients::Records;
 use fixture::{Fixture, Server};
-use live::{ProgressLine, say};
+use live::{ProgressLine, print};
 use matrix::{OPTIONS, Plan, Row, Told};
 use report::Outcome;
 use run_folder::RunFolder;
@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     // What is wrong with the options is told before anybody is asked.
     let plan = Plan::from(args, &Told::default())?;
     if args.has("--dry-run") {
-        return say(&live::dry_run(&plan));
+        return print(&live::dry_run(&plan));
     }
     run_folder::check(&plan)?;
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
@@ -70,15 +70,15 @@ fn run(args: &Args) -> Result<(), Failure> {
     require_space(&plan)?;
     // If it fails, clients that find no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();
-    say(&live::announcement(&plan))?;
+    print(&live::announcement(&plan))?;
     let fixture =
         Fixture::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
     let notes = fixture.target.as_ref().map_or(Ok(Vec::new()), |target| target.look(&plan, stop))?;
     let forecast = live::forecast(&plan, fixture.making);
     let (results, note) = RunFolder::make(&plan)?;
-    say(&(report::line(plan.words.results, &results.path.display().to_string()) + &forecast))?;
+    print(&(report::line(plan.words.results, &results.path.display().to_string()) + &forecast))?;
     for note in notes.into_iter().chain(note) {
-        say(&report::line(plan.words.note, &note))?;
+        print(&report::line(plan.words.note, &note))?;
     }
     Tester { plan: &plan, fixture, results, live: ProgressLine::new(&plan), done: Vec::new() }.run(stop)
 }
@@ -116,7 +116,7 @@ impl Tester<'_> {
         if stop.requested() && self.fixture.target.as_ref().is_some_and(Target::used) {
             let note = "removing the files of this run; Ctrl-C again leaves them there";
             // It is done whether or not it can be told.
-            let _ = say(&report::line(self.plan.words.note, note));
+            let _ = print(&report::line(self.plan.words.note, note));
         }
         let left = self.fixture.target.as_mut().and_then(|target| target.leave(stop.requested()));
         let left = left.map_or(String::new(), |left| report::line(self.plan.words.left, &left));
@@ -128,7 +128,7 @@ impl Tester<'_> {
         };
         let noted = self.results.ended(&state);
         if ran.is_err() {
-            say(&left)?;
+            print(&left)?;
         }
         ran?;
         self.finish(stop, &left)?;
@@ -215,7 +215,7 @@ impl Tester<'_> {
         let wall = self.live.start.elapsed().as_secs_f64();
         let summary = report::summary(&self.done, planned, wall, words);
         let results = report::line(words.results, &self.results.path.display().to_string());
-        say(&format!("\n{tables}\n{summary}{left}{results}"))?;
+        print(&format!("\n{tables}\n{summary}{left}{results}"))?;
         self.results.write_tables(&report::tables(&self.done, words, "## ", report::markdown))?;
         if stop.requested() {
             return Err(Failure::Interrupted);

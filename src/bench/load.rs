@@ -33,7 +33,7 @@ use crate::bench::plan::Plan;
 use crate::bench::report::{self, Target};
 use crate::bench::response::Answer;
 use crate::bench::score::{Cause, Fault, LoadStats};
-use crate::cli::{Args, Failure, LiveLine, failed, say};
+use crate::cli::{Args, Failure, LiveLine, failed, print};
 use crate::sys::{self, Epoll, Interest, Listen, Stop};
 use std::io::{self, ErrorKind, Read, Stderr, Write};
 use std::net::TcpStream;
@@ -67,7 +67,7 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
         (_, true) => report::json,
         _ => report::text,
     };
-    match say(&form(&score, &subject)) {
+    match print(&form(&score, &subject)) {
         // Whoever reads may go; the verdict is for whoever asks for the exit code.
         Err(Failure::OutputClosed) => {}
         other => other?,

@@ -13,7 +13,7 @@
 //!
 //! Experiment: press Ctrl-C in the middle of a download and look for what is left.
 
-use crate::cli::{Args, Command, Failure, LiveLine, Opt, failed, opt, say};
+use crate::cli::{Args, Command, Failure, LiveLine, Opt, failed, opt, print};
 use crate::client::{Client, Error};
 use crate::json::Value;
 use crate::session::PIECE;
@@ -109,13 +109,13 @@ fn list(args: &Args) -> Result<(), Failure> {
         }
         text.push('\n');
     }
-    say(&text)
+    print(&text)
 }
 
 fn delete(args: &Args) -> Result<(), Failure> {
     let name = args.word(0).unwrap_or_default();
     ask(args, |client| client.delete(name))?;
-    say(&format!("{name} deleted\n"))
+    print(&format!("{name} deleted\n"))
 }
 
 /// One line a count, one line a worker.
@@ -134,7 +134,7 @@ fn stats(args: &Args) -> Result<(), Failure> {
             value => text += &format!("{key:<16} {}\n", plain(&value)),
         }
     }
-    say(&text)
+    print(&text)
 }
 
 /// A value as a person would write it.
@@ -177,7 +177,7 @@ fn download(args: &Args) -> Result<(), Failure> {
         file.commit().map_err(cannot)?;
         Ok(size)
     })?;
-    if is_standard(path) { Ok(()) } else { say(&format!("{target} downloaded, {size} bytes\n")) }
+    if is_standard(path) { Ok(()) } else { print(&format!("{target} downloaded, {size} bytes\n")) }
 }
 
 fn upload(args: &Args) -> Result<(), Failure> {
@@ -193,7 +193,7 @@ fn upload(args: &Args) -> Result<(), Failure> {
         let source = BufReader::with_capacity(PIECE, Interruptible { file, stop: client.stop() });
         client.upload(name, &mut Progress::new(source, "read", shown, total))
     })?;
-    say(&format!("{name} uploaded, {size} bytes\n"))
+    print(&format!("{name} uploaded, {size} bytes\n"))
 }
 
 /// The last part of a path, as a name on the server.

@@ -30,8 +30,8 @@ use std::thread;
 use std::time::Instant;
 
 /// Prints. The reader may go (`| head -1`); the tables in the files are what counts, so the test goes on.
-pub fn say(text: &str) -> Result<(), Failure> {
-    match cli::say(text) {
+pub fn print(text: &str) -> Result<(), Failure> {
+    match cli::print(text) {
         Err(Failure::OutputClosed) => Ok(()),
         other => other,
     }
@@ -172,7 +172,7 @@ impl ProgressLine {
         self.rows_done += 1;
         self.bytes_done += row.bytes();
         self.line.clear();
-        say(&finished(self.rows_done, self.rows, row, outcome, self.words))
+        print(&finished(self.rows_done, self.rows, row, outcome, self.words))
     }
 
     pub fn clear(&mut self) {
