@@ -1,6 +1,6 @@
 //! # Chapter 15. What changes when the same folder speaks HTTP?
 //!
-//! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same request_log
+//! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same log
 //! counts; this file is the sibling of `protocol.rs` and has its states, so that the two can be laid side by
 //! side. The chapters after it hold what is peculiar to HTTP: how a head is read (15a), what a URL is (15b),
 //! where a body ends (15c), what an answer consists of (15d), and the pages that are no files (15e).

@@ -5,13 +5,13 @@
 //! STATS for all of them, and a supervisor can finish the books of a worker that died.
 //!
 //! ```text
-//!   Scoreboard   row 0: the house   | pid | connections | served | failed | bytes in | bytes out | …
+//!   Scoreboard   row 0: the server  | pid | connections | served | failed | bytes in | bytes out | …
 //!           row 1: worker 0    |  …  one row a worker, two cache lines each: no two workers write
 //!           row 2: worker 1    |  …  to the same line
 //!   RequestLog   one for each connection; opens an entry when a request begins and closes it when it ends
 //! ```
 //!
-//! The invariant: an entry that was opened is closed exactly once, as served or as failed. A request_log that is
+//! The invariant: an entry that was opened is closed exactly once, as served or as failed. A log that is
 //! dropped with an open entry (a lost connection, a panic) closes it as failed; the entry of a process that
 //! was killed is closed by its supervisor.
 //!

@@ -1,12 +1,13 @@
 //! # Chapter 12b. What happens to one connection, from accept to close?
 //!
-//! It is accepted, given a seat and a session, pumped until the session wants to close, and waited for until
-//! the peer has closed too. A `BlockingWorker` does this with one connection after another and waits wherever it must:
-//! that is all that the modes `single`, `thread` and `process` share, and nearly all that they are.
+//! It is accepted, given a permit and a session, pumped until the session wants to close, and waited for
+//! until the peer has closed too (lingering close). A `BlockingWorker` does this with one connection after
+//! another and waits wherever it must: that is all that the modes `single`, `thread` and `process` share, and
+//! nearly all that they are.
 //!
 //! ```text
 //!   accept ─► admit ─► serve: pump ─► wait for socket, stop or deadline ─► pump … ─► linger
-//!                └─ no seat: turn away
+//!                └─ no permit: reject
 //! ```
 //!
 //! The invariant: an error on a connection ends that connection and nothing else; so does a panic.

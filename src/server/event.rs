@@ -7,10 +7,10 @@
 //! ```text
 //!            ┌──────────────────────────────────────────────────────────┐
 //!            ▼                                                          │
-//!   wait (epoll) ─► door: accept ─► bell: stop ─► a turn for each ─► sweep: who is late?
+//!   wait (epoll) ─► listener: accept ─► stop? ─► a turn for each ─► sweep: which are late?
 //!                                                   │ Again:   next round, without asking the kernel
 //!                                                   │ Blocked: watch for what the session wants
-//!                                                   └ Done:    say goodbye, wait for the peer's
+//!                                                   └ Done:    close our side, linger for the peer's
 //! ```
 //!
 //! The invariant: nothing in the loop waits but the one call at its top. So what a turn may cost is bounded:

@@ -1,16 +1,15 @@
 //! # Chapter 12a. What do all workers share?
 //!
-//! A door, a folder, a board of counters and the shared rules: how many may come in, how long they may take,
-//! what is said to those who are not let in. Whoever accepts connections, in whatever mode, does it here, so
-//! that all modes treat a connection in the same way.
+//! A listener, a folder, a board of counters, and the rules: how many connections there may be, how long they
+//! may take, what a rejected one is told. All modes accept connections here, so that all treat them alike.
 //!
 //! ```text
-//!   accept ─► Guest ──────► a session, chosen by the protocol of the shared
-//!      │        └ no seat, or the server stops ─► turn away, with the reason
-//!      └────► Nobody, NoRoom (out of descriptors), Shut
+//!   accept ─► Connection ─► a session, chosen by the server's protocol
+//!      │        └ no permit, or the server stops ─► reject, with the reason
+//!      └────► WouldBlock, NoDescriptors, Closed
 //! ```
 //!
-//! The invariant: looking at the door never waits, and no error there ends a worker.
+//! The invariant: accepting never waits, and no error of it ends a worker.
 //!
 //! What must not live here: how bytes move, how one waits.
 //!

@@ -1,17 +1,17 @@
 //! # Chapter 5a. How does a busy program notice that it should stop?
 //!
 //! A signal interrupts a program between any two instructions, so a handler may do next to nothing. Ours sets
-//! a flag, for those who are busy and look at it now and then, and writes one byte into a socket pair, for
-//! those who sleep: to `poll` and to epoll the request to stop is then one more descriptor that becomes
-//! readable, and there is no moment in which it could be missed.
+//! a flag, for code that is busy and looks at it now and then, and writes one byte into a socket pair, for
+//! code that waits. This is the self-pipe trick: to `poll` and to epoll the request to stop is one more
+//! descriptor that becomes readable, and there is no moment in which it could be missed.
 //!
 //! ```text
-//!   SIGTERM ──► on_signal ──► STOPPED = true        raised(): the busy ask
-//!                   └───────► one byte ──► read_end     as_fd():  the sleeping are woken
+//!   SIGTERM ──► on_signal ──► STOPPED = true          requested(): busy code asks
+//!                   └───────► one byte ──► read end  as_fd():     waiting code is woken
 //! ```
 //!
-//! The invariant: the flag is set before the byte is written, and the byte stays where it is, so everybody
-//! who watches the read_end is woken, however many there are. Only a supervisor, the one loop that must notice
+//! The invariant: the flag is set before the byte is written, and the byte stays where it is, so all that
+//! watch the read end are woken, however many there are. Only a supervisor, the one loop that must notice
 //! each signal, takes it away (`sleep`).
 //!
 //! The wrong version sets a flag and trusts that the signal interrupts whatever waits: it does not when it
@@ -37,16 +37,16 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 /// reaches it twice, once through its supervisor, and it dies with that anyway.
 static EXIT_ON_SECOND: AtomicBool = AtomicBool::new(false);
 
-/// Set by SIGUSR1: somebody wants to see the counters.
+/// Set by SIGUSR1: the user wants to see the counters.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Write end of the read_end; -1 while there is none.
+/// Write end of the socket pair; -1 while there is none.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 /// Runs in the middle of anything. The end at once has the exit code of an interrupted program.
 extern "C" fn on_signal(signal: libc::c_int) {
     if signal == sys::SIGUSR1 {
-        // No read_end, which would wake everybody for good: the signal itself ends the sleep of the main thread.
+        // No byte, which would wake all for good: the signal itself ends the sleep of the main thread.
         return ASKED.store(true, SeqCst);
     }
     let again = signal != sys::SIGCHLD && STOPPED.swap(true, SeqCst);
