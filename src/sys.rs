@@ -31,7 +31,8 @@ pub use file::{
 pub use memory::{prefer_huge_pages, shared_counters};
 pub use poll::{Epoll, Interest, PollFd, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
-pub use signal::{Action, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ, exit_now, on_signal, wake};
+pub use signal::{Action, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ};
+pub use signal::{exit_now, is_ignored, on_signal, wake};
 pub use socket::{
     accept, begin_connect, refuse_connections, reset_on_close, send_file, send_last, set_backlog,
     set_pipe_size, set_send_buffer, splice, unsent,

@@ -750,14 +750,21 @@ fn a_stop_lets_open_connections_finish_and_shows_the_counters() {
 fn a_stop_does_not_wait_longer_than_the_grace_nor_for_a_second_request() {
     let backend = Backend::start(echo);
     let started: Vec<Balancer> =
-        ["0.2", "100"].iter().map(|grace| Balancer::start(&[backend.address], &["--grace", grace])).collect();
+        ["0.2", "0.2", "100"].map(|grace| Balancer::start(&[backend.address], &["--grace", grace])).into();
     let wires: Vec<Wire> = started.iter().map(Balancer::connect).collect();
-    eventually("both are connected", || backend.seen() == 2);
-    let [short, mut long]: [Balancer; 2] = started.try_into().ok().unwrap();
-    let stopped = Instant::now();
-    signal(short.child.id(), libc::SIGINT);
-    short.finish(PATIENCE);
-    assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&stopped.elapsed()));
+    eventually("both are connected", || backend.seen() == 3);
+    let [short, hung_up, mut long]: [Balancer; 3] = started.try_into().ok().unwrap();
+    for (short, number) in [(short, libc::SIGINT), (hung_up, libc::SIGHUP)] {
+        let stopped = Instant::now();
+        signal(short.child.id(), number);
+        if number == libc::SIGHUP {
+            eventually("new connections are refused", || TcpStream::connect(short.address).is_err());
+            // The kernel and the shell both tell that the terminal has closed: that is one request.
+            signal(short.child.id(), number);
+        }
+        short.finish(PATIENCE);
+        assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&stopped.elapsed()));
+    }
     signal(long.child.id(), libc::SIGTERM);
     eventually("new connections are refused", || TcpStream::connect(long.address).is_err());
     signal(long.child.id(), libc::SIGTERM);

@@ -883,7 +883,7 @@ fn an_interrupted_download_ends_with_130_and_leaves_the_old_file() {
             let part = here.names().into_iter().find(|name| name != "a");
             part.is_some_and(|part| here.read(&part).len() >= size / 2)
         });
-        signal(run.child.id(), [libc::SIGINT, libc::SIGTERM][round % 2]);
+        signal(run.child.id(), [libc::SIGINT, libc::SIGTERM, libc::SIGHUP][round % 3]);
         run.finish(PATIENCE).failed(130, &["interrupted"]);
         assert_eq!((here.read("a"), here.names()), (b"old".to_vec(), vec!["a".to_owned()]));
     }

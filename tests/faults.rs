@@ -13,11 +13,11 @@ use common::{
 };
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -689,7 +689,7 @@ fn a_start_removes_what_a_killed_server_left_and_no_file_of_a_user() {
 #[test]
 fn sigterm_lets_an_upload_finish_and_refuses_everybody_else() {
     for mode in MODES {
-        for number in [libc::SIGTERM, libc::SIGINT] {
+        for number in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
             let folder = Folder::new();
             let server = Server::start(mode, 3, &folder, &[]);
             let request = upload("a", &noise(500_000, 1));
@@ -702,6 +702,28 @@ fn sigterm_lets_an_upload_finish_and_refuses_everybody_else() {
             assert_eq!(server.finish(PATIENCE), "", "{mode}");
             assert!(folder.read("a") == noise(500_000, 1), "{mode}");
         }
+    }
+}
+
+/// As nohup(1) starts a program.
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("a", b"content");
+        let words = ["serve", "--quiet", "--listen", "127.0.0.1:0", "--mode", mode, "--root"];
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_kolam")]).args(words);
+        let mut server = command.arg(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split(' ').nth(2).unwrap().parse().unwrap();
+        for pid in [vec![server.id()], children(server.id())].concat() {
+            signal(pid, libc::SIGHUP);
+            assert_eq!(Wire::connect(address).ask("GET a\r\n\r\n"), got("a", b"content"), "{mode}");
+        }
+        signal(server.id(), libc::SIGTERM);
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode}");
     }
 }
 

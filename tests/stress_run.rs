@@ -815,7 +815,7 @@ fn what_a_target_does_not_delete_is_named_once_with_its_size() {
 #[test]
 fn an_interrupted_test_leaves_nothing_on_its_target() {
     for mode in MODES {
-        for operation in ["upload", "download"] {
+        for (operation, number) in [("upload", libc::SIGINT), ("download", libc::SIGHUP)] {
             let (bench, files) = (Bench::new(), Folder::new());
             files.write("a.theirs", b"not ours");
             let server = Server::start(mode, 2, &files, &[]);
@@ -823,7 +823,7 @@ fn an_interrupted_test_leaves_nothing_on_its_target() {
             let words = ["--target", &address, "--volumes", "50", "--clients", "4,5,6", "--ops", operation];
             let run = bench.start(&words);
             within(LONG, "a file arrives", || files.names().last().is_some_and(|name| name != "a.theirs"));
-            signal(run.child.id(), libc::SIGINT);
+            signal(run.child.id(), number);
             let ended = run.finish(PATIENCE);
             ended.failed(130, &["interrupted"]);
             assert!(!ended.text().contains("left "), "{ended:?}");
@@ -996,7 +996,7 @@ fn wait_for_rows(bench: &Bench, mode: &str, count: usize) {
 #[test]
 fn an_interrupted_test_keeps_its_finished_rows_and_leaves_nothing() {
     for mode in MODES {
-        for number in [libc::SIGINT, libc::SIGTERM] {
+        for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             let bench = Bench::new();
             let words = ["--modes", mode, "--volumes", "20,21,22,23,24,25,26,27,28,29", "--clients", "4,5,6"];
             let run = bench.start(&[&words[..], &["--servers", workers_of(mode, "2")]].concat());

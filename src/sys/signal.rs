@@ -1,12 +1,12 @@
 //! What may happen when a signal arrives? Next to nothing: sigaction(2), signal-safety(7).
-//! sigaction(2), signal-safety(7).
 
 use super::check;
 use std::io;
 
-pub use libc::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ};
+pub use libc::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ};
 
 /// What a process does about a signal. A handler may call nothing but `exit_now`, `wake` and atomics.
+#[derive(Clone, Copy)]
 pub enum Action {
     Default,
     Ignore,
@@ -24,6 +24,16 @@ pub fn on_signal(signal: i32, action: Action) -> io::Result<()> {
             Action::Call(handler) => handler as *const () as libc::sighandler_t,
         };
         check(libc::sigaction(signal, &settings, std::ptr::null_mut())).map(drop)
+    }
+}
+
+/// Is `signal` ignored now? A program inherits that from the one that starts it, as from nohup(1).
+pub fn is_ignored(signal: i32) -> io::Result<bool> {
+    // SAFETY: a zeroed sigaction is valid, and without a new one the call only fills it in.
+    unsafe {
+        let mut settings: libc::sigaction = std::mem::zeroed();
+        check(libc::sigaction(signal, std::ptr::null(), &mut settings))?;
+        Ok(settings.sa_sigaction == libc::SIG_IGN)
     }
 }
 

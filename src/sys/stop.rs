@@ -30,7 +30,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::time::Instant;
 
-/// Set by the first SIGINT or SIGTERM; for those who are busy.
+/// Set by the first SIGINT, SIGTERM or SIGHUP; for those who are busy.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// A second request to stop ends the process at once. Not so in a worker: a signal to the whole process group
@@ -50,13 +50,14 @@ extern "C" fn on_signal(signal: libc::c_int) {
         return ASKED.store(true, SeqCst);
     }
     let again = signal != sys::SIGCHLD && STOPPED.swap(true, SeqCst);
-    if again && EXIT_ON_SECOND.load(SeqCst) {
+    // A terminal that closes says so twice, by the kernel and by its shell: that is one request.
+    if again && signal != sys::SIGHUP && EXIT_ON_SECOND.load(SeqCst) {
         sys::exit_now(130);
     }
     sys::wake(WAKE.load(SeqCst));
 }
 
-/// Which signals a process listens to.
+/// Which signals a process listens to. SIGHUP, which comes when its terminal closes, stops it like SIGINT.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Listen {
     /// SIGINT and SIGTERM: a server or tester without children to watch.
@@ -90,6 +91,10 @@ impl Stop {
         let interrupt = if to == Listen::Worker { Action::Ignore } else { Action::Call(on_signal) };
         sys::on_signal(sys::SIGTERM, Action::Call(on_signal))?;
         sys::on_signal(sys::SIGINT, interrupt)?;
+        // Ignored from the start, as under nohup(1): the program is to outlive its terminal.
+        if !sys::is_ignored(sys::SIGHUP)? {
+            sys::on_signal(sys::SIGHUP, interrupt)?;
+        }
         sys::on_signal(sys::SIGCHLD, heard_by(Listen::StopAndChildren))?;
         sys::on_signal(sys::SIGUSR1, heard_by(Listen::StopAndShow))?;
         // A write over the limit on file sizes fails with EFBIG instead of killing the process.
