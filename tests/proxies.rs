@@ -3,14 +3,25 @@
 // The helpers of a test may fail like the test itself.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
+use std::process::{Command, Output};
+
+/// Tries the configurations with this program.
+fn try_with(kolam: &str) -> Output {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/proxies/try");
+    Command::new(script).arg(kolam).output().unwrap()
+}
+
+/// A tool that the script itself needs is missing. Every other reason not to run is a failure.
+fn lacks_a_tool(ended: &Output) -> bool {
+    let told = String::from_utf8_lossy(&ended.stderr);
+    ended.status.code() == Some(2) && told.ends_with(" is needed, and is not installed\n")
+}
 
 #[test]
 fn every_proxy_that_is_installed_works_with_its_configuration() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/proxies/try");
-    let ended = Command::new(script).arg(env!("CARGO_BIN_EXE_kolam")).output().unwrap();
+    let ended = try_with(env!("CARGO_BIN_EXE_kolam"));
     let (told, wrong) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    if ended.status.code() == Some(2) {
+    if lacks_a_tool(&ended) {
         eprintln!("skipped: {wrong}");
         return;
     }
@@ -20,4 +31,11 @@ fn every_proxy_that_is_installed_works_with_its_configuration() {
         assert!(line.ends_with(": ok") || line.ends_with(": skipped, not installed"), "{told}");
         eprintln!("{line}");
     }
+}
+
+#[test]
+fn a_program_that_is_missing_is_not_taken_for_a_missing_tool() {
+    let ended = try_with("/nowhere/kolam");
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(!lacks_a_tool(&ended), "{ended:?}");
 }
