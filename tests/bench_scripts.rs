@@ -7,7 +7,7 @@
 mod common;
 
 use common::pty::{Screen, Terminal};
-use common::{Ended, Folder, PATIENCE, Run};
+use common::{Ended, Folder, PATIENCE, Run, signal, within};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -106,6 +106,27 @@ fn on_a_terminal_a_run_has_one_live_line_and_not_that_of_its_parts() {
     let lines = screen.lines();
     assert!(lines.iter().all(|line| !line.starts_with('[')), "a step is still there: {lines:?}");
     assert_eq!(screen.wrapped, 0, "{lines:?}");
+}
+
+#[test]
+fn every_figure_of_a_peer_is_measured_in_the_same_run() {
+    let folder = Folder::new();
+    let out = folder.join("run").display().to_string();
+    let work = folder.join("work").display().to_string();
+    std::fs::create_dir(&work).unwrap();
+    let run = Run::start(&mut script("run", &[("OUT", &out), ("SHM", &work)]));
+    // The rows of base64 are the first; then come transfers, whose rows lie in a folder of their own.
+    within(LIMIT, "the transfers have begun", || {
+        common::names(Path::new(&work)).iter().any(|name| Path::new(&work).join(name).join("row").exists())
+    });
+    signal(run.child.id(), libc::SIGINT);
+    let ended = run.finish(LIMIT);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    let read = |name: &str| String::from_utf8(folder.read(&format!("run/{name}"))).unwrap();
+    let (table, figures) = (read("table.md"), read("base64.txt"));
+    let memcpy = format!(" | memcpy {} GB/s | ", figures.split_whitespace().last().unwrap());
+    let mut rows = table.lines().filter(|line| line.starts_with("| base64"));
+    assert!(rows.all(|row| row.contains(&memcpy)), "{table}{figures}");
 }
 
 #[test]
