@@ -140,7 +140,7 @@ impl Form {
                 Part::Other => self.extras += content.len(),
             }
         }
-        self.forget(0)?;
+        self.check_extras()?;
         if found.seen == self.delimiter.len() {
             if let Part::File(upload) = part {
                 self.commit(upload)?;
@@ -208,10 +208,16 @@ impl Form {
     /// Passes over bytes that belong to no file.
     fn forget(&mut self, count: usize) -> Result<usize, Refusal> {
         self.extras += count;
+        self.check_extras()?;
+        Ok(count)
+    }
+
+    /// Refuses a form with more bytes between two files than a form needs.
+    fn check_extras(&self) -> Result<(), Refusal> {
         if self.extras > EXTRAS {
             return Err(Refusal::closing(413, format!("a form with more than {EXTRAS} bytes besides files")));
         }
-        Ok(count)
+        Ok(())
     }
 
     /// A form may fail at its third file: the answer must say what has become of the first two.
@@ -285,6 +291,15 @@ struct Found {
 
 /// Looks for the delimiter, of which earlier pieces have brought `seen` bytes. It has its only CR in front:
 /// where it breaks off it can begin at that byte and no earlier, so no byte is looked at twice.
+///
+/// With the delimiter `\r\n--XY`, in three pieces:
+///
+/// ```text
+///   bytes        seen ─► freed  content  seen  used
+///   ab\r\n--Q\r\n    0     no        7       2     9    `\r\n--Q` is content, the last two may not be
+///   --X             2     no        0       5     3    still the delimiter
+///   Zab\r\n--XY--   5     yes       3       6     9    the five that were held back are content too
+/// ```
 fn find(delimiter: &[u8], seen: usize, bytes: &[u8]) -> Found {
     let same = |at: usize, b: &[u8]| b.iter().zip(&delimiter[at..]).take_while(|(a, b)| a == b).count();
     let more = if seen > 0 { same(seen, bytes) } else { 0 };
@@ -507,6 +522,21 @@ mod tests {
         let form =
             [b"preamble", &file("a", b"A")[..], b"\r\n--XX \t \r\n", &file("a", b"new")[8..], END].concat();
         assert_eq!(play(&form), (Ok(()), vec![("a".to_owned(), b"new".to_vec())]));
+    }
+
+    #[test]
+    fn the_search_goes_as_its_example_shows() {
+        let steps: [(&[u8], _); 3] = [
+            (b"ab\r\n--Q\r\n", (false, 7, 2, 9)),
+            (b"--X", (false, 0, 5, 3)),
+            (b"Zab\r\n--XY--", (true, 3, 6, 9)),
+        ];
+        let mut seen = 0;
+        for (bytes, expected) in steps {
+            let found = find(b"\r\n--XY", seen, bytes);
+            assert_eq!((found.freed, found.content, found.seen, found.used), expected);
+            seen = found.seen;
+        }
     }
 
     #[test]
