@@ -20,22 +20,29 @@ use std::{env, fs, thread};
 
 /// The machine in a few lines, each with its name; `root` is the folder whose file system counts.
 pub fn machine(root: &Path) -> Vec<(&'static str, String)> {
+    // Where /proc is not mounted, all that it would tell is unknown.
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let field = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map_or("unknown", |(_, value)| value.trim()).to_owned()
-    };
-    let cores = thread::available_parallelism().map_or(0, usize::from);
     vec![
         ("date", utc(SystemTime::now())),
         ("version", concat!("kolam ", env!("CARGO_PKG_VERSION")).to_owned()),
-        ("commit", commit().unwrap_or_else(|| "unknown".to_owned())),
-        ("cpu", field(&read("/proc/cpuinfo"), "model name")),
-        ("cores", cores.to_string()),
-        ("memory", field(&read("/proc/meminfo"), "MemTotal")),
-        ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
-        ("root on", file_system(root, &read("/proc/self/mountinfo"))),
+        ("commit", or_unknown(commit())),
+        ("cpu", or_unknown(field(&read("/proc/cpuinfo"), "model name"))),
+        ("cores", or_unknown(thread::available_parallelism().ok().map(|count| count.to_string()))),
+        ("memory", or_unknown(field(&read("/proc/meminfo"), "MemTotal"))),
+        ("kernel", or_unknown(Some(read("/proc/sys/kernel/osrelease").trim().to_owned()))),
+        ("root on", or_unknown(file_system(root, &read("/proc/self/mountinfo")))),
     ]
+}
+
+/// What stands for a value that cannot be found, or is empty.
+fn or_unknown(value: Option<String>) -> String {
+    value.filter(|value| !value.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The value of the first line `name…: value`.
+fn field(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_once(':').map(|(_, value)| value.trim().to_owned())
 }
 
 /// The commit of the checkout that holds this program as `<checkout>/target/<profile>/kolam`, with `-dirty`
@@ -59,7 +66,7 @@ fn commit() -> Option<String> {
 
 /// The type of the file system that holds `path`: that of the longest mount point above it
 /// (proc_pid_mountinfo(5)).
-fn file_system(path: &Path, mounts: &str) -> String {
+fn file_system(path: &Path, mounts: &str) -> Option<String> {
     let path = path.canonicalize().unwrap_or_default();
     let mounted = mounts.lines().filter_map(|line| {
         let (place, about) = line.split_once(" - ")?;
@@ -67,7 +74,7 @@ fn file_system(path: &Path, mounts: &str) -> String {
         path.starts_with(point).then_some((point.len(), about.split(' ').next()?))
     });
     // A later mount hides an earlier one at the same point; `max_by_key` takes the last of equals.
-    mounted.max_by_key(|(length, _)| *length).map_or("unknown", |(_, kind)| kind).to_owned()
+    mounted.max_by_key(|(length, _)| *length).map(|(_, kind)| kind.to_owned())
 }
 
 #[cfg(test)]
@@ -78,8 +85,20 @@ mod tests {
     fn the_longest_mount_point_counts() {
         let mounts = "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /dev rw - devtmpfs dev rw\n\
                       3 2 0:3 / /dev/shm rw - tmpfs tmpfs rw\n4 1 0:4 / /de rw - xfs x rw\n";
-        assert_eq!(file_system(Path::new("/dev/shm"), mounts), "tmpfs");
-        assert_eq!(file_system(Path::new("/dev"), mounts), "devtmpfs");
-        assert_eq!(file_system(Path::new("/proc"), mounts), "ext4");
+        for (path, kind) in [("/dev/shm", "tmpfs"), ("/dev", "devtmpfs"), ("/proc", "ext4")] {
+            assert_eq!(file_system(Path::new(path), mounts).as_deref(), Some(kind));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_found_is_unknown_and_never_empty() {
+        for missing in [None, Some(String::new()), field("", "MemTotal"), field("MemTotal: \n", "MemTotal")] {
+            assert_eq!(or_unknown(missing), "unknown");
+        }
+        assert_eq!(or_unknown(file_system(Path::new("/"), "")), "unknown");
+        assert_eq!(or_unknown(field("a: b\nMemTotal:  5 kB\n", "MemTotal")), "5 kB");
+        let about = machine(Path::new("/nowhere/at/all"));
+        assert!(about.iter().all(|(_, value)| !value.is_empty()), "{about:?}");
+        assert_eq!(about.last(), Some(&("root on", "unknown".to_owned())));
     }
 }
