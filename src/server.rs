@@ -117,11 +117,11 @@ fn run(args: &Args) -> Result<(), Failure> {
     let shared = Shared { protocol, names, listener, store, board, limits, max_connections, log, limiter };
     let crew = if workers == 1 { "worker" } else { "workers" };
     let about = format!("{spoken} protocol, {mode} mode, {workers} {crew}, root {}", root.display());
-    let invitation = match protocol {
-        Protocol::Http => format!(" {}", browser::invitation(address)),
+    let ready_url = match protocol {
+        Protocol::Http => format!(" {}", browser::ready_url(address)),
         Protocol::File => String::new(),
     };
-    serve(shared, &format!("listening on {address} ({about}){invitation}\n"))
+    serve(shared, &format!("listening on {address} ({about}){ready_url}\n"))
 }
 
 /// Serves until it is asked to stop; `ready` is said when it begins.

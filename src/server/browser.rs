@@ -42,7 +42,7 @@ fn url(address: SocketAddr) -> String {
 }
 
 /// What a person is told: the URL at the end, and before it that a browser will not open it, if so.
-pub fn invitation(address: SocketAddr) -> String {
+pub fn ready_url(address: SocketAddr) -> String {
     let (port, url) = (address.port(), url(address));
     match REFUSED.binary_search(&port) {
         Ok(_) => format!("browsers refuse port {port}, choose another --listen for them: {url}"),
@@ -64,7 +64,7 @@ mod tests {
             ("[::]:8080", "http://[::1]:8080/"),
             ("[fe80::1%3]:8080", "http://[fe80::1]:8080/"),
         ] {
-            assert_eq!(invitation(address.parse().unwrap()), url, "{address}");
+            assert_eq!(ready_url(address.parse().unwrap()), url, "{address}");
         }
     }
 
@@ -75,7 +75,7 @@ mod tests {
             .into_iter()
             .chain([(6670, false), (8000, false), (8080, false), (10080, true), (65535, false)])
         {
-            let text = invitation(SocketAddr::from(([127, 0, 0, 1], port)));
+            let text = ready_url(SocketAddr::from(([127, 0, 0, 1], port)));
             assert!(text.ends_with(&format!("http://127.0.0.1:{port}/")), "{text}");
             assert_eq!(text.starts_with(&format!("browsers refuse port {port}")), refused, "{text}");
         }
