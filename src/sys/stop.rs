@@ -76,7 +76,7 @@ pub struct Stop {
     /// Read end of the read_end; open until the process ends.
     read_end: &'static UnixStream,
     /// False: the signals do not stop it (see `never`).
-    heeds: bool,
+    enabled: bool,
 }
 
 impl Stop {
@@ -99,7 +99,7 @@ impl Stop {
         sys::on_signal(sys::SIGUSR1, heard_by(Listen::StopAndShow))?;
         // A write over the limit on file sizes fails with EFBIG instead of killing the process.
         sys::on_signal(sys::SIGXFSZ, Action::Ignore)?;
-        Ok(Stop { read_end: Box::leak(Box::new(read_end)), heeds: true })
+        Ok(Stop { read_end: Box::leak(Box::new(read_end)), enabled: true })
     }
 
     /// A stop that is never requested: for work that must be done after the real request to stop.
@@ -107,12 +107,12 @@ impl Stop {
         let (read_end, write_end) = UnixStream::pair()?;
         // Closed, it would wake everybody who watches the read_end.
         let _ = write_end.into_raw_fd();
-        Ok(Stop { read_end: Box::leak(Box::new(read_end)), heeds: false })
+        Ok(Stop { read_end: Box::leak(Box::new(read_end)), enabled: false })
     }
 
     /// Has somebody asked this process to stop?
     pub fn requested(self) -> bool {
-        self.heeds && STOPPED.load(SeqCst)
+        self.enabled && STOPPED.load(SeqCst)
     }
 
     /// Has somebody asked for the counters since the last look?
