@@ -128,6 +128,16 @@ struct Place {
     deadline: Instant,
 }
 
+impl Place {
+    /// The connection was kept and has ended; may the server have closed it before it read the request?
+    fn may_be_unread(&self, cause: Cause) -> bool {
+        let unsent = self.stream.as_ref().map_or(0, |stream| sys::unsent(stream.as_fd()).unwrap_or(0));
+        let was_reset = cause == Cause::Receive;
+        let is_unacknowledged = unsent > 0;
+        self.kept && !self.answer.has_begun() && (was_reset || is_unacknowledged)
+    }
+}
+
 /// A run.
 struct Load<'p> {
     plan: &'p Plan,
@@ -375,9 +385,7 @@ impl<'p> Load<'p> {
     /// method allows that: the server may have done what it asks for (RFC 9110, section 9.2.2). All else is a
     /// failure, above all a request that the server took, and closed in order without a word.
     fn lost(&mut self, index: usize, fault: Fault) -> Result<Option<Duration>, Fault> {
-        let place = &self.places[index];
-        let unsent = place.stream.as_ref().map_or(0, |stream| sys::unsent(stream.as_fd()).unwrap_or(0));
-        if !place.kept || place.answer.has_begun() || fault.0 != Cause::Receive && unsent == 0 {
+        if !self.places[index].may_be_unread(fault.0) {
             return Err(fault);
         }
         if !self.plan.request.is_idempotent() {
