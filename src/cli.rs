@@ -94,8 +94,9 @@ pub fn failed<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Failed(text.into()))
 }
 
-fn usage<T>(text: String) -> Result<T, Failure> {
-    Err(Failure::Usage(text))
+/// A mistake on the command line.
+pub fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Usage(text.into()))
 }
 
 /// Prints to stdout.

@@ -106,9 +106,7 @@ impl Balancer {
 
     /// Memory that it has used at most, in KiB.
     fn peak(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        common::peak_memory(self.child.id())
     }
 
     /// Processor time that it uses in the next moment, in ticks of 10 ms.

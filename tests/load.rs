@@ -749,6 +749,27 @@ fn stray_bytes_on_a_connection_that_stays_open_are_a_failure() {
 }
 
 #[test]
+fn a_body_is_in_memory_once() {
+    const BODY: usize = 64 << 20;
+    let folder = Folder::new();
+    folder.write("body", &vec![b'x'; BODY]);
+    let looked = Arc::new(AtomicBool::new(false));
+    let waiting = looked.clone();
+    let server = serve(move |guest| {
+        guest.head();
+        eventually("its memory has been looked at", || waiting.load(SeqCst));
+    });
+    let path = folder.join("body").display().to_string();
+    let run = Run::start(&mut kolam(["bench", "http", &server.url(), "-n", "1", "-d", &path]));
+    eventually("the request comes", || server.requests() == 1);
+    let peak = common::peak_memory(run.child.id());
+    looked.store(true, SeqCst);
+    run.finish(PATIENCE).failed(1, &["1 of 1 requests failed"]);
+    let body = BODY as u64 / 1024;
+    assert!((body..body + body / 2).contains(&peak), "{peak} KiB");
+}
+
+#[test]
 fn a_connection_that_is_reset_is_a_failure() {
     let server = serve(|guest| {
         // A socket that is closed with unread bytes resets its connection.

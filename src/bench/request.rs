@@ -22,12 +22,12 @@
 //! Experiment: find out with `-H 'Host: example.org'` which names a server of ours believes to be its own.
 
 use crate::bench::url::Url;
-use crate::cli::{Args, Failure, failed};
+use crate::cli::{Args, Failure, failed, usage};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Most bytes of a body. All connections send the same copy; while it is put together there are two.
+/// Most bytes of a body. It is in memory once, after the head, and all connections send that copy.
 const BODY_LIMIT: u64 = 1 << 30;
 
 /// Longest name of a method; the longest that is registered has 17 letters.
@@ -58,7 +58,7 @@ pub struct Request {
 impl Request {
     /// What `-m`, `-d`, `-H` and `-k` say about a request for `url`.
     pub fn from(args: &Args, url: &Url) -> Result<Request, Failure> {
-        let body = args.path("-d").map(read_body).transpose()?;
+        let body = args.path("-d");
         let method = args.text("-m").unwrap_or(if body.is_some() { "POST" } else { "GET" });
         check_method(method)?;
         let mut fields = vec![
@@ -80,13 +80,16 @@ impl Request {
         for (name, value) in fields {
             text += &format!("{name}: {value}\r\n");
         }
-        let length = body.as_ref().map_or(0, Vec::len);
+        let mut bytes = text.into_bytes();
+        let head = bytes.len();
+        let length = body.map_or(Ok(0), |path| append_body(&mut bytes, path))?;
+        let mut last = String::new();
         if body.is_some() || !WITHOUT_BODY.contains(&method) {
-            text += &format!("Content-Length: {length}\r\n");
+            last = format!("Content-Length: {length}\r\n");
         }
-        let mut bytes = (text + "\r\n").into_bytes();
-        bytes.extend(body.unwrap_or_default());
-        Ok(Request { method: method.to_owned(), body: length as u64, bytes })
+        // Only now is the length known. The body moves a few bytes on in its place: there is no second one.
+        bytes.splice(head..head, (last + "\r\n").bytes());
+        Ok(Request { method: method.to_owned(), body: length, bytes })
     }
 
     /// May be sent again when it is not known whether the server has done it.
@@ -95,22 +98,17 @@ impl Request {
     }
 }
 
-fn usage<T>(text: String) -> Result<T, Failure> {
-    Err(Failure::Usage(text))
-}
-
-/// The file of `-d`, whole.
-fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
-    let (mut body, shown) = (Vec::new(), path.display());
+/// Reads the file of `-d` whole, to the end of `bytes`; gives its length in bytes.
+fn append_body(bytes: &mut Vec<u8>, path: &Path) -> Result<u64, Failure> {
     // One byte more than allowed shows that there are more, also in a pipe, which does not tell its length.
-    let read = File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(&mut body));
-    if let Err(error) = read {
-        return failed(format!("-d {shown}: cannot read it: {error}"));
+    match File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(bytes)) {
+        Err(error) => failed(format!("-d {}: cannot read it: {error}", path.display())),
+        Ok(length) if length as u64 > BODY_LIMIT => usage(format!(
+            "-d {}: longer than 1 GiB, the most that one request can carry here",
+            path.display()
+        )),
+        Ok(length) => Ok(length as u64),
     }
-    if body.len() as u64 > BODY_LIMIT {
-        return usage(format!("-d {shown}: longer than 1 GiB, the most that one request can carry here"));
-    }
-    Ok(body)
 }
 
 /// method = 1*32( capital letter / "-" ) ; methods that are in use have no other characters

@@ -114,6 +114,13 @@ pub fn resident(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Memory that a process has used at most, in KiB.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// Processor time that a process has used. The kernel counts it in hundredths of a second for everybody,
 /// whatever its own clock does (USER_HZ, time(7)).
 pub fn processor_time(pid: u32) -> Duration {
