@@ -64,8 +64,8 @@ pub fn ask(address: SocketAddr, stop: Stop) -> Result<Told, Failure> {
 pub struct Target {
     pub address: SocketAddr,
     run: RunId,
-    /// Never raised: what has to be removed is removed after a Ctrl-C too.
-    deaf: Stop,
+    /// What has to be removed is removed after a Ctrl-C too.
+    never_stop: Stop,
     /// Bytes of each file that was ever sent, whether or not it arrived.
     sent: BTreeMap<String, u64>,
     /// Those of them that may still be there.
@@ -77,7 +77,7 @@ pub struct Target {
 impl Target {
     pub fn new(address: SocketAddr, run: RunId) -> io::Result<Target> {
         let (sent, there) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Target { address, run, deaf: Stop::never()?, sent, there, refusal: None })
+        Ok(Target { address, run, never_stop: Stop::never()?, sent, there, refusal: None })
     }
 
     /// Looks at the server before anything is sent. Returns what the user should know.
@@ -144,9 +144,9 @@ impl Target {
     /// Removes, at the end of the run, what is still there. Returns the line about what stays.
     pub fn leave(&mut self, interrupted: bool) -> Option<String> {
         let patience = if interrupted { HURRY } else { PATIENCE };
-        self.clean_within(patience, self.deaf);
-        let deaf = matches!(self.refusal, Some(Error::Refused(_) | Error::Timeout));
-        if self.used() && !deaf {
+        self.clean_within(patience, self.never_stop);
+        let unreachable = matches!(self.refusal, Some(Error::Refused(_) | Error::Timeout));
+        if self.used() && !unreachable {
             if interrupted {
                 thread::sleep(SETTLING);
             }
@@ -154,7 +154,7 @@ impl Target {
             // those that could not be deleted may never have been stored.
             self.list(patience);
             if !self.there.is_empty() {
-                self.clean_within(patience, self.deaf);
+                self.clean_within(patience, self.never_stop);
                 self.list(patience);
             }
         }
@@ -163,7 +163,7 @@ impl Target {
 
     /// Looks which files of this run are there, if the server tells.
     fn list(&mut self, patience: Duration) {
-        let client = Client::connect(self.address, patience, self.deaf);
+        let client = Client::connect(self.address, patience, self.never_stop);
         if let Ok(names) = client.and_then(|mut client| client.list()) {
             let names = names.into_iter().map(|name| name.to_lowercase());
             self.there = names.filter(|name| self.is_ours(name)).collect();
