@@ -39,10 +39,9 @@ use fixture::{Fixture, Server};
 use live::{ProgressLine, print};
 use matrix::{OPTIONS, Plan, Row, Told};
 use report::Outcome;
-use run_folder::RunFolder;
+use run_folder::{RunFolder, cannot};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use target::Target;
@@ -81,10 +80,6 @@ fn run(args: &Args) -> Result<(), Failure> {
         print(&report::line(plan.words.note, &note))?;
     }
     Tester { plan: &plan, fixture, results, live: ProgressLine::new(&plan), done: Vec::new() }.run(stop)
-}
-
-fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::Failed(format!("cannot {what} {}: {error}", path.display()))
 }
 
 /// Makes the folders that the user has named, and looks whether the largest row fits.

@@ -1122,10 +1122,13 @@ fn only_the_folders_of_dead_testers_are_removed() {
     folder("kolam-stress-dead0000", &[(&source("dead0000"), ""), (".kolam-stress", &mark("dead0000"))]);
     folder("kolam-stress-dead0001", &[(&source("dead0001"), ""), (".kolam-stress", &mark("dead0001"))]);
     bench.root.write("kolam-stress-dead0001/thesis.txt", b"a user's");
+    // One that its tester had no time to mark, and one that is empty too, with a name of another form.
+    folder("kolam-stress-unmarked", &[]);
+    folder("kolam-stress-Unmarked", &[]);
     let before = bench.root.names();
     bench.run(&[&TINY[..], &["--modes", "thread"]].concat()).ok();
     let mut expected = before.clone();
-    expected.retain(|name| name != "kolam-stress-dead0000");
+    expected.retain(|name| !["kolam-stress-dead0000", "kolam-stress-unmarked"].contains(&name.as_str()));
     assert_eq!(bench.root.names(), expected);
     let inside = |name: &str| common::names(&bench.root.join(name));
     assert_eq!(inside("kolam-stress-run1"), [".kolam-stress", "thread.csv"]);

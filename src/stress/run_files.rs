@@ -10,10 +10,12 @@
 //!     kolam-<id>-upload-0.bin …        what the clients of a row have uploaded
 //! ```
 //!
-//! The folder goes when the tester goes; after a tester that was killed, the next one removes it.
+//! The folder goes when the tester goes; after a tester that was killed, the next one removes it. An empty
+//! folder of this name goes too: its tester was killed before it could mark it.
 //!
 //! The invariant: what is removed has a name of exactly these forms, in a folder whose mark names the same id
-//! and is locked by no living tester. Folders are never removed with what else is in them.
+//! and is locked by no living tester, or is the folder itself when it is empty. Folders are never removed
+//! with what else is in them.
 //!
 //! What must not live here: what the files hold.
 //!
@@ -115,7 +117,18 @@ impl RunFiles {
     /// Makes the folder in `root`, after those of dead testers have been removed.
     pub fn make(root: &Path) -> io::Result<RunFiles> {
         sweep(root);
-        let (path, run) = claim(root)?;
+        loop {
+            let (path, run) = claim(root)?;
+            match RunFiles::mark(path, run) {
+                // A tester that began at the same moment found the folder empty, and removed it.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Writes the mark into the new folder `path`, which says that it is in use.
+    fn mark(path: PathBuf, run: RunId) -> io::Result<RunFiles> {
         let dir = open_folder(&path)?;
         let mut files = RunFiles { path, run, dir, _mark: None };
         let mut mark = sys::open_at(&files.dir, MARK, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL)?;
@@ -160,6 +173,10 @@ fn sweep(root: &Path) {
         let name = entry.file_name();
         let run = name.to_str().and_then(|name| RunId::parse(name.strip_prefix(FOLDER)?));
         let Some(run) = run else { continue };
+        // rmdir(2) fails unless the folder is empty, so that nothing can be lost here.
+        if fs::remove_dir(entry.path()).is_ok() {
+            continue;
+        }
         if let Ok(dir) = open_folder(&entry.path())
             && let Ok(mark) = sys::open_at(&dir, MARK, sys::O_RDONLY)
             && is_mark(&mark, run)
@@ -191,10 +208,10 @@ fn remove(path: &Path, dir: &File, run: RunId) {
             return;
         }
         let _ = sys::unlink_at(dir, MARK);
-        if fs::remove_dir(path).is_ok() {
-            return;
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => thread::sleep(PAUSE),
+            _ => return,
         }
-        thread::sleep(PAUSE);
     }
 }
 
@@ -245,5 +262,20 @@ mod tests {
         alive._mark = None;
         sweep(root.path());
         assert_eq!(root.names(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_folder_that_was_never_marked_goes_when_it_is_empty() {
+        let root = Folder::new();
+        let (path, run) = claim(root.path()).unwrap();
+        fs::write(path.join("thesis.txt"), b"a user's").unwrap();
+        sweep(root.path());
+        assert!(path.join("thesis.txt").exists());
+        fs::remove_file(path.join("thesis.txt")).unwrap();
+        sweep(root.path());
+        assert_eq!(root.names(), Vec::<String>::new());
+        // Its tester may be alive, and about to mark it: that one takes another folder.
+        let lost = RunFiles::mark(path, run).map(|files| files.run);
+        assert_eq!(lost.map_err(|error| error.kind()), Err(ErrorKind::NotFound));
     }
 }

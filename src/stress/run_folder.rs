@@ -46,7 +46,8 @@ pub struct RunFolder {
     about: Vec<(&'static str, String)>,
 }
 
-fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+/// The failure to do `what` with a file or folder.
+pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!("cannot {what} {}: {error}", path.display()))
 }
 
@@ -72,6 +73,8 @@ impl RunFolder {
     /// user should know besides.
     pub fn make(plan: &Plan) -> Result<(RunFolder, Option<String>), Failure> {
         check(plan)?;
+        // It was made before; but an empty one with the name of a tester's folder has been swept away since.
+        fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, &error))?;
         let path = if plan.exact { plan.out.clone() } else { claim(&plan.out, plan.what)? };
         while let Some(name) = old_rows(&path) {
             let old = path.join(name);
