@@ -670,7 +670,7 @@ fn chapters() -> Vec<Source> {
 
 /// The README and what it leads to.
 fn documents() -> Vec<Source> {
-    let beside = ["README.md", "BENCHMARKS.md"].map(str::to_owned).into_iter();
+    let beside = ["README.md", "BENCHMARKS.md", "CONTRIBUTING.md"].map(str::to_owned).into_iter();
     let pages = walk("docs").into_iter().filter(|path| path.ends_with(".md"));
     beside.chain(pages).map(|path| Source::read(&path)).collect()
 }
