@@ -240,7 +240,7 @@ impl HttpSession {
         match Resource::of(&request.path) {
             Resource::Folder => Ok(listing::folder(request, &self.store)?),
             Resource::Health => Ok(listing::health()),
-            Resource::Metrics => Ok(listing::metrics(self.request_log.board())),
+            Resource::Metrics => Ok(listing::metrics(self.request_log.scoreboard())),
             Resource::Server => Err(Refusal::method("OPTIONS")),
             Resource::File(name) => {
                 let (file, about) = self.store.read(name)?;
@@ -448,7 +448,7 @@ mod tests {
     struct Desk {
         folder: Folder,
         store: Arc<Store>,
-        board: Scoreboard,
+        scoreboard: Scoreboard,
     }
 
     impl Desk {
@@ -458,13 +458,13 @@ mod tests {
             folder.write("empty", b"");
             let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Desk { folder, store, board: Scoreboard::new("single", 1).unwrap() }
+            Desk { folder, store, scoreboard: Scoreboard::new("single", 1).unwrap() }
         }
 
         fn session(&self) -> HttpSession {
             HttpSession::new(
                 self.store.clone(),
-                RequestLog::new(self.board.worker(0), None),
+                RequestLog::new(self.scoreboard.worker(0), None),
                 Arc::new(Names::All),
             )
         }
@@ -581,7 +581,7 @@ mod tests {
             let desk = Desk::new();
             assert_eq!(desk.ask(&body.as_bytes()[..body.len() - 1], piece, 99), "");
             assert_eq!(desk.folder.names(), ["a.txt", "empty"]);
-            assert_eq!(desk.board.total(Field::Failed), 1);
+            assert_eq!(desk.scoreboard.total(Field::Failed), 1);
         }
     }
 
@@ -590,7 +590,7 @@ mod tests {
         let desk = Desk::new();
         let names = Arc::new(Names::Own(vec!["files.example".to_owned()]));
         let status = |host: &str| {
-            let request_log = RequestLog::new(desk.board.worker(0), None);
+            let request_log = RequestLog::new(desk.scoreboard.worker(0), None);
             let mut session = HttpSession::new(desk.store.clone(), request_log, names.clone());
             let request = format!("DELETE /none HTTP/1.1\r\nHost: {host}\r\n\r\n");
             String::from_utf8(play(&mut session, request.as_bytes(), 99, 99)).unwrap()[9..12].to_owned()
@@ -638,7 +638,7 @@ mod tests {
         session.sent(outgoing(&session).len());
         assert_eq!(outgoing(&session), b"");
         session.sent(0);
-        assert_eq!((session.want(), desk.board.total(Field::Failed)), (Want::Linger, 1));
+        assert_eq!((session.want(), desk.scoreboard.total(Field::Failed)), (Want::Linger, 1));
     }
 
     #[test]

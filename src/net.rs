@@ -1,10 +1,10 @@
 //! # Chapter 10. How does a server begin to listen, and how does it end a connection well?
 //!
 //! What std calls a `TcpListener` and a `TcpStream` leaves two things open. How many connections may wait in
-//! the kernel until somebody accepts them: that is the backlog. And what becomes of the last reply when a
-//! connection is closed while its peer is still sending: that is the lingering close.
+//! the kernel until they are accepted: that is the backlog. And what happens to the last reply when a
+//! connection is closed while its peer is still sending: for that there is the lingering close.
 //!
-//! The invariant: what a listener is told here, all connections that it accepts inherit.
+//! The invariant: options that are set on a listener here are inherited by all connections that it accepts.
 //!
 //! What must not live here: what is spoken on a connection, and who serves it.
 //!
@@ -25,8 +25,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// for a burst.
 pub const BACKLOG: i32 = 4096;
 
-/// A listener on `address` that never waits. `send_buffer`: bytes that may wait in each of its connections to
-/// be sent, where the kernel is not to decide.
+/// A listener on `address` that never blocks. `send_buffer`: bytes that may wait to be sent in each
+/// connection; `None`: the kernel decides.
 pub fn listen(address: SocketAddr, send_buffer: Option<i32>) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     sys::set_backlog(&listener, BACKLOG)?;

@@ -1,21 +1,24 @@
 //! # Chapter 11. Who does the work when one pair of hands is not enough?
 //!
 //! A pool: a fixed number of workers that outlive the jobs. Threads share memory, so jobs can be handed to
-//! them through a channel, and one thread's crash could be everybody's. Processes share nothing but what was
-//! there before the fork, so each takes its own connections from the common listener, and a parent that does
-//! nothing else puts a new one in the place of each that dies.
+//! them through a channel, and one thread's crash can end them all. Processes share only what was there
+//! before the fork (pre-fork): each takes its own connections from the common listener, and a parent that
+//! does nothing else replaces each one that dies.
 //!
 //! ```text
-//!   ThreadPool   submit ──► channel ──► worker 0, 1, … (whoever is idle takes the next job)
-//!   Supervisor   fork ──► worker 0, 1, … ──► dies ──► reap ──► fork again (slower, if it died young)
+//!   ThreadPool   submit ──► channel ──► worker 0, 1, … (an idle one takes the next job)
+//!   Supervisor   fork ──► worker 0, 1, … ──► dies ──► reap ──► fork again (slower after an early exit)
 //! ```
 //!
-//! The invariant: a job that panics costs that job and no worker; a process that dies costs what it had in
-//! hand and no other; the number of workers is what was asked for, or the supervisor says why not.
+//! The invariant: a job that panics costs that job and no worker; a process that dies costs its own
+//! connections and no others; the number of workers is what was asked for, or the supervisor says why not.
 //!
 //! The wrong version of the channel loop, which looks nicer, holds the lock while the job runs, because the
-//! guard lives until the end of the loop's body, and the pool serves one job at a time:
-//! `while let Ok(job) = queue.lock().unwrap().recv() { job() }`.
+//! guard is dropped only at the end of the loop's body, and the pool serves one job at a time:
+//!
+//! ```text
+//!   while let Ok(job) = queue.lock().unwrap().recv() { job() }
+//! ```
 //!
 //! What must not live here: sockets, protocols, what a job is.
 //!
@@ -34,39 +37,40 @@ use std::time::{Duration, Instant};
 
 /// Threads that take jobs of type `J` from one channel.
 pub struct ThreadPool<J> {
-    /// The channel is not bounded; whoever submits counts what it has let in.
+    /// The channel is not bounded; the caller of `submit` bounds the jobs (permits).
     queue: Sender<J>,
-    /// Nothing is ever sent: it is cut off when the last thread has ended.
+    /// Nothing is ever sent: the channel closes when the last thread has ended.
     ended: Receiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl<J: Send + 'static> ThreadPool<J> {
-    /// Starts `count` threads and waits until all are ready for jobs. Each calls `hire` with its number,
-    /// counted from 0, and then the result with every job it takes; what the result holds is its own.
+    /// Starts `count` threads and waits until all are ready for jobs. Each calls `make_worker` with its
+    /// number, counted from 0, and then the result with every job it takes; no other thread has that result.
     pub fn start<W: FnMut(J)>(
         count: usize,
-        hire: impl Fn(usize) -> W + Send + Sync + 'static,
+        make_worker: impl Fn(usize) -> W + Send + Sync + 'static,
     ) -> io::Result<ThreadPool<J>> {
         let (queue, jobs) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
-        let (ready, hired) = mpsc::channel();
+        let (ready, all_ready) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
-        let hire = Arc::new(hire);
+        let make_worker = Arc::new(make_worker);
         let mut threads = Vec::new();
         for index in 0..count {
-            let (jobs, hire, alive, ready) = (jobs.clone(), hire.clone(), alive.clone(), ready.clone());
+            let (jobs, make_worker, alive, ready) =
+                (jobs.clone(), make_worker.clone(), alive.clone(), ready.clone());
             let body = move || {
-                let work = hire(index);
+                let work = make_worker(index);
                 drop(ready);
                 take_jobs(&jobs, work);
                 drop(alive);
             };
             threads.push(Builder::new().name(format!("worker-{index}")).spawn(body)?);
         }
-        // Nothing is sent here either: the channel ends when every thread has let go of it.
+        // Nothing is sent here either: the channel closes when every thread has dropped its sender.
         drop(ready);
-        let _: Result<(), _> = hired.recv();
+        let _: Result<(), _> = all_ready.recv();
         Ok(ThreadPool { queue, ended, threads })
     }
 
@@ -75,8 +79,8 @@ impl<J: Send + 'static> ThreadPool<J> {
         let _ = self.queue.send(job);
     }
 
-    /// Takes no more jobs, lets those submitted finish, and waits for it until `deadline`. Returns whether
-    /// all threads have ended.
+    /// Takes no more jobs and waits until `deadline` for the submitted ones. Returns whether all threads have
+    /// ended.
     pub fn finish(self, deadline: Option<Instant>) -> bool {
         drop(self.queue);
         let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
@@ -89,7 +93,7 @@ impl<J: Send + 'static> ThreadPool<J> {
     }
 }
 
-/// The life of a thread: wait for a job, do it, until the channel is closed and empty.
+/// What a thread does: wait for a job, do it, until the channel is closed and empty.
 fn take_jobs<J>(jobs: &Mutex<Receiver<J>>, mut work: impl FnMut(J)) {
     loop {
         // The guard is gone at the end of this statement, before the job runs.
@@ -100,69 +104,76 @@ fn take_jobs<J>(jobs: &Mutex<Receiver<J>>, mut work: impl FnMut(J)) {
     }
 }
 
-/// What a supervisor needs to know from, and tell to, the server it works for.
+/// What a supervisor asks the server that it works for, and what it reports to it.
 pub trait WorkerHooks {
-    /// The life of worker `index`, in its own process; returns its exit code.
+    /// Runs worker `index`, in its own process; returns its exit code.
     fn work(&self, index: usize) -> i32;
     /// Worker `index` was forked.
     fn on_spawn(&self, index: usize, pid: Pid, again: bool);
-    /// Worker `index` ended, and we had not asked it to.
+    /// Worker `index` ended although the server does not stop.
     fn on_exit(&self, index: usize, ended: Ended);
-    /// Process `pid` has been replaced: time for what can wait.
+    /// Process `pid` has ended and was replaced, if possible: clean up what it left.
     fn on_cleanup(&self, pid: Pid);
-    /// Worker `index` could not be forked; it will be tried again.
+    /// Worker `index` could not be forked; the supervisor tries again.
     fn on_spawn_error(&self, index: usize, error: &io::Error);
-    /// Has any worker come as far as being able to serve?
+    /// Is any worker ready to serve?
     fn any_ready(&self) -> bool;
 }
 
-/// A worker that ends within this time after its birth died young.
+/// A worker that ends sooner than this after its fork made an early exit.
 const MIN_UPTIME: Duration = Duration::from_secs(1);
 
-/// Deaths in youth, beyond one for each worker, after which a supervisor without a single living worker
-/// gives up.
+/// Early exits, beyond one for each worker, after which a supervisor without a single running worker gives
+/// up.
 const MAX_EARLY_EXITS: u32 = 4;
 
-/// Pause before the next fork after the first death in youth; each further one makes it four times longer.
+/// Pause before the next fork after the first early exit; each further one makes it four times longer
+/// (exponential backoff).
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Longest pause between two forks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(2560);
 
-/// How long a process may overstay the grace before it is killed.
+/// How long after the grace a process may still run before it is killed.
 const OVERSTAY: Duration = Duration::from_millis(500);
 
-/// One place in the crew.
+/// One of the supervisor's workers.
 #[derive(Clone, Copy)]
 struct Slot {
-    /// The process in it; `None`: vacant.
+    /// Its process; `None`: it has none now.
     pid: Option<Pid>,
     /// When that process was forked.
     started: Instant,
 }
 
 /// The parent of forked workers.
-pub struct Supervisor<'c, C: WorkerHooks> {
-    crew: &'c C,
-    places: Vec<Slot>,
-    /// Deaths in youth, since a worker that was started after the last of them outlived its youth.
+pub struct Supervisor<'h, H: WorkerHooks> {
+    hooks: &'h H,
+    slots: Vec<Slot>,
+    /// Early exits since a worker last ran longer than MIN_UPTIME.
     early_exits: u32,
     /// When the last of them was.
-    last_young_death: Instant,
-    /// Those who have died and not been cleaned up after.
-    dead: Vec<Pid>,
-    /// While there are any: when to look again. One worker at a time is then forked on trial, after a
-    /// pause, and the other places stay vacant until it has outlived its youth.
+    last_early_exit: Instant,
+    /// Processes that have ended and not been cleaned up after.
+    to_clean_up: Vec<Pid>,
+    /// After early exits: when to try again. One worker is then forked on trial, and the other slots stay
+    /// empty until it has run for MIN_UPTIME.
     next: Instant,
 }
 
-impl<'c, C: WorkerHooks> Supervisor<'c, C> {
+impl<'h, H: WorkerHooks> Supervisor<'h, H> {
     /// Forks `count` workers. The caller has no threads.
-    pub fn start(crew: &'c C, count: usize) -> io::Result<Supervisor<'c, C>> {
+    pub fn start(hooks: &'h H, count: usize) -> io::Result<Supervisor<'h, H>> {
         let now = Instant::now();
-        let places = vec![Slot { pid: None, started: now }; count];
-        let mut supervisor =
-            Supervisor { crew, places, early_exits: 0, last_young_death: now, dead: Vec::new(), next: now };
+        let slots = vec![Slot { pid: None, started: now }; count];
+        let mut supervisor = Supervisor {
+            hooks,
+            slots,
+            early_exits: 0,
+            last_early_exit: now,
+            to_clean_up: Vec::new(),
+            next: now,
+        };
         for index in 0..count {
             supervisor.spawn(index, false)?;
         }
@@ -170,43 +181,43 @@ impl<'c, C: WorkerHooks> Supervisor<'c, C> {
     }
 
     fn spawn(&mut self, index: usize, again: bool) -> io::Result<()> {
-        let crew = self.crew;
-        let pid = sys::fork(|| crew.work(index))?;
-        self.places[index] = Slot { pid: Some(pid), started: Instant::now() };
-        crew.on_spawn(index, pid, again);
+        let hooks = self.hooks;
+        let pid = sys::fork(|| hooks.work(index))?;
+        self.slots[index] = Slot { pid: Some(pid), started: Instant::now() };
+        hooks.on_spawn(index, pid, again);
         Ok(())
     }
 
-    /// Replaces the dead until `stop` is raised (true) or workers keep dying young (false). Calls `look`
-    /// whenever something may have changed.
+    /// Replaces workers that end, until a stop is requested (true) or workers keep ending early (false).
+    /// Calls `look` whenever something may have changed.
     pub fn watch(&mut self, stop: Stop, mut look: impl FnMut()) -> io::Result<bool> {
         while !stop.requested() {
             self.reap()?;
-            let deserted = self.places.iter().all(|place| place.pid.is_none());
-            if deserted && self.early_exits >= self.places.len() as u32 + MAX_EARLY_EXITS {
+            let none_left = self.slots.iter().all(|slot| slot.pid.is_none());
+            if none_left && self.early_exits >= self.slots.len() as u32 + MAX_EARLY_EXITS {
                 return Ok(false);
             }
-            self.fill();
+            self.fill_slots();
             look();
-            self.dead.drain(..).for_each(|pid| self.crew.on_cleanup(pid));
+            self.to_clean_up.drain(..).for_each(|pid| self.hooks.on_cleanup(pid));
             stop.sleep((self.early_exits > 0).then_some(self.next))?;
         }
         Ok(true)
     }
 
-    /// Takes note of everyone who has died.
+    /// Takes note of every worker that has ended.
     fn reap(&mut self) -> io::Result<()> {
-        while self.places.iter().any(|place| place.pid.is_some()) {
+        while self.slots.iter().any(|slot| slot.pid.is_some()) {
             let Some(ended) = sys::reap(-1, false)? else { break };
-            let found = self.places.iter().position(|place| place.pid == Some(ended.pid));
-            // A stray child, inherited from whoever became this process by exec, is not ours to replace.
+            let found = self.slots.iter().position(|slot| slot.pid == Some(ended.pid));
+            // A child that we did not fork (a parent may fork and then exec this program) is not replaced.
             let Some(index) = found else { continue };
-            self.places[index].pid = None;
-            self.crew.on_exit(index, ended);
-            self.dead.push(ended.pid);
-            // SIGKILL comes from outside, so it is nobody's fault, unless it hits all before they can serve.
-            let own_fault = ended.signal != Some(sys::SIGKILL) || !self.crew.any_ready();
-            if own_fault && self.places[index].started.elapsed() < MIN_UPTIME {
+            self.slots[index].pid = None;
+            self.hooks.on_exit(index, ended);
+            self.to_clean_up.push(ended.pid);
+            // SIGKILL comes from outside, so the worker is not at fault, unless none ever gets ready.
+            let own_fault = ended.signal != Some(sys::SIGKILL) || !self.hooks.any_ready();
+            if own_fault && self.slots[index].started.elapsed() < MIN_UPTIME {
                 self.slow_down();
             }
         }
@@ -216,29 +227,29 @@ impl<'c, C: WorkerHooks> Supervisor<'c, C> {
     fn slow_down(&mut self) {
         let pause = FIRST_PAUSE * 4_u32.pow(self.early_exits.min(8));
         self.early_exits += 1;
-        self.last_young_death = Instant::now();
-        self.next = self.last_young_death + pause.min(LONGEST_PAUSE);
+        self.last_early_exit = Instant::now();
+        self.next = self.last_early_exit + pause.min(LONGEST_PAUSE);
     }
 
-    /// Fills vacant places: all at once, or one on trial while workers die young.
-    fn fill(&mut self) {
+    /// Fills empty slots: all at once, or one on trial after early exits.
+    fn fill_slots(&mut self) {
         let now = Instant::now();
         if self.early_exits > 0 && now < self.next {
             return;
         }
-        let mature = |place: &Slot| {
-            place.pid.is_some() && place.started > self.last_young_death && now - place.started >= MIN_UPTIME
+        let stable = |slot: &Slot| {
+            slot.pid.is_some() && slot.started > self.last_early_exit && now - slot.started >= MIN_UPTIME
         };
-        if self.places.iter().any(mature) {
+        if self.slots.iter().any(stable) {
             self.early_exits = 0;
         }
-        for index in 0..self.places.len() {
-            if self.places[index].pid.is_some() {
+        for index in 0..self.slots.len() {
+            if self.slots[index].pid.is_some() {
                 continue;
             }
             if let Err(error) = self.spawn(index, true) {
-                // No process to be had: the same remedy as for one that dies at once.
-                self.crew.on_spawn_error(index, &error);
+                // The system gives no process: the same remedy as for one that ends at once.
+                self.hooks.on_spawn_error(index, &error);
                 return self.slow_down();
             }
             if self.early_exits > 0 {
@@ -256,11 +267,11 @@ impl<'c, C: WorkerHooks> Supervisor<'c, C> {
         loop {
             while let Ok(Some(ended)) = sys::reap(-1, false) {
                 if killed {
-                    self.crew.on_cleanup(ended.pid);
+                    self.hooks.on_cleanup(ended.pid);
                 }
-                self.places.retain(|place| place.pid != Some(ended.pid));
+                self.slots.retain(|slot| slot.pid != Some(ended.pid));
             }
-            if self.places.iter().all(|place| place.pid.is_none()) {
+            if self.slots.iter().all(|slot| slot.pid.is_none()) {
                 return Ok(());
             }
             if !killed && Instant::now() >= deadline {
@@ -272,8 +283,8 @@ impl<'c, C: WorkerHooks> Supervisor<'c, C> {
     }
 
     fn signal_all(&self, signal: i32) {
-        for pid in self.places.iter().filter_map(|place| place.pid) {
-            // It fails only for a process that has ended, which is what we are after.
+        for pid in self.slots.iter().filter_map(|slot| slot.pid) {
+            // It fails only for a process that has ended, which is the aim.
             let _ = sys::kill(pid, signal);
         }
     }

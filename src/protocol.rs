@@ -1,23 +1,25 @@
 //! # Chapter 9. What does each verb do, and in which state?
 //!
 //! Five verbs on one connection, as many requests as the peer likes, replies in the same order. The session
-//! is a state machine; each state is a variant with its own data. Bytes that arrive move it on in `process`,
-//! bytes that are gone in `sent`; the end of the stream and a notice of the driver can end it anywhere.
+//! is a state machine; each state is a variant with its own data. `process` moves it on when bytes arrive,
+//! `sent` when bytes are sent; the end of the stream and an `Event` from the driver can end it anywhere.
 //!
 //! ```text
 //!           head of LIST GET DELETE STATS, or too long
 //!        ┌────────────────────────────────────────────────────┐
 //!        │                     end mark, or too large         ▼
-//!   ──► Head ──UPLOAD──► Body ─────────────────────────────► Reply ──► Leaving
+//!   ──► Head ──UPLOAD──► Body ─────────────────────────────► Reply ──► Lingering
 //!        │ ▲               │ error                            ▲ │
 //!        │ │               ▼                                  │ │
 //!        └─│─refused────► Skip ──end mark─────────────────────┘ │
 //!          └──────────────reply sent────────────────────────────┘
 //! ```
 //!
+//! A peer may send the next request before it has the reply (pipelining); it is kept until its turn comes.
+//!
 //! The invariant: a state holds what is true in it and nothing else, and what a session wants follows from
 //! its state alone. A refused upload is read to its end (`Skip`) before the refusal is sent, because a peer
-//! that is still sending does not listen, and closing on it would destroy the reply.
+//! that is still sending does not read, and closing the connection then would destroy the reply.
 //!
 //! What must not live here: sockets, time, the folder's rules (`store.rs` has them).
 //!
@@ -42,22 +44,22 @@ use std::mem;
 use std::sync::Arc;
 use transfer::{Body, Download};
 
-/// Why a request is refused whose end has not come and will not come.
+/// The reason when the stream ends in the middle of a request.
 const CUT_OFF: &str = "request cut off: the stream ended before the request did";
 
-/// A reply on its way out.
+/// A reply that is being sent.
 struct Reply {
-    /// The reply, or the piece of it that is being sent: bytes `sent..filled` are still to go.
+    /// The reply, or the piece of it that is being sent: bytes `sent..filled` are not sent yet.
     text: Vec<u8>,
     sent: usize,
     filled: usize,
-    /// More of the reply to come, when this piece is sent.
+    /// The rest of the reply, after this piece.
     download: Option<Download>,
-    /// Bytes of content in or behind this reply.
+    /// Bytes of file content: in this reply, or received for it.
     bytes: u64,
     /// Why the request failed; empty when it did not.
     failure: String,
-    /// Close when it is sent.
+    /// Close the connection when the reply is sent.
     close: bool,
 }
 
@@ -92,8 +94,8 @@ enum State {
     Body(Box<Body>),
     Skip(Refusal, EndMark),
     Reply(Box<Reply>),
-    /// Closed on our side; the peer may be sending still.
-    Leaving,
+    /// Closed on our side; the peer may still be sending.
+    Lingering,
     Closed,
 }
 
@@ -102,7 +104,7 @@ pub struct FileSession {
     store: Arc<Store>,
     request_log: RequestLog,
     state: State,
-    /// Bytes that came behind a request whose reply is still going out; at most one read.
+    /// Pipelined bytes, which came while a reply is being sent; at most one read.
     rest: Vec<u8>,
     /// How much of `rest` has been used.
     rest_used: usize,
@@ -126,7 +128,7 @@ impl FileSession {
                 State::Head(head) => self.read_head(head, fresh),
                 State::Body(body) => self.read_body(body, fresh),
                 State::Skip(refusal, mark) => self.skip(refusal, mark, fresh),
-                waiting @ (State::Reply(_) | State::Leaving | State::Closed) => {
+                waiting @ (State::Reply(_) | State::Lingering | State::Closed) => {
                     self.state = waiting;
                     break;
                 }
@@ -140,12 +142,12 @@ impl FileSession {
     /// Head: gather verb and name.
     fn read_head(&mut self, mut head: Head, bytes: &[u8]) -> (State, usize) {
         for (at, &byte) in bytes.iter().enumerate() {
-            let heard = head.push(byte);
+            let event = head.push(byte);
             if !head.text.is_empty() {
                 self.request_log.begin();
             }
-            let Some(heard) = heard else { continue };
-            return match heard {
+            let Some(event) = event else { continue };
+            return match event {
                 HeadEvent::Line => (self.answer(&head.text), at + 1),
                 HeadEvent::Upload(name) => (self.upload(name), at + 1),
                 HeadEvent::Broken(refusal) => {
@@ -170,7 +172,7 @@ impl FileSession {
         (next, used)
     }
 
-    /// Skip: swallow the payload of a refused UPLOAD, so that the peer hears us at all.
+    /// Skip: read past the payload of a refused UPLOAD, so that the peer gets to read the reply.
     fn skip(&mut self, refusal: Refusal, mut mark: EndMark, bytes: &[u8]) -> (State, usize) {
         let (used, complete) = mark.skip(bytes);
         (if complete { refuse(refusal) } else { State::Skip(refusal, mark) }, used)
@@ -233,36 +235,36 @@ impl FileSession {
         }))
     }
 
-    /// `STATS` → the board, and `served` and `failed` of each worker
+    /// `STATS` → the totals of the scoreboard, and `served` and `failed` of each worker
     fn stats(&mut self) -> Result<Reply, Refusal> {
         self.request_log.request("STATS", b"");
-        let board = *self.request_log.board();
-        let (served, failed) = (board.total(Field::Served), board.total(Field::Failed));
+        let scoreboard = *self.request_log.scoreboard();
+        let (served, failed) = (scoreboard.total(Field::Served), scoreboard.total(Field::Failed));
         let counts = [
-            ("workers", board.workers as u64),
-            ("alive", board.alive() as u64),
-            ("restarts", board.total(Field::Restarts)),
-            ("connections", board.total(Field::Connections)),
+            ("workers", scoreboard.workers as u64),
+            ("alive", scoreboard.alive() as u64),
+            ("restarts", scoreboard.total(Field::Restarts)),
+            ("connections", scoreboard.total(Field::Connections)),
             ("requests", served + failed),
             ("failed", failed),
-            ("bytes_in", board.total(Field::BytesIn)),
-            ("bytes_out", board.total(Field::BytesOut)),
+            ("bytes_in", scoreboard.total(Field::BytesIn)),
+            ("bytes_out", scoreboard.total(Field::BytesOut)),
         ];
         Ok(Reply::ok(0, |w| {
             w.key("data");
             w.open(b'{');
-            w.pair("mode", board.mode);
+            w.pair("mode", scoreboard.mode);
             for (key, count) in counts {
                 w.key(key);
                 w.number(count);
             }
             w.key("per_worker");
             w.open(b'[');
-            for index in 0..board.workers {
+            for index in 0..scoreboard.workers {
                 w.open(b'{');
                 for (key, field) in [("served", Field::Served), ("failed", Field::Failed)] {
                     w.key(key);
-                    w.number(board.worker(index).get(field));
+                    w.number(scoreboard.worker(index).get(field));
                 }
                 w.close(b'}');
             }
@@ -287,7 +289,7 @@ impl FileSession {
             Ok(size) => size,
             Err(refusal) if refusal.no_reply => {
                 self.request_log.end(0, &refusal.reason);
-                return State::Leaving;
+                return State::Lingering;
             }
             Err(refusal) => return refuse(refusal),
         };
@@ -299,17 +301,17 @@ impl FileSession {
         })))
     }
 
-    /// A reply is out: what comes next?
+    /// A reply has been sent: what comes next?
     fn replied(&mut self, reply: &Reply) {
         self.request_log.end(reply.bytes, &reply.failure);
-        self.state = State::Leaving;
+        self.state = State::Lingering;
         if reply.close {
             return;
         }
         if self.stopping {
-            // Another request lies here already: say why it is not heard.
-            let unheard = &self.rest[self.rest_used..];
-            if unheard.iter().any(|byte| !b" \t\r\n".contains(byte)) {
+            // A pipelined request is here already: refuse it.
+            let unread = &self.rest[self.rest_used..];
+            if unread.iter().any(|byte| !b" \t\r\n".contains(byte)) {
                 self.state = refuse(Refusal::closing("server stopping"));
             }
             return;
@@ -336,14 +338,15 @@ impl Session for FileSession {
             State::Head(_) => Want::Head,
             State::Body(_) | State::Skip(..) => Want::Body,
             State::Reply(_) => Want::Write,
-            State::Leaving => Want::Linger,
+            State::Lingering => Want::Linger,
             State::Closed => Want::Close,
         }
     }
 
     fn received(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            // A request that its peer broke off. A peer that has only ended its own side still listens.
+            // The peer broke off a request. If it has only closed its sending side, it can still read a
+            // reply.
             self.state = match mem::replace(&mut self.state, State::Closed) {
                 State::Skip(refusal, _) => refuse(Refusal { close: true, ..refusal }),
                 State::Head(head) if head.text.is_empty() => State::Closed,
@@ -379,10 +382,10 @@ impl Session for FileSession {
                 }
                 self.state = State::Reply(reply);
             }
-            // OK has been said already: without the end mark nobody takes this part for the whole.
+            // OK has been sent already. Without the end mark no client takes this part for the whole.
             Err(error) => {
                 self.request_log.end(0, &format!("storage error: {error}"));
-                self.state = State::Leaving;
+                self.state = State::Lingering;
             }
         }
     }
@@ -391,7 +394,7 @@ impl Session for FileSession {
         match (notice, self.want()) {
             (Event::Stopping, Want::Request) => self.state = State::Closed,
             (Event::Stopping, _) => self.stopping = true,
-            // Nothing in this protocol tells a peer to come again, and most peers stay for one request.
+            // This protocol cannot tell a peer to connect again, and most peers send one request.
             (Event::OthersWait, _) => {}
             (Event::Refused(reason), _) => self.state = refuse(Refusal::closing(reason)),
             (Event::Timeout, want) => {
@@ -413,7 +416,7 @@ mod tests {
     struct Desk {
         folder: Folder,
         store: Arc<Store>,
-        board: Scoreboard,
+        scoreboard: Scoreboard,
     }
 
     impl Desk {
@@ -424,11 +427,11 @@ mod tests {
             folder.write("b \"c\" \u{e9}", b"x");
             let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Desk { folder, store, board: Scoreboard::new("single", 1).unwrap() }
+            Desk { folder, store, scoreboard: Scoreboard::new("single", 1).unwrap() }
         }
 
         fn session(&self) -> FileSession {
-            FileSession::new(self.store.clone(), RequestLog::new(self.board.worker(0), None))
+            FileSession::new(self.store.clone(), RequestLog::new(self.scoreboard.worker(0), None))
         }
 
         /// Lets `input` run through a session and returns its replies.
@@ -437,7 +440,7 @@ mod tests {
         }
 
         fn count(&self, field: Field) -> u64 {
-            self.board.total(field)
+            self.scoreboard.total(field)
         }
     }
 
@@ -596,7 +599,7 @@ mod tests {
             };
             assert_eq!(outgoing, expected, "{input:?} {notice:?}");
             session.sent(outgoing.len());
-            // Without a word there is nothing that a reset could destroy.
+            // Without a reply there is nothing that a reset could destroy.
             let end = if reason.is_empty() { Want::Close } else { Want::Linger };
             assert_eq!(session.want(), end, "{input:?} {notice:?}");
         }

@@ -1,8 +1,8 @@
 //! # Chapter 12. How do a listener, a mode and a protocol become a server?
 //!
-//! Bind, open the folder, start the workers, say one line. From then on every connection goes the same way:
-//! somebody accepts it, somebody gives it a session and calls `pump` until it is over. The modes differ only
-//! in who those two are:
+//! Bind, open the folder, start the workers, print one line. From then on every connection goes the same way:
+//! it is accepted, gets a session, and `pump` is called until the session is over. The modes differ only in
+//! who accepts and who pumps:
 //!
 //! ```text
 //!              who accepts                    who pumps
@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The invariant: a connection is given a permit when it is accepted and gives it back when it is closed; a
-//! request in hand when the server is asked to stop is finished, for as long as the grace lasts.
+//! request that has begun when the server is asked to stop is finished within the grace (graceful shutdown).
 //!
 //! What must not live here: what happens on a connection (`server/blocking.rs`), `fork`, threads.
 //!
@@ -35,7 +35,7 @@ use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, Field, Permit, RateLimiter, Scoreboard};
 use crate::store::{Policy, Store};
 use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
-use blocking::{BlockingWorker, Door};
+use blocking::{BlockingWorker, ListenerRole};
 use event::EventLoop;
 use shared::{Accepted, BUSY, Protocol, Shared};
 use std::fs;
@@ -78,13 +78,14 @@ pub static SERVE: Command = Command {
     run,
 };
 
-/// How long threads may overstay the grace, in a slow disk for example, before they are left alone.
+/// How long after the grace threads may still run (waiting for a slow disk, for example) before the server
+/// ends without them.
 const OVERSTAY: Duration = Duration::from_millis(500);
 
 fn run(args: &Args) -> Result<(), Failure> {
     let spoken = args.choice("--protocol", "file", &["file", "http"])?;
-    // Browsers keep connections open for a while, of which a pool's worker can have one, and do not go to
-    // port 6666 at all.
+    // Browsers keep several connections open for a while, and a pool's worker serves one at a time. And they
+    // refuse port 6666.
     let (protocol, usual_mode, usual_address) = match spoken {
         "http" => (Protocol::Http, "event", "127.0.0.1:8080"),
         _ => (Protocol::File, "thread", "127.0.0.1:6666"),
@@ -108,15 +109,17 @@ fn run(args: &Args) -> Result<(), Failure> {
     let listener = net::listen(address, Some(SEND_BUFFER)).or_else(|error| {
         failed(format!("cannot listen on {address}: {error}; choose another --listen HOST:PORT"))
     })?;
-    // If it fails there will be fewer connections, and then a line in the log says so.
+    // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
-    let setup = Scoreboard::new(mode, workers as usize).and_then(|board| Ok((board, listener.local_addr()?)));
-    let (board, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
+    let setup = Scoreboard::new(mode, workers as usize)
+        .and_then(|scoreboard| Ok((scoreboard, listener.local_addr()?)));
+    let (scoreboard, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let limiter = RateLimiter::new();
     let store = Arc::new(store);
-    let shared = Shared { protocol, names, listener, store, board, limits, max_connections, log, limiter };
-    let crew = if workers == 1 { "worker" } else { "workers" };
-    let about = format!("{spoken} protocol, {mode} mode, {workers} {crew}, root {}", root.display());
+    let shared =
+        Shared { protocol, names, listener, store, scoreboard, limits, max_connections, log, limiter };
+    let noun = if workers == 1 { "worker" } else { "workers" };
+    let about = format!("{spoken} protocol, {mode} mode, {workers} {noun}, root {}", root.display());
     let ready_url = match protocol {
         Protocol::Http => format!(" {}", browser::ready_url(address)),
         Protocol::File => String::new(),
@@ -124,25 +127,25 @@ fn run(args: &Args) -> Result<(), Failure> {
     serve(shared, &format!("listening on {address} ({about}){ready_url}\n"))
 }
 
-/// Serves until it is asked to stop; `ready` is said when it begins.
+/// Serves until it is asked to stop; `ready` is printed when all workers are ready.
 fn serve(shared: Shared, ready: &str) -> Result<(), Failure> {
     let (shared, started) = (Arc::new(shared), Instant::now());
-    let result = match shared.board.mode {
+    let result = match shared.scoreboard.mode {
         "single" => serve_single(shared.clone(), ready),
         "thread" => serve_with_threads(shared.clone(), ready),
         "event" => serve_with_events(shared.clone(), ready),
         _ => serve_with_processes(shared.clone(), ready),
     };
-    // Forked workers do not come back to here, so it is said once.
+    // Forked workers do not return to here, so this is logged once.
     shared.note(&format!(
         "stopped after {:.1} s: {}",
         started.elapsed().as_secs_f64(),
-        shared.board.summary()
+        shared.scoreboard.summary()
     ));
     result.or_else(|error| failed(format!("the server ended: {error}")))
 }
 
-/// Opens the folder. One that cannot be written can perhaps be read.
+/// Opens the folder. The error offers --read-only when the folder can only be read.
 fn open(root: &Path, policy: Policy) -> Result<Store, Failure> {
     let offer = policy.read_only.is_none() && fs::read_dir(root).is_ok();
     Store::open(root, policy).or_else(|error| {
@@ -155,7 +158,7 @@ fn open(root: &Path, policy: Policy) -> Result<Store, Failure> {
     })
 }
 
-/// What may be done to the folder; `remote`: other machines can reach it, and nobody said that they may.
+/// What may be done to the folder; `remote`: other machines can reach it, and --allow-write was not given.
 fn policy(args: &Args, remote: bool) -> Result<Policy, Failure> {
     let read_only = match () {
         () if args.has("--read-only") => Some("this server runs with --read-only"),
@@ -165,7 +168,7 @@ fn policy(args: &Args, remote: bool) -> Result<Policy, Failure> {
     Ok(Policy { read_only, max_upload: args.size("--max-upload", 1 << 30)?, sync: args.has("--sync") })
 }
 
-/// The names that are answered to in HTTP. On loopback a name that nobody gave is not ours: see `Names`.
+/// The host names that HTTP accepts. On loopback a name that was not given is refused: see `Names`.
 fn names(args: &Args, address: SocketAddr) -> Result<Names, Failure> {
     let mut own = Vec::new();
     for text in args.all("--host") {
@@ -211,7 +214,7 @@ fn usual_workers(mode: &str) -> u64 {
 /// The accept loop serves each connection itself.
 fn serve_single(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
-    let mut worker = BlockingWorker::new(shared, 0, stop, Door::Own);
+    let mut worker = BlockingWorker::new(shared, 0, stop, ListenerRole::SoleAcceptor);
     announce(ready);
     worker.accept_and_serve()
 }
@@ -220,16 +223,16 @@ fn serve_single(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
 fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
     let for_workers = shared.clone();
-    let pool = ThreadPool::start(shared.board.workers, move |index| {
-        let mut worker = BlockingWorker::new(for_workers.clone(), index, stop, Door::Elsewhere);
-        move |(connection, _seat): (TcpStream, Permit)| worker.serve(connection)
+    let pool = ThreadPool::start(shared.scoreboard.workers, move |index| {
+        let mut worker = BlockingWorker::new(for_workers.clone(), index, stop, ListenerRole::NoAcceptor);
+        move |(connection, _permit): (TcpStream, Permit)| worker.serve(connection)
     })?;
     announce(ready);
     let mut lingering = LingerSet::default();
     while !stop.requested() {
         match shared.accept() {
             Accepted::Connection(connection) => {
-                match shared.board.house().try_acquire(shared.max_connections) {
+                match shared.scoreboard.server().try_acquire(shared.max_connections) {
                     Some(permit) => pool.submit((connection, permit)),
                     None => shared.reject(connection, &mut lingering, BUSY),
                 }
@@ -242,11 +245,11 @@ fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
             Accepted::Closed => break,
         }
     }
-    shut_and_finish(&shared, pool, lingering)
+    stop_and_finish(&shared, pool, lingering)
 }
 
-/// The end of a server with threads: nobody else comes in, and those who are in may finish.
-fn shut_and_finish<J: Send + 'static>(
+/// The graceful shutdown of a server with threads: no new connections; requests that have begun may finish.
+fn stop_and_finish<J: Send + 'static>(
     shared: &Shared,
     pool: ThreadPool<J>,
     mut lingering: LingerSet,
@@ -257,25 +260,25 @@ fn shut_and_finish<J: Send + 'static>(
     lingering.finish(now + shared.linger_limit())
 }
 
-/// Each thread accepts and serves, many connections at once; the main thread only shuts the door.
+/// Each thread accepts and serves many connections at once; the main thread only stops the listening.
 fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
-    let (workers, for_workers) = (shared.board.workers, shared.clone());
+    let (workers, for_workers) = (shared.scoreboard.workers, shared.clone());
     let loops = (0..workers).map(|index| EventLoop::new(shared.clone(), index, stop));
     let loops = loops.collect::<io::Result<Vec<EventLoop>>>()?;
     let failed_loop = Arc::new(AtomicBool::new(false));
-    let told = failed_loop.clone();
-    // The one job of each thread is to go round in its loop.
+    let failed_flag = failed_loop.clone();
+    // Each thread has one job: to run its loop.
     let pool = ThreadPool::start(workers, move |_| {
-        let (for_workers, told) = (for_workers.clone(), told.clone());
+        let (for_workers, failed_flag) = (for_workers.clone(), failed_flag.clone());
         move |mut event_loop: EventLoop| {
             let ended = catch_unwind(AssertUnwindSafe(|| event_loop.run()));
             if !stop.requested() {
-                // With its loop all its connections are gone: better no server than half of one.
+                // All connections of this loop are lost: better no server than half of one.
                 let error = ended.ok().and_then(Result::err);
                 let why = error.map_or("it panicked".to_owned(), |error| error.to_string());
                 for_workers.note(&format!("a worker cannot go on: {why}"));
-                told.store(true, Ordering::Relaxed);
+                failed_flag.store(true, Ordering::Relaxed);
                 let _ = sys::kill(process::id() as Pid, sys::SIGTERM);
             }
         }
@@ -285,7 +288,7 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     while !stop.requested() {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
     }
-    shut_and_finish(&shared, pool, LingerSet::default())?;
+    stop_and_finish(&shared, pool, LingerSet::default())?;
     if failed_loop.load(Ordering::Relaxed) {
         Err(io::Error::other("a worker could not go on"))
     } else {
@@ -293,14 +296,14 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     }
 }
 
-/// Forked workers accept and serve; this process only replaces those that die, and shuts the door.
+/// Forked workers accept and serve; this process only replaces those that die, and stops the listening.
 fn serve_with_processes(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::StopAndChildren)?;
-    let workers = shared.board.workers;
+    let workers = shared.scoreboard.workers;
     let mut supervisor = Supervisor::start(&shared, workers)?;
     let mut announced = false;
     let stopped = supervisor.watch(stop, || {
-        if !announced && shared.board.alive() == workers {
+        if !announced && shared.scoreboard.alive() == workers {
             announced = true;
             announce(ready);
         }
@@ -313,20 +316,21 @@ fn serve_with_processes(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     if stopped { Ok(()) } else { Err(io::Error::other("its workers keep dying young")) }
 }
 
-/// The one line on stdout. A reader that has gone does not keep the server from serving.
+/// Prints the one line on stdout. The server goes on if stdout is closed.
 fn announce(ready: &str) {
     let _ = print(ready);
 }
 
 impl WorkerHooks for Arc<Shared> {
     fn work(&self, index: usize) -> i32 {
-        let life = Stop::listen(Listen::Worker).and_then(|stop| {
-            let mut worker = BlockingWorker::new(self.clone(), index, stop, Door::Shared);
-            // As if a child had died: the supervisor looks up. One that has died itself needs no waking.
+        let result = Stop::listen(Listen::Worker).and_then(|stop| {
+            let mut worker = BlockingWorker::new(self.clone(), index, stop, ListenerRole::OneOfMany);
+            // Wakes the supervisor, which then finds this worker ready. If it has died there is nothing to
+            // wake.
             let _ = sys::kill(parent_id() as Pid, sys::SIGCHLD);
             worker.accept_and_serve()
         });
-        match life {
+        match result {
             Ok(()) => 0,
             Err(error) => {
                 self.note(&format!("worker {index} cannot go on: {error}"));
@@ -337,18 +341,18 @@ impl WorkerHooks for Arc<Shared> {
 
     fn on_spawn(&self, index: usize, pid: Pid, again: bool) {
         if again {
-            self.board.worker(index).add(Field::Restarts, 1);
+            self.scoreboard.worker(index).add(Field::Restarts, 1);
             self.note(&format!("worker {index} is now process {pid}"));
         }
     }
 
     fn on_exit(&self, index: usize, ended: Ended) {
-        self.board.worker(index).record_exit();
+        self.scoreboard.worker(index).record_exit();
         match (ended.signal, ended.code) {
             (Some(signal), _) => {
                 self.note(&format!("worker {index} (process {}) was killed by signal {signal}", ended.pid));
             }
-            // It has said why itself.
+            // The worker has logged the reason itself.
             (None, Some(1)) => {}
             (None, code) => {
                 let code = code.unwrap_or_default();
@@ -368,6 +372,6 @@ impl WorkerHooks for Arc<Shared> {
     }
 
     fn any_ready(&self) -> bool {
-        self.board.alive() > 0
+        self.scoreboard.alive() > 0
     }
 }

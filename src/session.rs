@@ -1,9 +1,8 @@
 //! # Chapter 4. What is a protocol, when nobody says how its bytes travel?
 //!
 //! A protocol is written once, as a `Session`: it takes bytes, gives bytes, and says what it waits for. It
-//! never sees a socket, and nothing it decides depends on the time (its clerk only notes it for the log).
-//! Whoever has a connection moves the bytes with `pump`, and the server's modes differ only in who calls
-//! `pump`:
+//! never sees a socket, and no decision of it depends on the time (its `RequestLog` only measures durations).
+//! The driver of a connection moves the bytes with `pump`, and the server's modes differ only in what drives:
 //!
 //! ```text
 //!   single    the accept loop itself ──┐                    received ►
@@ -13,10 +12,11 @@
 //! ```
 //!
 //! The invariant: a session is given bytes only when it wants them. While a reply waits to be sent nothing
-//! more is read, so a peer that does not listen is slowed down by the kernel, not remembered by us.
+//! more is read: the kernel's buffers fill and the peer has to wait (backpressure). We store nothing for it.
 //!
-//! The name for this is "sans-socket". It is not "sans-I/O", because sessions read and write files
-//! themselves, a bounded piece at a time: regular files are always ready, so there is nothing to wait for.
+//! The known name for a protocol without sockets is "sans-I/O". Ours differs in one point: sessions read and
+//! write files themselves, a bounded piece at a time. Regular files are always ready, so this never waits for
+//! a peer.
 //!
 //! What must not live here: any protocol, any way of waiting.
 //!
@@ -47,21 +47,21 @@ pub const PIECE_TEXT: usize = PIECE / 3 * 4;
 /// a quarter less. The price: a connection over 100 ms of distance moves at most 10 MB/s.
 pub const SEND_BUFFER: i32 = 512 * 1024;
 
-/// Most bytes of one read as long as no body is on its way: a whole head of HTTP, and what a session may
-/// have to keep of requests that came behind one whose reply nobody reads.
+/// Most bytes of one read as long as no body is on its way: a whole head of HTTP, and what a session may have
+/// to keep of pipelined requests while the peer does not read the reply to the first.
 const HEAD_PIECE: usize = 16 * 1024;
 
 /// Reads and writes in one turn of `pump`; bounds how long one connection can keep its driver from others.
 const STEPS: u32 = 4;
 
-/// How often within the idle limit a peer that takes no more is looked at.
+/// How often within the idle limit we look whether a peer still takes what waits in the socket.
 pub const LOOKS: u32 = 8;
 
 /// How long a connection may be idle after a reply while others wait. The next request of a peer that has
 /// just read the reply may be on its way, and must not meet a closed connection.
 pub const KEPT: Duration = Duration::from_millis(100);
 
-/// The same before its first request, which comes from farther away than most.
+/// The same before the first request: that one comes a round trip after the connection is accepted.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What a session waits for. Derived from its state, never stored beside it.
@@ -73,17 +73,17 @@ pub enum Want {
     Head,
     /// More bytes of the body of a request.
     Body,
-    /// To get rid of `outgoing` bytes.
+    /// To send `outgoing` bytes.
     Write,
-    /// Nothing more from us, but the peer may be sending still: say goodbye and wait for its own.
+    /// Nothing more from us, but the peer may still be sending: half-close and wait for its end (lingering
+    /// close).
     Linger,
-    /// Nothing more from us, and nothing that the peer may still send could destroy what it was sent: close
-    /// the connection.
+    /// Nothing more from us, and nothing that the peer may still send can destroy the reply: close.
     Close,
 }
 
 impl Want {
-    /// What a peer is told that was too slow. `None`: it has asked for nothing, or it does not listen.
+    /// The error for a peer that was too slow. `None`: it has asked for nothing, or it does not read.
     pub fn overdue(self) -> Option<&'static str> {
         match self {
             Want::Head => Some("timeout: the head of the request took longer than --head-timeout"),
@@ -97,15 +97,15 @@ impl Want {
 pub enum Outgoing<'s> {
     /// These bytes; never none while `want` is `Write`.
     Bytes(&'s [u8]),
-    /// These bytes, and behind them the connection is closed at once: both may travel in one packet.
+    /// These bytes, and the connection is closed at once after them: both may travel in one packet.
     Last(&'s [u8]),
-    /// So many bytes of a file, from this offset on. A socket lets the kernel send them.
+    /// `count` bytes of a file, from this offset on. A socket lets the kernel send them.
     File { file: &'s File, offset: u64, count: usize },
 }
 
 /// A connection, as far as `pump` needs to know it.
 pub trait Stream: Read + Write {
-    /// Writes what is followed by nothing but the end.
+    /// Writes the last bytes of the stream.
     fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Sends up to `count` bytes of `file` from `offset` on; 0 when the file has become shorter than that.
@@ -119,8 +119,8 @@ pub enum Event {
     Timeout,
     /// The server stops: finish the request in hand, take no other.
     Stopping,
-    /// Other connections wait for this worker: the next reply should be the last, if the protocol has a word
-    /// for that. Comes before a request, and from drivers whose worker has one connection at a time.
+    /// Other connections wait for this worker: the next reply should be the last, if the protocol can say so.
+    /// Comes before a request, and only from drivers that serve one connection at a time. For HTTP only.
     OthersWait,
     /// The server does not take this connection, for this reason.
     Refused(&'static str),
@@ -137,7 +137,7 @@ pub trait Session: Send {
     /// What to send while `want` is `Write`.
     fn outgoing(&self) -> Outgoing<'_>;
 
-    /// The first `count` bytes of `outgoing` are gone. None at all: the file has been cut short.
+    /// The first `count` bytes of `outgoing` are sent. 0: the file has become shorter.
     fn sent(&mut self, count: usize);
 
     fn notice(&mut self, notice: Event);
@@ -204,19 +204,20 @@ pub fn pump(
 pub struct Limits {
     /// Without a single byte moving.
     pub idle: Duration,
-    /// From the first byte of a request's head to its last, however busily it drips.
+    /// From the first byte of a request's head to its last. A peer that sends a byte now and then (slowloris)
+    /// gains nothing.
     pub head: Duration,
-    /// From the request to stop until connections are cut.
+    /// From the request to stop until open connections are closed.
     pub grace: Duration,
 }
 
-/// The clock of one connection, kept by its driver.
+/// The deadlines of one connection, kept by its driver.
 pub struct Deadlines {
     limits: Limits,
     /// When a byte last moved.
     moved: Instant,
-    /// What the session has waited for since when, if it is a request or its head. Bytes that do not bring
-    /// it further, such as empty lines, do not prolong the waiting.
+    /// While waiting for a request or its head: which one, and since when. Bytes that do not bring it
+    /// further, such as empty lines, do not prolong the waiting.
     waiting: Option<(Want, Instant)>,
     /// Something has been sent.
     answered: bool,
@@ -242,8 +243,8 @@ impl Deadlines {
         }
     }
 
-    /// The peer takes what was sent before, although no more has been.
-    pub fn alive(&mut self, now: Instant) {
+    /// The peer has taken bytes that were already in the socket.
+    pub fn progress(&mut self, now: Instant) {
         self.moved = now;
     }
 
@@ -252,24 +253,24 @@ impl Deadlines {
         self.stop.get_or_insert(now);
     }
 
-    /// When patience ends.
+    /// The next deadline.
     pub fn deadline(&self) -> Instant {
-        let patience = match self.waiting {
+        let limit = match self.waiting {
             Some((Want::Head, began)) => began + self.limits.head,
             Some((_, began)) => began + self.limits.idle,
             None => self.moved + self.limits.idle,
         };
-        self.cut().map_or(patience, |cut| patience.min(cut))
+        self.drain_deadline().map_or(limit, |end| limit.min(end))
     }
 
-    /// Has the peer asked for nothing for so long that it should give way to others who wait?
+    /// Has the peer been idle for long enough that it should give way to connections that wait?
     pub fn may_give_way(&self, now: Instant) -> bool {
-        let patience = if self.answered { KEPT } else { FRESH };
-        self.waiting.is_some_and(|(want, began)| want == Want::Request && now >= began + patience)
+        let pause = if self.answered { KEPT } else { FRESH };
+        self.waiting.is_some_and(|(want, began)| want == Want::Request && now >= began + pause)
     }
 
-    /// When the connection is closed without another word, because the server stops.
-    pub fn cut(&self) -> Option<Instant> {
+    /// When the connection is closed without a reply, because the server stops; `None`: it does not stop.
+    pub fn drain_deadline(&self) -> Option<Instant> {
         self.stop.map(|stop| stop + self.limits.grace)
     }
 }
@@ -365,31 +366,31 @@ mod tests {
         let start = Instant::now();
         let at = |n| start + second(n);
         let read = ByteCounts { read: 1, written: 0 };
-        let mut clock = Deadlines::new(limits, start);
-        assert_eq!(clock.deadline(), at(30));
-        clock.note(Want::Head, read, at(1));
-        clock.note(Want::Head, read, at(9));
-        assert_eq!(clock.deadline(), at(11), "dripping does not prolong a head");
-        clock.note(Want::Head, ByteCounts { read: 9, written: 9 }, at(10));
-        assert_eq!(clock.deadline(), at(20), "a reply in between means that this is a new head");
-        clock.note(Want::Request, ByteCounts { read: 0, written: 9 }, at(11));
-        clock.note(Want::Request, read, at(30));
-        assert_eq!(clock.deadline(), at(41), "empty lines are no request");
-        clock.note(Want::Body, read, at(12));
-        assert_eq!(clock.deadline(), at(42));
-        clock.note(Want::Body, ByteCounts::default(), at(20));
-        assert_eq!(clock.deadline(), at(42), "time alone is no progress");
-        clock.alive(at(15));
-        assert_eq!(clock.deadline(), at(45));
-        assert!(!clock.may_give_way(at(99)), "it is in the middle of a request");
-        clock.note(Want::Request, ByteCounts::default(), at(16));
-        assert_eq!([KEPT / 2, KEPT].map(|idle| clock.may_give_way(at(16) + idle)), [false, true]);
+        let mut deadlines = Deadlines::new(limits, start);
+        assert_eq!(deadlines.deadline(), at(30));
+        deadlines.note(Want::Head, read, at(1));
+        deadlines.note(Want::Head, read, at(9));
+        assert_eq!(deadlines.deadline(), at(11), "dripping does not prolong a head");
+        deadlines.note(Want::Head, ByteCounts { read: 9, written: 9 }, at(10));
+        assert_eq!(deadlines.deadline(), at(20), "a reply in between means that this is a new head");
+        deadlines.note(Want::Request, ByteCounts { read: 0, written: 9 }, at(11));
+        deadlines.note(Want::Request, read, at(30));
+        assert_eq!(deadlines.deadline(), at(41), "empty lines are no request");
+        deadlines.note(Want::Body, read, at(12));
+        assert_eq!(deadlines.deadline(), at(42));
+        deadlines.note(Want::Body, ByteCounts::default(), at(20));
+        assert_eq!(deadlines.deadline(), at(42), "time alone is no progress");
+        deadlines.progress(at(15));
+        assert_eq!(deadlines.deadline(), at(45));
+        assert!(!deadlines.may_give_way(at(99)), "it is in the middle of a request");
+        deadlines.note(Want::Request, ByteCounts::default(), at(16));
+        assert_eq!([KEPT / 2, KEPT].map(|idle| deadlines.may_give_way(at(16) + idle)), [false, true]);
         let mut fresh = Deadlines::new(limits, start);
         fresh.note(Want::Request, ByteCounts::default(), start);
         assert_eq!([KEPT, FRESH].map(|idle| fresh.may_give_way(start + idle)), [false, true]);
-        clock.note(Want::Body, ByteCounts { read: 1, written: 0 }, at(15));
-        clock.stop(at(20));
-        clock.stop(at(24));
-        assert_eq!((clock.deadline(), clock.cut()), (at(25), Some(at(25))));
+        deadlines.note(Want::Body, ByteCounts { read: 1, written: 0 }, at(15));
+        deadlines.stop(at(20));
+        deadlines.stop(at(24));
+        assert_eq!((deadlines.deadline(), deadlines.drain_deadline()), (at(25), Some(at(25))));
     }
 }

@@ -1,13 +1,13 @@
 //! # Chapter 8. What has been done, and who counted it?
 //!
-//! Every request is counted once and logged once, by whoever served it. The counts of all workers lie in one
-//! piece of memory that is shared by threads and forked processes alike, so that any worker can answer
-//! STATS for all of them, and a supervisor can finish the books of a worker that died.
+//! Every request is counted once and logged once, by the worker that served it. The counts of all workers lie
+//! in one piece of memory that threads and forked processes share, so that any worker can answer STATS for
+//! all of them, and a supervisor can correct the counts of a worker that died.
 //!
 //! ```text
 //!   Scoreboard   row 0: the server  | pid | connections | served | failed | bytes in | bytes out | …
-//!           row 1: worker 0    |  …  one row a worker, two cache lines each: no two workers write
-//!           row 2: worker 1    |  …  to the same line
+//!                row 1: worker 0    |  …  one row a worker, two cache lines each: no two workers write
+//!                row 2: worker 1    |  …  to the same line
 //!   RequestLog   one for each connection; opens an entry when a request begins and closes it when it ends
 //! ```
 //!
@@ -19,7 +19,7 @@
 //!
 //! before: `store.rs` … after: `stats/date.rs`
 //!
-//! Experiment: set `ROW` to 9, so that neighbours share cache lines, and measure again.
+//! Experiment: set `ROW` to 9, so that neighbours share cache lines (false sharing), and measure again.
 
 mod date; // 8a seconds become dates
 
@@ -36,7 +36,7 @@ use std::time::{Instant, SystemTime};
 pub enum Field {
     /// Process of the worker, once it is ready to serve; 0 while there is none.
     Pid,
-    /// Connections taken since the start.
+    /// Connections accepted since the start.
     Connections,
     /// Requests answered with OK, the whole reply handed to the kernel.
     Served,
@@ -48,9 +48,9 @@ pub enum Field {
     BytesOut,
     /// Requests that have begun and not ended.
     Busy,
-    /// Connections open now.
-    Seats,
-    /// Times that a worker was put in the place of a dead one.
+    /// Connections open now: each has a permit.
+    Permits,
+    /// Times that a dead worker was replaced.
     Restarts,
 }
 
@@ -68,7 +68,7 @@ pub struct Scoreboard {
 }
 
 impl Scoreboard {
-    /// To be made before the first fork.
+    /// Must be called before the first fork.
     pub fn new(mode: &'static str, workers: usize) -> io::Result<Scoreboard> {
         Ok(Scoreboard { mode, workers, cells: sys::shared_counters((workers + 1) * ROW)? })
     }
@@ -77,23 +77,23 @@ impl Scoreboard {
         &self.cells[row * ROW + field as usize]
     }
 
-    /// The tally of worker `index`, counted from 0.
+    /// The counters of worker `index`, counted from 0.
     pub fn worker(&self, index: usize) -> WorkerStats {
-        WorkerStats { board: *self, row: index + 1 }
+        WorkerStats { scoreboard: *self, row: index + 1 }
     }
 
-    /// The tally of those who are no workers: an accept loop in front of a pool.
-    pub fn house(&self) -> WorkerStats {
-        WorkerStats { board: *self, row: 0 }
+    /// The counters of the server itself: of an accept loop in front of a pool.
+    pub fn server(&self) -> WorkerStats {
+        WorkerStats { scoreboard: *self, row: 0 }
     }
 
-    /// The sum of `field` over the house and all workers.
+    /// The sum of `field` over the server and all workers.
     pub fn total(&self, field: Field) -> u64 {
         (0..=self.workers).map(|row| self.cell(row, field).load(Relaxed)).sum()
     }
 
     /// `connections 3, requests 7, failed 1, bytes in 512, bytes out 1024`, of a server that has stopped.
-    /// What was still in hand has failed.
+    /// Requests that were still in hand count as failed.
     pub fn summary(&self) -> String {
         let total = |field| self.total(field);
         let (connections, served, busy) =
@@ -113,52 +113,52 @@ impl Scoreboard {
     }
 }
 
-/// One row of the board.
+/// One row of the scoreboard.
 #[derive(Clone, Copy)]
 pub struct WorkerStats {
-    board: Scoreboard,
+    scoreboard: Scoreboard,
     row: usize,
 }
 
 impl WorkerStats {
     pub fn get(&self, field: Field) -> u64 {
-        self.board.cell(self.row, field).load(Relaxed)
+        self.scoreboard.cell(self.row, field).load(Relaxed)
     }
 
     pub fn set(&self, field: Field, value: u64) {
-        self.board.cell(self.row, field).store(value, Relaxed);
+        self.scoreboard.cell(self.row, field).store(value, Relaxed);
     }
 
     pub fn add(&self, field: Field, value: u64) {
-        self.board.cell(self.row, field).fetch_add(value, Relaxed);
+        self.scoreboard.cell(self.row, field).fetch_add(value, Relaxed);
     }
 
     fn subtract(&self, field: Field, value: u64) {
-        self.board.cell(self.row, field).fetch_sub(value, Relaxed);
+        self.scoreboard.cell(self.row, field).fetch_sub(value, Relaxed);
     }
 
-    /// Lets one more connection in, unless `limit` are open in the whole server.
+    /// A permit for one more connection; `None`: `limit` are open in the whole server.
     pub fn try_acquire(self, limit: u64) -> Option<Permit> {
-        self.add(Field::Seats, 1);
+        self.add(Field::Permits, 1);
         let permit = Permit(self);
-        (self.board.total(Field::Seats) <= limit).then_some(permit)
+        (self.scoreboard.total(Field::Permits) <= limit).then_some(permit)
     }
 
-    /// Finishes the books of a process that died: what it had begun has failed.
+    /// Corrects the counts of a process that died: its unfinished requests have failed.
     pub fn record_exit(&self) {
         self.add(Field::Failed, self.get(Field::Busy));
-        for field in [Field::Busy, Field::Seats, Field::Pid] {
+        for field in [Field::Busy, Field::Permits, Field::Pid] {
             self.set(field, 0);
         }
     }
 }
 
-/// The place of one open connection; given back when it is dropped.
+/// The permit of one open connection; given back when it is dropped.
 pub struct Permit(WorkerStats);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.subtract(Field::Seats, 1);
+        self.0.subtract(Field::Permits, 1);
     }
 }
 
@@ -166,10 +166,10 @@ impl Drop for Permit {
 /// PIPE_BUF (4096, pipe(7)), so that lines of different processes never mix.
 const LOGGED_NAME: usize = 255;
 
-/// Keeps the books of one connection.
+/// Counts and logs the requests of one connection.
 pub struct RequestLog {
-    tally: WorkerStats,
-    /// Whose requests are written to the log; `None`: there is none.
+    stats: WorkerStats,
+    /// The peer, as the log names it; `None`: nothing is logged.
     logged: Option<SocketAddr>,
     entry: Option<Entry>,
 }
@@ -178,42 +178,42 @@ pub struct RequestLog {
 struct Entry {
     since: Instant,
     verb: &'static str,
-    /// As it arrived, so perhaps hostile.
+    /// As it arrived: it may be hostile.
     name: String,
-    /// The status of the answer, where a protocol has such a number and there is an answer.
+    /// The status of the reply, if the protocol has such numbers (HTTP) and there is a reply.
     status: Option<u16>,
 }
 
 impl RequestLog {
-    pub fn new(tally: WorkerStats, logged: Option<SocketAddr>) -> RequestLog {
-        RequestLog { tally, logged, entry: None }
+    pub fn new(stats: WorkerStats, logged: Option<SocketAddr>) -> RequestLog {
+        RequestLog { stats, logged, entry: None }
     }
 
-    pub fn board(&self) -> &Scoreboard {
-        &self.tally.board
+    pub fn scoreboard(&self) -> &Scoreboard {
+        &self.stats.scoreboard
     }
 
     /// The first byte of a request is here.
     pub fn begin(&mut self) {
         if self.entry.is_none() {
-            self.tally.add(Field::Busy, 1);
+            self.stats.add(Field::Busy, 1);
             let (since, verb, name) = (Instant::now(), "-", String::new());
             self.entry = Some(Entry { since, verb, name, status: None });
         }
     }
 
-    /// Now it is known what is asked for.
+    /// The verb and the name are known.
     pub fn request(&mut self, verb: &'static str, name: &[u8]) {
         if let Some(entry) = &mut self.entry {
             entry.verb = verb;
-            // Only the log has a use for it.
+            // Only the log uses it.
             if self.logged.is_some() {
                 entry.name = String::from_utf8_lossy(&name[..name.len().min(LOGGED_NAME)]).into_owned();
             }
         }
     }
 
-    /// Now it is known how it is answered.
+    /// The status of the reply is known.
     pub fn answered(&mut self, status: u16) {
         if let Some(entry) = &mut self.entry {
             entry.status = Some(status);
@@ -223,12 +223,12 @@ impl RequestLog {
     /// The request is over; `bytes` of content were moved. `failure` is empty when all went well.
     pub fn end(&mut self, bytes: u64, failure: &str) {
         let Some(entry) = self.entry.take() else { return };
-        self.tally.subtract(Field::Busy, 1);
-        self.tally.add(if failure.is_empty() { Field::Served } else { Field::Failed }, 1);
+        self.stats.subtract(Field::Busy, 1);
+        self.stats.add(if failure.is_empty() { Field::Served } else { Field::Failed }, 1);
         if let Some(peer) = self.logged {
-            let worker = self.tally.row.saturating_sub(1);
+            let worker = self.stats.row.saturating_sub(1);
             let line = line(SystemTime::now(), worker, peer, &entry, bytes, failure);
-            // One write for the whole line. A closed log stops no server.
+            // One write for the whole line. A closed stderr must not stop the server.
             let _ = io::stderr().write_all(line.as_bytes());
         }
     }
@@ -261,8 +261,7 @@ fn line(
     )
 }
 
-/// Keeps a line that could come all the time from filling the log, which helps nobody: once a second and
-/// process.
+/// Keeps a repeated line from filling the log: once a second in each process.
 pub struct RateLimiter {
     started: Instant,
     /// When it was last due, in seconds since `started`, counted from 1; 0: never.
@@ -281,7 +280,7 @@ impl RateLimiter {
     }
 }
 
-/// A line of the server's own on stderr, with the time in front.
+/// A line about the server itself on stderr, with the time in front.
 pub fn log(text: &str) {
     let _ = io::stderr().write_all(format!("{} {text}\n", utc(SystemTime::now())).as_bytes());
 }
@@ -291,54 +290,54 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
-    fn request_log(tally: WorkerStats) -> RequestLog {
-        RequestLog::new(tally, None)
+    fn request_log(stats: WorkerStats) -> RequestLog {
+        RequestLog::new(stats, None)
     }
 
     #[test]
     fn an_entry_is_closed_exactly_once() {
-        let board = Scoreboard::new("thread", 2).unwrap();
-        let tally = board.worker(1);
-        let mut served = request_log(tally);
+        let scoreboard = Scoreboard::new("thread", 2).unwrap();
+        let stats = scoreboard.worker(1);
+        let mut served = request_log(stats);
         served.begin();
         served.begin();
-        assert_eq!(tally.get(Field::Busy), 1);
+        assert_eq!(stats.get(Field::Busy), 1);
         served.end(5, "");
         served.end(5, "");
         drop(served);
-        let mut lost = request_log(tally);
+        let mut lost = request_log(stats);
         lost.begin();
         drop(lost);
-        drop(request_log(tally));
-        let counts = [Field::Served, Field::Failed, Field::Busy].map(|field| tally.get(field));
+        drop(request_log(stats));
+        let counts = [Field::Served, Field::Failed, Field::Busy].map(|field| stats.get(field));
         assert_eq!(counts, [1, 1, 0]);
-        assert_eq!(board.total(Field::Served), 1);
+        assert_eq!(scoreboard.total(Field::Served), 1);
     }
 
     #[test]
     fn the_dead_are_buried_with_their_requests() {
-        let board = Scoreboard::new("process", 1).unwrap();
-        let tally = board.worker(0);
-        tally.set(Field::Pid, 77);
-        let permit = tally.try_acquire(1).unwrap();
+        let scoreboard = Scoreboard::new("process", 1).unwrap();
+        let stats = scoreboard.worker(0);
+        stats.set(Field::Pid, 77);
+        let permit = stats.try_acquire(1).unwrap();
         std::mem::forget(permit);
-        let mut killed = request_log(tally);
+        let mut killed = request_log(stats);
         killed.begin();
         std::mem::forget(killed);
-        assert_eq!(board.alive(), 1);
-        tally.record_exit();
-        assert_eq!((tally.get(Field::Failed), tally.get(Field::Seats), board.alive()), (1, 0, 0));
+        assert_eq!(scoreboard.alive(), 1);
+        stats.record_exit();
+        assert_eq!((stats.get(Field::Failed), stats.get(Field::Permits), scoreboard.alive()), (1, 0, 0));
     }
 
     #[test]
     fn seats_are_limited_and_come_back() {
-        let board = Scoreboard::new("thread", 1).unwrap();
-        let first = board.house().try_acquire(2);
-        let second = board.worker(0).try_acquire(2);
+        let scoreboard = Scoreboard::new("thread", 1).unwrap();
+        let first = scoreboard.server().try_acquire(2);
+        let second = scoreboard.worker(0).try_acquire(2);
         assert!(first.is_some() && second.is_some());
-        assert!(board.house().try_acquire(2).is_none());
+        assert!(scoreboard.server().try_acquire(2).is_none());
         drop(first);
-        assert!(board.house().try_acquire(2).is_some());
+        assert!(scoreboard.server().try_acquire(2).is_some());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! # Chapter 7. Which files may a stranger touch?
 //!
 //! One folder, its regular files, nothing else. The folder is opened once; every later step names a single
-//! component relative to that open folder and never follows a symbolic link, so there is no path to escape
-//! through: what changes between a check and its use can only be another entry of the same folder. Content
-//! arrives in a temporary file beside its target and takes the name in one step when it is whole: readers
-//! see the old file or the new one, never half of one.
+//! component relative to that open folder and never follows a symbolic link. So there is no path traversal,
+//! and little room for TOCTOU (a change between a check and its use): what changes can only be another entry
+//! of the same folder. Content arrives in a temporary file beside its target and takes the name in one step
+//! when it is whole: readers see the old file or the new one, never half of one.
 //!
 //! ```text
 //!   create ──► .kolam-<pid>-<n>-<seal>.tmp ──write, write, …──► commit: date it, rename over "a.bin"
@@ -34,13 +34,13 @@ use std::{fmt, process};
 /// Longest file name in bytes, as on every Linux file system (NAME_MAX, limits.h(0p)).
 pub const NAME_LIMIT: usize = 255;
 
-/// How the names of temporary files begin and end; the dot keeps them out of every peer's reach.
+/// How the names of temporary files begin and end. No request can name them, because of the dot.
 const TEMPORARY: (&str, &str) = (".kolam-", ".tmp");
 
 /// What the owner of the folder allows.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Why nothing may be changed, if so.
+    /// Why nothing may be changed; `None`: changes are allowed.
     pub read_only: Option<&'static str>,
     /// Largest upload in bytes.
     pub max_upload: u64,
@@ -48,7 +48,7 @@ pub struct Policy {
     pub sync: bool,
 }
 
-/// Why the store refuses; the text is the reason that peers are told.
+/// Why the store refuses; the text is the reason in the reply.
 #[derive(Debug)]
 pub enum Error {
     InvalidName(&'static str),
@@ -59,8 +59,8 @@ pub enum Error {
     Full,
     Denied(&'static str),
     Io(io::Error),
-    /// The new file is in place, but its folder could not be flushed: neither OK nor an error, which would
-    /// mean that the old file is still there, is the truth.
+    /// The new file is in place, but its folder could not be flushed. OK would promise that it is on the
+    /// disk; an error would mean that the old file is still there.
     Uncertain(io::Error),
 }
 
@@ -134,7 +134,7 @@ const DECEPTIVE: [(char, char); 12] = [
 /// Must `c` be shown to people as an escape? Yes for control characters, which act on a terminal, and for
 /// characters that hide or reverse their neighbours. Names may contain the second kind.
 pub fn is_deceptive(c: char) -> bool {
-    // Nearly every name is ASCII, so the runs are hardly ever looked through.
+    // Nearly every name is ASCII, so the table is rarely searched.
     c.is_control() || !c.is_ascii() && DECEPTIVE.iter().any(|&(first, last)| (first..=last).contains(&c))
 }
 
@@ -148,7 +148,7 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// What the folder holds, for those who show it.
+/// What the folder holds, for a page that shows it.
 pub struct Catalogue {
     /// Files that can be asked for, sorted by the bytes of their names.
     pub files: Vec<(String, Metadata)>,
@@ -163,14 +163,15 @@ pub struct Store {
     policy: Policy,
     /// Numbers the temporary files of this process.
     uploads: AtomicU64,
-    /// The clock's part of the last version's date, in nanoseconds since 1970; shared by forked workers.
+    /// Date of the newest version, in nanoseconds since 1970, as taken from the clock; shared by forked
+    /// workers.
     dated: &'static AtomicU64,
 }
 
 impl Store {
     /// Opens the folder `root`, making it when it is missing, and removes what dead servers left in it.
     pub fn open(root: &Path, policy: Policy) -> io::Result<Store> {
-        // What a failure means is said better by the attempt to open it.
+        // When this fails, the attempt to open the folder gives the better error.
         let _ = fs::create_dir_all(root);
         let dir = File::open(root)?;
         if !dir.metadata()?.is_dir() {
@@ -191,7 +192,7 @@ impl Store {
         self.discard(&name)
     }
 
-    /// Removes a temporary file, which somebody else may have done already.
+    /// Removes a temporary file. It is no error if another process has removed it.
     fn discard(&self, name: &str) -> io::Result<()> {
         match sys::unlink_at(&self.dir, name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -266,11 +267,11 @@ impl Store {
         self.require_regular(name)?;
         let file = sys::open_at(&self.dir, name, sys::O_RDONLY)?;
         let about = file.metadata()?;
-        // Looked at again, because the name may have changed hands since.
+        // Check the open file too: the name may lead to another file since the first check.
         if about.is_file() { Ok((file, about)) } else { Err(Error::NotRegular) }
     }
 
-    /// Opening a device can do things, so we look before we open.
+    /// Opening a device can have effects, so we check before we open.
     fn require_regular(&self, name: &str) -> Result<(), Error> {
         if sys::is_regular_at(&self.dir, name)? { Ok(()) } else { Err(Error::NotRegular) }
     }
@@ -280,8 +281,8 @@ impl Store {
         self.policy.read_only.map_or(Ok(()), |why| Err(Error::Denied(why)))
     }
 
-    /// Waits until nobody else holds the folder, in any process, and holds it as long as the result lives:
-    /// for those who change a file only if it is what they think. Those who do not ask do not wait.
+    /// Locks the folder against all other callers of `guard`, in any process, until the result is dropped:
+    /// for a change that depends on the present content of a file. Other operations do not wait.
     pub fn guard(&self) -> Result<File, Error> {
         // A lock belongs to an open file, and forked workers share `dir`; so this is one of our own.
         let folder = File::open(format!("/proc/self/fd/{}", self.dir.as_raw_fd()))?;
@@ -306,7 +307,7 @@ impl Store {
         Ok(upload)
     }
 
-    /// A new file with a name that nobody uses: servers in different containers may have the same number.
+    /// A new file under an unused name: servers in different containers may have the same process id.
     fn create_temporary(&self) -> io::Result<(String, File)> {
         loop {
             let name = temporary_name(process::id(), self.uploads.fetch_add(1, Ordering::Relaxed));
@@ -317,9 +318,9 @@ impl Store {
         }
     }
 
-    /// The date of a version that takes the place of one with the date `replaced`: now, but later than that
-    /// one, and no date that another version of this server has. The kernel's own dates come from a clock
-    /// that moves every few milliseconds, in which two versions of one length look the same.
+    /// The date of a version that replaces one with the date `replaced`: now, but later than that one, and
+    /// different from the date of every other version of this server. The kernel's own dates come from a
+    /// clock that moves every few milliseconds, in which two versions of one length look the same.
     fn next_date(&self, replaced: Option<SystemTime>) -> SystemTime {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as u64);
         let later = |last: u64| now.max(last + 1);
@@ -406,7 +407,7 @@ impl Upload {
     /// Gives the file its name; returns its length in bytes. Without this call it vanishes.
     pub fn commit(mut self) -> Result<u64, Error> {
         let store = &self.store;
-        // A file system that keeps no such dates is as good as it can be without.
+        // On a file system that cannot set dates the upload works all the same.
         let _ = self.file.set_modified(store.next_date(store.date_of(&self.name)));
         if store.policy.sync {
             self.file.sync_all()?;
@@ -423,7 +424,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if !self.temporary.is_empty() {
-            // Nobody is left to tell; `sweep` tries again at the next start.
+            // An error has no receiver here; `sweep` tries again at the next start.
             let _ = sys::unlink_at(&self.store.dir, &self.temporary);
         }
     }

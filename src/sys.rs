@@ -1,8 +1,8 @@
 //! # Chapter 5. What does the standard library not offer?
 //!
-//! Forking, waiting for children, signals, waiting for several descriptors at once, sockets that never make
-//! anybody wait, files relative to an open folder, memory shared between processes, and a few meters: thin
-//! wrappers around one or a few system calls each, with the manual page named above them as the reference.
+//! Forking, waiting for children, signals, waiting for several descriptors at once, sockets that never block,
+//! files relative to an open folder, memory shared between processes, and a few meters: thin wrappers around
+//! one or a few system calls each. Each part names its manual pages.
 //!
 //! The invariant: `check` turns every -1 into an `io::Error`, and every `unsafe` block says why it is sound.
 //! One function asks its caller for something that no compiler checks, and says so: `fork`, for one thread.

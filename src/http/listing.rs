@@ -106,8 +106,8 @@ pub fn health() -> Reply {
 }
 
 /// `/metrics`
-pub fn metrics(board: &Scoreboard) -> Reply {
-    Reply::fresh("text/plain; version=0.0.4", counters(board))
+pub fn metrics(scoreboard: &Scoreboard) -> Reply {
+    Reply::fresh("text/plain; version=0.0.4", counters(scoreboard))
 }
 
 /// The folder as a page, in the order that the query asks for. `upload_limit`: largest file in bytes that
@@ -298,13 +298,13 @@ fn percent_encode(out: &mut String, name: &str) {
 
 /// The counters of STATS in the text format of Prometheus, version 0.0.4 (prometheus.io, "Exposition
 /// formats").
-fn counters(board: &Scoreboard) -> String {
+fn counters(scoreboard: &Scoreboard) -> String {
     let mut out = String::new();
-    let total = |field| board.total(field);
+    let total = |field| scoreboard.total(field);
     let requests = total(Field::Served) + total(Field::Failed);
     let single = [
-        ("workers", "gauge", "Workers that there should be.", board.workers as u64),
-        ("workers_alive", "gauge", "Workers that are alive.", board.alive() as u64),
+        ("workers", "gauge", "Workers that there should be.", scoreboard.workers as u64),
+        ("workers_alive", "gauge", "Workers that are alive.", scoreboard.alive() as u64),
         ("restarts_total", "counter", "Workers put in the place of dead ones.", total(Field::Restarts)),
         ("connections_total", "counter", "Connections taken.", total(Field::Connections)),
         ("requests_total", "counter", "Requests that have ended.", requests),
@@ -322,8 +322,8 @@ fn counters(board: &Scoreboard) -> String {
     ];
     for (name, help, field) in each {
         head(&mut out, name, "counter", help);
-        for index in 0..board.workers {
-            let value = board.worker(index).get(field);
+        for index in 0..scoreboard.workers {
+            let value = scoreboard.worker(index).get(field);
             let _ = writeln!(out, "kolam_{name}{{worker=\"{index}\"}} {value}");
         }
     }
@@ -407,9 +407,9 @@ mod tests {
 
     #[test]
     fn every_sample_has_its_family() {
-        let board = Scoreboard::new("event", 2).unwrap();
-        board.worker(1).add(Field::Served, 3);
-        let text = counters(&board);
+        let scoreboard = Scoreboard::new("event", 2).unwrap();
+        scoreboard.worker(1).add(Field::Served, 3);
+        let text = counters(&scoreboard);
         assert!(text.contains("\nkolam_requests_total 3\n"), "{text}");
         assert!(text.contains("\nkolam_worker_served_total{worker=\"1\"} 3\n"), "{text}");
         let mut family = "";

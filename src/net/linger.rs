@@ -1,17 +1,17 @@
 //! # Chapter 10a. How does one close a connection so that its last reply arrives?
 //!
 //! Closing a socket on which unread bytes wait, or later arrive, makes the kernel send a reset, and a reset
-//! may destroy a reply that the peer has not read yet (RFC 9112, section 9.6, tells the same story for HTTP).
-//! So the last steps are: no more from us (half-close), then read on and forget, until the peer has closed
-//! too or has had its time.
+//! may destroy a reply that the peer has not read yet (RFC 9112, section 9.6, says the same for HTTP). The
+//! lingering close avoids this: send no more (half-close), then read and discard until the peer closes too or
+//! its time is over.
 //!
 //! ```text
 //!   reply ──► shutdown(Write) ──► read, read, … ──► end of stream, or time over ──► close
 //! ```
 //!
-//! The invariant: nobody is listened to for longer than `LINGER`, and not for more than `LINGER_IDLE`
-//! without a sign of life. Many can be waited for at once, so that a refusal does not hold up the accept
-//! loop.
+//! The invariant: no connection lingers for longer than `LINGER`, nor for longer than `LINGER_IDLE` without a
+//! byte from the peer. Many can linger at the same time, so that a rejected connection does not block the
+//! accept loop.
 //!
 //! What must not live here: what the last reply says.
 //!
@@ -25,16 +25,16 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// How long a closed connection is listened to without a byte arriving.
+/// How long a connection lingers without a byte arriving.
 pub const LINGER_IDLE: Duration = Duration::from_secs(2);
 
-/// How long a closed connection is listened to at most.
+/// How long a connection lingers at most.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Most connections that are listened to at the same time; more are closed at once, at the risk of a reset.
+/// Most connections that linger at the same time; more are closed at once, at the risk of a reset.
 pub const LINGER_LIMIT: usize = 1024;
 
-/// A connection that is only waited for.
+/// A connection that is half-closed and waits for its peer to close.
 pub struct Lingering {
     pub stream: TcpStream,
     /// When it is closed, whatever it sends.
@@ -44,14 +44,14 @@ pub struct Lingering {
 }
 
 impl Lingering {
-    /// Says that nothing more will come, and begins to wait; `None` when the peer has gone already.
+    /// Half-closes the connection and begins to wait; `None`: the peer has closed already.
     pub fn begin(stream: TcpStream) -> Option<Lingering> {
         stream.shutdown(Shutdown::Write).ok()?;
         let now = Instant::now();
         Some(Lingering { stream, end: now + LINGER, idle: now + LINGER_IDLE })
     }
 
-    /// Reads and forgets what has come; false when it is time to close.
+    /// Reads and discards what has come; false when it is time to close.
     pub fn drain(&mut self) -> bool {
         let mut sink = [0; 16 * 1024];
         let read = (&self.stream).read(&mut sink);
@@ -70,13 +70,13 @@ impl Lingering {
         self.end.min(self.idle)
     }
 
-    /// There is less time than was thought.
+    /// Closes at `end` if that is earlier: the server stops.
     pub fn shorten_deadline(&mut self, end: Instant) {
         self.end = self.end.min(end);
     }
 }
 
-/// All connections that one worker only waits for.
+/// All lingering connections of one worker.
 #[derive(Default)]
 pub struct LingerSet(Vec<Lingering>);
 
@@ -97,7 +97,7 @@ impl LingerSet {
 
     /// Sleeps until one of them, or of `others`, has something, or `deadline`.
     pub fn wait(&self, others: &[BorrowedFd], deadline: Option<Instant>) -> io::Result<()> {
-        let ours = self.0.iter().map(|leaving| leaving.stream.as_fd());
+        let ours = self.0.iter().map(|lingering| lingering.stream.as_fd());
         let watch = |fd| PollFd::new(fd, Interest::Read);
         let mut fds: Vec<PollFd> = others.iter().copied().chain(ours).map(watch).collect();
         let ends = self.0.iter().map(Lingering::deadline);

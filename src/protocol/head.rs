@@ -11,7 +11,7 @@
 //!
 //! The invariant: no byte is searched for an end twice, and how the stream was cut changes nothing. The
 //! classic mistakes: to take each read for a whole request; to look for the end mark only at the end of what
-//! was read (a second request behind it hides it); to search everything again after each read (quadratic in
+//! was read (a pipelined request after it hides it); to search everything again after each read (quadratic in
 //! 133 MiB).
 //!
 //! What must not live here: what a verb does.
@@ -26,16 +26,16 @@ use crate::{b64, store};
 /// Ends each reply and each UPLOAD.
 pub const END: &[u8] = b"\r\n\r\n";
 
-/// Bytes of verb, blanks and name together: a quoted name of 255 bytes needs 512, the rest is courtesy.
+/// Bytes of verb, blanks and name together: a quoted name of 255 bytes needs 512, the rest is a margin.
 pub const HEAD_LIMIT: usize = 8192;
 
 /// Why a request is refused.
 pub struct Refusal {
-    /// The text behind `"status":"ERROR"`.
+    /// The `data` of the reply with `"status":"ERROR"`.
     pub reason: String,
-    /// Nothing more can be understood on this connection.
+    /// Close the connection after the reply: where the next request begins is unknown.
     pub close: bool,
-    /// Close without a word, because there is no true one.
+    /// Close without a reply: neither OK nor ERROR would be true.
     pub no_reply: bool,
 }
 
@@ -51,7 +51,7 @@ impl Refusal {
 
 impl From<store::Error> for Refusal {
     fn from(error: store::Error) -> Refusal {
-        // What is over the limit may go on for ever, so it is not read to its end.
+        // An upload over the limit may be endless, so it is not read to its end.
         let close = matches!(error, store::Error::TooLarge(_));
         let no_reply = matches!(error, store::Error::Uncertain(_));
         Refusal { reason: error.to_string(), close, no_reply }
@@ -79,7 +79,7 @@ impl EndMark {
         self.0 == END.len()
     }
 
-    /// Passes over `bytes` until the mark is complete; returns how many that were and whether it is.
+    /// Skips `bytes` until the mark is complete; returns how many bytes that took and whether it is complete.
     pub fn skip(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut used = 0;
         while used < bytes.len() {
@@ -96,22 +96,22 @@ impl EndMark {
     }
 }
 
-/// Where in the head of a request we are.
+/// The position in the head of a request.
 #[derive(Clone, Copy)]
 enum Place {
     Verb,
-    /// Behind a verb that has no payload: everything to the end of the line.
+    /// After a verb that has no payload: everything to the end of the line.
     Line,
-    /// Behind UPLOAD, before the name.
+    /// After UPLOAD, before the name.
     BeforeName,
     /// In the name of an UPLOAD that begins at this offset.
     Name(usize),
-    /// In a quoted name; `escaped`: behind a backslash.
+    /// In a quoted name; `escaped`: after a backslash.
     Quoted {
         start: usize,
         escaped: bool,
     },
-    /// Behind the closing quote.
+    /// After the closing quote.
     Unquoted {
         start: usize,
     },
@@ -129,7 +129,7 @@ pub enum HeadEvent {
     Line,
     /// UPLOAD of the name; its payload begins with the next byte.
     Upload(Result<Vec<u8>, Refusal>),
-    /// UPLOAD that cannot work; the byte just looked at is part of what must be skipped.
+    /// A malformed UPLOAD; the byte just looked at is part of what must be skipped.
     Broken(Refusal),
     TooLong,
 }
@@ -234,17 +234,17 @@ mod tests {
     use super::*;
 
     /// What the head of `text` turns out to be, and how many bytes that took.
-    fn hear(text: &[u8]) -> (String, usize) {
+    fn read(text: &[u8]) -> (String, usize) {
         let mut head = Head::new();
         for (at, &byte) in text.iter().enumerate() {
-            let heard = match head.push(byte) {
+            let event = match head.push(byte) {
                 None => continue,
                 Some(HeadEvent::Line) => format!("line {}", String::from_utf8_lossy(&head.text)),
                 Some(HeadEvent::Upload(Ok(name))) => format!("upload {}", String::from_utf8_lossy(&name)),
                 Some(HeadEvent::Upload(Err(refusal)) | HeadEvent::Broken(refusal)) => refusal.reason,
                 Some(HeadEvent::TooLong) => "too long".to_owned(),
             };
-            return (heard, at + 1);
+            return (event, at + 1);
         }
         ("more".to_owned(), text.len())
     }
@@ -275,8 +275,8 @@ mod tests {
             (b"UPLOAD a\"b ", "upload a\"b", 11),
             (b"\0\n", "line \0", 2),
         ];
-        for (text, heard, used) in table {
-            assert_eq!(hear(text), (heard.to_owned(), used), "{:?}", String::from_utf8_lossy(text));
+        for (text, event, used) in table {
+            assert_eq!(read(text), (event.to_owned(), used), "{:?}", String::from_utf8_lossy(text));
         }
     }
 
@@ -284,11 +284,11 @@ mod tests {
     fn heads_are_bounded_on_both_sides() {
         for (before, after) in [("GET ", "\r\n"), ("GET ", "\n"), ("UPLOAD ", " "), ("", "\n")] {
             let head = |length: usize| format!("{before}{}{after}", "x".repeat(length - before.len()));
-            assert!(!hear(head(HEAD_LIMIT).as_bytes()).0.contains("too long"), "{before}");
-            assert_eq!(hear(head(HEAD_LIMIT + 1).as_bytes()), ("too long".to_owned(), HEAD_LIMIT + 1));
+            assert!(!read(head(HEAD_LIMIT).as_bytes()).0.contains("too long"), "{before}");
+            assert_eq!(read(head(HEAD_LIMIT + 1).as_bytes()), ("too long".to_owned(), HEAD_LIMIT + 1));
         }
-        assert_eq!(hear("\r".repeat(HEAD_LIMIT).as_bytes()).0, "more");
-        assert_eq!(hear(format!("G{}", "\r".repeat(HEAD_LIMIT + 1)).as_bytes()).0, "too long");
+        assert_eq!(read("\r".repeat(HEAD_LIMIT).as_bytes()).0, "more");
+        assert_eq!(read(format!("G{}", "\r".repeat(HEAD_LIMIT + 1)).as_bytes()).0, "too long");
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! # Chapter 9b. How does a file cross the wire without ever being whole in memory?
 //!
 //! Up: whatever has arrived is decoded into one buffer and written to a temporary file. Down: one piece is
-//! read, encoded behind what is being sent, and the next is read when that is gone. Neither side knows or
-//! cares how large the file is.
+//! read, encoded and sent, then the next. Memory does not depend on the size of the file.
 //!
 //! ```text
 //!   Body       socket ──256 KiB text──► decode ──192 KiB──► temporary file ──commit──► name
@@ -27,8 +26,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
 
-/// A payload may be this many times as long as what comes of it: 1.33 for base64, 1.37 with line ends, and
-/// as much again for blanks that somebody may like. Without it blanks could go on for ever.
+/// A payload may be this many times as long as its content: 1.33 for base64, 1.37 with line ends, and as much
+/// again for other blanks. Without this bound blanks could go on for ever.
 const TEXT_SLACK: u64 = 3;
 
 /// Bytes of a payload that are allowed in any case: a tiny file may be written with a blank line or two.
@@ -40,7 +39,7 @@ pub struct Body {
     decoder: Decoder,
     /// How much of the end mark was seen last.
     mark: EndMark,
-    /// Decoded bytes on their way to the file; one piece.
+    /// Decoded bytes for the file; one piece.
     buffer: Vec<u8>,
     /// How much of `buffer` is filled.
     filled: usize,
@@ -62,7 +61,7 @@ impl Body {
             };
             let text = &bytes[*used..bytes.len().min(*used + room)];
             let step = self.decoder.decode(text, &mut self.buffer[self.filled..]);
-            // Judged before what is wrong behind it, so that the answer does not depend on how it was cut.
+            // Checked before any later error, so that the reply does not depend on how the stream was cut.
             let (seen, decoded) = self.decoder.progress();
             self.upload.require_room(decoded.max(seen.saturating_sub(TEXT_ALLOWANCE) / TEXT_SLACK))?;
             let step = step?;
@@ -92,7 +91,7 @@ impl Body {
         Ok(self.upload.write(&self.buffer[..filled])?)
     }
 
-    /// For going on without us, when the rest of the payload must be passed over.
+    /// The state of the search for the end mark, for skipping the rest of the payload.
     pub fn mark(&self) -> EndMark {
         self.mark
     }
@@ -102,7 +101,8 @@ impl Body {
         self.upload.name()
     }
 
-    /// Behind the end mark: the last bytes, then the name. Returns the length of the file in bytes.
+    /// After the end mark: writes the last bytes, then gives the file its name. Returns the length of the
+    /// file in bytes.
     pub fn finish(mut self) -> Result<u64, Refusal> {
         self.flush()?;
         self.filled = self.decoder.finish(&mut self.buffer)?;
@@ -114,7 +114,7 @@ impl Body {
 /// What closes the reply to a GET.
 const TAIL: &[u8] = b"\"}\r\n\r\n";
 
-/// What is left of a file that is being sent.
+/// The rest of a file that is being sent.
 pub struct Download {
     file: File,
     /// Bytes not read yet.
@@ -136,16 +136,16 @@ impl Download {
         b64::encoded_len(self.raw.len() + 2) + 4 + TAIL.len()
     }
 
-    /// All pieces have been given out.
+    /// All pieces have been encoded.
     pub fn is_over(&self) -> bool {
         self.left == 0
     }
 
-    /// Puts the next piece as text into `text`, and the end of the reply behind the last one. Returns the
-    /// length of what it put.
+    /// Writes the next piece as text into `text`, and after the last one the end of the reply. Returns how
+    /// many bytes it wrote.
     pub fn refill(&mut self, text: &mut [u8]) -> io::Result<usize> {
         let piece = self.raw.len().min(self.left as usize);
-        // All of it, also when the file gives less at a time; a file that has shrunk is an error.
+        // The whole piece, even if one read gives less; a file that has shrunk is an error.
         self.file.read_exact(&mut self.raw[..piece])?;
         self.left -= piece as u64;
         let mut length = self.encoder.encode(&self.raw[..piece], text);

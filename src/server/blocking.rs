@@ -1,9 +1,9 @@
 //! # Chapter 12b. What happens to one connection, from accept to close?
 //!
-//! It is accepted, given a permit and a session, pumped until the session wants to close, and waited for
-//! until the peer has closed too (lingering close). A `BlockingWorker` does this with one connection after
-//! another and waits wherever it must: that is all that the modes `single`, `thread` and `process` share, and
-//! nearly all that they are.
+//! It is accepted, given a permit and a session, and pumped until the session wants to close; then it lingers
+//! until the peer has closed too. A `BlockingWorker` does this with one connection after another and blocks
+//! wherever it must wait: the modes `single`, `thread` and `process` have this in common, and little else
+//! happens in them. The price is head-of-line blocking: one slow peer holds up all that wait for its worker.
 //!
 //! ```text
 //!   accept ─► admit ─► serve: pump ─► wait for socket, stop or deadline ─► pump … ─► linger
@@ -12,7 +12,7 @@
 //!
 //! The invariant: an error on a connection ends that connection and nothing else; so does a panic.
 //!
-//! What must not live here: which mode it is, and who else is working.
+//! What must not live here: which mode it is, and how many other workers there are.
 //!
 //! before: `server/shared.rs` … after: `server/event.rs`
 //!
@@ -32,39 +32,39 @@ use std::process;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Who accepts from the listener.
+/// Does this worker accept from the listener?
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// This worker alone; it also shuts it when the server stops.
-    Own,
-    /// This worker and others like it.
-    Shared,
-    /// Another thread, which puts the connections into a queue for the workers.
-    Elsewhere,
+pub enum ListenerRole {
+    /// This worker alone accepts; it also stops the listening when the server stops.
+    SoleAcceptor,
+    /// This worker and others like it accept.
+    OneOfMany,
+    /// Another thread accepts and puts the connections into a queue for the workers.
+    NoAcceptor,
 }
 
 /// Serves connections one after another: the accept loop of `single`, a pool's thread, a forked worker.
 pub struct BlockingWorker {
     shared: Arc<Shared>,
-    tally: WorkerStats,
+    stats: WorkerStats,
     stop: Stop,
-    door: Door,
+    role: ListenerRole,
     /// The receive buffer; empty between two calls of `pump`.
     scratch: Vec<u8>,
-    /// Those who were turned away.
+    /// Rejected connections.
     lingering: LingerSet,
 }
 
 impl BlockingWorker {
-    /// Worker `index`, counted from 0; from now on it counts as alive.
-    pub fn new(shared: Arc<Shared>, index: usize, stop: Stop, door: Door) -> BlockingWorker {
-        let tally = shared.board.worker(index);
-        tally.set(Field::Pid, process::id().into());
+    /// Worker `index`, counted from 0; from now on it counts as ready.
+    pub fn new(shared: Arc<Shared>, index: usize, stop: Stop, role: ListenerRole) -> BlockingWorker {
+        let stats = shared.scoreboard.worker(index);
+        stats.set(Field::Pid, process::id().into());
         let (scratch, lingering) = (vec![0; PIECE_TEXT], LingerSet::default());
-        BlockingWorker { shared, tally, stop, door, scratch, lingering }
+        BlockingWorker { shared, stats, stop, role, scratch, lingering }
     }
 
-    /// The life of a worker that has no one to bring it connections.
+    /// Accepts and serves until the server is to stop.
     pub fn accept_and_serve(&mut self) -> io::Result<()> {
         let (epoll, mut ready) = (Epoll::new()?, Vec::new());
         epoll.add_shared(self.shared.listener.as_fd(), 0)?;
@@ -81,68 +81,69 @@ impl BlockingWorker {
                 Accepted::Closed => break,
             }
         }
-        if self.door == Door::Own {
+        if self.role == ListenerRole::SoleAcceptor {
             self.shared.stop_listening(&mut self.lingering);
         }
         mem::take(&mut self.lingering).finish(Instant::now() + self.shared.linger_limit())
     }
 
     fn admit(&mut self, connection: TcpStream) {
-        let Some(_seat) = self.tally.try_acquire(self.shared.max_connections) else {
+        let Some(_permit) = self.stats.try_acquire(self.shared.max_connections) else {
             return self.shared.reject(connection, &mut self.lingering, BUSY);
         };
-        // A panic costs this connection: its session is dropped and its clerk counts the failure.
+        // A panic costs this connection: its session is dropped, and its `RequestLog` counts the failure.
         let _ = catch_unwind(AssertUnwindSafe(|| self.serve(connection)));
     }
 
-    /// The whole life of a connection. Any error on it ends it and nothing else.
+    /// Serves one connection until it is closed. An error on it ends it and nothing else.
     pub fn serve(&mut self, connection: TcpStream) {
-        self.tally.add(Field::Connections, 1);
-        let mut session = self.shared.session(self.tally, &connection);
-        let mut clock = Deadlines::new(self.shared.limits, Instant::now());
+        self.stats.add(Field::Connections, 1);
+        let mut session = self.shared.session(self.stats, &connection);
+        let mut deadlines = Deadlines::new(self.shared.limits, Instant::now());
         loop {
             let mut moved = ByteCounts::default();
             if matches!(session.want(), Want::Request | Want::Head) && self.others_wait() {
                 session.notice(Event::OthersWait);
             }
             let turn = pump(&mut &connection, &mut *session, &mut self.scratch, &mut moved);
-            self.tally.add(Field::BytesIn, moved.read);
-            self.tally.add(Field::BytesOut, moved.written);
-            clock.note(session.want(), moved, Instant::now());
+            self.stats.add(Field::BytesIn, moved.read);
+            self.stats.add(Field::BytesOut, moved.written);
+            deadlines.note(session.want(), moved, Instant::now());
             let blocked = match turn {
                 Ok(Pumped::Done) if session.want() == Want::Linger => return self.linger(connection),
                 Ok(Pumped::Done) | Err(_) => return,
                 Ok(turn) => turn == Pumped::Blocked,
             };
-            if self.stop.requested() && self.stops(&mut *session, &mut clock) {
+            if self.stop.requested() && self.stops(&mut *session, &mut deadlines) {
                 continue;
             }
-            if clock.cut().is_some_and(|cut| Instant::now() >= cut) {
+            if deadlines.drain_deadline().is_some_and(|end| Instant::now() >= end) {
                 return;
             }
             if blocked {
-                self.wait(&connection, &mut *session, &mut clock);
+                self.wait(&connection, &mut *session, &mut deadlines);
             }
         }
     }
 
-    /// Should this connection end soon, because others wait for a worker? Where another thread accepts: more
-    /// are open than there are workers. Else: all workers have one, and the listener is ready.
+    /// Do other connections wait for a worker? If another thread accepts: when more are open than there are
+    /// workers. Otherwise: when all workers have one and the listener is ready.
     fn others_wait(&self) -> bool {
-        let (board, workers) = (&self.shared.board, self.shared.board.workers as u64);
-        match self.door {
+        let (scoreboard, workers) = (&self.shared.scoreboard, self.shared.scoreboard.workers as u64);
+        match self.role {
             _ if !self.shared.gives_way() => false,
-            Door::Elsewhere => board.house().get(Field::Seats) > workers,
-            Door::Own | Door::Shared => {
+            ListenerRole::NoAcceptor => scoreboard.server().get(Field::Permits) > workers,
+            ListenerRole::SoleAcceptor | ListenerRole::OneOfMany => {
                 let mut listener = [PollFd::new(self.shared.listener.as_fd(), Interest::Read)];
                 let now = Some(Instant::now());
-                board.total(Field::Seats) >= workers
+                scoreboard.total(Field::Permits) >= workers
                     && sys::poll(&mut listener, now).is_ok_and(|ready| ready > 0)
             }
         }
     }
 
-    /// Waits until the peer has closed too (chapter 10a); not for long when the server is to stop.
+    /// Lingering close: waits until the peer has closed too (chapter 10a); not for long when the server
+    /// stops.
     fn linger(&self, stream: TcpStream) {
         let mut lingering = LingerSet::default();
         lingering.add(stream);
@@ -156,32 +157,32 @@ impl BlockingWorker {
         let _ = lingering.finish(Instant::now() + self.shared.linger_limit());
     }
 
-    /// The server is to stop: true when this was news to the connection.
-    fn stops(&mut self, session: &mut dyn Session, clock: &mut Deadlines) -> bool {
-        let news = clock.cut().is_none();
-        if news {
-            clock.stop(Instant::now());
+    /// Tells the connection that the server stops; false: it has been told before.
+    fn stops(&mut self, session: &mut dyn Session, deadlines: &mut Deadlines) -> bool {
+        let first = deadlines.drain_deadline().is_none();
+        if first {
+            deadlines.stop(Instant::now());
             session.notice(Event::Stopping);
-            if self.door == Door::Own {
+            if self.role == ListenerRole::SoleAcceptor {
                 self.shared.stop_listening(&mut self.lingering);
             }
         }
-        news
+        first
     }
 
-    /// Sleeps until the socket is ready or the peer has had its time.
-    fn wait(&self, stream: &TcpStream, session: &mut dyn Session, clock: &mut Deadlines) {
+    /// Sleeps until the socket is ready, a stop is requested or a deadline passes.
+    fn wait(&self, stream: &TcpStream, session: &mut dyn Session, deadlines: &mut Deadlines) {
         let writing = session.want() == Want::Write;
         let interest = if writing { Interest::Write } else { Interest::Read };
         let mut fds = [PollFd::new(stream.as_fd(), interest), PollFd::new(self.stop.as_fd(), Interest::Read)];
-        // Once the request to stop has been noticed it must not wake us again.
-        let watched = if clock.cut().is_none() { 2 } else { 1 };
-        let (mut now, deadline) = (Instant::now(), clock.deadline());
+        // The self-pipe stays readable: once the stop has been noticed it must not wake us again.
+        let watched = if deadlines.drain_deadline().is_none() { 2 } else { 1 };
+        let (mut now, deadline) = (Instant::now(), deadlines.deadline());
         let look = match session.want() {
-            // A slow peer empties a large socket buffer for longer than the idle limit before there is room
-            // for more; so we look from time to time whether it does.
+            // A slow peer may need longer than the idle limit to make room in a large socket buffer, so we
+            // look from time to time whether the buffer shrinks.
             Want::Write => now + self.shared.limits.idle / LOOKS,
-            // An idle one has to give way to those who come meanwhile.
+            // An idle connection gives way to connections that come meanwhile.
             Want::Request if self.shared.gives_way() => now + KEPT,
             _ => deadline,
         };
@@ -192,12 +193,12 @@ impl BlockingWorker {
             return;
         }
         if writing && sys::unsent(stream.as_fd()).ok() < queued {
-            clock.alive(now);
-        } else if now >= deadline && clock.cut().is_none_or(|cut| now < cut) {
-            // When the grace is over there is no time left for words.
+            deadlines.progress(now);
+        } else if now >= deadline && deadlines.drain_deadline().is_none_or(|end| now < end) {
+            // After the grace the connection closes without a reply.
             session.notice(Event::Timeout);
-        } else if clock.may_give_way(now) && self.others_wait() {
-            // Between two requests the end comes without a word.
+        } else if deadlines.may_give_way(now) && self.others_wait() {
+            // Between two requests the connection closes without a reply.
             session.notice(Event::Timeout);
         }
     }

@@ -1,8 +1,8 @@
 //! # Chapter 12d. Where does a browser find this server, and will it go there?
 //!
 //! A server listens on an address; a person wants something to click. Most addresses become a URL as they
-//! are. "All addresses of this machine" is none that one can go to, so the URL names the loopback address
-//! instead. And some ports no browser goes to at all, whoever listens there.
+//! are. "All addresses of this machine" cannot be opened, so the URL names the loopback address instead. And
+//! browsers refuse some ports, whatever listens there.
 //!
 //! ```text
 //!   127.0.0.1:8080 ──► http://127.0.0.1:8080/          0.0.0.0:8080 ──► http://127.0.0.1:8080/

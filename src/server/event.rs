@@ -1,25 +1,26 @@
 //! # Chapter 12c. How does one thread serve ten thousand connections?
 //!
 //! By never waiting for any one of them. All sockets are non-blocking, the kernel watches them (epoll), and
-//! the thread goes round among those that can move: each gets one bounded turn of `pump`, then the next. Most
-//! connections are idle at most times, and an idle one costs a session of a few hundred bytes, no thread.
+//! the thread serves in turn those that are ready: one bounded call of `pump` for each, then the next. Most
+//! connections are idle most of the time, and an idle one costs a session of a few hundred bytes, no thread.
 //!
 //! ```text
 //!            ┌──────────────────────────────────────────────────────────┐
 //!            ▼                                                          │
-//!   wait (epoll) ─► listener: accept ─► stop? ─► a turn for each ─► sweep: which are late?
+//!   wait (epoll) ─► listener: accept ─► stop? ─► a turn for each ─► sweep: deadlines passed?
 //!                                                   │ Again:   next round, without asking the kernel
 //!                                                   │ Blocked: watch for what the session wants
 //!                                                   └ Done:    close our side, linger for the peer's
 //! ```
 //!
-//! The invariant: nothing in the loop waits but the one call at its top. So what a turn may cost is bounded:
-//! a few pieces of a file, which are read from and written to the disk in it, and that is the weak spot: a
-//! slow disk holds up all connections of the thread. (A pool's worker holds up only its own.)
+//! The invariant: only the call at the top of the loop waits, so the cost of a turn is bounded: a few pieces
+//! of a file. Reading and writing them is the weak spot: a slow disk delays all connections of the thread. A
+//! pool's worker delays only its own.
 //!
 //! A socket is read and written first, and watched only when it refuses: a short request is read, answered
-//! and closed without ever having been watched. Tokens are numbers that never come again, not descriptors:
-//! an event for a connection that was closed in the same round finds nothing, and not its successor.
+//! and closed without ever having been watched. Tokens are numbers that are never used again, not
+//! descriptors: an event for a connection that was closed in the same round finds nothing, and not the next
+//! connection with that descriptor.
 //!
 //! What must not live here: any protocol, other threads.
 //!
@@ -42,13 +43,13 @@ use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the kernel calls the listener, the request to stop, and the first connection.
-const DOOR: u64 = 0;
-const BELL: u64 = 1;
+/// Tokens of the listener, the self-pipe and the first connection.
+const LISTENER: u64 = 0;
+const STOP: u64 = 1;
 const FIRST: u64 = 2;
 
-/// Most connections that are accepted in one round: new ones do not wait behind busy old ones, and do not
-/// keep them waiting for long. To wait anew for each would cost a small request a tenth of its time.
+/// Most connections that are accepted in one round: new ones do not wait for busy old ones, and do not delay
+/// them for long. With one a round, a small request takes a tenth longer.
 const ACCEPTS: u32 = 64;
 
 /// Shortest time between two sweeps; each looks at every connection.
@@ -58,64 +59,64 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 struct ActiveConnection {
     stream: TcpStream,
     session: Box<dyn Session>,
-    clock: Deadlines,
-    /// What the kernel watches it for; `None`: it does not.
+    deadlines: Deadlines,
+    /// What epoll watches it for; `None`: it is not watched.
     watched: Option<Interest>,
-    /// Bytes that lay unsent in the socket at the last sweep.
+    /// Bytes that were unsent in the socket at the last sweep.
     queued: i32,
     /// Given back when the connection is closed.
     permit: Permit,
 }
 
-/// A connection in either half of its life.
+/// A connection before or after its session is over.
 enum Connection {
-    Talking(ActiveConnection),
-    /// It has been told goodbye; those who were turned away never had a permit.
+    Active(ActiveConnection),
+    /// In its lingering close; a rejected connection never had a permit.
     Lingering(Lingering, Option<Permit>),
 }
 
 impl Connection {
-    /// When it will have had its time.
+    /// When its time is over.
     fn deadline(&self) -> Instant {
         match self {
-            Connection::Talking(talk) => talk.clock.deadline(),
-            Connection::Lingering(leaving, _) => leaving.deadline(),
+            Connection::Active(active) => active.deadlines.deadline(),
+            Connection::Lingering(lingering, _) => lingering.deadline(),
         }
     }
 }
 
-/// One thread's connections and what wakes it.
+/// One thread's connections, and what wakes the thread.
 pub struct EventLoop {
     shared: Arc<Shared>,
-    tally: WorkerStats,
+    stats: WorkerStats,
     stop: Stop,
     epoll: Epoll,
     connections: HashMap<u64, Connection>,
     /// The token of the next connection.
     next: u64,
-    /// Those who could go on at once.
+    /// Connections that can go on at once.
     again: Vec<u64>,
     /// The receive buffer; empty between two calls of `pump`.
     scratch: Vec<u8>,
-    /// When to look for those who are late, at the latest.
+    /// When the next sweep is due.
     sweep: Option<Instant>,
-    /// When to look at the door again, after descriptors ran out.
+    /// When to watch the listener again, after descriptors ran out.
     reopen: Option<Instant>,
     /// The server is to stop.
     stopping: bool,
 }
 
 impl EventLoop {
-    /// Worker `index`, counted from 0; from now on it counts as alive.
+    /// Worker `index`, counted from 0; from now on it counts as ready.
     pub fn new(shared: Arc<Shared>, index: usize, stop: Stop) -> io::Result<EventLoop> {
         let epoll = Epoll::new()?;
-        epoll.add_shared(shared.listener.as_fd(), DOOR)?;
-        epoll.add(stop.as_fd(), Interest::Read, BELL)?;
-        let tally = shared.board.worker(index);
-        tally.set(Field::Pid, process::id().into());
+        epoll.add_shared(shared.listener.as_fd(), LISTENER)?;
+        epoll.add(stop.as_fd(), Interest::Read, STOP)?;
+        let stats = shared.scoreboard.worker(index);
+        stats.set(Field::Pid, process::id().into());
         Ok(EventLoop {
             shared,
-            tally,
+            stats,
             stop,
             epoll,
             connections: HashMap::new(),
@@ -128,20 +129,20 @@ impl EventLoop {
         })
     }
 
-    /// Until the server is to stop and the last connection is closed.
+    /// Runs until the server is to stop and the last connection is closed.
     pub fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
         while !self.stopping || !self.connections.is_empty() {
             self.epoll.wait(&mut ready, self.alarm())?;
-            // Each has one turn in a round, also those of whom the kernel and their last turn both say that
-            // they can go on. The door comes first, the oldest connection after it.
+            // One turn a round for each, even if both epoll and its last turn name it. The listener comes
+            // first, then the oldest connection.
             ready.append(&mut self.again);
             ready.sort_unstable();
             ready.dedup();
             for token in ready.drain(..) {
                 match token {
-                    DOOR => self.accept_ready(),
-                    BELL => self.close(),
+                    LISTENER => self.accept_ready(),
+                    STOP => self.begin_stop(),
                     token => self.turn(token),
                 }
             }
@@ -151,20 +152,20 @@ impl EventLoop {
         Ok(())
     }
 
-    /// When to wake up although nothing happens.
+    /// When to wake up without an event.
     fn alarm(&self) -> Option<Instant> {
         let now = (!self.again.is_empty()).then(Instant::now);
         now.or_else(|| self.sweep.into_iter().chain(self.reopen).min())
     }
 
-    /// Somebody is at the door, or was: another thread may have been quicker.
+    /// A connection waits, or did: another thread may have been quicker.
     fn accept_ready(&mut self) {
         for _ in 0..ACCEPTS {
             match self.shared.accept() {
                 Accepted::Connection(connection) => self.admit(connection),
                 Accepted::WouldBlock => break,
                 Accepted::NoDescriptors => {
-                    // It would be reported again and again, while there is nothing to be done about it.
+                    // Level-triggered epoll would report the listener again and again.
                     self.unwatch_listener();
                     self.reopen = Some(Instant::now() + DESCRIPTOR_PAUSE);
                     break;
@@ -175,14 +176,14 @@ impl EventLoop {
     }
 
     fn unwatch_listener(&self) {
-        // It fails only when the door is not watched.
+        // It fails only when the listener is not watched.
         let _ = self.epoll.remove(self.shared.listener.as_fd());
     }
 
-    /// Looks at the door again after a pause, since no event tells when a descriptor becomes free.
+    /// Watches the listener again after a pause, since no event tells when a descriptor becomes free.
     fn reopen(&mut self) {
         if self.reopen.is_some_and(|time| Instant::now() >= time) {
-            let watched = self.epoll.add_shared(self.shared.listener.as_fd(), DOOR);
+            let watched = self.epoll.add_shared(self.shared.listener.as_fd(), LISTENER);
             self.reopen = watched.err().map(|_| Instant::now() + DESCRIPTOR_PAUSE);
         }
     }
@@ -190,70 +191,71 @@ impl EventLoop {
     fn admit(&mut self, connection: TcpStream) {
         let token = self.next;
         self.next += 1;
-        let Some(permit) = self.tally.try_acquire(self.shared.max_connections) else {
+        let Some(permit) = self.stats.try_acquire(self.shared.max_connections) else {
             self.shared.refuse(&connection, BUSY);
-            return self.leave(token, connection, None, None);
+            return self.linger(token, connection, None, None);
         };
-        self.tally.add(Field::Connections, 1);
-        let session = self.shared.session(self.tally, &connection);
-        let clock = Deadlines::new(self.shared.limits, Instant::now());
-        let talk = ActiveConnection { stream: connection, session, clock, watched: None, queued: 0, permit };
-        self.connections.insert(token, Connection::Talking(talk));
-        // Its request has come by now, most likely.
+        self.stats.add(Field::Connections, 1);
+        let session = self.shared.session(self.stats, &connection);
+        let deadlines = Deadlines::new(self.shared.limits, Instant::now());
+        let active =
+            ActiveConnection { stream: connection, session, deadlines, watched: None, queued: 0, permit };
+        self.connections.insert(token, Connection::Active(active));
+        // Its request is probably here already.
         self.turn(token);
     }
 
-    /// The turn of one connection, in either half of its life.
+    /// The turn of one connection.
     fn turn(&mut self, token: u64) {
         match self.connections.remove(&token) {
-            Some(Connection::Talking(talk)) => self.talk(token, talk),
-            Some(Connection::Lingering(leaving, permit)) => self.linger(token, leaving, permit),
-            // Closed in this very round.
+            Some(Connection::Active(active)) => self.pump_once(token, active),
+            Some(Connection::Lingering(lingering, permit)) => self.drain(token, lingering, permit),
+            // Closed in this round.
             None => {}
         }
     }
 
-    fn linger(&mut self, token: u64, mut leaving: Lingering, permit: Option<Permit>) {
-        if leaving.drain() {
-            self.connections.insert(token, Connection::Lingering(leaving, permit));
+    fn drain(&mut self, token: u64, mut lingering: Lingering, permit: Option<Permit>) {
+        if lingering.drain() {
+            self.connections.insert(token, Connection::Lingering(lingering, permit));
         }
     }
 
-    /// One bounded turn of `pump`. Any error on a connection ends it and nothing else.
-    fn talk(&mut self, token: u64, mut talk: ActiveConnection) {
+    /// One call of `pump`. An error on a connection ends it and nothing else.
+    fn pump_once(&mut self, token: u64, mut active: ActiveConnection) {
         let mut moved = ByteCounts::default();
-        // A panic costs this connection: its session is dropped and its clerk counts the failure.
+        // A panic costs this connection: its session is dropped, and its `RequestLog` counts the failure.
         let turn = catch_unwind(AssertUnwindSafe(|| {
-            pump(&mut &talk.stream, &mut *talk.session, &mut self.scratch, &mut moved)
+            pump(&mut &active.stream, &mut *active.session, &mut self.scratch, &mut moved)
         }));
-        self.tally.add(Field::BytesIn, moved.read);
-        self.tally.add(Field::BytesOut, moved.written);
-        talk.clock.note(talk.session.want(), moved, Instant::now());
+        self.stats.add(Field::BytesIn, moved.read);
+        self.stats.add(Field::BytesOut, moved.written);
+        active.deadlines.note(active.session.want(), moved, Instant::now());
         match turn {
             Ok(Ok(Pumped::Again)) => self.again.push(token),
             Ok(Ok(Pumped::Blocked)) => {
-                let writing = talk.session.want() == Want::Write;
+                let writing = active.session.want() == Want::Write;
                 let interest = if writing { Interest::Write } else { Interest::Read };
-                if self.watch(token, &talk.stream, talk.watched, interest).is_err() {
+                if self.watch(token, &active.stream, active.watched, interest).is_err() {
                     return;
                 }
-                talk.watched = Some(interest);
+                active.watched = Some(interest);
                 if writing {
-                    // What the next looks are compared with; the first of them may not be the last chance.
-                    talk.queued = sys::unsent(talk.stream.as_fd()).unwrap_or(0);
+                    // Later sweeps compare with this. The first sweep comes long before the deadline.
+                    active.queued = sys::unsent(active.stream.as_fd()).unwrap_or(0);
                     self.schedule_sweep(Instant::now() + self.shared.limits.idle / LOOKS);
                 }
             }
-            Ok(Ok(Pumped::Done)) if talk.session.want() == Want::Linger => {
-                return self.leave(token, talk.stream, talk.watched, Some(talk.permit));
+            Ok(Ok(Pumped::Done)) if active.session.want() == Want::Linger => {
+                return self.linger(token, active.stream, active.watched, Some(active.permit));
             }
             Ok(Ok(Pumped::Done) | Err(_)) | Err(_) => return,
         }
-        self.schedule_sweep(talk.clock.deadline());
-        self.connections.insert(token, Connection::Talking(talk));
+        self.schedule_sweep(active.deadlines.deadline());
+        self.connections.insert(token, Connection::Active(active));
     }
 
-    /// Lets the kernel watch a socket for `interest`, when it does not yet.
+    /// Lets epoll watch a socket for `interest`, unless it does already.
     fn watch(
         &self,
         token: u64,
@@ -268,48 +270,48 @@ impl EventLoop {
         }
     }
 
-    /// Everything has been said: wait until the peer has closed too (chapter 10a).
-    fn leave(&mut self, token: u64, stream: TcpStream, watched: Option<Interest>, permit: Option<Permit>) {
+    /// Lingering close: waits until the peer has closed too (chapter 10a).
+    fn linger(&mut self, token: u64, stream: TcpStream, watched: Option<Interest>, permit: Option<Permit>) {
         let most = self.shared.max_connections as usize + LINGER_LIMIT;
         if self.connections.len() >= most || self.watch(token, &stream, watched, Interest::Read).is_err() {
             return;
         }
-        if let Some(mut leaving) = Lingering::begin(stream) {
+        if let Some(mut lingering) = Lingering::begin(stream) {
             if self.stopping {
-                leaving.shorten_deadline(Instant::now() + self.shared.linger_limit());
+                lingering.shorten_deadline(Instant::now() + self.shared.linger_limit());
             }
-            self.schedule_sweep(leaving.deadline());
-            self.connections.insert(token, Connection::Lingering(leaving, permit));
+            self.schedule_sweep(lingering.deadline());
+            self.connections.insert(token, Connection::Lingering(lingering, permit));
         }
     }
 
-    /// The server is to stop: no more guests, and each connection is told.
-    fn close(&mut self) {
+    /// The server is to stop: no more connections, and each open one is told.
+    fn begin_stop(&mut self) {
         self.unwatch_listener();
-        // It fails only when the bell is not watched.
+        // It fails only when the self-pipe is not watched.
         let _ = self.epoll.remove(self.stop.as_fd());
         let now = Instant::now();
         let closing = now + self.shared.linger_limit();
         (self.stopping, self.reopen, self.sweep) = (true, None, Some(now));
         for (&token, connection) in &mut self.connections {
             match connection {
-                Connection::Talking(talk) => {
-                    talk.clock.stop(now);
-                    talk.session.notice(Event::Stopping);
+                Connection::Active(active) => {
+                    active.deadlines.stop(now);
+                    active.session.notice(Event::Stopping);
                     self.again.push(token);
                 }
-                Connection::Lingering(leaving, _) => leaving.shorten_deadline(closing),
+                Connection::Lingering(lingering, _) => lingering.shorten_deadline(closing),
             }
         }
     }
 
-    /// A sweep is due by `deadline`.
+    /// Makes a sweep due by `deadline`.
     fn schedule_sweep(&mut self, deadline: Instant) {
         self.sweep = Some(self.sweep.map_or(deadline, |sweep| sweep.min(deadline)));
     }
 
-    /// Looks for those who have had their time. Deadlines move with every byte, so they are not kept in
-    /// order; now and then all are looked at.
+    /// Finds the connections whose deadline has passed. Deadlines move with every byte, so they are not kept
+    /// in order; all are checked now and then.
     fn sweep(&mut self) {
         let now = Instant::now();
         if self.sweep.is_none_or(|due| now < due) {
@@ -318,8 +320,8 @@ impl EventLoop {
         let mut late = Vec::new();
         let mut next = now + self.shared.limits.idle / LOOKS;
         for (&token, connection) in &mut self.connections {
-            if let Connection::Talking(talk) = connection {
-                talk.look(now);
+            if let Connection::Active(active) = connection {
+                active.check_unsent(now);
             }
             match connection.deadline() {
                 deadline if deadline <= now => late.push(token),
@@ -330,27 +332,27 @@ impl EventLoop {
         late.into_iter().for_each(|token| self.expire(token, now));
     }
 
-    /// A connection has had its time.
+    /// The deadline of a connection has passed.
     fn expire(&mut self, token: u64, now: Instant) {
-        if let Some(Connection::Talking(mut talk)) = self.connections.remove(&token)
-            // When the grace is over there is no time left for words.
-            && talk.clock.cut().is_none_or(|cut| now < cut)
+        if let Some(Connection::Active(mut active)) = self.connections.remove(&token)
+            // After the grace the connection closes without a reply.
+            && active.deadlines.drain_deadline().is_none_or(|end| now < end)
         {
-            talk.session.notice(Event::Timeout);
-            self.talk(token, talk);
+            active.session.notice(Event::Timeout);
+            self.pump_once(token, active);
         }
     }
 }
 
 impl ActiveConnection {
-    /// A slow peer empties a large socket buffer for longer than the idle limit before there is room for
-    /// more; whether it does can be seen in the socket.
-    fn look(&mut self, now: Instant) {
+    /// A slow peer may need longer than the idle limit to make room in a large socket buffer. If the buffer
+    /// shrinks, that is progress.
+    fn check_unsent(&mut self, now: Instant) {
         if self.watched == Some(Interest::Write)
             && let Ok(queued) = sys::unsent(self.stream.as_fd())
         {
             if queued < self.queued {
-                self.clock.alive(now);
+                self.deadlines.progress(now);
             }
             self.queued = queued;
         }

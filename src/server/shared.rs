@@ -1,7 +1,7 @@
 //! # Chapter 12a. What do all workers share?
 //!
-//! A listener, a folder, a board of counters, and the rules: how many connections there may be, how long they
-//! may take, what a rejected one is told. All modes accept connections here, so that all treat them alike.
+//! A listener, a folder, a scoreboard, and the rules: how many connections there may be, how long they may
+//! take, what a rejected one is told. All modes accept connections here, so that all treat them alike.
 //!
 //! ```text
 //!   accept ─► Connection ─► a session, chosen by the server's protocol
@@ -9,9 +9,9 @@
 //!      └────► WouldBlock, NoDescriptors, Closed
 //! ```
 //!
-//! The invariant: accepting never waits, and no error of it ends a worker.
+//! The invariant: accepting never waits, and none of its errors ends a worker.
 //!
-//! What must not live here: how bytes move, how one waits.
+//! What must not live here: how bytes move, how a worker waits.
 //!
 //! before: `server.rs` … after: `server/blocking.rs`
 //!
@@ -35,10 +35,10 @@ use std::time::{Duration, Instant};
 /// How long an accept loop waits before it looks for a free descriptor again.
 pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why a connection is not let in.
+/// Why a connection is rejected.
 pub const BUSY: &str = "server busy: as many connections are open as --max-connections allows";
 
-/// What is spoken here.
+/// The protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// LIST, GET, UPLOAD, DELETE, STATS (chapter 9).
@@ -50,11 +50,11 @@ pub enum Protocol {
 /// What all workers share.
 pub struct Shared {
     pub protocol: Protocol,
-    /// A request for a host with another name is refused (HTTP).
+    /// Host names that are accepted. For HTTP only.
     pub names: Arc<Names>,
     pub listener: TcpListener,
     pub store: Arc<Store>,
-    pub board: Scoreboard,
+    pub scoreboard: Scoreboard,
     pub limits: Limits,
     /// Connections that may be open at the same time.
     pub max_connections: u64,
@@ -64,7 +64,7 @@ pub struct Shared {
     pub limiter: RateLimiter,
 }
 
-/// A socket takes the content of a file without our help.
+/// A socket: the kernel can send a file to it without copying the content through this process.
 impl Stream for &TcpStream {
     fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
         sys::send_last(self.as_fd(), bytes)
@@ -75,25 +75,25 @@ impl Stream for &TcpStream {
     }
 }
 
-/// What came of looking at the door.
+/// The result of one `accept`.
 pub enum Accepted {
     Connection(TcpStream),
     WouldBlock,
     /// No descriptor or memory for one more connection.
     NoDescriptors,
-    /// The door is shut.
+    /// The listener is closed.
     Closed,
 }
 
 impl Shared {
-    /// A line in the log, if there is one.
+    /// Writes a line to the log, unless --quiet.
     pub fn note(&self, text: &str) {
         if self.log {
             stats::log(text);
         }
     }
 
-    /// Looks at the door once, without waiting.
+    /// Accepts one connection, if one waits.
     pub fn accept(&self) -> Accepted {
         match sys::accept(&self.listener) {
             Ok(stream) => Accepted::Connection(stream),
@@ -103,7 +103,8 @@ impl Shared {
                     Accepted::NoDescriptors
                 }
                 Some(libc::EINVAL) => Accepted::Closed,
-                // Nobody there, or somebody who left while waiting (ECONNABORTED, EPROTO): look again later.
+                // No connection waits, or the peer left while it waited (ECONNABORTED, EPROTO): try again
+                // later.
                 _ => Accepted::WouldBlock,
             },
         }
@@ -121,48 +122,48 @@ impl Shared {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], Some(until)).map(drop)
     }
 
-    /// Do connections of this shared end when others wait? Peers that speak HTTP know how to come again.
+    /// Do idle connections end when others wait? HTTP clients know how to connect again.
     pub fn gives_way(&self) -> bool {
         self.protocol == Protocol::Http
     }
 
-    /// How long those who have been told goodbye may still hold up a stop.
+    /// How long lingering connections may delay a stop.
     pub fn linger_limit(&self) -> Duration {
         self.limits.grace.min(LINGER_IDLE)
     }
 
-    /// What the shared says to one connection, and hears from it.
-    pub fn session(&self, tally: WorkerStats, stream: &TcpStream) -> Box<dyn Session> {
-        // Only the log wants to know who it is. One who has gone already needs no line.
+    /// A new session for one connection.
+    pub fn session(&self, stats: WorkerStats, stream: &TcpStream) -> Box<dyn Session> {
+        // Only the log uses the address. A peer that has gone already has none, and needs no line.
         let logged = self.log.then(|| stream.peer_addr().ok()).flatten();
-        let (store, request_log) = (self.store.clone(), RequestLog::new(tally, logged));
+        let (store, request_log) = (self.store.clone(), RequestLog::new(stats, logged));
         match self.protocol {
             Protocol::File => Box::new(FileSession::new(store, request_log)),
             Protocol::Http => Box::new(HttpSession::new(store, request_log, self.names.clone())),
         }
     }
 
-    /// Tells a connection that it is not wanted, and why.
+    /// Refuses a connection, and closes it so that the peer can read the reason.
     pub fn reject(&self, connection: TcpStream, lingering: &mut LingerSet, reason: &'static str) {
         self.refuse(&connection, reason);
         lingering.add(connection);
     }
 
-    /// The last words to a connection.
+    /// Sends the reason and nothing more.
     pub fn refuse(&self, connection: &TcpStream, reason: &'static str) {
-        let mut session = self.session(self.board.house(), connection);
+        let mut session = self.session(self.scoreboard.server(), connection);
         session.notice(Event::Refused(reason));
-        // The reply is shorter than any socket's buffer, so one turn sends it.
+        // The reply is shorter than any socket's buffer, so one call of `pump` sends it.
         let _ = pump(&mut &*connection, &mut *session, &mut [], &mut ByteCounts::default());
     }
 
-    /// Tells those in the queue that the server stops, and refuses all others. This ends the listener for
-    /// all who share it, so only the process that answers for the whole server may do it.
+    /// Rejects the connections in the backlog and closes the listener to new ones. That closes it in all
+    /// processes that share it, so only the process that started the server may do it.
     pub fn stop_listening(&self, lingering: &mut LingerSet) {
         while let Accepted::Connection(connection) = self.accept() {
             self.reject(connection, lingering, "server stopping");
         }
-        // It fails only when the door is shut already.
+        // It fails only when the listener is closed already.
         let _ = sys::refuse_connections(&self.listener);
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! The invariant: all times are UTC, and what was formatted can be read back to the second.
 //!
-//! What must not live here: time zones, leap seconds, the question what a date is for.
+//! What must not live here: time zones, leap seconds, what a date is used for.
 //!
 //! before: `stats.rs` … after: `protocol.rs`
 //!
@@ -37,7 +37,7 @@ struct Date {
     day: u64,
     /// Whole days since 1970-01-01, which was a Thursday.
     days: u64,
-    /// Of the day.
+    /// Seconds since midnight.
     second: u64,
     milli: u32,
 }

@@ -18,7 +18,7 @@ fn c_string(text: impl AsRef<OsStr>) -> io::Result<CString> {
 pub fn open_at(dir: &File, name: &str, flags: i32) -> io::Result<File> {
     let name = c_string(name)?;
     let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: `name` is NUL-terminated; the new descriptor belongs to nobody else.
+    // SAFETY: `name` is NUL-terminated; the new descriptor has no other owner.
     unsafe {
         let fd = check(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, 0o644 as libc::c_uint))?;
         Ok(File::from_raw_fd(fd))

@@ -1,4 +1,4 @@
-//! How do processes share counters, and how does a large buffer cost less? By memory of the kernel itself.
+//! How do processes share counters, and how does a large buffer cost less? With mappings made by the kernel.
 
 use super::check;
 use std::io;

@@ -50,7 +50,7 @@ pub struct Epoll(OwnedFd);
 
 impl Epoll {
     pub fn new() -> io::Result<Epoll> {
-        // SAFETY: epoll_create1 returns a new descriptor that nobody else owns.
+        // SAFETY: epoll_create1 returns a new descriptor that has no other owner.
         Ok(Epoll(unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) }))
     }
 
@@ -59,8 +59,8 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_ADD, fd, interest as i32, token)
     }
 
-    /// Watches a listener that others watch too: EPOLLEXCLUSIVE wakes one of them, seldom more, where all
-    /// would be woken for one connection otherwise (the "thundering herd").
+    /// Watches a listener that others watch too. EPOLLEXCLUSIVE wakes one of them, rarely more. Without it
+    /// one connection wakes all of them (the "thundering herd").
     pub fn add_shared(&self, fd: BorrowedFd, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN | libc::EPOLLEXCLUSIVE, token)
     }

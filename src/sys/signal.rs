@@ -1,4 +1,5 @@
-//! What may happen when a signal arrives? Next to nothing: sigaction(2), signal-safety(7).
+//! What may happen when a signal arrives? Next to nothing: the program may be in the middle of anything.
+//! sigaction(2), signal-safety(7).
 
 use super::check;
 use std::io;
@@ -37,7 +38,7 @@ pub fn is_ignored(signal: i32) -> io::Result<bool> {
     }
 }
 
-/// Writes one byte to descriptor `fd`, whatever comes of it. Allowed in a signal handler.
+/// Writes one byte to descriptor `fd` and ignores errors. Allowed in a signal handler.
 pub fn wake(fd: i32) {
     // SAFETY: write and errno are async-signal-safe; errno is put back as it was.
     unsafe {
@@ -47,7 +48,7 @@ pub fn wake(fd: i32) {
     }
 }
 
-/// Ends the process without any cleaning up. Allowed in a signal handler.
+/// Ends the process at once, without exit handlers. Allowed in a signal handler.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` has no precondition; it skips exit handlers and buffers.
     unsafe { libc::_exit(code) }

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 /// Accepts a connection, without waiting; what it then does is non-blocking too.
 pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let (nowhere, flags) = (std::ptr::null_mut(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
-    // SAFETY: no address is asked for; the new descriptor belongs to nobody else.
+    // SAFETY: no address is asked for; the new descriptor has no other owner.
     unsafe {
         let fd = check(libc::accept4(listener.as_raw_fd(), nowhere, std::ptr::null_mut(), flags))?;
         Ok(TcpStream::from_raw_fd(fd))
@@ -32,7 +32,7 @@ pub fn begin_connect(to: SocketAddr) -> io::Result<TcpStream> {
             address[24..].copy_from_slice(&to.scope_id().to_ne_bytes());
         }
     }
-    // SAFETY: the new descriptor belongs to nobody else; `address` is alive and not shorter than stated.
+    // SAFETY: the new descriptor has no other owner; `address` is alive and not shorter than stated.
     unsafe {
         let stream = TcpStream::from_raw_fd(check(libc::socket(family, kind, 0))?);
         match check(libc::connect(stream.as_raw_fd(), address.as_ptr().cast(), length)) {
@@ -42,8 +42,8 @@ pub fn begin_connect(to: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// Sends what is followed by nothing but the end of the stream: it waits for the call that says so, which
-/// must come next, and both travel in one packet (MSG_MORE).
+/// Sends the last bytes of a stream. The kernel holds them back until the half-close, which must come next,
+/// and both travel in one packet (MSG_MORE).
 pub fn send_last(socket: BorrowedFd, bytes: &[u8]) -> io::Result<usize> {
     let (start, flags) = (bytes.as_ptr().cast(), libc::MSG_NOSIGNAL | libc::MSG_MORE);
     // SAFETY: `bytes` is alive during the call.
@@ -85,7 +85,7 @@ pub fn set_send_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
     set_option(socket, libc::SO_SNDBUF, &bytes)
 }
 
-/// Makes closing `socket` a reset, which nobody takes for an orderly end (SO_LINGER, socket(7)).
+/// Makes closing `socket` a reset, which no peer takes for an orderly end (SO_LINGER, socket(7)).
 pub fn reset_on_close(socket: BorrowedFd) -> io::Result<()> {
     set_option(socket, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
 }

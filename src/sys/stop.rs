@@ -2,19 +2,19 @@
 //!
 //! A signal interrupts a program between any two instructions, so a handler may do next to nothing. Ours sets
 //! a flag, for code that is busy and looks at it now and then, and writes one byte into a socket pair, for
-//! code that waits. This is the self-pipe trick: to `poll` and to epoll the request to stop is one more
+//! code that waits. This is the self-pipe trick: for `poll` and epoll the request to stop is one more
 //! descriptor that becomes readable, and there is no moment in which it could be missed.
 //!
 //! ```text
-//!   SIGTERM ──► on_signal ──► STOPPED = true          requested(): busy code asks
-//!                   └───────► one byte ──► read end  as_fd():     waiting code is woken
+//!   SIGTERM ──► on_signal ──► STOPPED = true           requested(): busy code asks
+//!                   └───────► one byte ──► read end   as_fd():     waiting code is woken
 //! ```
 //!
 //! The invariant: the flag is set before the byte is written, and the byte stays where it is, so all that
 //! watch the read end are woken, however many there are. Only a supervisor, the one loop that must notice
 //! each signal, takes it away (`sleep`).
 //!
-//! The wrong version sets a flag and trusts that the signal interrupts whatever waits: it does not when it
+//! The wrong version sets a flag and trusts that the signal interrupts the waiting call: it does not when it
 //! comes just before the wait begins, and `TcpListener::accept` goes on waiting in any case.
 //!
 //! What must not live here: what stopping means.
@@ -30,7 +30,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::time::Instant;
 
-/// Set by the first SIGINT, SIGTERM or SIGHUP; for those who are busy.
+/// Set by the first SIGINT, SIGTERM or SIGHUP; for code that is busy.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// A second request to stop ends the process at once. Not so in a worker: a signal to the whole process group
@@ -38,16 +38,16 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 static EXIT_ON_SECOND: AtomicBool = AtomicBool::new(false);
 
 /// Set by SIGUSR1: the user wants to see the counters.
-static ASKED: AtomicBool = AtomicBool::new(false);
+static STATS_REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Write end of the socket pair; -1 while there is none.
+/// Write end of the self-pipe; -1 while there is none.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
-/// Runs in the middle of anything. The end at once has the exit code of an interrupted program.
+/// Runs in the middle of anything. An exit from here has the exit code of an interrupted program.
 extern "C" fn on_signal(signal: libc::c_int) {
     if signal == sys::SIGUSR1 {
         // No byte, which would wake all for good: the signal itself ends the sleep of the main thread.
-        return ASKED.store(true, SeqCst);
+        return STATS_REQUESTED.store(true, SeqCst);
     }
     let again = signal != sys::SIGCHLD && STOPPED.swap(true, SeqCst);
     // A terminal that closes says so twice, by the kernel and by its shell: that is one request.
@@ -73,14 +73,14 @@ pub enum Listen {
 /// The request to stop, as something that can be asked and waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Stop {
-    /// Read end of the read_end; open until the process ends.
+    /// Read end of the self-pipe; open until the process ends.
     read_end: &'static UnixStream,
     /// False: the signals do not stop it (see `never`).
     enabled: bool,
 }
 
 impl Stop {
-    /// Installs the handlers. After a fork, the child calls it again and gets a read_end of its own.
+    /// Installs the handlers. After a fork, the child calls it again and gets a self-pipe of its own.
     pub fn listen(to: Listen) -> io::Result<Stop> {
         EXIT_ON_SECOND.store(to != Listen::Worker, SeqCst);
         let (read_end, write_end) = UnixStream::pair()?;
@@ -105,26 +105,26 @@ impl Stop {
     /// A stop that is never requested: for work that must be done after the real request to stop.
     pub fn never() -> io::Result<Stop> {
         let (read_end, write_end) = UnixStream::pair()?;
-        // Closed, it would wake everybody who watches the read_end.
+        // A closed write end would wake everything that watches the read end.
         let _ = write_end.into_raw_fd();
         Ok(Stop { read_end: Box::leak(Box::new(read_end)), enabled: false })
     }
 
-    /// Has somebody asked this process to stop?
+    /// Has a signal asked this process to stop?
     pub fn requested(self) -> bool {
         self.enabled && STOPPED.load(SeqCst)
     }
 
-    /// Has somebody asked for the counters since the last look?
+    /// Has a signal asked for the counters since the last call?
     pub fn stats_requested(self) -> bool {
-        ASKED.swap(false, SeqCst)
+        STATS_REQUESTED.swap(false, SeqCst)
     }
 
-    /// Sleeps until a signal comes or `deadline` passes, and forgets that the read_end rang.
+    /// Sleeps until a signal comes or `deadline` passes, and empties the self-pipe.
     pub fn sleep(self, deadline: Option<Instant>) -> io::Result<()> {
         sys::poll(&mut [PollFd::new(self.as_fd(), Interest::Read)], deadline)?;
         let mut read_end = self.read_end;
-        // It does not block, and fails only when there is nothing to forget.
+        // It does not block, and fails only when the pipe is empty.
         let _ = read_end.read(&mut [0; 64]);
         Ok(())
     }
