@@ -135,6 +135,8 @@ struct Wire {
     stop: Stop,
     /// How long the server may be silent, or not listen.
     timeout: Duration,
+    /// When all waiting ends, whatever the server does.
+    deadline: Option<Instant>,
 }
 
 impl Wire {
@@ -159,7 +161,13 @@ impl Wire {
         let socket = self.stream.as_fd();
         let queued = sys::unsent(socket).ok();
         let mut fds = [PollFd::new(socket, interest), PollFd::new(self.stop.as_fd(), Interest::Read)];
-        let deadline = Instant::now() + self.timeout;
+        let now = Instant::now();
+        // A server that sends a byte now and then is never silent.
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let silent = now + self.timeout;
+        let deadline = self.deadline.map_or(silent, |deadline| deadline.min(silent));
         let ready = sys::poll(&mut fds, Some(deadline))?;
         // A slow server that takes what it was sent before is not silent.
         let taking = interest == Interest::Write && sys::unsent(socket).ok() < queued;
@@ -214,8 +222,13 @@ impl Client {
         ready.map_err(Error::Refused)?;
         // Without it the upload is slower, not wrong.
         let _ = sys::set_send_buffer(stream.as_fd(), SEND_BUFFER);
-        let reader = Reader::new(Wire { stream, stop, timeout }, PIECE_TEXT);
+        let reader = Reader::new(Wire { stream, stop, timeout, deadline: None }, PIECE_TEXT);
         Ok(Client { address, reader, stop, text: Vec::new(), bytes: Vec::new() })
+    }
+
+    /// Lets no request on this connection wait after `deadline`: it fails with `Error::Timeout` then.
+    pub fn end_by(&mut self, deadline: Instant) {
+        self.reader.source().deadline = Some(deadline);
     }
 
     /// LIST: the names of the files.

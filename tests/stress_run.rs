@@ -534,6 +534,8 @@ struct Shelf {
     deletes: HashSet<String>,
     /// Uploads that it has received and not stored.
     stalled: usize,
+    /// It accepts no more connections.
+    gone: bool,
 }
 
 /// A server of another make.
@@ -564,7 +566,8 @@ impl Fake {
                 }
                 Err(_) => thread::sleep(Duration::from_millis(1)),
             }
-            true
+            // The listener goes with this closure.
+            !shared.lock().unwrap().gone
         });
         Fake { address, shelf, _accepting: accepting }
     }
@@ -643,6 +646,12 @@ fn talk(
             format!("{{\"status\":\"OK\",\"data_file\":\"{text}\"}}")
         }
         ("LIST", "forges the list") => r#"{"status":"OK","data":["never.heard.of"]}"#.to_owned(),
+        ("LIST", "goes away") => {
+            shelf.lock().unwrap().gone = true;
+            let address = stream.local_addr().unwrap();
+            eventually("it has gone", || TcpStream::connect(address).is_err());
+            r#"{"status":"OK","data":[]}"#.to_owned()
+        }
         ("LIST", _) => {
             let mut names: Vec<String> = shelf.lock().unwrap().files.keys().cloned().collect();
             names.extend(guests());
@@ -714,13 +723,36 @@ fn every_lie_of_a_target_is_counted_under_its_cause() {
 }
 
 #[test]
-fn a_target_that_refuses_connections_still_gives_a_whole_table() {
+fn a_target_that_cannot_be_reached_ends_the_test_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     drop(listener);
+    let here = Folder::new();
+    let ended = start_in(&here, &["--target", &address]).finish(PATIENCE);
+    ended.failed(1, &["--target", &address, "cannot connect", "refused"]);
+    assert_eq!(ended.text(), "");
+    assert_eq!(here.names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_target_that_speaks_http_ends_the_test_at_once() {
+    for mode in MODES {
+        let (here, files) = (Folder::new(), Folder::new());
+        let server = Server::start(mode, 2, &files, &["--protocol", "http"]);
+        let address = server.address.to_string();
+        let ended = start_in(&here, &["--target", &address]).finish(PATIENCE);
+        ended.failed(1, &["--target", &address, "this looks like HTTP"]);
+        assert_eq!(ended.text(), "");
+        assert_eq!((here.names(), files.names()), (Vec::new(), Vec::new()), "{mode}");
+        server.stop();
+    }
+}
+
+#[test]
+fn a_target_that_goes_away_still_gives_a_whole_table() {
     for operation in ["upload", "list", "download"] {
-        let bench = Bench::new();
-        let ended = against(&bench, address, &["thread,process", "--ops", operation]);
+        let (bench, fake) = (Bench::new(), Fake::start("goes away"));
+        let ended = against(&bench, fake.address, &["thread,process", "--ops", operation]);
         ended.failed(1, &["4 client worker"]);
         for mode in ["thread", "process"] {
             let rows = bench.rows(mode);

@@ -10,7 +10,7 @@
 //!
 //! The invariant: only names of this run are sent with UPLOAD or DELETE, none of them was there before, and
 //! one that stays is named to the user. A server that knows no STATS, LIST or DELETE can be tested all the
-//! same.
+//! same; one that cannot be reached ends the test before a row.
 //!
 //! What must not live here: what the clients of a row do.
 //!
@@ -37,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The same when the user has pressed Ctrl-C and waits.
 const HURRY: Duration = Duration::from_secs(2);
 
-/// Longest time in which files are removed after a row and at the end.
+/// Longest time in which files are removed after a row, and once more at the end; the questions which of them
+/// are still there are in it.
 const CLEANING: Duration = Duration::from_secs(10);
 
 /// How long a server may need to store what it had received when its client went away.
@@ -46,10 +47,22 @@ const SETTLING: Duration = Duration::from_millis(200);
 /// Names in the one line about what is left.
 const NAMED: usize = 3;
 
-/// What the server tells of itself. `None` in it: it does not.
+/// What the server tells of itself. `None` in it: it does not, since it does not know STATS.
+///
+/// # Errors
+///
+/// It cannot be reached, or it speaks HTTP: no row of it would say anything.
 pub fn ask(address: SocketAddr, stop: Stop) -> Result<Told, Failure> {
-    match Client::connect(address, PATIENCE, stop).and_then(|mut client| client.stats()) {
-        Err(Error::Interrupted) => Err(Failure::Interrupted),
+    let why = |error| match error {
+        Error::Interrupted => Failure::Interrupted,
+        Error::Timeout => {
+            Failure::Failed(format!("--target {address}: cannot connect: no answer for {PATIENCE:?}"))
+        }
+        other => Failure::Failed(format!("--target {address}: {other}")),
+    };
+    match Client::connect(address, PATIENCE, stop).map_err(why)?.stats() {
+        Err(error @ (Error::Interrupted | Error::Http(_))) => Err(why(error)),
+        // Some servers say that they do not know STATS, some hang up, some are silent.
         Err(_) => Ok(Told::default()),
         Ok(stats) => {
             let mode = stats.get("mode").and_then(Value::as_str);
@@ -118,21 +131,17 @@ impl Target {
 
     /// Removes what this run has stored, as far as the server allows. A Ctrl-C ends it; `leave` goes on.
     pub fn clean(&mut self, stop: Stop) {
-        self.clean_within(PATIENCE, stop);
+        self.clean_by(Instant::now() + CLEANING, PATIENCE, stop);
     }
 
-    fn clean_within(&mut self, patience: Duration, stop: Stop) {
-        let deadline = Instant::now() + CLEANING;
+    fn clean_by(&mut self, deadline: Instant, patience: Duration, stop: Stop) {
         self.refusal = None;
-        let mut client = None;
+        let (mut client, address) = (None, self.address);
         for name in self.there.clone() {
-            if Instant::now() > deadline {
-                return;
-            }
-            let connect = || Client::connect(self.address, patience, stop);
-            match delete(&mut client, connect, &name) {
+            match delete(&mut client, || connect(address, deadline, patience, stop), &name) {
                 Ok(()) => drop(self.there.remove(&name)),
                 Err(Error::Interrupted) => return,
+                Err(_) if Instant::now() >= deadline => return,
                 // The next would wait as long, and in vain.
                 Err(error @ (Error::Refused(_) | Error::Timeout)) => return self.refusal = Some(error),
                 Err(Error::Server(reason)) if is_missing(&reason) => drop(self.there.remove(&name)),
@@ -143,8 +152,12 @@ impl Target {
 
     /// Removes, at the end of the run, what is still there. Returns the line about what stays.
     pub fn leave(&mut self, interrupted: bool) -> Option<String> {
+        self.leave_by(Instant::now() + CLEANING, interrupted)
+    }
+
+    fn leave_by(&mut self, deadline: Instant, interrupted: bool) -> Option<String> {
         let patience = if interrupted { HURRY } else { PATIENCE };
-        self.clean_within(patience, self.never_stop);
+        self.clean_by(deadline, patience, self.never_stop);
         let unreachable = matches!(self.refusal, Some(Error::Refused(_) | Error::Timeout));
         if self.used() && !unreachable {
             if interrupted {
@@ -152,18 +165,18 @@ impl Target {
             }
             // Files whose clients failed or went away may have been stored since they were deleted, and
             // those that could not be deleted may never have been stored.
-            self.list(patience);
+            self.list(deadline, patience);
             if !self.there.is_empty() {
-                self.clean_within(patience, self.never_stop);
-                self.list(patience);
+                self.clean_by(deadline, patience, self.never_stop);
+                self.list(deadline, patience);
             }
         }
         self.left()
     }
 
-    /// Looks which files of this run are there, if the server tells.
-    fn list(&mut self, patience: Duration) {
-        let client = Client::connect(self.address, patience, self.never_stop);
+    /// Looks which files of this run are there, if the server tells in time.
+    fn list(&mut self, deadline: Instant, patience: Duration) {
+        let client = connect(self.address, deadline, patience, self.never_stop);
         if let Ok(names) = client.and_then(|mut client| client.list()) {
             let names = names.into_iter().map(|name| name.to_lowercase());
             self.there = names.filter(|name| self.is_ours(name)).collect();
@@ -198,6 +211,17 @@ impl Target {
     }
 }
 
+/// A connection on which no answer is waited for longer than `patience`, and none after `deadline`.
+fn connect(address: SocketAddr, deadline: Instant, patience: Duration, stop: Stop) -> Result<Client, Error> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Error::Timeout);
+    }
+    let mut client = Client::connect(address, patience.min(left), stop)?;
+    client.end_by(deadline);
+    Ok(client)
+}
+
 /// DELETE on the connection that is open, or, when the server has closed it, on a new one.
 fn delete(
     open: &mut Option<Client>,
@@ -223,6 +247,8 @@ fn is_missing(reason: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
 
     #[test]
     fn what_stays_is_one_line_however_much_it_is() {
@@ -237,5 +263,29 @@ mod tests {
             format!("50 files stay on 192.0.2.1:6666, 50.0 MiB: {} (1.00 MiB), ", target.run.upload(0));
         assert!(line.starts_with(&first), "{line}");
         assert!(line.ends_with(" and 47 more; the server says: request tidak dikenali"), "{line}");
+    }
+
+    #[test]
+    fn a_server_that_sends_byte_by_byte_does_not_hold_the_end_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map(Result::unwrap) {
+                // Blanks before a reply mean nothing, and each of them is a sign of life.
+                thread::spawn(move || {
+                    while stream.write_all(b" ").is_ok() {
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                });
+            }
+        });
+        for interrupted in [false, true] {
+            let mut target = Target::new(address, RunId::new()).unwrap();
+            (0..50).for_each(|index| target.will_store(target.run.upload(index), 1 << 20));
+            let start = Instant::now();
+            let line = target.leave_by(start + Duration::from_millis(300), interrupted).unwrap();
+            assert!(line.starts_with("50 files may stay") && line.ends_with("; no time was left"), "{line}");
+            assert!(start.elapsed() < HURRY, "{:?}", start.elapsed());
+        }
     }
 }
