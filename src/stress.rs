@@ -39,12 +39,12 @@ use fixture::{Fixture, Server};
 use live::{ProgressLine, print};
 use matrix::{OPTIONS, Plan, Row, Told};
 use report::Outcome;
-use run_folder::{RunFolder, cannot};
-use std::fs::{self, File};
+use run_folder::{MadeFolder, RunFolder, cannot};
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use target::Target;
+use words::{Words, fill};
 
 pub static STRESS: Command = Command {
     name: "stress",
@@ -66,6 +66,9 @@ fn run(args: &Args) -> Result<(), Failure> {
         Some(address) => Plan::from(args, &target::ask(address, stop)?)?,
         None => plan,
     };
+    // Dropped last: what is in the folders by then keeps them.
+    let _out = MadeFolder::make("--out", &plan.out)?;
+    let _root = MadeFolder::make("--root", &plan.root)?;
     require_space(&plan)?;
     // If it fails, clients that find no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();
@@ -82,10 +85,8 @@ fn run(args: &Args) -> Result<(), Failure> {
     Tester { plan: &plan, fixture, results, live: ProgressLine::new(&plan), done: Vec::new() }.run(stop)
 }
 
-/// Makes the folders that the user has named, and looks whether the largest row fits.
+/// Looks whether the largest row fits.
 fn require_space(plan: &Plan) -> Result<(), Failure> {
-    fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, &error))?;
-    fs::create_dir_all(&plan.root).map_err(|error| cannot("make --root", &plan.root, &error))?;
     let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, &error))?;
     if let Some(missing) = plan.space().checked_sub(free).filter(|&missing| missing > 0) {
         let (missing, root) = (report::human(missing as f64), plan.root.display());
@@ -108,26 +109,31 @@ impl Tester<'_> {
     fn run(mut self, stop: Stop) -> Result<(), Failure> {
         let ran = self.rows(stop);
         self.live.clear();
-        if stop.requested() && self.fixture.target.as_ref().is_some_and(Target::used) {
-            let note = "removing the files of this run; Ctrl-C again leaves them there";
-            // It is done whether or not it can be told.
-            let _ = print(&report::line(self.plan.words.note, note));
-        }
-        let left = self.fixture.target.as_mut().and_then(|target| target.leave(stop.requested()));
-        let left = left.map_or(String::new(), |left| report::line(self.plan.words.left, &left));
-        let state = match &ran {
-            Err(Failure::Failed(why)) => format!("failed: {why}"),
-            Err(_) => "failed".to_owned(),
-            Ok(()) if self.done.len() < self.plan.rows.len() => "interrupted".to_owned(),
-            Ok(()) => "complete".to_owned(),
-        };
-        let noted = self.results.ended(&state);
+        let left = self.leave(&ran, stop);
+        // From here on the end is decided, in the folder and in the exit code alike.
+        let interrupted = stop.requested();
+        let noted = self.results.ended(&state(&ran, interrupted));
         if ran.is_err() {
             print(&left)?;
         }
         ran?;
-        self.finish(stop, &left)?;
+        self.finish(interrupted, &left)?;
         noted
+    }
+
+    /// Removes what is still on a target. Returns the line about what stays.
+    fn leave(&mut self, ran: &Result<(), Failure>, stop: Stop) -> String {
+        let Some(target) = self.fixture.target.as_mut().filter(|target| target.used()) else {
+            return String::new();
+        };
+        // If the cleaning is cut short, by a second Ctrl-C or a kill, this is what came of the run.
+        let _ = self.results.ended(&state(ran, true));
+        if stop.requested() {
+            // It is done whether or not it can be told.
+            let _ = print(&report::line(self.plan.words.note, self.plan.words.removing));
+        }
+        let left = target.leave(stop.requested());
+        left.map_or(String::new(), |left| report::line(self.plan.words.left, &left))
     }
 
     fn rows(&mut self, stop: Stop) -> Result<(), Failure> {
@@ -144,11 +150,9 @@ impl Tester<'_> {
                 Ok(outcome) => outcome,
                 Err(_) if stop.requested() => break,
                 Err(error) => {
-                    return failed(format!(
-                        "row {} ({}): {error}",
-                        row.number,
-                        report::describe(row, self.plan.words)
-                    ));
+                    let words = self.plan.words;
+                    let (name, what) = (report::name(row, words), report::describe(row, words));
+                    return failed(format!("{name} ({what}): {error}"));
                 }
             };
             if stop.requested() {
@@ -186,9 +190,10 @@ impl Tester<'_> {
             self.fixture.verify(row, &server, &mut records.records);
         }
         self.fixture.after(row);
-        let mut outcome = tally(&records);
+        let words = self.plan.words;
+        let mut outcome = tally(&records, words);
         if let Err(error) = ready {
-            outcome.example = Some(format!("set-up, upload of the {} MiB file: {error}", row.volume_mib));
+            outcome.example = Some(fill(words.set_up, &[&row.volume_mib, &error]));
         }
         outcome.servers = stats.and_then(|stats| stats.workers_since(before.as_ref(), row.servers));
         outcome.server_peak_rss_kib = server.peak_rss_kib();
@@ -204,22 +209,30 @@ impl Tester<'_> {
     }
 
     /// The tables, and the verdict.
-    fn finish(self, stop: Stop, left: &str) -> Result<(), Failure> {
+    fn finish(self, interrupted: bool, left: &str) -> Result<(), Failure> {
         let (words, planned) = (self.plan.words, self.plan.rows.len());
         let tables = report::tables(&self.done, words, "", report::table);
         let wall = self.live.start.elapsed().as_secs_f64();
         let summary = report::summary(&self.done, planned, wall, words);
         let results = report::line(words.results, &self.results.path.display().to_string());
-        print(&format!("\n{tables}\n{summary}{left}{results}"))?;
-        self.results.write_tables(&report::tables(&self.done, words, "## ", report::markdown))?;
-        if stop.requested() {
+        let told = print(&format!("\n{tables}\n{summary}{left}{results}"));
+        let written = self.results.write_tables(&report::tables(&self.done, words, "## ", report::markdown));
+        if interrupted {
+            // The terminal may have gone, which is no other failure.
             return Err(Failure::Interrupted);
         }
-        let troubled = self.done.iter().filter(|(_, outcome)| outcome.server_trouble.is_some()).count();
-        match self.done.iter().map(|(_, outcome)| outcome.failed()).sum() {
-            0_u64 if troubled == 0 => Ok(()),
-            count => failed(format!("{count} client workers and {troubled} servers failed")),
-        }
+        told.and(written)?;
+        report::verdict(&self.done, words).map_or(Ok(()), failed)
+    }
+}
+
+/// How the run ended, for `machine.txt`.
+fn state(ran: &Result<(), Failure>, interrupted: bool) -> String {
+    match ran {
+        Err(Failure::Failed(why)) => format!("failed: {why}"),
+        Err(_) => "failed".to_owned(),
+        Ok(()) if interrupted => "interrupted".to_owned(),
+        Ok(()) => "complete".to_owned(),
     }
 }
 
@@ -230,7 +243,7 @@ fn append(file: &mut File, line: &str) -> io::Result<()> {
 }
 
 /// The records of a row become its outcome.
-fn tally(records: &Records) -> Outcome {
+fn tally(records: &Records, words: &Words) -> Outcome {
     let mut outcome = Outcome { wall: records.wall.as_secs_f64(), ..Outcome::default() };
     for record in &records.records {
         outcome.client_cpu += record.cpu.as_secs_f64();
@@ -241,7 +254,7 @@ fn tally(records: &Records) -> Outcome {
             }
             Some((cause, why)) => {
                 outcome.failures[*cause] += 1;
-                outcome.example.get_or_insert_with(|| format!("client {}: {why}", record.index));
+                outcome.example.get_or_insert_with(|| fill(words.client, &[&record.index, why]));
             }
         }
     }

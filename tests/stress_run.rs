@@ -261,8 +261,8 @@ const ASSIGNMENT: [&str; 9] = [
 #[test]
 fn the_report_speaks_english_or_indonesian_and_the_csv_neither() {
     let table = [
-        ("id", ASSIGNMENT[0], "sukses/ sukses/", "baris      1 dari 1\ngagal      0\nterbaik "),
-        ("en", "No", "ok/     ok/", "rows       1 of 1\nfailures   0\nbest "),
+        ("id", ASSIGNMENT[0], "sukses/ sukses/", "baris      1 dari 1\ngagal      0\nisi "),
+        ("en", "No", "ok/     ok/", "rows       1 of 1\nfailures   0\ncontent "),
     ];
     for (lang, first, divided, summary) in table {
         let bench = Bench::new();
@@ -317,6 +317,23 @@ fn what_does_not_fit_on_the_disk_is_not_begun() {
     ended.failed(1, &["needs 954 TiB", "more than there is", bench.root.path().to_str().unwrap()]);
     bench.assert_nothing_left();
     assert!(bench.out.names().is_empty());
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_no_folder() {
+    let here = Folder::new();
+    fs::create_dir(here.join("mine")).unwrap();
+    let too_much: &[&str] = &["--out", "mine/w/x", "--volumes", "100000", "--clients", "10000"];
+    let inside: &[&str] = &["--root", "results/w/x", "--volumes", "100000", "--clients", "10000"];
+    let no_file: &[&str] = &["--out", "z", "--root", "file/r"];
+    here.write("file", b"");
+    for words in [too_much, inside, no_file] {
+        let words = [&["stress"], words].concat();
+        let ended = Run::start(kolam(&words).current_dir(here.path())).finish(LONG);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(here.names(), ["file", "mine"], "{words:?}");
+        assert_eq!(common::names(&here.join("mine")), Vec::<String>::new(), "{words:?}");
+    }
 }
 
 #[test]
@@ -879,6 +896,33 @@ fn an_interrupted_test_does_not_wait_long_for_a_target_that_removes_nothing() {
     let left = format!("left       1 file may stay on {address}, 1.00 MiB: {}", fake.names()[0]);
     assert!(ended.text().contains(&left), "{ended:?}");
     assert_eq!(state_of(bench.out.path()), "interrupted");
+}
+
+#[test]
+fn the_state_of_a_run_whose_cleaning_is_interrupted_agrees_with_its_exit_code() {
+    // In the middle of a row and twice, and once in the cleaning after the last row.
+    thread::scope(|scope| {
+        for rows in [0, 1] {
+            scope.spawn(move || {
+                let fake = Fake::start("is deaf");
+                let (bench, address) = (Bench::new(), fake.address.to_string());
+                let words = ["--target", &address, "--volumes", "1", "--clients", "2", "--ops", "download"];
+                let run = bench.start(&words);
+                eventually("the file is stored", || !fake.names().is_empty());
+                if rows == 0 {
+                    signal(run.child.id(), libc::SIGINT);
+                }
+                within(LONG, "it is cleaned", || {
+                    bench.out.join("machine.txt").exists() && state_of(bench.out.path()) == "interrupted"
+                });
+                signal(run.child.id(), if rows == 0 { libc::SIGINT } else { libc::SIGTERM });
+                let ended = run.finish(LONG);
+                assert_eq!(ended.code, Some(130), "{ended:?}");
+                assert_eq!(bench.rows("single").len(), rows, "{ended:?}");
+                assert_eq!(state_of(bench.out.path()), "interrupted", "{ended:?}");
+            });
+        }
+    });
 }
 
 #[test]

@@ -184,9 +184,11 @@ impl ProgressLine {
 /// long as there are fewer than 1,000 rows and fewer than 100 workers.
 fn finished(number: usize, rows: usize, row: &Row, outcome: &Outcome, words: &Words) -> String {
     let Row { mode, operation, volume_mib, clients, servers, .. } = row;
-    let rate = outcome.total_rate().map_or("-".to_owned(), |rate| human(rate) + "/s");
+    let rate = outcome.total_rate().filter(|_| outcome.bytes > 0);
+    let rate = rate.map_or("-".to_owned(), |rate| human(rate) + "/s");
     let (workers, ok) = (words.workers(*servers), format!("{}/{clients} ok", outcome.times.len()));
-    let row = format!("{mode:<7} {operation:<8} {clients:>2} × {volume_mib:>3} MiB, {workers:>10}");
+    let volume = if *operation == "list" { "folder".to_owned() } else { format!("{volume_mib} MiB") };
+    let row = format!("{mode:<7} {operation:<8} {clients:>2} × {volume:>7}, {workers:>10}");
     let digits = rows.to_string().len();
     format!("{number:>digits$}/{rows} {row} {ok:>8} {:>7.3} s {rate:>10}\n", outcome.wall)
 }
@@ -250,11 +252,17 @@ mod tests {
             finished(108, 108, &row_50, &outcome, &ENGLISH),
             "108/108 process download 50 × 100 MiB, 50 workers 50/50 ok   4.884 s 1.00 GiB/s\n"
         );
-        let nothing = Outcome { wall: 0.0, ..Outcome::default() };
-        assert_eq!(
-            finished(7, 108, &row(7, "event", "list", 1, 1, 1), &nothing, &ENGLISH),
-            "  7/108 event   list      1 ×   1 MiB,   1 worker   0/1 ok   0.000 s          -\n"
-        );
+        // Whether or not it took time to fail.
+        for (operation, wall, text) in [
+            ("list", 0.0, " folder,   1 worker   0/1 ok   0.000 s"),
+            ("upload", 2.0, "  1 MiB,   1 worker   0/1 ok   2.000 s"),
+        ] {
+            let nothing = Outcome { wall, ..Outcome::default() };
+            assert_eq!(
+                finished(7, 108, &row(7, "event", operation, 1, 1, 1), &nothing, &ENGLISH),
+                format!("  7/108 event   {operation:<8}  1 × {text}          -\n")
+            );
+        }
         assert!(finished(108, 108, &row_50, &outcome, &ENGLISH).chars().count() <= 80, "with its end");
     }
 

@@ -15,7 +15,7 @@
 
 use crate::client::CAUSES;
 use crate::stress::matrix::Row;
-use crate::stress::words::{LINES, Words};
+use crate::stress::words::{LINES, Words, fill};
 
 /// What came of a row. Times are in seconds.
 #[derive(Debug, Clone, Default)]
@@ -203,8 +203,19 @@ pub fn human(bytes: f64) -> String {
 
 /// `thread download 5 × 50 MiB, 1 worker`: five clients with a file of 50 MiB each, one server worker.
 pub fn describe(row: &Row, words: &Words) -> String {
-    let Row { mode, operation, volume_mib, clients, .. } = row;
-    format!("{mode} {operation} {clients} × {volume_mib} MiB, {}", words.workers(row.servers))
+    format!("{} {}", row.mode, describe_in_mode(row, words))
+}
+
+/// The same without the mode. What is listed is the folder, in which that file is.
+fn describe_in_mode(row: &Row, words: &Words) -> String {
+    let Row { operation, volume_mib, clients, servers, .. } = row;
+    let folder = if *operation == "list" { words.folder_with } else { "" };
+    format!("{operation} {clients} × {folder}{volume_mib} MiB, {}", words.workers(*servers))
+}
+
+/// `thread row 7`: rows are counted in each mode.
+pub fn name(row: &Row, words: &Words) -> String {
+    format!("{} {} {}", row.mode, words.row, row.number)
 }
 
 /// A line of the summary.
@@ -230,7 +241,7 @@ pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words
     text += &extremes(rows, words);
     let mut first = |label: &str, find: fn(&Outcome) -> Option<&String>| {
         if let Some((row, what)) = rows.iter().find_map(|(row, outcome)| Some((row, find(outcome)?))) {
-            text += &line(label, &format!("{} {}: {what}", words.row, row.number));
+            text += &line(label, &format!("{}: {what}", name(row, words)));
         }
     };
     first(words.first, |outcome| outcome.example.as_ref());
@@ -239,16 +250,33 @@ pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words
     text + &line(words.time, &format!("{wall:.1} s"))
 }
 
-/// The fastest and the slowest row. A row in which nothing arrived has no rate; a list moves too few bytes.
+/// What failed, in one sentence; `None`: nothing did. Servers that were not measured are not spoken of.
+pub fn verdict(rows: &[(Row, Outcome)], words: &Words) -> Option<String> {
+    let clients: u64 = rows.iter().map(|(_, outcome)| outcome.failed()).sum();
+    let servers = |outcome: &Outcome| outcome.servers.is_some_and(|(_, failed)| failed > 0);
+    let servers = rows.iter().filter(|(_, outcome)| servers(outcome)).count() as u64;
+    let troubled = rows.iter().any(|(_, outcome)| outcome.server_trouble.is_some());
+    let told = [(clients, &words.failed_clients), (servers, &words.failed_servers)];
+    let told = told.into_iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> =
+        told.map(|(count, text)| fill(text[usize::from(count != 1)], &[&count])).collect();
+    (clients > 0 || troubled).then(|| told.join("; "))
+}
+
+/// The fastest and the slowest row, where there are two. A row in which nothing arrived has no rate; a list
+/// moves too few bytes.
 fn extremes(rows: &[(Row, Outcome)], words: &Words) -> String {
     let rated = rows.iter().filter_map(|(row, outcome)| Some((row, outcome.total_rate()?)));
     let rated: Vec<_> = rated.filter(|(row, rate)| row.operation != "list" && *rate > 0.0).collect();
+    if rated.len() < 2 {
+        return String::new();
+    }
     let best = rated.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|found| (words.best, found));
     let worst = rated.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|found| (words.worst, found));
     let mut text = String::new();
     for (label, (row, rate)) in [best, worst].into_iter().flatten() {
-        let (rate, number, what) = (human(*rate), row.number, describe(row, words));
-        text += &line(label, &format!("{rate}/s {} {number}: {what}", words.in_row));
+        let (rate, name, what) = (human(*rate), name(row, words), describe_in_mode(row, words));
+        text += &line(label, &format!("{rate}/s {} {name}: {what}", words.within));
     }
     text
 }
@@ -375,15 +403,49 @@ mod tests {
     fn the_summary_counts_failures_by_cause() {
         let text = summary(&[(row(), outcome()), (row(), outcome())], 3, 9.0, &ENGLISH);
         assert!(
-            text.starts_with("rows       2 of 3\nfailures   2 (reset=2)\nbest       1.95 KiB/s in row 7: "),
+            text.starts_with(
+                "rows       2 of 3\nfailures   2 (reset=2)\nbest       1.95 KiB/s in thread row 7: "
+            ),
             "{text}"
         );
-        let text = summary(&[wide()], 3, 9.0, &INDONESIAN);
-        assert!(
-            text.starts_with("baris      1 dari 3\ngagal      0\nterbaik    40.5 MiB/s pada baris 54"),
-            "{text}"
-        );
+        let text = summary(&[wide(), wide()], 3, 9.0, &INDONESIAN);
+        let best = "terbaik    40.5 MiB/s pada process baris 54: upload 50 × 100 MiB, 50 worker\n";
+        assert!(text.starts_with(&format!("baris      2 dari 3\ngagal      0\n{best}")), "{text}");
         assert!(text.lines().all(|line| line.chars().count() < 80), "{text}");
+    }
+
+    #[test]
+    fn one_row_is_neither_best_nor_worst() {
+        let text = summary(&[(row(), outcome())], 1, 9.0, &ENGLISH);
+        assert!(!text.contains("best") && !text.contains("worst"), "{text}");
+        let list = Row { operation: "list", ..row() };
+        assert_eq!(describe(&list, &ENGLISH), "thread list 5 × folder with 10 MiB, 1 worker");
+    }
+
+    #[test]
+    fn the_verdict_says_what_failed_and_nothing_that_was_not_measured() {
+        let of = |clients, servers| {
+            let failures = [clients, 0, 0, 0, 0, 0];
+            (row(), Outcome { failures, servers, ..Outcome::default() })
+        };
+        let died = |mut row: (Row, Outcome)| {
+            row.1.server_trouble = Some("it died".to_owned());
+            row
+        };
+        let table = [
+            (vec![of(0, None), of(0, Some((3, 0)))], None),
+            (vec![of(4, None)], Some("4 client workers failed")),
+            (vec![of(1, Some((3, 0)))], Some("1 client worker failed")),
+            (vec![of(1, Some((2, 1)))], Some("1 client worker failed; 1 row with failed server workers")),
+            (
+                vec![of(3, Some((2, 1))), of(1, Some((0, 3)))],
+                Some("4 client workers failed; 2 rows with failed server workers"),
+            ),
+            (vec![died(of(0, Some((0, 3))))], Some("1 row with failed server workers")),
+        ];
+        for (rows, text) in table {
+            assert_eq!(verdict(&rows, &ENGLISH).as_deref(), text);
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::cli::{Failure, MODES, failed};
 use crate::stats::utc;
 use crate::stress::machine::machine;
 use crate::stress::matrix::Plan;
+use crate::stress::words::{Words, fill};
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -38,6 +39,31 @@ const ABOUT: &str = "machine.txt";
 
 /// The tables for people, made of all rows.
 const TABLES: &str = "tables.md";
+
+/// A folder that the user has named. Dropped, what this start has made of it goes again if it is empty: a
+/// start that is refused leaves nothing.
+pub struct MadeFolder {
+    /// It and those above it that were missing, the inmost first.
+    made: Vec<PathBuf>,
+}
+
+impl MadeFolder {
+    /// Makes the folder that `option` names, and what is missing above it.
+    pub fn make(option: &str, path: &Path) -> Result<MadeFolder, Failure> {
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
+        let folder = MadeFolder { made };
+        fs::create_dir_all(path).map_err(|error| cannot(&format!("make {option}"), path, &error))?;
+        Ok(folder)
+    }
+}
+
+impl Drop for MadeFolder {
+    fn drop(&mut self) {
+        // rmdir(2) refuses a folder that is not empty, and then those above it are not empty either.
+        let _ = self.made.iter().try_for_each(fs::remove_dir);
+    }
+}
 
 /// The folder of one run.
 pub struct RunFolder {
@@ -87,7 +113,7 @@ impl RunFolder {
         about.push(("started", utc(SystemTime::now())));
         let folder = RunFolder { path, about };
         folder.write_about(&[("state", "running".to_owned())]).inspect_err(|_| folder.discard(plan))?;
-        let note = if plan.exact { None } else { folder.point_latest(&plan.out) };
+        let note = if plan.exact { None } else { folder.point_latest(&plan.out, plan.words) };
         Ok((folder, note))
     }
 
@@ -140,17 +166,17 @@ impl RunFolder {
     }
 
     /// Lets `latest` in `parent` point to this folder; says so when it cannot. The run goes on without it.
-    fn point_latest(&self, parent: &Path) -> Option<String> {
+    fn point_latest(&self, parent: &Path, words: &Words) -> Option<String> {
         let (latest, name) = (parent.join(LATEST), self.path.file_name()?);
         if latest.symlink_metadata().is_ok_and(|about| !about.is_symlink()) {
-            return Some(format!("{} is no symbolic link and stays as it is", latest.display()));
+            return Some(fill(words.no_link, &[&latest.display()]));
         }
         // A link that has the name already cannot be changed, but one with another name can replace it.
         let fresh = parent.join(format!(".{LATEST}-{}", name.display()));
         let pointed = symlink(name, &fresh).and_then(|()| fs::rename(&fresh, &latest));
         pointed.err().map(|error| {
             let _ = fs::remove_file(&fresh);
-            format!("{} cannot point to this run: {error}", latest.display())
+            fill(words.not_linked, &[&latest.display(), &error])
         })
     }
 }

@@ -13,6 +13,8 @@
 //!
 //! Experiment: add a third language, and see how many places must know of it.
 
+use std::fmt::Display;
+
 /// Lines of a heading in the tables; unused ones are empty and come first.
 pub const LINES: usize = 4;
 
@@ -31,9 +33,11 @@ pub struct Words {
     pub failures: &'static str,
     pub best: &'static str,
     pub worst: &'static str,
-    /// As in "1 GiB/s in row 7".
-    pub in_row: &'static str,
+    /// As in "1 GiB/s in thread row 7".
+    pub within: &'static str,
     pub row: &'static str,
+    /// What is listed: a folder with a file of so many MiB.
+    pub folder_with: &'static str,
     /// How a row is described.
     pub about_rows: &'static str,
     /// The first failure.
@@ -64,6 +68,17 @@ pub struct Words {
     /// One minute, several; one hour, several.
     pub minutes: [&'static str; 2],
     pub hours: [&'static str; 2],
+    /// So many client workers failed, one and several; in so many rows server workers did.
+    pub failed_clients: [&'static str; 2],
+    pub failed_servers: [&'static str; 2],
+    /// Where the first failure was: client worker so and so; the upload of a file of so many MiB.
+    pub client: &'static str,
+    pub set_up: &'static str,
+    /// The end after Ctrl-C.
+    pub removing: &'static str,
+    /// The link to the newest run: something else has its name; it cannot be set.
+    pub no_link: &'static str,
+    pub not_linked: &'static str,
 }
 
 pub static ENGLISH: Words = Words {
@@ -85,8 +100,9 @@ pub static ENGLISH: Words = Words {
     failures: "failures",
     best: "best",
     worst: "worst",
-    in_row: "in row",
+    within: "in",
     row: "row",
+    folder_with: "folder with ",
     about_rows: "clients × size of the file of each, server workers",
     first: "first",
     server: "server",
@@ -107,6 +123,13 @@ pub static ENGLISH: Words = Words {
     seconds: "seconds",
     minutes: ["minute", "minutes"],
     hours: ["hour", "hours"],
+    failed_clients: ["{} client worker failed", "{} client workers failed"],
+    failed_servers: ["{} row with failed server workers", "{} rows with failed server workers"],
+    client: "client {}: {}",
+    set_up: "set-up, upload of the {} MiB file: {}",
+    removing: "removing the files of this run; Ctrl-C again leaves them there",
+    no_link: "{} is no symbolic link and stays as it is",
+    not_linked: "{} cannot point to this run: {}",
 };
 
 pub static INDONESIAN: Words = Words {
@@ -128,8 +151,9 @@ pub static INDONESIAN: Words = Words {
     failures: "gagal",
     best: "terbaik",
     worst: "terburuk",
-    in_row: "pada baris",
+    within: "pada",
     row: "baris",
+    folder_with: "folder dengan ",
     about_rows: "client × ukuran file masing-masing, worker server",
     first: "pertama",
     server: "server",
@@ -150,11 +174,41 @@ pub static INDONESIAN: Words = Words {
     seconds: "detik",
     minutes: ["menit", "menit"],
     hours: ["jam", "jam"],
+    failed_clients: ["{} worker client gagal", "{} worker client gagal"],
+    failed_servers: ["{} baris dengan worker server yang gagal", "{} baris dengan worker server yang gagal"],
+    client: "client {}: {}",
+    set_up: "persiapan, upload file {} MiB: {}",
+    removing: "menghapus file uji ini; Ctrl-C lagi membiarkannya di sana",
+    no_link: "{} bukan symbolic link dan dibiarkan",
+    not_linked: "{} tidak dapat menunjuk ke uji ini: {}",
 };
 
 impl Words {
     /// `50 workers`
     pub fn workers(&self, count: u64) -> String {
         format!("{count} {}", self.workers[usize::from(count != 1)])
+    }
+}
+
+/// A sentence in which each `{}` stands for the next of `values`. Languages differ in what comes between.
+pub fn fill(sentence: &str, values: &[&dyn Display]) -> String {
+    let mut parts = sentence.split("{}");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (part, value) in parts.zip(values) {
+        text += &format!("{value}{part}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_where_the_sentence_says() {
+        assert_eq!(fill("{} row {}", &[&"thread", &7]), "thread row 7");
+        assert_eq!(fill("no value", &[]), "no value");
+        // A value may look like a place.
+        assert_eq!(fill("{}: {}", &[&"{}", &"x"]), "{}: x");
     }
 }
