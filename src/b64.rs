@@ -97,7 +97,7 @@ impl Encoder {
         Encoder::with(simd::chosen())
     }
 
-    /// With a quick loop of one's own choice.
+    /// With this kernel instead of the best one.
     pub fn with(kernel: Option<&'static Kernel>) -> Encoder {
         Encoder { kernel, carry: [0; 2], carried: 0 }
     }
@@ -173,7 +173,7 @@ pub struct Error {
 /// The ways in which a text can fail to be base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A byte that is neither a symbol nor `=`, or stands behind the padding.
+    /// A byte that is neither a symbol nor `=`, or stands after the padding.
     Byte,
     /// `=` where no padding can be, or one `=` where two must be.
     Padding,
@@ -201,7 +201,7 @@ impl fmt::Display for Error {
 /// Progress of one call: how much text was used and how many bytes came of it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Bytes of text used; the byte behind them, if there is one, is not base64.
+    /// Bytes of text used; the byte after them, if there is one, is not base64.
     pub read: usize,
     /// Bytes written to the front of the output.
     pub wrote: usize,
@@ -227,7 +227,7 @@ pub struct Decoder {
     group: Group,
     /// Bytes of text seen so far.
     position: u64,
-    /// Bytes that have come of them.
+    /// Bytes decoded from them.
     decoded: u64,
     /// Offset of the symbol read last; meaningful while `group` holds symbols.
     last: u64,
@@ -238,7 +238,7 @@ impl Decoder {
         Decoder::with(simd::chosen())
     }
 
-    /// With a quick loop of one's own choice.
+    /// With this kernel instead of the best one.
     pub fn with(kernel: Option<&'static Kernel>) -> Decoder {
         Decoder { kernel, group: EMPTY, position: 0, decoded: 0, last: 0 }
     }
@@ -342,7 +342,7 @@ impl Decoder {
         }
     }
 
-    /// Bytes of text seen so far, and bytes that have come of them, also when the last call failed.
+    /// Bytes of text seen so far, and bytes decoded from them, also when the last call failed.
     pub fn progress(&self) -> (u64, u64) {
         (self.position, self.decoded)
     }

@@ -1,32 +1,32 @@
 //! # Chapter 16. How does one address stand for many servers?
 //!
-//! Each connection is taken at a common door and given a back end; from then on whatever one side says is
-//! told to the other, without a look at what it is, so any protocol will do. A few workers share the door,
-//! and each carries the connections that it took with an epoll of its own. The main thread only knocks at the
-//! doors of back ends that were taken out.
+//! Each connection is accepted from a common listener and given a back end; from then on the bytes of each
+//! side are sent to the other unchanged, so any protocol will do. A few workers share the listener, and each
+//! serves the connections that it accepted with an epoll of its own. The main thread only checks the health
+//! of back ends that were taken out.
 //!
 //! ```text
-//!              ┌─ worker 0 ─ accept ─ whose turn? ─ connect ─┬─ taken: relay, until both have said all
+//!              ┌─ worker 0 ─ accept ─ whose turn? ─ connect ─┬─ taken: relay, until both have ended
 //!   clients ───┤                │        ▲                   └─ refused ──┐
 //!              └─ worker 1 …    │        └────────────────────────────────┘
-//!                               └─ nobody is alive: close at once
-//!   main thread   knock at closed doors, show the counters, wait for the request to stop
+//!                               └─ none is alive: close at once
+//!   main thread   health checks, show the counters, wait for the request to stop
 //! ```
 //!
-//! The invariant: a worker waits for all of its connections and never for one; whatever happens on one ends
-//! that one and no other; an event never reaches another connection than the one that it was meant for.
+//! The invariant: a worker waits for all of its connections and never for one; an error on one ends that one
+//! and no other; an event never reaches a connection that it was not meant for.
 //!
-//! A small request costs what its system calls cost, and those are the same for everybody; so there should be
-//! few: 17 for one that HAProxy 2.6 relays with 22. A connection to a back end is written to without being
-//! told first that it stands, epoll is told only what has changed, what accepted sockets inherit is not set,
-//! and the last bytes of a reply travel with the end of the stream.
+//! The cost of a small request is the cost of its system calls, so there should be few: 17 for one that
+//! HAProxy 2.6 relays with 22. A connection to a back end is written to without a check that it is connected,
+//! epoll is told only what has changed, what accepted sockets inherit is not set, and the last bytes of a
+//! reply travel with the end of the stream.
 //!
 //! What must not live here: whose turn it is, what happens on a connection.
 //!
 //! before: `http/form.rs` … after: `balance/connection.rs`
 //!
-//! Experiment: let `accept` take everybody who waits, instead of one, and compare `ab -c 100` and the calls
-//! that `strace -cf` counts.
+//! Experiment: let `accept` take all connections that wait, instead of one, and compare `ab -c 100` and the
+//! calls that `strace -cf` counts.
 
 mod connection; // 16a one connection through it
 mod backends; // 16b whose turn it is
@@ -66,23 +66,23 @@ pub static BALANCE: Command = Command {
     run,
 };
 
-/// By their names on the command line.
+/// The policies by their names on the command line.
 const POLICIES: [(&str, Policy); 2] =
     [("round-robin", Policy::RoundRobin), ("least-connections", Policy::LeastConnections)];
 
-/// How often those who were taken out are tried again: two or three times within the 2 seconds promised.
+/// Pause between two health checks: so a back end that comes back is used within the 2 seconds promised.
 const PROBE: Duration = Duration::from_millis(500);
 
-/// How often those who were turned away are looked after.
-const FAREWELL_LOOK: Duration = Duration::from_millis(100);
+/// How often lingering connections are checked.
+const LINGER_CHECK: Duration = Duration::from_millis(100);
 
-/// How long a worker accepts nobody after descriptors have run out; no event tells when one is free.
+/// How long a worker accepts nothing after descriptors have run out; no event tells when one is free.
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
-/// What epoll answers for the listener and for the bell. A connection has two tokens, one a side, made of a
-/// number that is never used again; so an event for one that has just ended cannot be taken for another's.
-const DOOR: u64 = 0;
-const BELL: u64 = 1;
+/// Tokens of the listener and the self-pipe. A connection has two tokens, one a side, made of a number that
+/// is never used again; so an event for one that has just ended cannot be taken for another's.
+const LISTENER: u64 = 0;
+const STOP: u64 = 1;
 
 fn run(args: &Args) -> Result<(), Failure> {
     let listen_at = args.address("--listen", "127.0.0.1:7000")?;
@@ -107,13 +107,13 @@ fn run(args: &Args) -> Result<(), Failure> {
     let listener = net::listen(listen_at, None).or_else(|error| {
         failed(format!("cannot listen on {listen_at}: {error}; choose another --listen HOST:PORT"))
     })?;
-    // If it fails there will be fewer connections, and then a line in the log says so.
+    // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
     let setup = Stop::listen(Listen::StopAndShow).and_then(|stop| Ok((stop, listener.local_addr()?)));
     let (stop, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let count = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let (crew, servers) = (count(workers, "worker"), count(addresses.len() as u64, "back end"));
-    let ready = format!("balancing on {address} ({policy}, {crew}, {servers})\n");
+    let (worker_count, servers) = (count(workers, "worker"), count(addresses.len() as u64, "back end"));
+    let ready = format!("balancing on {address} ({policy}, {worker_count}, {servers})\n");
     let policy = POLICIES.iter().find(|(name, _)| *name == policy).map_or(POLICIES[0].1, |known| known.1);
     let backends = Backends::new(&addresses, policy, log);
     let shared = Shared { listener, backends, limits, stop };
@@ -133,23 +133,23 @@ struct Shared {
 }
 
 impl Shared {
-    /// Until somebody asks to stop, and then until all workers have.
+    /// Runs until a stop is requested and all workers have ended.
     fn serve(&self, workers: u64, ready: &str) -> io::Result<()> {
-        // Before anybody is told that we are ready: a crowd at the door could take all descriptors.
+        // Before the ready line: many early connections could use up all descriptors.
         let epolls = (0..workers).map(|_| self.epoll()).collect::<io::Result<Vec<Epoll>>>()?;
         thread::scope(|scope| {
-            let mut crew = Vec::new();
-            let watched = all_or_nobody(|| {
+            let mut threads = Vec::new();
+            let watched = stop_all_on_error(|| {
                 for (index, epoll) in epolls.into_iter().enumerate() {
-                    let life = move || all_or_nobody(|| Worker::new(self, epoll).work());
+                    let body = move || stop_all_on_error(|| Worker::new(self, epoll).work());
                     let name = format!("worker-{index}");
-                    crew.push(Builder::new().name(name).spawn_scoped(scope, life)?);
+                    threads.push(Builder::new().name(name).spawn_scoped(scope, body)?);
                 }
-                // A reader who has gone does not keep anybody from serving.
+                // The balancer goes on if stdout is closed.
                 let _ = print(ready);
                 self.watch()
             });
-            let ends = crew.into_iter().map(|worker| worker.join().unwrap_or(Ok(())));
+            let ends = threads.into_iter().map(|worker| worker.join().unwrap_or(Ok(())));
             ends.fold(watched, Result::and)
         })
     }
@@ -157,8 +157,8 @@ impl Shared {
     /// What wakes a worker that has no connection yet.
     fn epoll(&self) -> io::Result<Epoll> {
         let epoll = Epoll::new()?;
-        epoll.add_shared(self.listener.as_fd(), DOOR)?;
-        epoll.add(self.stop.as_fd(), Interest::Read, BELL)?;
+        epoll.add_shared(self.listener.as_fd(), LISTENER)?;
+        epoll.add(self.stop.as_fd(), Interest::Read, STOP)?;
         Ok(epoll)
     }
 
@@ -174,36 +174,36 @@ impl Shared {
     }
 }
 
-/// If this life ends with an error, which nothing on a connection can cause, it asks all others to stop.
-fn all_or_nobody(life: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    life().inspect_err(|_| drop(sys::kill(process::id() as Pid, sys::SIGTERM)))
+/// When one thread ends with an error, which no connection can cause, it asks all others to stop.
+fn stop_all_on_error(body: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    body().inspect_err(|_| drop(sys::kill(process::id() as Pid, sys::SIGTERM)))
 }
 
-/// Whether new connections are taken.
-enum Door {
-    Open,
-    /// No descriptor is free. Watching the door would wake us all the time.
+/// Does this worker accept new connections?
+enum Listening {
+    Active,
+    /// No descriptor is free. Watching the listener would wake us all the time.
     PausedUntil(Instant),
-    Shut,
+    Stopped,
 }
 
 /// A thread with connections of its own.
 struct Worker<'h> {
     shared: &'h Shared,
-    tools: StepContext<'h>,
+    context: StepContext<'h>,
     epoll: Epoll,
     links: HashMap<u64, Link<'h>>,
     /// Number of the next connection.
     next: u64,
-    door: Door,
-    /// A client for whom there was no second descriptor.
-    outside: Option<TcpStream>,
-    /// Those who were turned away.
+    listening: Listening,
+    /// A client that is accepted and waits for a second descriptor, for its back end.
+    unadmitted: Option<TcpStream>,
+    /// Rejected connections.
     lingering: LingerSet,
-    /// When limits were last looked at.
+    /// When limits were last checked.
     looked: Instant,
-    /// When connections are cut because the balancer stops.
-    cut: Option<Instant>,
+    /// When open connections are closed because the balancer stops.
+    drain_deadline: Option<Instant>,
 }
 
 impl<'h> Worker<'h> {
@@ -211,50 +211,50 @@ impl<'h> Worker<'h> {
         let now = Instant::now();
         Worker {
             shared,
-            tools: StepContext {
+            context: StepContext {
                 backends: &shared.backends,
                 limits: shared.limits,
-                kit: RelayBuffers::new(),
+                buffers: RelayBuffers::new(),
                 now,
             },
             epoll,
             links: HashMap::new(),
             next: 1,
-            door: Door::Open,
-            outside: None,
+            listening: Listening::Active,
+            unadmitted: None,
             lingering: LingerSet::default(),
             looked: now,
-            cut: None,
+            drain_deadline: None,
         }
     }
 
     fn work(mut self) -> io::Result<()> {
         let mut ready = Vec::new();
-        while self.cut.is_none_or(|cut| self.tools.now < cut && !self.links.is_empty()) {
+        while self.drain_deadline.is_none_or(|end| self.context.now < end && !self.links.is_empty()) {
             self.epoll.wait(&mut ready, self.deadline())?;
-            self.tools.now = Instant::now();
+            self.context.now = Instant::now();
             for &token in &ready {
                 match token {
-                    DOOR => self.accept()?,
-                    BELL => self.stop()?,
-                    _ => {
-                        self.step(token / 2, |link, tools| link.turn(Side::BOTH[(token % 2) as usize], tools))
-                    }
+                    LISTENER => self.accept()?,
+                    STOP => self.stop()?,
+                    _ => self.step(token / 2, |link, context| {
+                        link.turn(Side::BOTH[(token % 2) as usize], context)
+                    }),
                 }
             }
             self.look()?;
         }
         let left: Vec<u64> = self.links.keys().copied().collect();
-        left.into_iter().for_each(|id| self.step(id, |link, _| link.cut()));
-        self.lingering.finish(self.tools.now + self.shared.limits.grace.min(LINGER_IDLE))
+        left.into_iter().for_each(|id| self.step(id, |link, _| link.end()));
+        self.lingering.finish(self.context.now + self.shared.limits.grace.min(LINGER_IDLE))
     }
 
-    /// One client, so that a crowd at the door does not hold up those inside; epoll tells of the others.
+    /// Accepts one client, so that many new ones do not delay the others; epoll reports the next.
     fn accept(&mut self) -> io::Result<()> {
         match sys::accept(&self.shared.listener) {
             Ok(client) => self.admit(client),
             Err(error) if is_shortage(&error) => self.pause(&error),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.shut(),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.stop_listening(),
             // Another worker was faster, or the client has left while it waited.
             Err(_) => Ok(()),
         }
@@ -262,67 +262,67 @@ impl<'h> Worker<'h> {
 
     fn admit(&mut self, client: TcpStream) -> io::Result<()> {
         let mut tried = 0;
-        let (backend, ticket) = match self.tools.backends.dial(&mut tried) {
-            ConnectAttempt::Begun(backend, ticket) => (backend, ticket),
-            ConnectAttempt::Nobody => {
+        let (backend, lease) = match self.context.backends.connect_next(&mut tried) {
+            ConnectAttempt::Begun(backend, lease) => (backend, lease),
+            ConnectAttempt::NoBackend => {
                 self.lingering.add(client);
                 return Ok(());
             }
-            ConnectAttempt::NoRoom(error) => {
-                self.outside = Some(client);
+            ConnectAttempt::NoDescriptors(error) => {
+                self.unadmitted = Some(client);
                 return self.pause(&error);
             }
         };
         let id = self.next;
         self.next += 1;
-        self.links.insert(id, Link::new(client, backend, ticket, tried, self.tools.now));
+        self.links.insert(id, Link::new(client, backend, lease, tried, self.context.now));
         self.step(id, Link::begin);
         Ok(())
     }
 
-    /// Lets one connection make one step, and draws the consequences.
+    /// Lets one connection make one step, and acts on the outcome.
     fn step(&mut self, id: u64, step: impl FnOnce(&mut Link<'h>, &mut StepContext<'h>) -> StepOutcome) {
         // It may have ended earlier in the same round.
         let Some(link) = self.links.get_mut(&id) else { return };
         // A panic has been reported by the panic hook, and costs this connection.
-        let step = AssertUnwindSafe(|| step(link, &mut self.tools));
-        let mut fate = catch_unwind(step).unwrap_or(StepOutcome::Broken);
-        if let StepOutcome::Open = fate {
+        let step = AssertUnwindSafe(|| step(link, &mut self.context));
+        let mut outcome = catch_unwind(step).unwrap_or(StepOutcome::Broken);
+        if let StepOutcome::Open = outcome {
             let Err(error) = link.watch(&self.epoll, [id * 2, id * 2 + 1]) else { return };
             self.shared.backends.log_rate_limited(&error);
-            fate = StepOutcome::Broken;
+            outcome = StepOutcome::Broken;
         }
         let Some(link) = self.links.remove(&id) else { return };
-        match fate {
+        match outcome {
             StepOutcome::Broken => link.reset(),
             StepOutcome::Refused => self.lingering.add(link.into_client()),
             StepOutcome::Open | StepOutcome::Over => {}
         }
     }
 
-    /// When to wake up although nothing has happened.
+    /// When to wake up without an event.
     fn deadline(&self) -> Option<Instant> {
         let idle = self.links.is_empty() && self.lingering.is_empty();
         let look = (!idle).then_some(self.looked + self.look_every());
-        let resume = if let Door::PausedUntil(resume) = self.door { Some(resume) } else { None };
-        [look, resume, self.cut].into_iter().flatten().min()
+        let resume = if let Listening::PausedUntil(resume) = self.listening { Some(resume) } else { None };
+        [look, resume, self.drain_deadline].into_iter().flatten().min()
     }
 
     fn look_every(&self) -> Duration {
-        if self.lingering.is_empty() { self.shared.limits.look() } else { FAREWELL_LOOK }
+        if self.lingering.is_empty() { self.shared.limits.look() } else { LINGER_CHECK }
     }
 
     /// Everything that depends on the time.
     fn look(&mut self) -> io::Result<()> {
-        let now = self.tools.now;
-        if matches!(self.door, Door::PausedUntil(resume) if now >= resume) {
+        let now = self.context.now;
+        if matches!(self.listening, Listening::PausedUntil(resume) if now >= resume) {
             self.resume()?;
         }
         if now - self.looked >= self.look_every() {
             self.looked = now;
             self.lingering.drain();
             let links = self.links.iter_mut();
-            let overdue = links.filter_map(|(&id, link)| link.is_overdue(&self.tools).then_some(id));
+            let overdue = links.filter_map(|(&id, link)| link.is_overdue(&self.context).then_some(id));
             let overdue: Vec<u64> = overdue.collect();
             overdue.into_iter().for_each(|id| self.step(id, Link::give_up));
         }
@@ -331,38 +331,38 @@ impl<'h> Worker<'h> {
 
     fn pause(&mut self, error: &io::Error) -> io::Result<()> {
         self.shared.backends.log_rate_limited(error);
-        if let Door::Open = self.door {
+        if let Listening::Active = self.listening {
             self.epoll.remove(self.shared.listener.as_fd())?;
-            self.door = Door::PausedUntil(self.tools.now + DESCRIPTOR_PAUSE);
+            self.listening = Listening::PausedUntil(self.context.now + DESCRIPTOR_PAUSE);
         }
         Ok(())
     }
 
     fn resume(&mut self) -> io::Result<()> {
-        self.epoll.add_shared(self.shared.listener.as_fd(), DOOR)?;
-        self.door = Door::Open;
-        self.outside.take().map_or(Ok(()), |client| self.admit(client))
+        self.epoll.add_shared(self.shared.listener.as_fd(), LISTENER)?;
+        self.listening = Listening::Active;
+        self.unadmitted.take().map_or(Ok(()), |client| self.admit(client))
     }
 
-    /// Takes those who wait at the door, then shuts it. Open connections may go on until the grace is over.
+    /// Accepts the backlog, then stops listening. Open connections may go on until the grace is over.
     fn stop(&mut self) -> io::Result<()> {
         self.epoll.remove(self.shared.stop.as_fd())?;
-        self.cut = Some(self.tools.now + self.shared.limits.grace);
+        self.drain_deadline = Some(self.context.now + self.shared.limits.grace);
         for _ in 0..net::BACKLOG {
             let Ok(client) = sys::accept(&self.shared.listener) else { break };
             self.admit(client)?;
         }
-        // It fails only when another worker has shut it.
+        // It fails only when another worker has closed the listener.
         let _ = sys::refuse_connections(&self.shared.listener);
-        self.shut()
+        self.stop_listening()
     }
 
-    fn shut(&mut self) -> io::Result<()> {
-        if let Door::Open = self.door {
+    fn stop_listening(&mut self) -> io::Result<()> {
+        if let Listening::Active = self.listening {
             self.epoll.remove(self.shared.listener.as_fd())?;
         }
-        self.door = Door::Shut;
-        self.outside.take().into_iter().for_each(|client| self.lingering.add(client));
+        self.listening = Listening::Stopped;
+        self.unadmitted.take().into_iter().for_each(|client| self.lingering.add(client));
         Ok(())
     }
 }

@@ -69,14 +69,14 @@ pub enum Failure {
     Usage(String),
     /// Something did not work.
     Failed(String),
-    /// Somebody pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted,
-    /// Whoever read our output has gone (`| head -1`): a clean end.
+    /// The reader of our output has closed it (`| head -1`): a clean end.
     OutputClosed,
 }
 
 impl Failure {
-    /// Tells the user and gives the exit code.
+    /// Prints the error and returns the exit code.
     pub fn report(&self) -> ExitCode {
         let (text, code) = match self {
             Failure::OutputClosed => return ExitCode::SUCCESS,
@@ -313,7 +313,7 @@ impl Args {
     }
 }
 
-/// Is a value or word of this name in a table a path? Only paths may be anything but text.
+/// Is a value or word of this name in a table a path? Only paths may be other than UTF-8.
 fn is_path(what: &str) -> bool {
     matches!(what.trim_matches(['[', ']']), "FILE" | "DIR")
 }

@@ -10,8 +10,8 @@
 //!
 //! The invariant: success means that the server said OK *and* that its reply was complete to the end mark.
 //!
-//! What must not live here: anything only our own server does. Keys may come in any order, with any white
-//! space and any escapes, so other people's servers of this protocol work too.
+//! What must not live here: anything that only our own server does. Keys may come in any order, with any
+//! white space and any escapes, so other servers of this protocol work too.
 //!
 //! before: `server/browser.rs` … after: `client/commands.rs`
 //!
@@ -49,19 +49,19 @@ pub enum Error {
     Refused(io::Error),
     /// The connection broke.
     Reset(io::Error),
-    /// The server was silent, or did not listen, for too long.
+    /// The server was silent, or did not read, for too long.
     Timeout,
-    /// The reply ended too early; so many bytes had come on this connection.
+    /// The reply ended too early; the number of bytes that had come on this connection.
     Short(u64),
     /// The reply, or the content in it, is not what it must be.
     Corrupt(String),
     /// The server at this address speaks HTTP.
     Http(SocketAddr),
-    /// The server said no, for this reason.
+    /// The server replied ERROR, with this reason.
     Server(String),
     /// This side could not read or write its file.
     Local(io::Error),
-    /// Somebody pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted,
 }
 
@@ -128,19 +128,19 @@ impl From<b64::Error> for Error {
     }
 }
 
-/// The socket. It does not block by itself, because a blocked call would sleep through a Ctrl-C that came a
-/// moment before it; `wait` is the one place where this side waits.
+/// The socket. It is non-blocking, because a blocked call would sleep through a Ctrl-C that came a moment
+/// before it; `wait` is the one place where the client waits.
 struct Wire {
     stream: TcpStream,
     stop: Stop,
-    /// How long the server may be silent, or not listen.
+    /// How long the server may be silent, or not read.
     timeout: Duration,
     /// When all waiting ends, whatever the server does.
     deadline: Option<Instant>,
 }
 
 impl Wire {
-    /// Calls until the call does not have to wait any more.
+    /// Repeats `call` until it does not have to wait.
     fn retry<T>(
         &mut self,
         interest: Interest,
@@ -156,7 +156,7 @@ impl Wire {
         Err(ErrorKind::Interrupted.into())
     }
 
-    /// Sleeps until the socket is ready, the user wants to stop, or the server has had its time.
+    /// Sleeps until the socket is ready, the user wants to stop, or the timeout is over.
     fn wait(&self, interest: Interest) -> io::Result<()> {
         let socket = self.stream.as_fd();
         let queued = sys::unsent(socket).ok();
@@ -169,7 +169,7 @@ impl Wire {
         let silent = now + self.timeout;
         let deadline = self.deadline.map_or(silent, |deadline| deadline.min(silent));
         let ready = sys::poll(&mut fds, Some(deadline))?;
-        // A slow server that takes what it was sent before is not silent.
+        // A slow server that still reads is not silent.
         let taking = interest == Interest::Write && sys::unsent(socket).ok() < queued;
         if ready == 0 && !taking && Instant::now() >= deadline {
             return Err(ErrorKind::TimedOut.into());
@@ -197,9 +197,9 @@ pub struct Client {
     address: SocketAddr,
     reader: Reader<Wire>,
     stop: Stop,
-    /// Base64 text on its way out; one piece. Grows only when something is uploaded.
+    /// Base64 text to send; one piece. Grows only when something is uploaded.
     text: Vec<u8>,
-    /// Decoded content on its way in; one piece. Grows only when something is downloaded.
+    /// Decoded content; one piece. Grows only when something is downloaded.
     bytes: Vec<u8>,
 }
 
@@ -276,7 +276,7 @@ impl Client {
     pub fn upload(&mut self, name: &str, source: &mut dyn BufRead) -> Result<u64, Error> {
         let sent = self.send_content(name, source);
         match sent {
-            // The server may have had a reason to stop listening. If it told us, that is the better error.
+            // The server may have closed for a reason. If it sent one, that is the better error.
             Err(Error::Reset(error)) => Err(match self.reply() {
                 Err(told @ (Error::Server(_) | Error::Http(_))) => told,
                 _ => Error::Reset(error),

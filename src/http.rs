@@ -1,29 +1,29 @@
 //! # Chapter 15. What changes when the same folder speaks HTTP?
 //!
 //! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same log
-//! counts; this file is the sibling of `protocol.rs` and has its states, so that the two can be laid side by
-//! side. The chapters after it hold what is peculiar to HTTP: how a head is read (15a), what a URL is (15b),
-//! where a body ends (15c), what an answer consists of (15d), and the pages that are no files (15e).
+//! counts; this file has the states of `protocol.rs`, so that the two can be compared. Its parts hold what
+//! only HTTP has: how a head is read (15a), what a URL is (15b), where a body ends (15c), what a reply
+//! consists of (15d), the pages that are no files (15e), and files out of a form (15f).
 //!
 //! ```text
 //!           GET HEAD DELETE OPTIONS without a body, or malformed
 //!        ┌───────────────────────────────────────────────────────┐
 //!        │                                 end of body, or error ▼
-//!   ──► Head ──a body follows──► Body ──────────────────────► Reply ──► Leaving, Closed
+//!   ──► Head ──a body follows──► Body ──────────────────────► Reply ──► Lingering, Closed
 //!          ▲            │         ▲                             │
-//!          │            └► Invite ┘ "100 Continue"              │
+//!          │            └►Continue┘ "100 Continue"              │
 //!          └────────────────────── reply sent ──────────────────┘
 //! ```
 //!
-//! The invariant: one request, one reply, in order. After anything that leaves in doubt where the next
-//! request begins, the connection is closed behind the reply, so that no part of a body is ever taken for a
+//! The invariant: one request, one reply, in order, also with pipelining. If it is in doubt where the next
+//! request begins, the connection is closed after the reply, so that no part of a body is ever taken for a
 //! request.
 //!
 //! What must not live here: sockets, time, the grammar of heads.
 //!
 //! before: `stress/words.rs` … after: `http/head.rs`
 //!
-//! Experiment: `curl -v -T FILE http://127.0.0.1:8080/` with a file of some MiB, and find `Invite` in what
+//! Experiment: `curl -v -T FILE http://127.0.0.1:8080/` with a file of some MiB, and find `Continue` in what
 //! curl prints.
 
 mod head; // 15a what exactly is asked
@@ -46,18 +46,18 @@ use std::mem;
 use std::sync::Arc;
 use target::misdirected;
 
-/// What a peer that hesitates is told.
-const INVITATION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// The interim reply to a peer that waits for it before it sends the body.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The states of the picture above.
 enum State {
     Head(HeadParser),
-    /// How many bytes of the invitation are gone.
-    Invite(usize, Box<BodyReader>),
+    /// How many bytes of `CONTINUE` are sent.
+    Continue(usize, Box<BodyReader>),
     Body(Box<BodyReader>),
     Reply(Box<OutgoingReply>),
-    /// Closed on our side; the peer may be sending still.
-    Leaving,
+    /// Closed on our side; the peer may still be sending.
+    Lingering,
     Closed,
 }
 
@@ -68,7 +68,7 @@ enum Resource<'p> {
     Metrics,
     /// `*`: the server as a whole.
     Server,
-    /// The file of this name, which has not been checked.
+    /// The file of this name; the name has not been checked.
     File(&'p [u8]),
 }
 
@@ -92,7 +92,7 @@ impl Resource<'_> {
         }
     }
 
-    /// The file's name, for those who change files.
+    /// The file's name, for PUT and DELETE.
     fn file(path: &[u8]) -> Result<&[u8], Refusal> {
         match Resource::of(path) {
             Resource::File(name) => Ok(name),
@@ -108,14 +108,14 @@ pub struct HttpSession {
     /// A request for a host with another name is refused.
     names: Arc<Names>,
     state: State,
-    /// Bytes that came behind a request whose reply is still going out; at most one read.
+    /// Pipelined bytes, which came while a reply is being sent; at most one read.
     rest: Vec<u8>,
     /// How much of `rest` has been used.
     rest_used: usize,
     /// The server stops: no request after this one.
     stopping: bool,
-    /// Others wait: no request after this one, unless it is here already.
-    crowded: bool,
+    /// Other connections wait: no request after this one, unless it is here already.
+    others_wait: bool,
 }
 
 impl HttpSession {
@@ -129,7 +129,7 @@ impl HttpSession {
             rest: Vec::new(),
             rest_used: 0,
             stopping: false,
-            crowded: false,
+            others_wait: false,
         }
     }
 
@@ -140,9 +140,9 @@ impl HttpSession {
         while used < bytes.len() {
             let fresh = &bytes[used..];
             let (next, count) = match mem::replace(&mut self.state, State::Closed) {
-                State::Head(draft) => self.read_head(draft, fresh),
-                State::Body(incoming) => self.read_body(incoming, fresh),
-                waiting @ (State::Invite(..) | State::Reply(_) | State::Leaving | State::Closed) => {
+                State::Head(parser) => self.read_head(parser, fresh),
+                State::Body(reader) => self.read_body(reader, fresh),
+                waiting @ (State::Continue(..) | State::Reply(_) | State::Lingering | State::Closed) => {
                     self.state = waiting;
                     break;
                 }
@@ -153,84 +153,84 @@ impl HttpSession {
         used
     }
 
-    /// Head: gather it up to its empty line.
-    fn read_head(&mut self, mut draft: HeadParser, bytes: &[u8]) -> (State, usize) {
-        let (used, heard) = draft.take(bytes);
-        if heard.is_some() || draft.begun() {
+    /// Head: read it up to its empty line.
+    fn read_head(&mut self, mut parser: HeadParser, bytes: &[u8]) -> (State, usize) {
+        let (used, parsed) = parser.take(bytes);
+        if parsed.is_some() || parser.begun() {
             self.request_log.begin();
         }
-        match heard {
-            None => (State::Head(draft), used),
+        match parsed {
+            None => (State::Head(parser), used),
             Some(Ok(request)) => (self.begin(request, used < bytes.len()), used),
             Some(Err(refusal)) => (self.refuse(refusal), used),
         }
     }
 
-    /// The head is complete; `more`: the peer has sent on.
+    /// The head is complete; `more`: bytes after it are here already.
     fn begin(&mut self, mut request: Request, more: bool) -> State {
-        request.keep_alive &= more || !self.crowded;
+        request.keep_alive &= more || !self.others_wait;
         self.request_log.request(request.method.name(), &request.path);
-        let fate = match request.method {
+        let action = match request.method {
             _ if !self.names.include(request.host()) => {
-                BodyAction::Forget(Some(Refusal::closing(421, misdirected(request.host()))))
+                BodyAction::Discard(Some(Refusal::closing(421, misdirected(request.host()))))
             }
             Method::Put => {
-                self.put(&request).map_or_else(|no| BodyAction::Forget(Some(no)), BodyAction::Store)
+                self.put(&request).map_or_else(|no| BodyAction::Discard(Some(no)), BodyAction::Store)
             }
             Method::Post => {
-                self.post(&request).map_or_else(|no| BodyAction::Forget(Some(no)), BodyAction::Form)
+                self.post(&request).map_or_else(|no| BodyAction::Discard(Some(no)), BodyAction::Form)
             }
             Method::Foreign(_) => {
-                BodyAction::Forget(Some(Refusal::method(Resource::of(&request.path).allows())))
+                BodyAction::Discard(Some(Refusal::method(Resource::of(&request.path).allows())))
             }
-            _ => BodyAction::Forget(None),
+            _ => BodyAction::Discard(None),
         };
-        let hesitates = request.hesitates && !more;
-        let Some(body) = Body::new(request.framing) else { return self.complete(request, fate) };
-        let mut incoming = Box::new(BodyReader::new(request, body, fate));
-        match incoming.refuse_early(hesitates) {
-            Some(refusal) => self.reply(Err(refusal), self.manner(&incoming.request)),
-            None if hesitates => State::Invite(0, incoming),
-            None => State::Body(incoming),
+        let expects_continue = request.expects_continue && !more;
+        let Some(body) = Body::new(request.framing) else { return self.complete(request, action) };
+        let mut reader = Box::new(BodyReader::new(request, body, action));
+        match reader.refuse_early(expects_continue) {
+            Some(refusal) => self.reply(Err(refusal), self.reply_options(&reader.request)),
+            None if expects_continue => State::Continue(0, reader),
+            None => State::Body(reader),
         }
     }
 
-    /// Body: into the file, or nowhere.
-    fn read_body(&mut self, mut incoming: Box<BodyReader>, bytes: &[u8]) -> (State, usize) {
+    /// Body: store it, or discard it.
+    fn read_body(&mut self, mut reader: Box<BodyReader>, bytes: &[u8]) -> (State, usize) {
         let mut used = 0;
-        match incoming.take(bytes, &mut used) {
-            Err(refusal) => (self.reply(Err(refusal), self.manner(&incoming.request)), used),
+        match reader.take(bytes, &mut used) {
+            Err(refusal) => (self.reply(Err(refusal), self.reply_options(&reader.request)), used),
             Ok(true) => {
-                let BodyReader { mut request, fate, .. } = *incoming;
-                request.keep_alive &= used < bytes.len() || !self.crowded;
-                (self.complete(request, fate), used)
+                let BodyReader { mut request, action, .. } = *reader;
+                request.keep_alive &= used < bytes.len() || !self.others_wait;
+                (self.complete(request, action), used)
             }
-            Ok(false) => (State::Body(incoming), used),
+            Ok(false) => (State::Body(reader), used),
         }
     }
 
-    /// The request is here, with all its body.
-    fn complete(&mut self, request: Request, fate: BodyAction) -> State {
-        let result = match (fate, request.method) {
+    /// The request is complete, with its body.
+    fn complete(&mut self, request: Request, action: BodyAction) -> State {
+        let result = match (action, request.method) {
             (BodyAction::Store(upload), _) => match self.stored(&request, upload) {
                 Ok(Some(reply)) => Ok(reply),
-                Ok(None) => return State::Leaving,
+                Ok(None) => return State::Lingering,
                 Err(refusal) => Err(refusal),
             },
             (BodyAction::Form(form), _) => form.finish(),
-            (BodyAction::Forget(Some(refusal)), _) => Err(refusal),
-            (BodyAction::Forget(None), Method::Delete) => self.delete(&request),
-            (BodyAction::Forget(None), Method::Options) => {
+            (BodyAction::Discard(Some(refusal)), _) => Err(refusal),
+            (BodyAction::Discard(None), Method::Delete) => self.delete(&request),
+            (BodyAction::Discard(None), Method::Options) => {
                 Ok(Reply::new(204).field("Allow", Resource::of(&request.path).allows()))
             }
-            // GET and HEAD: what is left when all others have been sorted out.
-            (BodyAction::Forget(None), _) => self.get(&request),
+            // GET and HEAD: all others are matched above.
+            (BodyAction::Discard(None), _) => self.get(&request),
         };
-        self.reply(result, self.manner(&request))
+        self.reply(result, self.reply_options(&request))
     }
 
-    /// How a request wants its reply.
-    fn manner(&self, request: &Request) -> ReplyOptions {
+    /// The options of the reply to a request.
+    fn reply_options(&self, request: &Request) -> ReplyOptions {
         let head_only = request.method == Method::Head;
         ReplyOptions { head_only, close: !request.keep_alive || self.stopping, modern: request.modern }
     }
@@ -279,10 +279,10 @@ impl HttpSession {
         }
     }
 
-    /// PUT, behind its body; `None` when neither yes nor no is the truth.
+    /// PUT, after its body; `None` when neither success nor an error would be true.
     fn stored(&mut self, request: &Request, upload: Upload) -> Result<Option<Reply>, Refusal> {
-        // Once more: while the body came, somebody else may have put the same file. Nobody else who asks for
-        // a condition gets between this and the end.
+        // Check again: another request may have put the same file while the body came. The guard keeps other
+        // conditional requests out until the commit.
         let _guard = if conditional(request) { Some(self.store.guard()?) } else { None };
         self.require(request, upload.name().as_bytes())?;
         let status = if upload.replaces() { 204 } else { 201 };
@@ -318,50 +318,50 @@ impl HttpSession {
         precondition(request, about.as_ref()).map(drop)
     }
 
-    /// A request that was understood is answered in its own manner; this is for all others.
+    /// Refuses a request that was not understood, so its own options are unknown.
     fn refuse(&mut self, refusal: Refusal) -> State {
         self.reply(Err(refusal), ReplyOptions { head_only: false, close: true, modern: true })
     }
 
-    fn reply(&mut self, result: Result<Reply, Refusal>, manner: ReplyOptions) -> State {
+    fn reply(&mut self, result: Result<Reply, Refusal>, options: ReplyOptions) -> State {
         let (reply, close) = match result {
-            Ok(reply) => (reply, manner.close),
+            Ok(reply) => (reply, options.close),
             Err(refusal) => {
-                let close = manner.close || refusal.close;
+                let close = options.close || refusal.close;
                 (Reply::error(refusal), close)
             }
         };
         self.request_log.answered(reply.status);
-        match reply.finish(ReplyOptions { close, ..manner }) {
+        match reply.finish(ReplyOptions { close, ..options }) {
             Ok(sending) => State::Reply(Box::new(sending)),
-            // A small file that cannot be read: nothing has been said yet.
-            Err(error) => self.reply(Err(store::Error::from(error).into()), manner),
+            // A small file that cannot be read: nothing has been sent yet.
+            Err(error) => self.reply(Err(store::Error::from(error).into()), options),
         }
     }
 
     /// May the connection be closed right after this reply?
     fn is_last(&self, sending: &OutgoingReply) -> bool {
-        sending.is_parting() && !self.stopping && self.rest.is_empty()
+        sending.may_close_at_once() && !self.stopping && self.rest.is_empty()
     }
 
-    /// `count` more bytes of a reply are gone.
+    /// `count` more bytes of a reply are sent.
     fn advance(&mut self, mut sending: Box<OutgoingReply>, count: usize) {
         match sending.advance(count) {
             Ok(true) => self.replied(&sending),
             Ok(false) => self.state = State::Reply(sending),
-            // The length has been said already: the connection ends, and the peer counts what it got.
+            // The length has been sent already: the connection ends early, and the peer notices.
             Err(error) => {
-                self.state = State::Leaving;
+                self.state = State::Lingering;
                 self.request_log.end(0, &format!("storage error: {error}"));
             }
         }
     }
 
-    /// A reply is out: what comes next?
+    /// A reply has been sent: what comes next?
     fn replied(&mut self, sending: &OutgoingReply) {
         self.request_log.end(sending.bytes, &sending.failure);
         if sending.close || self.stopping {
-            self.state = if self.is_last(sending) { State::Closed } else { State::Leaving };
+            self.state = if self.is_last(sending) { State::Closed } else { State::Lingering };
             return;
         }
         self.state = State::Head(HeadParser::default());
@@ -378,21 +378,21 @@ impl HttpSession {
 impl Session for HttpSession {
     fn want(&self) -> Want {
         match &self.state {
-            State::Head(draft) if draft.begun() => Want::Head,
+            State::Head(parser) if parser.begun() => Want::Head,
             State::Head(_) => Want::Request,
             State::Body(_) => Want::Body,
-            State::Invite(..) | State::Reply(_) => Want::Write,
-            State::Leaving => Want::Linger,
+            State::Continue(..) | State::Reply(_) => Want::Write,
+            State::Lingering => Want::Linger,
             State::Closed => Want::Close,
         }
     }
 
     fn received(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            // A request that its peer broke off. If it had been refused, the peer may still listen.
+            // The peer broke off a request. If it was refused, the peer may still read the reply.
             self.state = match mem::replace(&mut self.state, State::Closed) {
-                State::Body(incoming) => match incoming.fate {
-                    BodyAction::Forget(Some(refusal)) => self.refuse(refusal),
+                State::Body(reader) => match reader.action {
+                    BodyAction::Discard(Some(refusal)) => self.refuse(refusal),
                     _ => State::Closed,
                 },
                 _ => State::Closed,
@@ -405,7 +405,7 @@ impl Session for HttpSession {
 
     fn outgoing(&self) -> Outgoing<'_> {
         match &self.state {
-            State::Invite(sent, _) => Outgoing::Bytes(&INVITATION[*sent..]),
+            State::Continue(sent, _) => Outgoing::Bytes(&CONTINUE[*sent..]),
             State::Reply(sending) => sending.outgoing(self.is_last(sending)),
             _ => Outgoing::Bytes(&[]),
         }
@@ -413,10 +413,10 @@ impl Session for HttpSession {
 
     fn sent(&mut self, count: usize) {
         match mem::replace(&mut self.state, State::Closed) {
-            State::Invite(sent, incoming) if sent + count < INVITATION.len() => {
-                self.state = State::Invite(sent + count, incoming);
+            State::Continue(sent, reader) if sent + count < CONTINUE.len() => {
+                self.state = State::Continue(sent + count, reader);
             }
-            State::Invite(_, incoming) => self.state = State::Body(incoming),
+            State::Continue(_, reader) => self.state = State::Body(reader),
             State::Reply(sending) => self.advance(sending, count),
             _ => {}
         }
@@ -427,7 +427,7 @@ impl Session for HttpSession {
         match (notice, self.want()) {
             (Event::Stopping, Want::Request) => self.state = State::Closed,
             (Event::Stopping, _) => self.stopping = true,
-            (Event::OthersWait, want) => self.crowded |= matches!(want, Want::Request | Want::Head),
+            (Event::OthersWait, want) => self.others_wait |= matches!(want, Want::Request | Want::Head),
             (Event::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
             (Event::Timeout, want) => {
                 let reason = want.overdue();
@@ -445,20 +445,20 @@ mod tests {
     use crate::store::Policy;
 
     /// A folder and its session.
-    struct Desk {
+    struct Fixture {
         folder: Folder,
         store: Arc<Store>,
         scoreboard: Scoreboard,
     }
 
-    impl Desk {
-        fn new() -> Desk {
+    impl Fixture {
+        fn new() -> Fixture {
             let folder = Folder::new();
             folder.write("a.txt", b"kolam");
             folder.write("empty", b"");
             let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Desk { folder, store, scoreboard: Scoreboard::new("single", 1).unwrap() }
+            Fixture { folder, store, scoreboard: Scoreboard::new("single", 1).unwrap() }
         }
 
         fn session(&self) -> HttpSession {
@@ -541,18 +541,18 @@ mod tests {
     #[test]
     fn each_request_has_its_reply_however_the_bytes_are_cut() {
         for (give, take) in [(9999, 9999), (1, 9999), (9999, 1), (1, 1), (7, 5)] {
-            let desk = Desk::new();
+            let fixture = Fixture::new();
             let (mut requests, mut replies) = (String::new(), String::new());
             for (request, reply) in transcript() {
                 requests += &format!("{request}Host: h\r\n\r\n");
                 replies += &reply;
             }
-            assert_eq!(desk.ask(requests.as_bytes(), give, take), replies);
+            assert_eq!(fixture.ask(requests.as_bytes(), give, take), replies);
         }
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         for (request, reply) in transcript() {
             assert_eq!(
-                desk.ask(format!("{request}Host: h\r\n\r\n").as_bytes(), 9999, 9999),
+                fixture.ask(format!("{request}Host: h\r\n\r\n").as_bytes(), 9999, 9999),
                 reply,
                 "{request}"
             );
@@ -572,26 +572,26 @@ mod tests {
             format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
         ];
         for (body, piece) in bodies.iter().flat_map(|body| [1, 7, 4096].map(|piece| (body, piece))) {
-            let desk = Desk::new();
+            let fixture = Fixture::new();
             let both = format!("{body}GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
             let replies = reply("201 Created", "Content-Length: 0\r\n", "") + &health();
-            assert_eq!(desk.ask(both.as_bytes(), piece, 99), replies);
-            assert_eq!(std::fs::read_to_string(desk.folder.path().join("new")).unwrap(), content);
+            assert_eq!(fixture.ask(both.as_bytes(), piece, 99), replies);
+            assert_eq!(std::fs::read_to_string(fixture.folder.path().join("new")).unwrap(), content);
             // Cut off anywhere, it leaves nothing.
-            let desk = Desk::new();
-            assert_eq!(desk.ask(&body.as_bytes()[..body.len() - 1], piece, 99), "");
-            assert_eq!(desk.folder.names(), ["a.txt", "empty"]);
-            assert_eq!(desk.scoreboard.total(Field::Failed), 1);
+            let fixture = Fixture::new();
+            assert_eq!(fixture.ask(&body.as_bytes()[..body.len() - 1], piece, 99), "");
+            assert_eq!(fixture.folder.names(), ["a.txt", "empty"]);
+            assert_eq!(fixture.scoreboard.total(Field::Failed), 1);
         }
     }
 
     #[test]
     fn names_of_others_are_not_answered_on_loopback() {
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         let names = Arc::new(Names::Own(vec!["files.example".to_owned()]));
         let status = |host: &str| {
-            let request_log = RequestLog::new(desk.scoreboard.worker(0), None);
-            let mut session = HttpSession::new(desk.store.clone(), request_log, names.clone());
+            let request_log = RequestLog::new(fixture.scoreboard.worker(0), None);
+            let mut session = HttpSession::new(fixture.store.clone(), request_log, names.clone());
             let request = format!("DELETE /none HTTP/1.1\r\nHost: {host}\r\n\r\n");
             String::from_utf8(play(&mut session, request.as_bytes(), 99, 99)).unwrap()[9..12].to_owned()
         };
@@ -601,18 +601,18 @@ mod tests {
 
     #[test]
     fn a_peer_that_hesitates_is_invited_or_told_why_not() {
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         let ask = |fields: &str| {
-            let mut session = desk.session();
+            let mut session = fixture.session();
             session.received(
                 format!("PUT /new HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n{fields}\r\n").as_bytes(),
             );
             session
         };
         let mut session = ask("Content-Length: 5\r\n");
-        assert_eq!(outgoing(&session), INVITATION);
+        assert_eq!(outgoing(&session), CONTINUE);
         session.sent(3);
-        session.sent(INVITATION.len() - 3);
+        session.sent(CONTINUE.len() - 3);
         assert_eq!(session.want(), Want::Body);
         session.received(b"hello");
         assert!(outgoing(&session).starts_with(b"HTTP/1.1 201 "));
@@ -624,32 +624,32 @@ mod tests {
 
     #[test]
     fn a_large_file_is_left_to_the_kernel_and_may_be_cut_short() {
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         let content: Vec<u8> = (0..600_000_u32).map(|n| n as u8).collect();
-        desk.folder.write("big", &content);
+        fixture.folder.write("big", &content);
         let request = b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n";
-        let all = play(&mut desk.session(), request, 9999, 100_000);
+        let all = play(&mut fixture.session(), request, 9999, 100_000);
         assert!(all.ends_with(&content) && all.len() < content.len() + 500);
-        let mut session = desk.session();
+        let mut session = fixture.session();
         session.received(request);
         session.sent(outgoing(&session).len());
         assert!(matches!(session.outgoing(), Outgoing::File { offset: 0, .. }));
-        desk.folder.write("big", b"short");
+        fixture.folder.write("big", b"short");
         session.sent(outgoing(&session).len());
         assert_eq!(outgoing(&session), b"");
         session.sent(0);
-        assert_eq!((session.want(), desk.scoreboard.total(Field::Failed)), (Want::Linger, 1));
+        assert_eq!((session.want(), fixture.scoreboard.total(Field::Failed)), (Want::Linger, 1));
     }
 
     #[test]
     fn what_is_in_hand_is_finished_before_the_server_stops() {
-        let desk = Desk::new();
-        let mut session = desk.session();
+        let fixture = Fixture::new();
+        let mut session = fixture.session();
         session.received(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
         session.notice(Event::Stopping);
         session.sent(outgoing(&session).len());
         assert_eq!(session.want(), Want::Linger);
-        let mut session = desk.session();
+        let mut session = fixture.session();
         session.received(b"GET /healthz HTTP/1.1\r\n");
         session.notice(Event::Timeout);
         assert!(outgoing(&session).starts_with(b"HTTP/1.1 408 "));

@@ -40,7 +40,7 @@ pub fn escape(out: &mut Vec<u8>, text: &str) {
 /// Writes one JSON text to the end of a buffer; it knows where commas go.
 pub struct Writer<'a> {
     out: &'a mut Vec<u8>,
-    /// The next key or value has a neighbour before it.
+    /// The next key or value needs a comma before it.
     comma: bool,
 }
 
@@ -141,7 +141,7 @@ impl Value {
 pub enum Error {
     /// The source failed.
     Io(io::Error),
-    /// The source ended inside the text, after so many bytes.
+    /// The source ended inside the text, after `offset` bytes.
     End { offset: u64 },
     /// The text is no JSON: what was expected, and the offset of the wrong byte from the first byte read.
     Syntax { offset: u64, expected: &'static str },
@@ -230,7 +230,7 @@ impl<R: Read> Reader<R> {
         Err(Error::Syntax { offset: self.offset, expected })
     }
 
-    /// ws = *( space / tab / LF / CR ); returns the byte behind it.
+    /// ws = *( space / tab / LF / CR ); returns the byte after it.
     fn skip_white(&mut self) -> Result<u8, Error> {
         loop {
             match self.peek()? {
@@ -431,7 +431,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Behind an object: white space that ends with `mark`.
+    /// After an object: white space that ends with `mark`.
     pub fn end_mark(&mut self, mark: &[u8]) -> Result<(), Error> {
         let mut seen = Vec::new();
         while !seen.ends_with(mark) {

@@ -64,7 +64,7 @@ static COMMANDS: [&Command; 9] = [
 ];
 
 fn main() -> ExitCode {
-    // One line instead of Rust's many: a panic is a fault of ours, and costs one request.
+    // One line instead of Rust's many: a panic is a fault of this program, and costs one request.
     panic::set_hook(Box::new(|info| {
         let _ = writeln!(io::stderr(), "kolam: this is a bug: {}", info.to_string().replace('\n', " "));
     }));

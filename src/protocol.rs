@@ -413,21 +413,21 @@ mod tests {
     use crate::store::Policy;
 
     /// A folder and its session.
-    struct Desk {
+    struct Fixture {
         folder: Folder,
         store: Arc<Store>,
         scoreboard: Scoreboard,
     }
 
-    impl Desk {
-        fn new() -> Desk {
+    impl Fixture {
+        fn new() -> Fixture {
             let folder = Folder::new();
             folder.write("a.bin", b"kolam");
             folder.write("empty", b"");
             folder.write("b \"c\" \u{e9}", b"x");
             let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Desk { folder, store, scoreboard: Scoreboard::new("single", 1).unwrap() }
+            Fixture { folder, store, scoreboard: Scoreboard::new("single", 1).unwrap() }
         }
 
         fn session(&self) -> FileSession {
@@ -503,15 +503,15 @@ mod tests {
     #[test]
     fn each_request_has_its_reply_whole_and_byte_by_byte() {
         for (give, take) in [(4096, 4096), (1, 4096), (4096, 1), (1, 1), (3, 7)] {
-            let desk = Desk::new();
+            let fixture = Fixture::new();
             for (request, tail) in TRANSCRIPT {
-                assert_eq!(desk.ask(request.as_bytes(), give, take), reply(tail), "{request:?}");
+                assert_eq!(fixture.ask(request.as_bytes(), give, take), reply(tail), "{request:?}");
             }
-            assert_eq!(desk.folder.names(), ["a.bin", "b \"c\" \u{e9}", "empty"]);
+            assert_eq!(fixture.folder.names(), ["a.bin", "b \"c\" \u{e9}", "empty"]);
             let fine = TRANSCRIPT.iter().filter(|(_, tail)| tail.starts_with("OK")).count() as u64;
             let failed = TRANSCRIPT.len() as u64 - fine;
-            assert_eq!((desk.count(Field::Served), desk.count(Field::Failed)), (fine, failed));
-            assert_eq!(desk.count(Field::Busy), 0);
+            assert_eq!((fixture.count(Field::Served), fixture.count(Field::Failed)), (fine, failed));
+            assert_eq!(fixture.count(Field::Busy), 0);
         }
     }
 
@@ -520,62 +520,62 @@ mod tests {
         let requests: String = TRANSCRIPT.iter().map(|(request, _)| *request).collect();
         let replies: String = TRANSCRIPT.iter().map(|(_, tail)| reply(tail)).collect();
         for (give, take) in [(usize::MAX, 4096), (1, 1), (5, 3), (100, 1), (7, 4096)] {
-            assert_eq!(Desk::new().ask(requests.as_bytes(), give, take), replies, "{give} {take}");
+            assert_eq!(Fixture::new().ask(requests.as_bytes(), give, take), replies, "{give} {take}");
         }
     }
 
     #[test]
     fn a_large_file_crosses_in_pieces_both_ways() {
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         for size in [PIECE - 1, PIECE, PIECE + 1, 299_999, 300_000] {
             let content: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251) as u8).collect();
-            desk.folder.write("big", &content);
-            let text = desk.ask(b"GET big\n", 100, 1000);
+            fixture.folder.write("big", &content);
+            let text = fixture.ask(b"GET big\n", 100, 1000);
             let start = text.find("data_file\":\"").unwrap() + 12;
             let base64 = text[start..].strip_suffix("\"}\r\n\r\n").unwrap();
             for give in [4096, 1000] {
                 let upload = format!("UPLOAD copy {base64}\r\n\r\n");
-                let answer = desk.ask(upload.as_bytes(), give, 9);
+                let answer = fixture.ask(upload.as_bytes(), give, 9);
                 assert!(answer.ends_with(&format!("\"size\":{size}}}\r\n\r\n")), "{answer}");
-                assert_eq!(std::fs::read(desk.folder.path().join("copy")).unwrap(), content);
+                assert_eq!(std::fs::read(fixture.folder.path().join("copy")).unwrap(), content);
             }
         }
     }
 
     #[test]
     fn what_is_too_large_is_refused_and_the_connection_closed() {
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         for (symbols, fits) in [(400_000, true), (400_004, false)] {
             let upload = format!("UPLOAD a.bin {}\r\n\r\nLIST\n", "A".repeat(symbols));
-            let answer = desk.ask(upload.as_bytes(), 5000, 100);
+            let answer = fixture.ask(upload.as_bytes(), 5000, 100);
             let error = reply("ERROR\",\"data\":\"file too large: more than --max-upload 300000 bytes\"}");
             assert_eq!(answer == error, !fits, "{answer}");
             assert_eq!(answer.contains("\"data\":["), fits, "only what fits is followed by another request");
         }
         let long = format!("GET {}\nLIST\n", "x".repeat(9000));
-        assert_eq!(desk.ask(long.as_bytes(), 100, 100), reply("ERROR\",\"data\":\"request too long\"}"));
+        assert_eq!(fixture.ask(long.as_bytes(), 100, 100), reply("ERROR\",\"data\":\"request too long\"}"));
     }
 
     #[test]
     fn an_upload_that_breaks_off_leaves_the_old_file() {
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         for (input, reason) in [
             ("UPLOAD a.bin AAAA", CUT_OFF),
             ("UPLOAD a.bin AAAA\r\n\r", CUT_OFF),
             ("UPLOAD a.b", CUT_OFF),
             ("UPLOAD a.bin *", "invalid base64 at byte 0: not a base64 symbol"),
         ] {
-            let answer = desk.ask(input.as_bytes(), 3, 3);
+            let answer = fixture.ask(input.as_bytes(), 3, 3);
             assert_eq!(answer, reply(&format!("ERROR\",\"data\":\"{reason}\"}}")), "{input}");
         }
-        assert_eq!(std::fs::read(desk.folder.path().join("a.bin")).unwrap(), b"kolam");
-        assert_eq!(desk.folder.names().len(), 3);
-        assert_eq!((desk.count(Field::Served), desk.count(Field::Failed)), (0, 4));
+        assert_eq!(std::fs::read(fixture.folder.path().join("a.bin")).unwrap(), b"kolam");
+        assert_eq!(fixture.folder.names().len(), 3);
+        assert_eq!((fixture.count(Field::Served), fixture.count(Field::Failed)), (0, 4));
     }
 
     #[test]
     fn notices_are_understood_in_every_state() {
-        let desk = Desk::new();
+        let fixture = Fixture::new();
         let table = [
             ("", Event::Timeout, ""),
             ("", Event::Stopping, ""),
@@ -586,7 +586,7 @@ mod tests {
             ("GET a.bin\n", Event::Timeout, ""),
         ];
         for (input, notice, reason) in table {
-            let mut session = desk.session();
+            let mut session = fixture.session();
             if !input.is_empty() {
                 session.received(input.as_bytes());
             }
@@ -607,13 +607,13 @@ mod tests {
 
     #[test]
     fn a_request_in_hand_is_finished_before_the_server_stops() {
-        let desk = Desk::new();
-        let mut session = desk.session();
+        let fixture = Fixture::new();
+        let mut session = fixture.session();
         session.received(b"GET a.bin\r\n\r\n");
         session.notice(Event::Stopping);
         session.sent(outgoing(&session).len());
         assert_eq!(session.want(), Want::Linger, "the second CR LF is no other request");
-        let mut session = desk.session();
+        let mut session = fixture.session();
         session.received(b"UPLOAD new AAA");
         session.notice(Event::Stopping);
         assert_eq!(session.want(), Want::Body);
@@ -628,11 +628,11 @@ mod tests {
 
     #[test]
     fn a_file_that_shrinks_while_it_is_sent_ends_without_the_end_mark() {
-        let desk = Desk::new();
-        desk.folder.write("big", &vec![1; 3 * PIECE]);
-        let mut session = desk.session();
+        let fixture = Fixture::new();
+        fixture.folder.write("big", &vec![1; 3 * PIECE]);
+        let mut session = fixture.session();
         session.received(b"GET big\n");
-        desk.folder.write("big", b"short");
+        fixture.folder.write("big", b"short");
         let mut text = Vec::new();
         while session.want() == Want::Write {
             text.extend(outgoing(&session));
@@ -640,15 +640,15 @@ mod tests {
         }
         assert_eq!(session.want(), Want::Linger);
         assert!(text.len() > PIECE && !text.ends_with(END));
-        assert_eq!(desk.count(Field::Failed), 1);
+        assert_eq!(fixture.count(Field::Failed), 1);
     }
 
     #[test]
     fn stats_count_what_was_done() {
-        let desk = Desk::new();
-        desk.ask(b"LIST\nGET nothing\n", 99, 99);
+        let fixture = Fixture::new();
+        fixture.ask(b"LIST\nGET nothing\n", 99, 99);
         assert_eq!(
-            desk.ask(b"STATS\n", 99, 99),
+            fixture.ask(b"STATS\n", 99, 99),
             reply(
                 "OK\",\"data\":{\"mode\":\"single\",\"workers\":1,\"alive\":0,\"restarts\":0,\
                  \"connections\":0,\"requests\":2,\"failed\":1,\"bytes_in\":0,\"bytes_out\":0,\

@@ -42,7 +42,7 @@
 use std::env;
 use std::sync::OnceLock;
 
-/// A pair of quick loops. Both stop early whenever they like; chapter 2 does the rest.
+/// A pair of quick loops. Both may stop early anywhere; chapter 2 does the rest.
 pub struct Kernel {
     pub name: &'static str,
     /// Encodes whole groups from the front of the bytes into the front of the output, and returns how many
@@ -84,7 +84,7 @@ pub fn choose() -> Result<Option<&'static Kernel>, String> {
 /// The choice, made once.
 pub fn chosen() -> Option<&'static Kernel> {
     static CHOSEN: OnceLock<Option<&'static Kernel>> = OnceLock::new();
-    // What is wrong with the variable has been said when the program started.
+    // `main` has reported a wrong value already.
     *CHOSEN.get_or_init(|| choose().unwrap_or(None))
 }
 

@@ -1,22 +1,23 @@
 //! # Chapter 16b. Which back end is next, and who is alive?
 //!
-//! The back ends stand in a row, and each connection goes to the next one in it that is alive (or, by the
-//! other policy, to the one with the fewest open connections). One that refuses a connection is taken out at
-//! once; from then on the main thread alone knocks at its door, twice a second, until it answers. What went
-//! where is counted here too, by all workers into the same counters.
+//! The back ends have an order, and each connection goes to the next one that is alive (or, by the other
+//! policy, to the one with the fewest open connections). One that refuses a connection is taken out at once;
+//! from then on the main thread makes a health check twice a second, until it connects. Connections and bytes
+//! are counted here too, by all workers into the same counters.
 //!
 //! ```text
 //!   alive: a b c   ►  a b c a b c …
-//!   alive: a   c   ►  a c a c a c …      b: knock … refused … knock … connected: it is back
+//!   alive: a   c   ►  a c a c a c …      b: check … refused … check … connected: it is back
 //! ```
 //!
-//! The invariant: as long as nobody dies or comes back, the shares of those alive differ by one connection at
-//! most, however many workers choose at the same time, because one place says for all who was last.
+//! The invariant: as long as no back end dies or comes back, the shares of those alive differ by one
+//! connection at most, however many workers choose at the same time, because all use one index of the last
+//! choice.
 //!
 //! The wrong version counts connections and takes the remainder: with `b` dead, `c` gets the turns of both.
 //! The other one lets each worker count for itself, and gives the first back end the first turn of each.
 //!
-//! What must not live here: bytes, and whatever happens on a connection once it stands.
+//! What must not live here: bytes, and what happens on an established connection.
 //!
 //! before: `balance/connection.rs` … after: `balance/relay.rs`
 //!
@@ -42,7 +43,7 @@ pub enum Policy {
 #[repr(align(64))]
 struct Backend {
     address: SocketAddr,
-    /// Gets connections. Cleared by whoever fails to connect, set by the main thread alone.
+    /// Gets connections. Cleared by the worker that fails to connect, set by the main thread alone.
     alive: AtomicBool,
     /// Connections chosen for it and not closed yet.
     open: AtomicU64,
@@ -65,7 +66,7 @@ impl Backend {
     }
 }
 
-/// The place of one connection at a back end; given back when it is dropped.
+/// One connection's share of a back end, counted in `open`; given back when it is dropped.
 pub struct BackendLease<'b>(&'b Backend);
 
 impl<'b> BackendLease<'b> {
@@ -81,7 +82,7 @@ impl<'b> BackendLease<'b> {
 
     /// Bytes crossed, in both directions.
     pub fn moved(&self, to: u64, from: u64) {
-        // Most turns move bytes in one direction only, and an atomic addition of nothing costs as much.
+        // Most turns move bytes in one direction only, and an atomic addition of 0 costs as much as any.
         if to > 0 {
             self.0.bytes_to.fetch_add(to, Relaxed);
         }
@@ -101,26 +102,26 @@ impl Drop for BackendLease<'_> {
 pub struct Backends {
     list: Vec<Backend>,
     policy: Policy,
-    /// Index of the one that was chosen last, whichever worker it was for.
+    /// Index of the one that was chosen last, by any worker.
     last: AtomicUsize,
-    /// The log says that nobody is alive, and not yet that somebody is back.
-    deserted: AtomicBool,
+    /// The log says that none is alive, and not yet that one is back.
+    all_down: AtomicBool,
     log: bool,
     /// When to log the lack of descriptors.
     limiter: RateLimiter,
 }
 
-/// What came of looking for a back end.
+/// The result of choosing a back end and beginning to connect.
 pub enum ConnectAttempt<'b> {
-    /// It is asked to take a connection.
+    /// The connection has begun; it may still be refused.
     Begun(TcpStream, BackendLease<'b>),
     /// There is no descriptor for one more socket.
-    NoRoom(io::Error),
+    NoDescriptors(io::Error),
     /// All are down, or all were tried.
-    Nobody,
+    NoBackend,
 }
 
-/// No descriptor or no memory for one more socket: nobody's fault but our own.
+/// No descriptor or no memory for one more socket: a fault of this process, not of a back end.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
@@ -129,24 +130,24 @@ impl Backends {
     pub fn new(addresses: &[SocketAddr], policy: Policy, log: bool) -> Backends {
         let list = addresses.iter().copied().map(Backend::new).collect();
         let last = AtomicUsize::new(addresses.len().saturating_sub(1));
-        Backends { list, policy, last, deserted: AtomicBool::new(false), log, limiter: RateLimiter::new() }
+        Backends { list, policy, last, all_down: AtomicBool::new(false), log, limiter: RateLimiter::new() }
     }
 
-    /// A line in the log, if there is one.
+    /// Writes a line to the log, unless --quiet.
     fn note(&self, text: &str) {
         if self.log {
             stats::log(text);
         }
     }
 
-    /// As `note`, but seldom.
+    /// As `note`, but at most once a second.
     pub fn log_rate_limited(&self, error: &io::Error) {
         if self.limiter.is_due() {
             self.note(&format!("cannot take a connection for now: {error}"));
         }
     }
 
-    /// Whose turn it is. `None`: nobody is alive.
+    /// The back end whose turn it is. `None`: none is alive.
     fn choose(&self) -> Option<BackendLease<'_>> {
         let mut last = self.last.load(Relaxed);
         loop {
@@ -159,7 +160,7 @@ impl Backends {
         }
     }
 
-    /// Who comes after the one at index `last`.
+    /// Index of the one after `last`.
     fn after(&self, last: usize) -> Option<usize> {
         let count = self.list.len();
         let in_turn = (1..=count).map(|step| (last + step) % count);
@@ -171,57 +172,56 @@ impl Backends {
         }
     }
 
-    /// Begins to connect to the next back end, unless as many as there are have been `tried`.
-    pub fn dial(&self, tried: &mut usize) -> ConnectAttempt<'_> {
+    /// Begins to connect to the next back end, unless all have been `tried`.
+    pub fn connect_next(&self, tried: &mut usize) -> ConnectAttempt<'_> {
         while *tried < self.list.len() {
-            let Some(ticket) = self.choose() else { break };
+            let Some(lease) = self.choose() else { break };
             *tried += 1;
-            match sys::begin_connect(ticket.0.address) {
-                Ok(stream) => return ConnectAttempt::Begun(stream, ticket),
-                Err(error) if is_shortage(&error) => return ConnectAttempt::NoRoom(error),
-                Err(error) => self.mark_down(&ticket, &error),
+            match sys::begin_connect(lease.0.address) {
+                Ok(stream) => return ConnectAttempt::Begun(stream, lease),
+                Err(error) if is_shortage(&error) => return ConnectAttempt::NoDescriptors(error),
+                Err(error) => self.mark_down(&lease, &error),
             }
         }
-        ConnectAttempt::Nobody
+        ConnectAttempt::NoBackend
     }
 
-    /// A back end did not take its connection: nobody is sent to it until it answers again.
-    pub fn mark_down(&self, ticket: &BackendLease, error: &io::Error) {
-        let backend = ticket.0;
+    /// A back end did not accept its connection: it gets no other until a health check succeeds.
+    pub fn mark_down(&self, lease: &BackendLease, error: &io::Error) {
+        let backend = lease.0;
         backend.failures.fetch_add(1, Relaxed);
         if backend.alive.swap(false, Relaxed) {
             self.note(&format!("back end {} is taken out: {error}", backend.address));
         }
-        let nobody = !self.list.iter().any(|backend| backend.alive.load(Relaxed));
-        if nobody && !self.deserted.swap(true, Relaxed) {
+        let none_alive = !self.list.iter().any(|backend| backend.alive.load(Relaxed));
+        if none_alive && !self.all_down.swap(true, Relaxed) {
             self.note("all back ends are down: clients are turned away until one is back");
         }
     }
 
     fn mark_up(&self, backend: &Backend) {
         backend.alive.store(true, Relaxed);
-        self.deserted.store(false, Relaxed);
+        self.all_down.store(false, Relaxed);
         self.note(&format!("back end {} is back", backend.address));
     }
 
-    /// Knocks at the doors of all who were taken out, at the same time, so that one that never answers does
-    /// not hold up another's return. Waits for answers until `deadline` or a signal, also when there is
-    /// nobody to wait for.
+    /// A health check of all back ends that were taken out, at the same time, so that one that never answers
+    /// does not delay another's return. Waits until `deadline` or a signal, also when there is none to check.
     pub fn probe(&self, stop: Stop, deadline: Instant) -> io::Result<()> {
         let dead = self.list.iter().filter(|backend| !backend.alive.load(Relaxed));
-        // An error at once is an answer too: not yet.
-        let doors = dead.filter_map(|backend| Some((backend, sys::begin_connect(backend.address).ok()?)));
-        let mut doors: Vec<(&Backend, TcpStream)> = doors.collect();
+        // An immediate error means: still down.
+        let attempts = dead.filter_map(|backend| Some((backend, sys::begin_connect(backend.address).ok()?)));
+        let mut attempts: Vec<(&Backend, TcpStream)> = attempts.collect();
         loop {
             // A write of nothing tells the state of a connection: made, refused, or neither yet.
-            doors.retain(|(backend, door)| match (&*door).write(&[]) {
+            attempts.retain(|(backend, attempt)| match (&*attempt).write(&[]) {
                 Ok(_) => {
                     self.mark_up(backend);
                     false
                 }
                 Err(error) => error.kind() == ErrorKind::WouldBlock,
             });
-            let waiting = doors.iter().map(|(_, door)| PollFd::new(door.as_fd(), Interest::Write));
+            let waiting = attempts.iter().map(|(_, attempt)| PollFd::new(attempt.as_fd(), Interest::Write));
             let mut fds: Vec<PollFd> = waiting.collect();
             fds.push(PollFd::new(stop.as_fd(), Interest::Read));
             if stop.requested() || sys::poll(&mut fds, Some(deadline))? == 0 {
@@ -230,7 +230,7 @@ impl Backends {
         }
     }
 
-    /// Writes the counters to stderr, a line a back end, below headings; in one piece, so that no other line
+    /// Writes the counters to stderr, a line a back end, below headings; in one write, so that no other line
     /// of the log comes between them.
     pub fn report(&self) {
         let head = ["open", "total", "failed", "bytes to it", "bytes from it"].map(str::to_owned);
@@ -265,7 +265,7 @@ mod tests {
 
     /// The ports of the next `count` choices, all closed at once.
     fn turns(backends: &Backends, count: usize) -> Vec<u16> {
-        (0..count).filter_map(|_| backends.choose()).map(|ticket| ticket.0.address.port()).collect()
+        (0..count).filter_map(|_| backends.choose()).map(|lease| lease.0.address.port()).collect()
     }
 
     fn lose(backends: &Backends, index: usize) {
@@ -307,7 +307,7 @@ mod tests {
         let backends = row(3, Policy::LeastConnections);
         assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
         let mut open: Vec<BackendLease> = (0..6).filter_map(|_| backends.choose()).collect();
-        open.retain(|ticket| ticket.0.address.port() != 3);
+        open.retain(|lease| lease.0.address.port() != 3);
         assert_eq!(turns(&backends, 2), [3, 3]);
         lose(&backends, 2);
         assert!(!turns(&backends, 4).contains(&3));
@@ -322,9 +322,9 @@ mod tests {
         let mut tried = 0;
         let mut asked = Vec::new();
         // On loopback the refusal comes after the call, with the first write.
-        while let ConnectAttempt::Begun(mut stream, ticket) = backends.dial(&mut tried) {
+        while let ConnectAttempt::Begun(mut stream, lease) = backends.connect_next(&mut tried) {
             assert_eq!(stream.write(&[]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused));
-            asked.push(ticket.0.address);
+            asked.push(lease.0.address);
         }
         assert_eq!((tried, asked), (3, closed));
     }

@@ -1,23 +1,23 @@
 //! # Chapter 16a. What happens to one connection on its way through the balancer?
 //!
-//! It asks the back end whose turn it is, and if that refuses or does not answer in time the next one, as
-//! often as there are back ends. When one has taken it, bytes cross, and are counted, until both sides have
-//! said all they had to say, one breaks off, or nothing moves for too long.
+//! It connects to the back end whose turn it is; if that one refuses or does not answer in time, to the next
+//! one, at most once for each back end. When one has accepted it, bytes cross, and are counted, until both
+//! sides have ended, one breaks off, or nothing moves for too long.
 //!
 //! ```text
-//!   begin ──► connect ──► taken: turn, turn, … ──► Over     both have nothing more to say, or are silent
+//!   begin ──► connect ──► taken: turn, turn, … ──► Over     both have ended, or are silent
 //!               ▲   │                         └──► Broken   one has reset: a reset for the other too
-//!               └───┴── refused, no answer: try_next ──► Refused   nobody is left to ask
+//!               └───┴── refused, no answer: try_next ──► Refused   no back end is left
 //! ```
 //!
-//! The invariant: as long as no back end has taken the connection, everything that the client has sent is
-//! still here, so that the client cannot notice how many were asked.
+//! The invariant: until a back end has accepted the connection, everything that the client has sent is kept
+//! here, so that the client cannot notice how many were tried.
 //!
 //! What must not live here: whose turn it is, when a step is due.
 //!
 //! before: `balance.rs` … after: `balance/backends.rs`
 //!
-//! Experiment: let `turn` answer `Over` where it answers `Broken`, and see which test takes half a reply for
+//! Experiment: let `turn` return `Over` where it returns `Broken`, and see which test takes half a reply for
 //! a whole one.
 
 use crate::balance::backends::{BackendLease, Backends, ConnectAttempt};
@@ -29,10 +29,10 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// How often within a limit it is looked whether it has passed: often enough to be nearly exact.
+/// Checks within the time of one limit: often enough to be nearly exact.
 const LOOKS: u32 = 8;
 
-/// Bounds of the time between two looks: seldom enough to cost nothing, often enough for a long limit.
+/// Shortest and longest time between two checks.
 const LOOK_EVERY: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +41,12 @@ pub struct Limits {
     pub connect: Duration,
     /// Without a single byte moving.
     pub idle: Duration,
-    /// From the request to stop until connections are cut.
+    /// From the request to stop until open connections are closed.
     pub grace: Duration,
 }
 
 impl Limits {
-    /// How often it is looked whether one has passed.
+    /// The time between two checks whether a limit has passed.
     pub fn look(&self) -> Duration {
         (self.connect.min(self.idle) / LOOKS).clamp(LOOK_EVERY[0], LOOK_EVERY[1])
     }
@@ -56,14 +56,14 @@ impl Limits {
 pub struct StepContext<'h> {
     pub backends: &'h Backends,
     pub limits: Limits,
-    pub kit: RelayBuffers,
-    /// When epoll last had something to say.
+    pub buffers: RelayBuffers,
+    /// When epoll last returned.
     pub now: Instant,
 }
 
-/// What becomes of a connection.
+/// What a step did to a connection.
 pub enum StepOutcome {
-    /// It goes on when epoll says so.
+    /// It goes on with the next event.
     Open,
     /// Both sides have ended it, or nothing has moved for too long.
     Over,
@@ -73,54 +73,54 @@ pub enum StepOutcome {
     Refused,
 }
 
-/// A connection.
+/// A client's connection and the one to its back end.
 pub struct Link<'h> {
     relay: Relay,
-    /// The place at the back end that it has now.
-    ticket: BackendLease<'h>,
-    /// Since when that is asked to take it; `None`: it has.
+    /// The lease of the back end that it has now.
+    lease: BackendLease<'h>,
+    /// Since when it has been connecting; `None`: it is connected.
     asked: Option<Instant>,
-    /// Back ends that were asked.
+    /// How many back ends were tried.
     tried: usize,
     /// When a byte last moved.
     moved: Instant,
     /// Bytes that have been counted at the back end, by the side that they came from.
     counted: [u64; 2],
-    /// Bytes that were in sockets without room for more, at the last look.
+    /// Bytes unsent in full sockets, at the last check.
     unsent: i32,
     /// What epoll watches for, by side.
     watched: [Option<Interest>; 2],
 }
 
 impl<'h> Link<'h> {
-    /// `backend`, the last of `tried`, is being asked to take the connection.
+    /// `backend`, the last of `tried`, is connecting.
     pub fn new(
         client: TcpStream,
         backend: TcpStream,
-        ticket: BackendLease<'h>,
+        lease: BackendLease<'h>,
         tried: usize,
         now: Instant,
     ) -> Link<'h> {
         let (relay, counted, watched) = (Relay::new(client, backend), [0; 2], [None; 2]);
-        Link { relay, ticket, asked: Some(now), tried, moved: now, counted, unsent: 0, watched }
+        Link { relay, lease, asked: Some(now), tried, moved: now, counted, unsent: 0, watched }
     }
 
-    /// The first step. By now the client has probably sent something, and a back end on this machine taken
-    /// the connection.
-    pub fn begin(&mut self, tools: &mut StepContext<'h>) -> StepOutcome {
-        match self.relay.listen(&mut tools.kit) {
-            Ok(()) => self.connect(tools),
+    /// The first step. By now the client has probably sent something, and a back end on this machine has
+    /// accepted the connection.
+    pub fn begin(&mut self, context: &mut StepContext<'h>) -> StepOutcome {
+        match self.relay.read_early(&mut context.buffers) {
+            Ok(()) => self.connect(context),
             Err(_) => StepOutcome::Broken,
         }
     }
 
     /// Something happened at `side`.
-    pub fn turn(&mut self, side: Side, tools: &mut StepContext<'h>) -> StepOutcome {
+    pub fn turn(&mut self, side: Side, context: &mut StepContext<'h>) -> StepOutcome {
         if self.asked.is_some() {
-            return self.connect(tools);
+            return self.connect(context);
         }
-        let result = self.relay.turn(side, &mut tools.kit);
-        self.count(tools.now);
+        let result = self.relay.turn(side, &mut context.buffers);
+        self.count(context.now);
         match result {
             Ok(()) if self.relay.is_over() => StepOutcome::Over,
             Ok(()) => StepOutcome::Open,
@@ -128,57 +128,57 @@ impl<'h> Link<'h> {
         }
     }
 
-    /// Has the back end taken the connection?
-    fn connect(&mut self, tools: &mut StepContext<'h>) -> StepOutcome {
-        match self.relay.knock(&mut tools.kit) {
+    /// Has the back end accepted the connection?
+    fn connect(&mut self, context: &mut StepContext<'h>) -> StepOutcome {
+        match self.relay.poll_connect(&mut context.buffers) {
             Ok(false) => return StepOutcome::Open,
-            Err(error) => return self.try_next(&error, tools),
+            Err(error) => return self.try_next(&error, context),
             Ok(true) => {}
         }
         self.asked = None;
-        self.ticket.connected();
-        self.count(tools.now);
+        self.lease.connected();
+        self.count(context.now);
         StepOutcome::Open
     }
 
-    /// It has not, and will not. As many back ends are tried as there are.
-    fn try_next(&mut self, error: &io::Error, tools: &mut StepContext<'h>) -> StepOutcome {
-        tools.backends.mark_down(&self.ticket, error);
-        match tools.backends.dial(&mut self.tried) {
-            ConnectAttempt::Begun(stream, ticket) => {
-                self.ticket = ticket;
-                self.asked = Some(tools.now);
-                self.relay.turn_to(stream);
+    /// It has not, and will not: takes the next one. Each back end is tried at most once.
+    fn try_next(&mut self, error: &io::Error, context: &mut StepContext<'h>) -> StepOutcome {
+        context.backends.mark_down(&self.lease, error);
+        match context.backends.connect_next(&mut self.tried) {
+            ConnectAttempt::Begun(stream, lease) => {
+                self.lease = lease;
+                self.asked = Some(context.now);
+                self.relay.set_backend(stream);
                 // The socket that epoll watched has been closed.
                 self.watched[Side::Backend as usize] = None;
-                self.connect(tools)
+                self.connect(context)
             }
-            ConnectAttempt::NoRoom(error) => {
-                tools.backends.log_rate_limited(&error);
+            ConnectAttempt::NoDescriptors(error) => {
+                context.backends.log_rate_limited(&error);
                 StepOutcome::Refused
             }
-            ConnectAttempt::Nobody => StepOutcome::Refused,
+            ConnectAttempt::NoBackend => StepOutcome::Refused,
         }
     }
 
-    /// Tells the back end's counters what has crossed since the last time.
+    /// Adds what has crossed since the last time to the back end's counters.
     fn count(&mut self, now: Instant) {
         let crossed = Side::BOTH.map(|side| self.relay.crossed(side));
         if crossed != self.counted {
-            self.ticket.moved(crossed[0] - self.counted[0], crossed[1] - self.counted[1]);
+            self.lease.moved(crossed[0] - self.counted[0], crossed[1] - self.counted[1]);
             self.counted = crossed;
             self.moved = now;
         }
     }
 
     /// Has a limit passed?
-    pub fn is_overdue(&mut self, tools: &StepContext) -> bool {
-        let (limits, now) = (tools.limits, tools.now);
+    pub fn is_overdue(&mut self, context: &StepContext) -> bool {
+        let (limits, now) = (context.limits, context.now);
         if let Some(asked) = self.asked {
             return now - asked >= limits.connect;
         }
-        // Somebody slow empties a large socket buffer for longer than the limit before there is room for
-        // more, and lives nevertheless.
+        // A slow peer may need longer than the limit to make room in a large socket buffer. If the buffer
+        // shrinks, that is progress.
         let full = Side::BOTH.iter().filter(|side| self.relay.keeps(side.other()));
         let unsent = full.map(|&side| sys::unsent(self.relay.stream(side).as_fd()).unwrap_or(0)).sum();
         if unsent < mem::replace(&mut self.unsent, unsent) {
@@ -187,15 +187,15 @@ impl<'h> Link<'h> {
         now - self.moved >= limits.idle
     }
 
-    pub fn give_up(&mut self, tools: &mut StepContext<'h>) -> StepOutcome {
+    pub fn give_up(&mut self, context: &mut StepContext<'h>) -> StepOutcome {
         match self.asked {
-            Some(_) => self.try_next(&io::Error::new(ErrorKind::TimedOut, "no answer"), tools),
-            None => self.cut(),
+            Some(_) => self.try_next(&io::Error::new(ErrorKind::TimedOut, "no answer"), context),
+            None => self.end(),
         }
     }
 
-    /// An orderly end, unless it would hide that there was more.
-    pub fn cut(&self) -> StepOutcome {
+    /// An orderly end; a reset if bytes are left, so that the end does not hide the loss.
+    pub fn end(&self) -> StepOutcome {
         let more = Side::BOTH.iter().any(|&side| self.relay.keeps(side));
         if more { StepOutcome::Broken } else { StepOutcome::Over }
     }
@@ -209,7 +209,7 @@ impl<'h> Link<'h> {
                 (before, after) if before == after => {}
                 (None, Some(interest)) => epoll.add(fd, interest, token)?,
                 (Some(_), Some(interest)) => epoll.change(fd, interest, token)?,
-                // Asked for nothing, epoll would tell again and again that the other side has closed.
+                // Watched for nothing, a closed socket would still wake epoll again and again (EPOLLHUP).
                 (Some(_), None) => epoll.remove(fd)?,
                 (None, None) => {}
             }
@@ -218,7 +218,7 @@ impl<'h> Link<'h> {
         Ok(())
     }
 
-    /// The client, for whom there is no back end.
+    /// The client, when there is no back end for it.
     pub fn into_client(self) -> TcpStream {
         self.relay.into_client()
     }

@@ -1,8 +1,8 @@
 //! # Chapter 16c. How do bytes cross between two sockets, when either may be slow?
 //!
-//! What one end has sent is read into the worker's one buffer and written to the other end at once. Only what
-//! that end refuses is kept, and until it is gone nothing more is read, so that the kernel slows the sender
-//! down. The end of a stream is passed on behind its last byte, and ends this direction alone.
+//! Bytes from one end are read into the worker's one buffer and written to the other end at once. Only what
+//! that end does not take is kept, and until it is sent nothing more is read, so that the kernel slows the
+//! sender down. The end of a stream is passed on after its last byte, and ends this direction alone.
 //!
 //! ```text
 //!   small    client ──read──► scratch ──write──► back end          refused: kept in a vector
@@ -11,12 +11,12 @@
 //! ```
 //!
 //! The invariant: bytes leave in the order in which they came, and for each direction at most one buffer or
-//! one pipe of them waits, however slow the one end and however fast the other is.
+//! one pipe of them waits, at any speed of the two ends.
 //!
 //! Why both ways: `splice` moves references to pages instead of bytes, but it needs two more calls and two
 //! descriptors. Five downloads of 100 MiB at once cross at 5.7 GB/s through pipes of 1 MiB and at 5.2 GB/s
 //! through the buffer, one alone at 4.3 and 3.2 GB/s, for less than half of the processor time. Through pipes
-//! of 64 KiB, which is what one is given unless one asks, it is no faster; nor is it for a small reply.
+//! of 64 KiB, the default size, it is no faster; nor is it for a small reply.
 //!
 //! What must not live here: who the two ends are, epoll, time.
 //!
@@ -34,11 +34,11 @@ use std::rc::Rc;
 /// Bytes of a worker's buffer: the most that one read takes and that one direction can keep.
 const PIECE: usize = 256 * 1024;
 
-/// Bytes of a pipe; 1 MiB is what Linux gives to everybody who asks (`fs.pipe-max-size`).
+/// Bytes of a pipe; 1 MiB is the most that Linux allows without privileges (`fs.pipe-max-size`).
 const PIPE: usize = 1024 * 1024;
 
 /// Most pipes of a worker. Four workers then stay within what one user may have in pipes of this size, 64
-/// (`fs.pipe-user-pages-soft`). Whoever gets none has his bytes copied.
+/// (`fs.pipe-user-pages-soft`). Without a pipe the bytes are copied.
 const PIPES: usize = 16;
 
 /// Bytes after which a direction is large.
@@ -65,18 +65,18 @@ impl Side {
     }
 }
 
-/// What a worker moves bytes with. Between two turns there are none in it.
+/// What a worker moves bytes with. Between two turns it holds no bytes.
 pub struct RelayBuffers {
     scratch: Vec<u8>,
-    /// Empty ones.
+    /// Pipes that are free and empty.
     pipes: Vec<Pipe>,
-    /// Each pipe that exists holds a copy.
+    /// Counts the pipes: each holds a copy.
     count: Rc<()>,
     /// Most pipes that there may be.
     limit: usize,
 }
 
-/// A buffer that lies in the kernel.
+/// A buffer in the kernel.
 struct Pipe {
     out: PipeReader,
     into: PipeWriter,
@@ -90,14 +90,14 @@ impl RelayBuffers {
         RelayBuffers { scratch: vec![0; PIECE], pipes: Vec::new(), count: Rc::new(()), limit: PIPES }
     }
 
-    /// An empty pipe, if there is one to be had.
+    /// An empty pipe: a free one or a new one; `None`: at the limit.
     fn pipe(&mut self) -> Option<Pipe> {
-        // The kit has a copy of the count too.
+        // This struct holds a copy of the count too.
         let made = Rc::strong_count(&self.count) - 1;
         if self.pipes.is_empty() && made < self.limit {
             match Pipe::new(self.count.clone()) {
                 Ok(pipe) => return Some(pipe),
-                // No descriptors, or too many pages: it will be no better at the next turn.
+                // No descriptors, or too many pages: the next turn would fail too.
                 Err(_) => self.limit = made,
             }
         }
@@ -123,24 +123,24 @@ impl Pipe {
     }
 }
 
-/// How far the bytes that come from one end are.
+/// The state of one direction: of the bytes that come from one end.
 enum Flow {
     /// All that was read has been passed on.
     Moving,
-    /// The other end has still to take this, and nothing is read before it has.
+    /// The other end has not taken this yet, and nothing more is read before it has.
     Waiting(Kept),
-    /// The other end was told that nothing more will come.
+    /// The other end has been told that the stream is over.
     Over,
 }
 
 /// What the other end has not taken.
 enum Kept {
     Bytes {
-        /// At most one buffer. Empty: the other end has to take the connection first.
+        /// At most one buffer. Empty: the other end has to accept the connection first.
         bytes: Vec<u8>,
-        /// How many of them are gone.
+        /// How many of them are sent.
         gone: usize,
-        /// They were the last.
+        /// The stream ends after them.
         last: bool,
     },
     Pipe(Pipe),
@@ -152,8 +152,8 @@ struct End {
     flow: Flow,
     /// Bytes that came from it and that the other end has taken.
     crossed: u64,
-    /// They are sent on without waiting for more (TCP_NODELAY).
-    hurried: bool,
+    /// The sink has TCP_NODELAY.
+    nodelay: bool,
 }
 
 /// A client and its back end.
@@ -164,36 +164,36 @@ pub struct Relay {
 
 impl Relay {
     /// `client` has TCP_NODELAY from its listener, so Nagle's algorithm does not delay it. `backend` may
-    /// still be connecting: `knock` tells.
+    /// still be connecting: `poll_connect` tells.
     pub fn new(client: TcpStream, backend: TcpStream) -> Relay {
         let first = Flow::Waiting(Kept::Bytes { bytes: Vec::new(), gone: 0, last: false });
-        let client = End { stream: client, flow: first, crossed: 0, hurried: false };
-        let backend = End { stream: backend, flow: Flow::Moving, crossed: 0, hurried: true };
+        let client = End { stream: client, flow: first, crossed: 0, nodelay: false };
+        let backend = End { stream: backend, flow: Flow::Moving, crossed: 0, nodelay: true };
         Relay { client, backend }
     }
 
-    /// Another back end, in the place of one that has not taken the connection and so not a byte either.
-    pub fn turn_to(&mut self, backend: TcpStream) {
+    /// Replaces a back end that has not accepted the connection, and so has not taken a byte either.
+    pub fn set_backend(&mut self, backend: TcpStream) {
         self.backend.stream = backend;
     }
 
-    /// Takes what the client has sent already, before a back end has taken the connection.
-    pub fn listen(&mut self, kit: &mut RelayBuffers) -> io::Result<()> {
-        if let Some(count) = or_later((&self.client.stream).read(&mut kit.scratch))? {
-            let bytes = kit.scratch[..count].to_vec();
+    /// Reads what the client has sent already, before a back end has accepted the connection.
+    pub fn read_early(&mut self, buffers: &mut RelayBuffers) -> io::Result<()> {
+        if let Some(count) = or_later((&self.client.stream).read(&mut buffers.scratch))? {
+            let bytes = buffers.scratch[..count].to_vec();
             self.client.flow = Flow::Waiting(Kept::Bytes { bytes, gone: 0, last: count == 0 });
         }
         Ok(())
     }
 
-    /// Gives the back end what the client has sent, perhaps nothing: even a write of nothing tells whether a
-    /// connection stands (true), is on its way (false) or was refused (an error). Asked until it stands.
-    pub fn knock(&mut self, kit: &mut RelayBuffers) -> io::Result<bool> {
-        self.push(Side::Client, kit)?;
+    /// Sends the back end what the client has sent, perhaps nothing: even a write of 0 bytes tells whether a
+    /// connection is made (true), in progress (false) or refused (an error). Called until it is made.
+    pub fn poll_connect(&mut self, buffers: &mut RelayBuffers) -> io::Result<bool> {
+        self.push(Side::Client, buffers)?;
         Ok(!matches!(self.client.flow, Flow::Waiting(Kept::Bytes { gone: 0, .. })))
     }
 
-    /// The client, for whom there is no back end.
+    /// The client, when there is no back end for it.
     pub fn into_client(self) -> TcpStream {
         self.client.stream
     }
@@ -207,12 +207,12 @@ impl Relay {
         self.end(side).crossed
     }
 
-    /// Something from `side` waits for the other end to take it.
+    /// Bytes from `side` wait for the other end to take them.
     pub fn keeps(&self, side: Side) -> bool {
         matches!(self.end(side).flow, Flow::Waiting(_))
     }
 
-    /// What must happen at this end before anything can go on. `None`: nothing that could happen there helps.
+    /// The events at this end that the relay needs to go on; `None`: it needs none.
     pub fn wants(&self, side: Side) -> Option<Interest> {
         match (matches!(self.end(side).flow, Flow::Moving), self.keeps(side.other())) {
             (true, true) => Some(Interest::Both),
@@ -222,25 +222,25 @@ impl Relay {
         }
     }
 
-    /// Both ends have nothing more to say, and each knows it of the other.
+    /// Both directions are over.
     pub fn is_over(&self) -> bool {
         Side::BOTH.iter().all(|&side| matches!(self.end(side).flow, Flow::Over))
     }
 
-    /// Lets the connections end with a reset, so that nobody takes what has crossed for the whole.
+    /// Lets both connections end with a reset, so that no peer takes a part for the whole.
     pub fn reset(&self) {
-        // It fails only for a connection that has gone.
+        // It fails only for a connection that is closed already.
         Side::BOTH.iter().for_each(|&side| drop(sys::reset_on_close(self.stream(side).as_fd())));
     }
 
     /// One bounded turn after something happened at `side`.
-    pub fn turn(&mut self, side: Side, kit: &mut RelayBuffers) -> io::Result<()> {
-        // If there is room again, what had to wait for it outside is probably there: no need to be told.
+    pub fn turn(&mut self, side: Side, buffers: &mut RelayBuffers) -> io::Result<()> {
+        // If there is room again, more bytes have probably come meanwhile: read without waiting for an event.
         if self.keeps(side.other()) {
-            self.push(side.other(), kit)?;
-            self.pull(side.other(), kit)?;
+            self.push(side.other(), buffers)?;
+            self.pull(side.other(), buffers)?;
         }
-        self.pull(side, kit)
+        self.pull(side, buffers)
     }
 
     fn end(&self, side: Side) -> &End {
@@ -250,7 +250,7 @@ impl Relay {
         }
     }
 
-    /// Source and sink of what comes from `side`.
+    /// Source and sink of the direction from `side`.
     fn along(&mut self, side: Side) -> (&mut End, &End) {
         match side {
             Side::Client => (&mut self.client, &self.backend),
@@ -258,10 +258,10 @@ impl Relay {
         }
     }
 
-    /// Offers what was kept once more.
-    fn push(&mut self, from: Side, kit: &mut RelayBuffers) -> io::Result<()> {
+    /// Tries again to send what was kept.
+    fn push(&mut self, from: Side, buffers: &mut RelayBuffers) -> io::Result<()> {
         let (source, sink) = self.along(from);
-        source.hurry(sink)?;
+        source.set_nodelay(sink)?;
         let (count, all, last) = match &mut source.flow {
             Flow::Waiting(Kept::Bytes { bytes, gone, last }) => {
                 let Some(count) = send(sink, &bytes[*gone..], *last)? else { return Ok(()) };
@@ -275,22 +275,22 @@ impl Relay {
         if all {
             let next = if last { over(sink)? } else { Flow::Moving };
             if let Flow::Waiting(Kept::Pipe(empty)) = mem::replace(&mut source.flow, next) {
-                kit.pipes.push(empty);
+                buffers.pipes.push(empty);
             }
         }
         Ok(())
     }
 
-    /// Moves what has come, as long as nothing is in its way.
-    fn pull(&mut self, from: Side, kit: &mut RelayBuffers) -> io::Result<()> {
+    /// Moves what has come, until the other end takes no more or the turn is over.
+    fn pull(&mut self, from: Side, buffers: &mut RelayBuffers) -> io::Result<()> {
         let (source, sink) = self.along(from);
         let end = source.crossed + TURN;
         let mut more = true;
         while more && source.crossed < end && matches!(source.flow, Flow::Moving) {
-            let pipe = if source.crossed < LARGE { None } else { kit.pipe() };
+            let pipe = if source.crossed < LARGE { None } else { buffers.pipe() };
             more = match pipe {
-                None => source.copy(sink, &mut kit.scratch)?,
-                Some(pipe) => source.splice(sink, pipe, kit)?,
+                None => source.copy(sink, &mut buffers.scratch)?,
+                Some(pipe) => source.splice(sink, pipe, buffers)?,
             };
         }
         Ok(())
@@ -298,12 +298,12 @@ impl Relay {
 }
 
 impl End {
-    /// Before a second small packet would wait until the first has been confirmed (Nagle's algorithm). Most
-    /// back ends are written to once, and there it would be a call for nothing.
-    fn hurry(&mut self, sink: &End) -> io::Result<()> {
-        if self.crossed > 0 && !self.hurried {
+    /// Called before a second write: a small packet would wait until the first is acknowledged (Nagle's
+    /// algorithm). Most back ends are written to once, and for them the call would be wasted.
+    fn set_nodelay(&mut self, sink: &End) -> io::Result<()> {
+        if self.crossed > 0 && !self.nodelay {
             sink.stream.set_nodelay(true)?;
-            self.hurried = true;
+            self.nodelay = true;
         }
         Ok(())
     }
@@ -312,7 +312,7 @@ impl End {
     fn copy(&mut self, sink: &End, scratch: &mut [u8]) -> io::Result<bool> {
         let Some(mut count) = or_later((&self.stream).read(scratch))? else { return Ok(false) };
         let (mut last, mut more) = (count == 0, count == scratch.len());
-        // Right behind a reply there is often the end of the stream.
+        // The end of the stream often comes right after a reply.
         if !last && !more {
             let next = or_later((&self.stream).read(&mut scratch[count..]))?;
             (last, more) = (next == Some(0), next.is_some_and(|next| next > 0));
@@ -321,7 +321,7 @@ impl End {
         let bytes = &scratch[..count];
         let taken = match count {
             0 => 0,
-            _ => self.hurry(sink).and_then(|()| send(sink, bytes, last))?.unwrap_or(0),
+            _ => self.set_nodelay(sink).and_then(|()| send(sink, bytes, last))?.unwrap_or(0),
         };
         self.crossed += taken as u64;
         if taken < count {
@@ -334,14 +334,14 @@ impl End {
     }
 
     /// The same without bringing the bytes into this process.
-    fn splice(&mut self, sink: &End, mut pipe: Pipe, kit: &mut RelayBuffers) -> io::Result<bool> {
+    fn splice(&mut self, sink: &End, mut pipe: Pipe, buffers: &mut RelayBuffers) -> io::Result<bool> {
         let count = or_later(sys::splice(self.stream.as_fd(), pipe.into.as_fd(), PIPE))?;
         pipe.held = count.unwrap_or(0);
         self.crossed += pipe.drain(&sink.stream)? as u64;
         if pipe.held > 0 {
             self.flow = Flow::Waiting(Kept::Pipe(pipe));
         } else {
-            kit.pipes.push(pipe);
+            buffers.pipes.push(pipe);
         }
         if count == Some(0) {
             self.flow = over(sink)?;
@@ -350,14 +350,14 @@ impl End {
     }
 }
 
-/// Offers bytes to an end.
+/// Sends bytes to an end; `None`: it takes nothing now.
 fn send(sink: &End, bytes: &[u8], last: bool) -> io::Result<Option<usize>> {
     or_later(if last { sys::send_last(sink.stream.as_fd(), bytes) } else { (&sink.stream).write(bytes) })
 }
 
-/// Tells an end that nothing more will come from the other.
+/// Passes the end of a stream on to `sink`.
 fn over(sink: &End) -> io::Result<Flow> {
-    // When nothing more comes from that end either, both are closed in a moment, which says the same.
+    // If the other direction is over too, both sockets are closed next, which has the same effect.
     if !matches!(sink.flow, Flow::Over) {
         sink.stream.shutdown(Shutdown::Write)?;
     }
@@ -388,29 +388,32 @@ mod tests {
     }
 
     /// A relay that stands, its client and its back end.
-    fn relay(kit: &mut RelayBuffers) -> (Relay, TcpStream, TcpStream) {
+    fn relay(buffers: &mut RelayBuffers) -> (Relay, TcpStream, TcpStream) {
         let ((near_client, client), (near_backend, backend)) = (pair(), pair());
         let mut relay = Relay::new(near_client, near_backend);
-        assert!(relay.knock(kit).unwrap());
+        assert!(relay.poll_connect(buffers).unwrap());
         (relay, client, backend)
     }
 
     #[test]
     fn what_was_said_to_nobody_is_said_to_the_next() {
-        let kit = &mut RelayBuffers::new();
+        let buffers = &mut RelayBuffers::new();
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (near, mut client) = pair();
         let mut relay = Relay::new(near, sys::begin_connect(closed).unwrap());
         client.write_all(b"hello").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
-        relay.listen(kit).unwrap();
-        assert_eq!(relay.knock(kit).map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused));
+        relay.read_early(buffers).unwrap();
+        assert_eq!(
+            relay.poll_connect(buffers).map_err(|error| error.kind()),
+            Err(ErrorKind::ConnectionRefused)
+        );
         assert!(relay.keeps(Side::Client) && relay.wants(Side::Client).is_none());
         let (near, mut backend) = pair();
-        relay.turn_to(near);
-        assert!(relay.knock(kit).unwrap());
-        // The end had not come yet when it listened.
-        relay.turn(Side::Client, kit).unwrap();
+        relay.set_backend(near);
+        assert!(relay.poll_connect(buffers).unwrap());
+        // The end had not come yet when `read_early` read.
+        relay.turn(Side::Client, buffers).unwrap();
         let mut all = String::new();
         backend.read_to_string(&mut all).unwrap();
         assert_eq!((all.as_str(), relay.crossed(Side::Client)), ("hello", 5));
@@ -419,15 +422,15 @@ mod tests {
 
     /// Sends `length` bytes to a back end that does not read until everything is full.
     /// Returns whether they then waited in a pipe.
-    fn stall(kit: &mut RelayBuffers, length: usize) -> bool {
-        let (mut relay, mut client, mut backend) = relay(kit);
+    fn stall(buffers: &mut RelayBuffers, length: usize) -> bool {
+        let (mut relay, mut client, mut backend) = relay(buffers);
         let sender = std::thread::spawn(move || {
             let bytes: Vec<u8> = (0..length).map(|at| (at / 4099) as u8).collect();
             client.write_all(&bytes).unwrap();
             bytes
         });
         while !relay.keeps(Side::Client) {
-            relay.turn(Side::Client, kit).unwrap();
+            relay.turn(Side::Client, buffers).unwrap();
         }
         assert_eq!([Side::Client, Side::Backend].map(|side| relay.wants(side)), [None, Some(Interest::Both)]);
         let piped = matches!(relay.end(Side::Client).flow, Flow::Waiting(Kept::Pipe(_)));
@@ -437,7 +440,7 @@ mod tests {
             all
         });
         while relay.crossed(Side::Client) < length as u64 {
-            Side::BOTH.iter().for_each(|&side| relay.turn(side, kit).unwrap());
+            Side::BOTH.iter().for_each(|&side| relay.turn(side, buffers).unwrap());
         }
         assert!(reader.join().unwrap() == sender.join().unwrap(), "bytes have changed");
         piped
@@ -445,22 +448,22 @@ mod tests {
 
     #[test]
     fn what_is_kept_keeps_its_order_in_pipes_and_in_vectors() {
-        let kit = &mut RelayBuffers::new();
-        assert!(stall(kit, 32 << 20));
-        assert_eq!((kit.pipes.len(), Rc::strong_count(&kit.count)), (1, 2), "the pipe is back");
-        // As if there were no pipes to be had.
-        (kit.limit, kit.pipes) = (0, Vec::new());
-        assert!(!stall(kit, 32 << 20));
+        let buffers = &mut RelayBuffers::new();
+        assert!(stall(buffers, 32 << 20));
+        assert_eq!((buffers.pipes.len(), Rc::strong_count(&buffers.count)), (1, 2), "the pipe is back");
+        // As if no pipe could be made.
+        (buffers.limit, buffers.pipes) = (0, Vec::new());
+        assert!(!stall(buffers, 32 << 20));
     }
 
     #[test]
     fn pipes_are_bounded_and_come_back() {
-        let mut kit = RelayBuffers::new();
-        let mut taken: Vec<Pipe> = std::iter::from_fn(|| kit.pipe()).collect();
+        let mut buffers = RelayBuffers::new();
+        let mut taken: Vec<Pipe> = std::iter::from_fn(|| buffers.pipe()).collect();
         assert_eq!(taken.len(), PIPES);
-        kit.pipes.extend(taken.pop());
-        assert!(kit.pipe().is_some() && kit.pipes.is_empty());
+        buffers.pipes.extend(taken.pop());
+        assert!(buffers.pipe().is_some() && buffers.pipes.is_empty());
         // That one was lost with its connection, and another may be made.
-        assert!(kit.pipe().is_some());
+        assert!(buffers.pipe().is_some());
     }
 }

@@ -144,8 +144,8 @@ impl<S: Write + AsFd> LiveLine<S> {
         self.terminal && self.last.is_none_or(|last| last.elapsed() >= REFRESH)
     }
 
-    /// Draws `text` and, after it, `figures`. On a narrow terminal the text gives way first. That the
-    /// terminal has gone is no fault of what goes on: errors are ignored.
+    /// Draws `text` and, after it, `figures`. On a narrow terminal the text is cut first. Errors are ignored:
+    /// the work goes on without its terminal.
     pub fn draw(&mut self, text: &str, figures: &str) {
         if self.terminal {
             let (line, width) = self.drawing(text, figures, columns(&self.stream));
@@ -164,8 +164,8 @@ impl<S: Write + AsFd> LiveLine<S> {
         }
     }
 
-    /// The bytes of one drawing on a terminal of so many columns, and the columns that it takes. The last
-    /// column stays free: some terminals begin a new row as soon as it is written to.
+    /// The bytes of one drawing on a terminal with `columns`, and the columns that it takes. The last column
+    /// stays free: some terminals begin a new row as soon as it is written to.
     fn drawing(&self, text: &str, figures: &str, columns: usize) -> (String, usize) {
         let room = columns.saturating_sub(1);
         let line = cut(text, room.saturating_sub(width(figures))) + figures;

@@ -5,7 +5,7 @@
 //! longer than a second.
 //!
 //! The invariant: a local file is replaced only by a whole download. Until then the content is in a temporary
-//! file beside it, which an error or one Ctrl-C removes; only a kill or a second Ctrl-C leaves it behind.
+//! file beside it, which an error or one Ctrl-C removes; only a kill or a second Ctrl-C leaves it there.
 //!
 //! What must not live here: the protocol.
 //!
@@ -78,7 +78,7 @@ fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Connects, asks once, and says in the error whose fault it was.
+/// Connects and makes one request; the error names the cause.
 fn ask<T>(args: &Args, request: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, Failure> {
     let stop = match Stop::listen(Listen::Stop) {
         Ok(stop) => stop,
@@ -89,7 +89,7 @@ fn ask<T>(args: &Args, request: impl FnOnce(&mut Client) -> Result<T, Error>) ->
     let answer = Client::connect(address, timeout, stop).and_then(|mut client| request(&mut client));
     answer.or_else(|error| match error {
         Error::Interrupted => Err(Failure::Interrupted),
-        // Whoever read our output has had enough.
+        // The reader of our output has closed it.
         Error::Local(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
         Error::Local(error) => failed(error.to_string()),
         error => failed(format!("{address}: {error}")),
@@ -98,7 +98,7 @@ fn ask<T>(args: &Args, request: impl FnOnce(&mut Client) -> Result<T, Error>) ->
 
 fn list(args: &Args) -> Result<(), Failure> {
     let names = ask(args, |client| client.list())?;
-    // People may be deceived; a script needs the name exactly, as long as it cannot break its line.
+    // On a terminal deceptive characters are escaped; a script needs the exact name, if it fits on one line.
     let exact = !io::stdout().is_terminal();
     let mut text = String::new();
     for name in names {
@@ -118,7 +118,7 @@ fn delete(args: &Args) -> Result<(), Failure> {
     print(&format!("{name} deleted\n"))
 }
 
-/// One line a count, one line a worker.
+/// Prints one line for each count and one for each worker.
 fn stats(args: &Args) -> Result<(), Failure> {
     let stats = ask(args, |client| client.stats())?;
     let Value::Object(pairs) = stats else { return failed("the server's STATS is no object") };
@@ -163,7 +163,7 @@ fn download(args: &Args) -> Result<(), Failure> {
     let cannot = |error| Error::Local(in_words("write", target, error));
     let size = ask(args, |client| {
         if is_standard(path) {
-            // Not `io::stdout()`, which looks for line ends and may lose the last line's errors.
+            // Not `io::stdout()`: it buffers lines and may lose the error of the last one.
             let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(cannot)?);
             return client.download(name, &mut Progress::new(&mut stdout, "write", "stdout", None));
         }
@@ -224,12 +224,12 @@ fn open_source(path: &Path) -> io::Result<(File, Option<u64>)> {
     Ok((file, about.is_file().then_some(about.len())))
 }
 
-/// An error of a local file, with what was tried and the name.
+/// Adds the operation and the name to an error of a local file.
 fn in_words(verb: &str, path: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {verb} {path}: {error}"))
 }
 
-/// A pipe or a terminal whose reader can be told to stop; a regular file is always ready.
+/// A pipe or a terminal; waiting for it ends when a stop is requested. A regular file is always ready.
 struct Interruptible {
     file: File,
     stop: Stop,
@@ -290,10 +290,10 @@ impl Drop for Temporary {
     }
 }
 
-/// Before the progress line appears.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time before the progress line appears.
+const PROGRESS_DELAY: Duration = Duration::from_secs(1);
 
-/// Counts what flows through it, shows it when somebody is likely to wait, and names it in errors.
+/// Counts the bytes through it, shows them when the transfer takes long, and names the file in errors.
 struct Progress<'n, T> {
     inner: T,
     /// `read` or `write`, and what.
@@ -314,7 +314,7 @@ impl<'n, T> Progress<'n, T> {
 
     fn count(&mut self, bytes: usize) {
         self.done += bytes as u64;
-        if self.start.elapsed() < PATIENCE || !self.line.is_due() {
+        if self.start.elapsed() < PROGRESS_DELAY || !self.line.is_due() {
             return;
         }
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);

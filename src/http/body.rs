@@ -1,8 +1,8 @@
-//! # Chapter 15c. Where does a request's body end, and what becomes of it?
+//! # Chapter 15c. Where does a request's body end, and what happens to it?
 //!
-//! Either its length was said in the head, or it comes in chunks, each with its own length in front, and ends
-//! with a chunk of length zero and a trailer (RFC 9112, section 7.1). The chunks are read by a small
-//! automaton, because a read of the socket may end anywhere, in the middle of a length as well.
+//! Either its length is in the head, or it comes in chunks, each with its own length in front, and ends with
+//! a chunk of length zero and a trailer (RFC 9112, section 7.1). The chunks are read by a small automaton,
+//! because a read of the socket may end anywhere, in the middle of a length as well.
 //!
 //! ```text
 //!   5;name=value\r\n  h e l l o  \r\n   0\r\n  Trailer: x\r\n  \r\n
@@ -25,31 +25,30 @@ use crate::session::PIECE_TEXT;
 use crate::store::Upload;
 use std::mem;
 
-/// Most bytes of a trailer, and of the extensions of one chunk; both are read and forgotten.
+/// Most bytes of a trailer, and of the extensions of one chunk; both are read and discarded.
 const EXTRAS: usize = 8192;
 
 /// Most hexadecimal digits of a chunk's size: 2^60 bytes are more than any disk has.
 const SIZE_DIGITS: usize = 15;
 
-/// Bytes of a body that may be no content, besides 16 for each byte that is; chunks of one byte need 5.
-/// Without a bound extensions could go on for ever.
+/// Bytes of a body that are not content are bounded: this many, and 16 for each byte of content (chunks of
+/// one byte need 5). Without a bound extensions could go on for ever.
 const OVERHEAD: u64 = 64 * 1024;
 
-/// Most bytes of content that nobody wants which are read, so that the connection can go on; behind a longer
-/// one it is closed.
+/// Most bytes of unwanted content that are read, so that the connection can go on; with more it is closed.
 const UNWANTED: u64 = 1 << 20;
 
-/// Pieces of content below so many bytes, as small chunks are, are written to the file together.
+/// Pieces of content smaller than this, such as small chunks, are gathered and written to the file together.
 const GATHER: usize = 16 * 1024;
 
-/// Where in a body we are.
+/// The position in a body.
 pub enum Body {
-    /// Bytes still to come.
+    /// Bytes that have not come yet.
     Length(u64),
     Chunked(Chunk),
 }
 
-/// Where in the chunks of a body we are.
+/// The position in the chunks of a body.
 pub enum Chunk {
     Size {
         value: u64,
@@ -59,21 +58,21 @@ pub enum Chunk {
     Extension {
         value: u64,
         length: usize,
-        part: Part,
+        part: ExtensionState,
     },
     Data(u64),
-    /// How many bytes of the CR LF behind the data have been seen.
+    /// How many bytes of the CR LF after the data have been seen.
     DataEnd(usize),
     Trailer {
         lines: Lines,
         /// Bytes so far.
         length: usize,
-        /// Bytes of the name of the field that has begun; `None` behind its colon.
+        /// Bytes of the name of the field that has begun; `None` after its colon.
         name: Option<usize>,
     },
 }
 
-/// Where in the extensions of a chunk we are.
+/// The position in the extensions of a chunk.
 ///
 /// ```text
 /// extensions = *( BWS ";" BWS name [ BWS "=" BWS value ] )    (RFC 9112, section 7.1.1)
@@ -82,7 +81,7 @@ pub enum Chunk {
 /// BWS        = *( SP / HTAB )
 /// ```
 #[derive(Clone, Copy)]
-pub enum Part {
+pub enum ExtensionState {
     /// Blanks after a size or a value; only `;` ends them.
     Blank,
     /// After `;`, with blanks.
@@ -102,35 +101,46 @@ pub enum Part {
     Cr,
 }
 
-impl Part {
-    /// The next byte after a size; `None`: none that may stand there.
-    fn first(byte: u8) -> Option<Part> {
-        Part::QuoteEnd.next(byte)
+impl ExtensionState {
+    /// The state after the first byte that follows a size; `None`: this byte is not allowed there.
+    fn first(byte: u8) -> Option<ExtensionState> {
+        ExtensionState::QuoteEnd.next(byte)
     }
 
-    /// The next byte of the extensions; `None`: none that may stand there.
-    fn next(self, byte: u8) -> Option<Part> {
+    /// The state after the next byte of the extensions; `None`: this byte is not allowed there.
+    fn next(self, byte: u8) -> Option<ExtensionState> {
         Some(match (self, byte) {
-            (Part::Quoted, b'"') => Part::QuoteEnd,
-            (Part::Quoted, b'\\') => Part::Escaped,
-            (Part::Quoted | Part::Escaped, byte) if plain(byte) => Part::Quoted,
-            (Part::NameStart | Part::Name, byte) if tchar(byte) => Part::Name,
-            (Part::ValueStart | Part::Value, byte) if tchar(byte) => Part::Value,
-            (Part::ValueStart, b'"') => Part::Quoted,
-            (Part::Name | Part::NameEnd, b'=') => Part::ValueStart,
-            (Part::NameStart | Part::ValueStart, b' ' | b'\t') => self,
-            (Part::Name | Part::NameEnd, b' ' | b'\t') => Part::NameEnd,
-            (Part::Value | Part::QuoteEnd | Part::Blank, b' ' | b'\t') => Part::Blank,
-            (Part::Name | Part::NameEnd | Part::Value | Part::QuoteEnd | Part::Blank, b';') => {
-                Part::NameStart
+            (ExtensionState::Quoted, b'"') => ExtensionState::QuoteEnd,
+            (ExtensionState::Quoted, b'\\') => ExtensionState::Escaped,
+            (ExtensionState::Quoted | ExtensionState::Escaped, byte) if plain(byte) => ExtensionState::Quoted,
+            (ExtensionState::NameStart | ExtensionState::Name, byte) if tchar(byte) => ExtensionState::Name,
+            (ExtensionState::ValueStart | ExtensionState::Value, byte) if tchar(byte) => {
+                ExtensionState::Value
             }
-            (Part::Name | Part::Value | Part::QuoteEnd, b'\r') => Part::Cr,
+            (ExtensionState::ValueStart, b'"') => ExtensionState::Quoted,
+            (ExtensionState::Name | ExtensionState::NameEnd, b'=') => ExtensionState::ValueStart,
+            (ExtensionState::NameStart | ExtensionState::ValueStart, b' ' | b'\t') => self,
+            (ExtensionState::Name | ExtensionState::NameEnd, b' ' | b'\t') => ExtensionState::NameEnd,
+            (ExtensionState::Value | ExtensionState::QuoteEnd | ExtensionState::Blank, b' ' | b'\t') => {
+                ExtensionState::Blank
+            }
+            (
+                ExtensionState::Name
+                | ExtensionState::NameEnd
+                | ExtensionState::Value
+                | ExtensionState::QuoteEnd
+                | ExtensionState::Blank,
+                b';',
+            ) => ExtensionState::NameStart,
+            (ExtensionState::Name | ExtensionState::Value | ExtensionState::QuoteEnd, b'\r') => {
+                ExtensionState::Cr
+            }
             _ => return None,
         })
     }
 }
 
-/// What one step has found.
+/// The result of one step.
 pub struct Step<'b> {
     /// Bytes that the step has used.
     pub used: usize,
@@ -192,12 +202,12 @@ impl Chunk {
             Chunk::Size { value, digits } => match char::from(byte).to_digit(16) {
                 Some(_) if *digits == SIZE_DIGITS => return malformed("a chunk size that is too long"),
                 Some(digit) => (*value, *digits) = (*value << 4 | u64::from(digit), *digits + 1),
-                None => match Part::first(byte).filter(|_| *digits > 0) {
+                None => match ExtensionState::first(byte).filter(|_| *digits > 0) {
                     Some(part) => *self = Chunk::Extension { value: *value, length: 1, part },
                     None => return malformed("a chunk size that is no hexadecimal number"),
                 },
             },
-            Chunk::Extension { value, part: Part::Cr, .. } => match byte {
+            Chunk::Extension { value, part: ExtensionState::Cr, .. } => match byte {
                 b'\n' => *self = Chunk::open(*value),
                 _ => return malformed("a CR without LF"),
             },
@@ -244,41 +254,41 @@ impl Chunk {
 pub struct BodyReader {
     pub request: Request,
     body: Body,
-    pub fate: BodyAction,
+    pub action: BodyAction,
     /// Bytes of content so far.
     arrived: u64,
-    /// Bytes that were no content: sizes, extensions, ends of lines.
+    /// Bytes that were not content: sizes, extensions, line ends.
     overhead: u64,
 }
 
-/// What becomes of a body.
+/// What to do with a body.
 pub enum BodyAction {
     Store(Upload),
     /// It is a form with files in it (chapter 15f).
     Form(Form),
-    /// It is read and forgotten; then the request is refused, if there is a reason to.
-    Forget(Option<Refusal>),
+    /// Read and discard it; then refuse the request, if there is a refusal.
+    Discard(Option<Refusal>),
 }
 
 impl BodyReader {
-    pub fn new(request: Request, body: Body, fate: BodyAction) -> BodyReader {
-        BodyReader { request, body, fate, arrived: 0, overhead: 0 }
+    pub fn new(request: Request, body: Body, action: BodyAction) -> BodyReader {
+        BodyReader { request, body, action, arrived: 0, overhead: 0 }
     }
 
-    /// Why the rest of the body is not waited for, if so. A refused one is read to its end, because a peer
-    /// that is still sending does not listen; but not if it has not begun to send, and not if it is long.
-    pub fn refuse_early(&mut self, hesitates: bool) -> Option<Refusal> {
-        let BodyAction::Forget(refusal) = &mut self.fate else { return None };
+    /// The refusal to send without waiting for the body. Usually a refused body is read to its end, because a
+    /// peer that is still sending does not read; but not if it has not begun to send, or if the body is long.
+    pub fn refuse_early(&mut self, expects_continue: bool) -> Option<Refusal> {
+        let BodyAction::Discard(refusal) = &mut self.action else { return None };
         let left = if let Body::Length(left) = self.body { left } else { 0 };
         let long = self.arrived + left > UNWANTED;
-        let closes = refusal.as_ref().is_some_and(|refusal| refusal.close || hesitates);
+        let closes = refusal.as_ref().is_some_and(|refusal| refusal.close || expects_continue);
         let refusal = if long || closes { refusal.take() } else { return None };
         let refusal = refusal.unwrap_or_else(|| Refusal::new(413, "a body that nobody asked for"));
         Some(Refusal { close: true, ..refusal })
     }
 
-    /// Takes the body out of `bytes` until it is over (true) or they are (false); `used` grows. An error ends
-    /// the connection.
+    /// Reads the body from `bytes` until the body ends (true) or the bytes do (false); `used` grows. After an
+    /// error the connection is closed.
     pub fn take(&mut self, bytes: &[u8], used: &mut usize) -> Result<bool, Refusal> {
         let mut gathered = Vec::new();
         let mut over = false;
@@ -305,13 +315,13 @@ impl BodyReader {
     }
 
     fn write(&mut self, content: &[u8]) -> Result<(), Refusal> {
-        let written = match &mut self.fate {
+        let written = match &mut self.action {
             BodyAction::Store(upload) => upload.write(content).map_err(Refusal::from),
             BodyAction::Form(form) => form.take(content),
-            BodyAction::Forget(_) => Ok(()),
+            BodyAction::Discard(_) => Ok(()),
         };
         if let Err(refusal) = written {
-            self.fate = BodyAction::Forget(Some(refusal));
+            self.action = BodyAction::Discard(Some(refusal));
         }
         self.refuse_early(false).map_or(Ok(()), Err)
     }

@@ -1,4 +1,4 @@
-//! # Chapter 15a. What exactly is being asked, and by whose rules?
+//! # Chapter 15a. What exactly is being asked, and by which rules?
 //!
 //! HTTP is text, and text can be read in more than one way: two lengths, a blank before a colon, a line
 //! folded into the next. Where two programs in a row read the same bytes differently, one of them can be made
@@ -33,22 +33,22 @@ pub const HEAD_LIMIT: usize = 16 * 1024;
 /// Bytes that nearly all heads fit into; a larger one is moved as it grows.
 const USUAL_HEAD: usize = 512;
 
-/// Most fields of a head; each is looked at once for every field that we know.
+/// Most fields of a head. Each look-up of a field reads all of them.
 const FIELDS: usize = 100;
 
-/// Why a request is not done.
+/// Why a request is refused.
 #[derive(Debug)]
 pub struct Refusal {
     pub status: u16,
     pub reason: String,
-    /// Where the next request begins cannot be known, or is too far away.
+    /// Close the connection: where the next request begins is unknown, or too far away.
     pub close: bool,
-    /// One more field of the reply, for those who want to do better.
+    /// One more field of the reply, which tells the peer the remedy.
     pub field: Option<(&'static str, String)>,
 }
 
 impl Refusal {
-    /// The connection goes on.
+    /// A refusal after which the connection stays open.
     pub fn new(status: u16, reason: impl Into<String>) -> Refusal {
         Refusal { status, reason: reason.into(), close: false, field: None }
     }
@@ -57,7 +57,7 @@ impl Refusal {
         Refusal { close: true, ..Refusal::new(status, reason) }
     }
 
-    /// The method makes no sense here; these do.
+    /// 405: the method is not allowed here; `allowed` are.
     pub fn method(allowed: &str) -> Refusal {
         let reason = format!("method not allowed here; allowed: {allowed}");
         Refusal { field: Some(("Allow", allowed.to_owned())), ..Refusal::new(405, reason) }
@@ -99,7 +99,7 @@ impl Lines {
     }
 }
 
-/// What may stand inside a line: of the control characters the tab alone.
+/// May `byte` stand inside a line? Of the control characters only the tab may.
 pub fn plain(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
@@ -112,27 +112,26 @@ pub struct HeadParser {
 }
 
 impl HeadParser {
-    /// Has a request begun? Empty lines in front of it are none (RFC 9112, section 2.2).
+    /// Has a request begun? Empty lines before it do not count (RFC 9112, section 2.2).
     pub fn begun(&self) -> bool {
         self.text.first().is_some_and(|&byte| byte != b'\r')
     }
 
-    /// Takes as many of `bytes` as belong to the head and says how many those were; `None` means that more
-    /// are needed.
+    /// Takes the bytes that belong to the head and returns how many; `None`: more are needed.
     pub fn take(&mut self, bytes: &[u8]) -> (usize, Option<Result<Request, Refusal>>) {
         let mut used = 0;
         while let Some(&byte) = bytes.get(used) {
-            let heard = self.push(byte);
+            let parsed = self.push(byte);
             used += 1;
-            if heard.is_some() {
-                return (used, heard);
+            if parsed.is_some() {
+                return (used, parsed);
             }
             used += self.run(&bytes[used..]);
         }
         (used, None)
     }
 
-    /// Takes the bytes inside a line that mean nothing to `push` but one more column; most of a head is such.
+    /// Takes bytes inside a line at once, for which `push` would only count a column. Most of a head is such.
     fn run(&mut self, bytes: &[u8]) -> usize {
         if self.lines.cr || self.text.is_empty() {
             return 0;
@@ -161,7 +160,7 @@ impl HeadParser {
             Ok(false) if self.lines.number == 0 && self.lines.column > LINE_LIMIT => {
                 Some(Err(self.too_long()))
             }
-            // The two bytes that would end it are still to come.
+            // The two bytes that would end it have not come.
             Ok(false) if self.text.len() >= HEAD_LIMIT => {
                 Some(Err(Refusal::closing(431, format!("request head larger than {HEAD_LIMIT} bytes"))))
             }
@@ -169,8 +168,8 @@ impl HeadParser {
         }
     }
 
-    /// What is wrong with a first line that is longer than `LINE_LIMIT`. If that is one word, it is a method,
-    /// and longer than all that we have (RFC 9112, section 3).
+    /// The refusal of a first line that is longer than `LINE_LIMIT`. If it is one word, that is a method
+    /// longer than all that we know (RFC 9112, section 3).
     fn too_long(&self) -> Refusal {
         match token(&self.text) {
             true => Refusal::closing(501, "method not implemented"),
@@ -179,7 +178,7 @@ impl HeadParser {
     }
 }
 
-/// What this server does.
+/// A method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Get,
@@ -188,7 +187,7 @@ pub enum Method {
     Post,
     Delete,
     Options,
-    /// One that HTTP defines and that nothing here allows.
+    /// A method that HTTP defines and that this server never allows.
     Foreign(&'static str),
 }
 
@@ -206,23 +205,23 @@ impl Method {
     }
 }
 
-/// Methods that RFC 9110 and RFC 5789 define and that nothing here allows.
+/// Methods that RFC 9110 and RFC 5789 define and that this server never allows.
 const FOREIGN: [&str; 3] = ["PATCH", "TRACE", "CONNECT"];
 
 /// How the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     None,
-    /// Bytes.
+    /// After this many bytes.
     Length(u64),
     Chunked,
 }
 
-/// A head as it came, cut into fields.
+/// A head as it came, and where its fields are.
 #[derive(Debug)]
 pub struct Fields {
     head: Vec<u8>,
-    /// Where in it each field begins, has its colon, and ends.
+    /// For each field: where it begins, where its colon is, where it ends.
     spans: Vec<[usize; 3]>,
 }
 
@@ -238,7 +237,7 @@ impl Fields {
         found.map(|(_, colon, end)| self.head[colon + 1..end].trim_ascii())
     }
 
-    /// The value of a field that may come once.
+    /// The value of a field that may occur once.
     pub fn one(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.values(name);
         let (first, second) = (values.next(), values.next());
@@ -256,7 +255,7 @@ impl Fields {
         (!lines.is_empty()).then(|| lines.join(", "))
     }
 
-    /// Who is asked, as the peer calls it; empty when it does not say.
+    /// The host that the peer names; empty: none.
     ///
     /// Host = uri-host [ ":" port ]; required since HTTP/1.1 (RFC 9112, section 3.2)
     fn host(&self, modern: bool) -> Result<&str, Refusal> {
@@ -270,7 +269,7 @@ impl Fields {
         }
     }
 
-    /// RFC 9112, section 6.3, without its leniencies.
+    /// How the body ends (RFC 9112, section 6.3, without what it tolerates).
     fn framing(&self, modern: bool) -> Result<Framing, Refusal> {
         match (self.one("transfer-encoding")?, self.one("content-length")?) {
             (None, None) => Ok(Framing::None),
@@ -285,7 +284,7 @@ impl Fields {
         }
     }
 
-    /// RFC 9112, section 9.3
+    /// May the connection stay open (RFC 9112, section 9.3)?
     fn keep_alive(&self, modern: bool) -> bool {
         let options = self.values("connection").flat_map(|value| value.split(|&byte| byte == b','));
         let options: Vec<&[u8]> = options.map(<[u8]>::trim_ascii).collect();
@@ -293,8 +292,8 @@ impl Fields {
         !has(b"close") && (modern || has(b"keep-alive"))
     }
 
-    /// RFC 9110, section 10.1.1
-    fn hesitates(&self, modern: bool) -> Result<bool, Refusal> {
+    /// Does the peer wait for 100 Continue (RFC 9110, section 10.1.1)?
+    fn expects_continue(&self, modern: bool) -> Result<bool, Refusal> {
         match self.one("expect")? {
             None => Ok(false),
             Some(value) if value.eq_ignore_ascii_case("100-continue") => Ok(modern),
@@ -309,7 +308,7 @@ pub struct Request {
     pub method: Method,
     /// Decoded, with its slash; `*` for the whole server.
     pub path: Vec<u8>,
-    /// Behind the question mark, as it came.
+    /// After the question mark, as it came.
     pub query: String,
     /// Host and port of a target that is a whole URL.
     authority: Option<String>,
@@ -318,9 +317,9 @@ pub struct Request {
     pub framing: Framing,
     /// The connection may be used again.
     pub keep_alive: bool,
-    /// The peer waits for a word before it sends the body.
-    pub hesitates: bool,
-    /// All else that was said.
+    /// The peer waits for 100 Continue before it sends the body.
+    pub expects_continue: bool,
+    /// All fields.
     pub fields: Fields,
 }
 
@@ -329,35 +328,35 @@ impl Request {
     fn parse(head: Vec<u8>) -> Result<Request, Refusal> {
         let fields = find_fields(head)?;
         let [method, target, version] = words(fields.first_line())?;
-        // The version first: the fields mean what it says. Then whatever leaves in doubt where the request
-        // ends; only then whether it is one that we know.
+        // First the version: the meaning of the fields depends on it. Then everything that decides where the
+        // request ends. Last, whether the method is known.
         let modern = modern(version)?;
         fields.host(modern)?;
         let framing = fields.framing(modern)?;
         let method = method_of(method)?;
         let Target { authority, path, query } = match method {
-            // It has a form of its own, which nobody here needs to understand.
+            // Its target has a form of its own, which is not needed here.
             Method::Foreign("CONNECT") => Target::server(),
             method => target_of(target, method == Method::Options).or_else(malformed)?,
         };
-        let (keep_alive, hesitates) = (fields.keep_alive(modern), fields.hesitates(modern)?);
-        Ok(Request { method, path, query, authority, modern, framing, keep_alive, hesitates, fields })
+        let (keep_alive, expects_continue) = (fields.keep_alive(modern), fields.expects_continue(modern)?);
+        Ok(Request { method, path, query, authority, modern, framing, keep_alive, expects_continue, fields })
     }
 
-    /// Who is asked, as the peer calls it, with the port if it names one; empty when it does not say. A
-    /// target that is a whole URL knows better than the field Host (RFC 9112, section 3.2.2).
+    /// The host that the peer names, with its port if there is one; empty: none. A target that is a whole URL
+    /// takes precedence over the field Host (RFC 9112, section 3.2.2).
     pub fn host(&self) -> &str {
         let field = || self.fields.host(self.modern).unwrap_or_default();
         self.authority.as_deref().unwrap_or_else(field)
     }
 }
 
-/// Looks at each line behind the first and up to the empty one.
+/// Finds the fields: each line after the first, up to the empty one.
 ///
 /// field-line = token ":" OWS value OWS; a line that begins with a blank (obs-fold) has no token.
 fn find_fields(head: Vec<u8>) -> Result<Fields, Refusal> {
     let mut spans = Vec::with_capacity(8);
-    // Every CR has its LF: `Lines` has seen to that.
+    // Every CR has its LF: `Lines` has checked that.
     let mut lines = head[..head.len().saturating_sub(4)].split(|&byte| byte == b'\r');
     let mut start = lines.next().map_or(0, |line| line.len() + 2);
     for line in lines {
@@ -400,8 +399,8 @@ fn method_of(name: &[u8]) -> Result<Method, Refusal> {
     })
 }
 
-/// How a body with transfer codings ends: chunked is the last of them, or nothing tells (RFC 9112, section
-/// 6.3). And chunked is the only one that we know.
+/// How a body with transfer codings ends: the last coding must be chunked, or the end is unknown (RFC 9112,
+/// section 6.3). Chunked is the only coding that we know.
 ///
 /// Transfer-Encoding = coding *( OWS "," OWS coding ); coding = token *( OWS ";" OWS parameter )
 fn framing_of(codings: &str) -> Result<Framing, Refusal> {
@@ -453,8 +452,8 @@ mod tests {
     fn read(text: &str) -> Result<Request, Refusal> {
         let (used, whole) = HeadParser::default().take(text.as_bytes());
         assert_eq!(used, text.len(), "bytes behind the end of {text:?}");
-        let mut draft = HeadParser::default();
-        let drip = text.bytes().find_map(|byte| draft.take(&[byte]).1);
+        let mut parser = HeadParser::default();
+        let drip = text.bytes().find_map(|byte| parser.take(&[byte]).1);
         let summary = |result: &Option<Result<Request, Refusal>>| format!("{result:?}");
         assert_eq!(summary(&whole), summary(&drip));
         whole.unwrap_or_else(|| panic!("more is needed behind {text:?}"))
@@ -470,7 +469,7 @@ mod tests {
         assert_eq!((request.method, request.path.as_slice()), (Method::Put, &b"/my notes"[..]));
         assert_eq!((request.query.as_str(), request.host()), ("v=2", "h:80"));
         assert_eq!((request.framing, request.keep_alive), (Framing::Length(5), false));
-        assert!(request.modern && request.hesitates);
+        assert!(request.modern && request.expects_continue);
         let old = read("GET http://h HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap();
         assert_eq!((old.path.as_slice(), old.keep_alive, old.modern), (&b"/"[..], true, false));
         assert_eq!(read("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().path, b"*");

@@ -1,14 +1,14 @@
 //! # Chapter 15e. What does the server say about itself?
 //!
-//! Four answers that are no files: a page for people, the same as JSON for programs, a word for those who
-//! only want to know whether it lives, and the counters in the text format that Prometheus reads.
+//! Four replies that are no files: a page for people, the same as JSON for programs, `ok` as a health check,
+//! and the counters in the text format that Prometheus reads.
 //!
 //! ```text
 //!   GET /?sort=size   <table> name, size, date    GET /healthz    ok
 //!   GET /?json        [{"name":…,"size":…}, …]    GET /metrics    kolam_requests_total 12
 //! ```
 //!
-//! The invariant: a name of a file, which a stranger has chosen, is escaped for where it stands: in the text
+//! The invariant: the name of a file was chosen by a stranger, so it is escaped for its context: in the text
 //! of a page, in a link, in JSON.
 //!
 //! What must not live here: sockets, methods, status codes.
@@ -26,25 +26,25 @@ use std::fmt::Write;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-/// Stands in the page itself, so that the page needs nothing else.
+/// The style is part of the page, so that the page needs no other request.
 const STYLE: &str = include_str!("listing.css");
 
-/// What a browser may do on behalf of the page: show its style, send its form here. Even if a name were not
-/// escaped, it would be no program (Content Security Policy Level 3).
+/// What a browser may do on behalf of the page: show its style, send its form here. A name that is not
+/// escaped still could not run as a program (Content Security Policy Level 3).
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
     base-uri 'none'; frame-ancestors 'none'";
 
-/// Bytes that a row has besides its name, about; so that a large page is not moved as it grows.
+/// About the bytes of a row without its name: reserved, so that a large page is not moved as it grows.
 const ROW: usize = 200;
 
-/// Longest path that a proxy may say it has taken away, in bytes.
+/// Longest path prefix that a proxy may name, in bytes.
 const PREFIX_LIMIT: usize = 256;
 
 /// The columns: their name in the URL and on the page, and whether the first click gives the largest first.
 const COLUMNS: [(&str, &str, bool); 3] =
     [("name", "Name", false), ("size", "Size", true), ("date", "Changed (UTC)", true)];
 
-/// How the rows follow each other.
+/// The order of the rows.
 #[derive(Debug, PartialEq, Eq)]
 struct Order {
     /// Index in `COLUMNS`.
@@ -61,7 +61,7 @@ impl Order {
         Order { column: column.unwrap_or(0), descending: value("order") == Some("desc") }
     }
 
-    /// The files come sorted by name, and stay so where the column makes no difference.
+    /// The files come sorted by name, and stay so where the column is equal (a stable sort).
     fn apply(&self, files: &mut [(String, Metadata)]) {
         let changed = |about: &Metadata| (about.mtime(), about.mtime_nsec());
         match (COLUMNS[self.column].0, self.descending) {
@@ -137,8 +137,8 @@ fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) 
     out
 }
 
-/// Sent back to where the page came from; chapter 15f reads it. `required` stops a form without a file in
-/// the browser already.
+/// The upload form; its action is the URL of the page, and chapter 15f reads it. `required` makes the browser
+/// reject a form without a file.
 fn write_form(out: &mut String, limit: u64) {
     let _ = writeln!(
         out,
@@ -182,14 +182,14 @@ fn write_row(out: &mut String, name: &str, about: &Metadata) {
     // Relative, so that it works behind a proxy too; `a:b` is no scheme because its colon is encoded.
     out.push_str("<tr><th scope=row><a href=\"");
     percent_encode(out, name);
-    // Isolated: a name that is read from right to left must not turn the columns behind it around.
+    // <bdi> isolates it: a name that is read from right to left must not reverse the columns after it.
     out.push_str("\"><bdi>");
     show(out, name);
     out.push_str("</bdi></a><td>");
     let (size, date) = (about.len(), modified(about));
     let _ = match size {
         0..1024 => write!(out, "{size} B"),
-        // What is rounded can be looked at exactly.
+        // The exact number is in the title.
         _ => write!(out, "<data value={size} title=\"{size} bytes\">{}</data>", human(size)),
     };
     let (day, minute) = (&date[..10], &date[11..16]);
@@ -211,9 +211,8 @@ fn human(bytes: u64) -> String {
     String::new()
 }
 
-/// Where the folder is, as the peer sees it: for the text of the line with `curl`, and for nothing else.
-/// A proxy in front has taken away TLS and the first part of the path, and may say so in two fields that
-/// every peer can send too.
+/// The URL of the folder, as the peer sees it: only for the text of the line with `curl`. A proxy may have
+/// removed TLS and the first part of the path, and may tell us in two fields. Any peer can send them too.
 fn address(request: &Request) -> String {
     let one = |name| request.fields.one(name).ok().flatten();
     let scheme = one("x-forwarded-proto").filter(|scheme| ["http", "https"].contains(scheme));
@@ -274,7 +273,7 @@ fn write_escaped(out: &mut String, c: char) {
     }
 }
 
-/// A name for people: what shows nothing, or turns the letters around it, is written as its number.
+/// A name for people: a character that is invisible or reverses its neighbours is written as its number.
 fn show(out: &mut String, name: &str) {
     for c in name.chars() {
         if is_deceptive(c) {

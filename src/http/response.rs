@@ -1,15 +1,15 @@
-//! # Chapter 15d. What belongs in an answer, and when is it better not to send the file?
+//! # Chapter 15d. What belongs in a reply, and when is it better not to send the file?
 //!
-//! A reply is a status, some fields and perhaps content: a text that lies here, or a part of a file. Before a
-//! file is sent, the peer's conditions are asked in the order of RFC 9110, section 13.2.2: it may have the
-//! file already (304), want only a part (206), or want nothing unless it is the file it knows (412).
+//! A reply is a status, some fields and perhaps content: a text in memory, or a part of a file. Before a file
+//! is sent, the peer's conditions are checked in the order of RFC 9110, section 13.2.2: it may have the file
+//! already (304), want only a part (206), or want nothing unless it is the file that it knows (412).
 //!
 //! ```text
 //!   If-Match ─► If-Unmodified-Since ─► If-None-Match ─► If-Modified-Since ─► If-Range ─► Range
 //!        └─── no: 412 ───┘                  └── yes: 304 (412 for PUT, DELETE) ──┘    no: the whole file
 //! ```
 //!
-//! The invariant: every reply with content says how long it is, so the connection can go on behind it; a
+//! The invariant: every reply with content names its length, so the connection can stay open after it; a
 //! small file and its head are one buffer, a large one is never copied into this process.
 //!
 //! What must not live here: which file, which method, sockets.
@@ -27,14 +27,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Files up to so many bytes are sent in one buffer with the head; copying them costs less than another
+/// Files up to this many bytes are sent in one buffer with the head; copying them costs less than another
 /// system call.
 const SMALL: u64 = 32 * 1024;
 
 /// Bytes that nearly all heads of replies fit into; a larger one is moved as it grows.
 const USUAL_HEAD: usize = 512;
 
-/// What names end in, and what browsers call it. All else is bytes.
+/// File extensions and their media types. All others are plain bytes.
 const TYPES: [(&str, &str); 26] = [
     ("c", "text/plain; charset=utf-8"),
     ("css", "text/css; charset=utf-8"),
@@ -64,11 +64,11 @@ const TYPES: [(&str, &str); 26] = [
     ("zip", "application/zip"),
 ];
 
-/// Content that may hold programs. Whoever may put a file could otherwise let the browser of whoever looks at
-/// it put and delete others here.
+/// Types that may hold scripts. A script in an uploaded file could make the browser of a reader put and
+/// delete files here.
 const ACTIVE: [&str; 3] = ["text/html; charset=utf-8", "image/svg+xml", "application/xml"];
 
-/// The kind of content that a name promises.
+/// The media type, by the extension of the name.
 pub fn content_type(name: &[u8]) -> &'static str {
     let extension = name.iter().rposition(|&byte| byte == b'.').map(|dot| &name[dot + 1..]);
     let found = TYPES
@@ -77,7 +77,7 @@ pub fn content_type(name: &[u8]) -> &'static str {
     found.map_or("application/octet-stream", |row| row.1)
 }
 
-/// What a reply carries.
+/// The content of a reply.
 pub enum Content {
     None,
     Text(Vec<u8>),
@@ -104,19 +104,19 @@ impl Content {
 pub struct ReplyOptions {
     /// The request was HEAD: describe the content and do not send it.
     pub head_only: bool,
-    /// The connection is closed behind the reply.
+    /// The connection is closed after the reply.
     pub close: bool,
-    /// The peer speaks HTTP/1.1, so staying open needs no word.
+    /// The peer speaks HTTP/1.1, so staying open needs no field.
     pub modern: bool,
 }
 
-/// An answer before it is bytes.
+/// A reply before it is formatted.
 pub struct Reply {
     pub status: u16,
     /// Header lines, each with its CR LF.
     fields: Vec<u8>,
     content: Content,
-    /// Bytes of content that the request has brought; for the log.
+    /// Bytes of content in the request; for the log.
     brought: u64,
     /// Why the request failed; empty when it did not.
     failure: String,
@@ -142,12 +142,12 @@ impl Reply {
         self.field("Content-Type", kind)
     }
 
-    /// A text that is made up for this request. The next one may get another, so no cache may keep it.
+    /// A text that was made for this request. The next one may differ, so no cache may keep it.
     pub fn fresh(kind: &str, text: impl Into<Vec<u8>>) -> Reply {
         Reply::new(200).text(kind, text).field("Cache-Control", "no-store")
     }
 
-    /// Why not; one line for a person.
+    /// The reason of a refusal, as one line for a person.
     pub fn error(refusal: Refusal) -> Reply {
         let reply =
             Reply::new(refusal.status).text("text/plain; charset=utf-8", format!("{}\n", refusal.reason));
@@ -156,9 +156,9 @@ impl Reply {
     }
 
     /// The reply as it is sent.
-    pub fn finish(self, manner: ReplyOptions) -> io::Result<OutgoingReply> {
+    pub fn finish(self, options: ReplyOptions) -> io::Result<OutgoingReply> {
         let Reply { status, fields, content, brought, failure } = self;
-        let length = if manner.head_only { 0 } else { content.length() };
+        let length = if options.head_only { 0 } else { content.length() };
         // One allocation for a small reply with all its content.
         let mut text = Vec::with_capacity(USUAL_HEAD + length.min(SMALL) as usize);
         write!(text, "HTTP/1.1 {status} {}\r\nDate: ", phrase(status))?;
@@ -169,13 +169,13 @@ impl Reply {
         if !matches!(status, 204 | 304) {
             write!(text, "Content-Length: {}\r\n", content.length())?;
         }
-        if manner.close {
+        if options.close {
             text.extend_from_slice(b"Connection: close\r\n");
-        } else if !manner.modern {
+        } else if !options.modern {
             text.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         text.extend_from_slice(b"\r\n");
-        let behind = match content {
+        let rest = match content {
             _ if length == 0 => None,
             Content::Text(content) => {
                 text.extend_from_slice(&content);
@@ -189,40 +189,39 @@ impl Reply {
             }
             content => Some(content),
         };
-        let (bytes, close) = (length + brought, manner.close);
-        Ok(OutgoingReply { text, sent: 0, behind, bytes, failure, close })
+        let (bytes, close) = (length + brought, options.close);
+        Ok(OutgoingReply { text, sent: 0, rest, bytes, failure, close })
     }
 }
 
-/// Longest reply, in bytes, after which the connection may be closed at once. A longer one may still be on
-/// its way, and a stray CR LF of the peer (old ones send it after a request) would destroy it.
-const PARTING: usize = 48 * 1024;
+/// Longest reply, in bytes, after which the connection may be closed without lingering. A longer one may
+/// still be on its way, and a stray CR LF from the peer (old ones send it after a request) would destroy it.
+const CLOSE_LIMIT: usize = 48 * 1024;
 
-/// A reply on its way out.
+/// A reply that is being sent.
 pub struct OutgoingReply {
     text: Vec<u8>,
-    /// Bytes of `text` that are gone.
+    /// Bytes of `text` that are sent.
     sent: usize,
-    /// Sent behind the text.
-    behind: Option<Content>,
-    /// Bytes of content in or behind this reply, and of the request; for the log.
+    /// Sent after the text.
+    rest: Option<Content>,
+    /// Bytes of content in this reply and in the request; for the log.
     pub bytes: u64,
     /// Why the request failed; empty when it did not.
     pub failure: String,
-    /// Close when it is sent.
+    /// Close the connection when it is sent.
     pub close: bool,
 }
 
 impl OutgoingReply {
-    /// Is this the one reply that the peer wanted, and a short one? Such a peer rarely sends more, and not
-    /// before the reply has reached it.
-    pub fn is_parting(&self) -> bool {
-        self.close && self.failure.is_empty() && self.behind.is_none() && self.text.len() <= PARTING
+    /// Is this a short, successful last reply? Its peer rarely sends more, and not before it has the reply.
+    pub fn may_close_at_once(&self) -> bool {
+        self.close && self.failure.is_empty() && self.rest.is_none() && self.text.len() <= CLOSE_LIMIT
     }
 
-    /// What is to be sent next; `last`: the connection is closed after it.
+    /// What to send next; `last`: the connection is closed after it.
     pub fn outgoing(&self, last: bool) -> Outgoing<'_> {
-        match &self.behind {
+        match &self.rest {
             Some(Content::File { file, from, to }) if self.sent == self.text.len() => {
                 let count = (to - from).min(PIECE_TEXT as u64) as usize;
                 Outgoing::File { file, offset: *from, count }
@@ -232,22 +231,22 @@ impl OutgoingReply {
         }
     }
 
-    /// `count` more bytes are gone; returns whether all are. None at all: the file has been cut short.
+    /// `count` more bytes are sent; returns whether all are. 0: the file has become shorter.
     pub fn advance(&mut self, count: usize) -> io::Result<bool> {
         if self.sent < self.text.len() {
             self.sent += count;
-        } else if let Some(Content::File { from, .. }) = &mut self.behind {
+        } else if let Some(Content::File { from, .. }) = &mut self.rest {
             if count == 0 {
                 return Err(io::Error::other("the file was cut short"));
             }
             *from += count as u64;
         }
-        let left = self.behind.as_ref().map_or(0, Content::length);
+        let left = self.rest.as_ref().map_or(0, Content::length);
         Ok(self.sent == self.text.len() && left == 0)
     }
 }
 
-/// The words behind a status; nobody needs them (RFC 9112, section 4), everybody expects them.
+/// The reason phrase of a status: optional (RFC 9112, section 4), but expected by people.
 fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -282,7 +281,7 @@ fn phrase(status: u16) -> &'static str {
 impl From<store::Error> for Refusal {
     fn from(error: store::Error) -> Refusal {
         let status = match &error {
-            // A name that no file here can have is no mistake of the peer: it asks, and there is none.
+            // A name that no file can have is no mistake of the peer: there is no such file.
             store::Error::InvalidName(_) | store::Error::NotFound => 404,
             store::Error::NotRegular | store::Error::Denied(_) => 403,
             store::Error::TooLarge(_) => return Refusal::closing(413, error.to_string()),
@@ -295,9 +294,9 @@ impl From<store::Error> for Refusal {
 
 // ---- conditions ----
 
-/// What tells one state of a file from another: its length and its date, to the nanosecond; the store gives
-/// each upload a date of its own. Nothing in it belongs to one machine, so a copy that kept the date
-/// (`cp -p`, rsync) has the same tag on another server, and a download can go on there.
+/// The entity tag of a file: its length and its date, to the nanosecond; the store gives each upload a date
+/// of its own. Nothing in it belongs to one machine, so a copy that kept the date (`cp -p`, rsync) has the
+/// same tag on another server, and a download can go on there.
 fn entity_tag(about: &Metadata) -> String {
     format!("\"{:x}-{:x}.{:x}\"", about.len(), about.mtime(), about.mtime_nsec())
 }
@@ -307,7 +306,7 @@ fn last_modified(about: &Metadata) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(about.mtime()).unwrap_or(0))
 }
 
-/// Is `tag` in an If-Match or If-None-Match? `weak`: a weak tag of the same text will do.
+/// Is `tag` in an If-Match or If-None-Match? `weak`: a weak tag of the same text matches too.
 ///
 /// list = "*" / #( [ "W/" ] DQUOTE *etagc DQUOTE )
 fn in_tags(list: &str, tag: &str, weak: bool) -> bool {
@@ -316,7 +315,7 @@ fn in_tags(list: &str, tag: &str, weak: bool) -> bool {
         || candidates.any(|one| one == tag || weak && one.strip_prefix("W/").is_some_and(|one| one == tag))
 }
 
-/// A date that the peer has sent; one that is none is ignored, as RFC 9110 says of each of these fields.
+/// A date that the peer has sent; an invalid one is ignored, as RFC 9110 says of each of these fields.
 fn date(request: &Request, name: &str) -> Result<Option<SystemTime>, Refusal> {
     Ok(request.fields.one(name)?.and_then(|text| stats::parse_http(text, SystemTime::now())))
 }
@@ -351,7 +350,7 @@ pub fn precondition(request: &Request, about: Option<&Metadata>) -> Result<Optio
 }
 
 impl Reply {
-    /// What a peer can remember the file by.
+    /// Adds the fields by which a peer can recognise this version of the file.
     fn validators(self, about: &Metadata) -> Reply {
         let date = stats::http_date(last_modified(about));
         self.field("ETag", &entity_tag(about)).field("Last-Modified", &date)
@@ -383,17 +382,17 @@ impl Reply {
     }
 }
 
-/// What a peer wants of a file.
+/// The part of a file that a peer wants.
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
     All,
     /// From the first byte up to the second.
     Part(u64, u64),
-    /// A part that there is not.
+    /// A part outside of the file.
     Outside,
 }
 
-/// The one range of bytes that is wanted, if it is wanted still.
+/// The range of bytes that is wanted, if If-Range still holds.
 fn range(request: &Request, about: &Metadata) -> Result<Wanted, Refusal> {
     let Some(text) = request.fields.one("range")? else { return Ok(Wanted::All) };
     let same = match request.fields.one("if-range")? {
@@ -409,8 +408,8 @@ fn range(request: &Request, about: &Metadata) -> Result<Wanted, Refusal> {
     Ok(if same { parse_range(text, about.len()).unwrap_or(Wanted::All) } else { Wanted::All })
 }
 
-/// range = "bytes=" ( first "-" [ last ] / "-" length ); `None` for all else, which is then ignored, several
-/// ranges among it (RFC 9110, section 14.2).
+/// range = "bytes=" ( first "-" [ last ] / "-" length ); `None`: anything else, also several ranges; it is
+/// ignored (RFC 9110, section 14.2).
 fn parse_range(text: &str, size: u64) -> Option<Wanted> {
     let (unit, range) = text.split_once('=')?;
     let (first, last) = range.trim().split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;

@@ -1,4 +1,4 @@
-//! # Chapter 15b. Who is asked for what?
+//! # Chapter 15b. Which server is asked, and for what?
 //!
 //! A request line names its target in one of three forms: a path, a whole URL (for proxies, and every server
 //! must understand it too), or `*` for the server itself. A path is percent-decoded here, once: a program
@@ -48,7 +48,7 @@ fn split_port(text: &str) -> (&str, &str) {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Names {
     All,
-    /// Those that every machine has, and these: without port, without a dot at the end.
+    /// Addresses, `localhost`, and these names: without port, without a dot at the end.
     Own(Vec<String>),
 }
 
@@ -63,15 +63,14 @@ impl Names {
 
 /// Why a request for `host` is refused: the peer means another server, or the owner has forgotten a name.
 pub fn misdirected(host: &str) -> String {
-    // A host may hold `$` and `;`, which must not get into a command that somebody copies.
+    // A host may hold `$` and `;`, which must not get into a command that a reader may copy.
     let name = Some(without_port(host)).filter(|name| is_host_name(name)).unwrap_or("NAME");
     let remedy = format!("start it with --host {name}, or with --any-host to allow every name");
     format!("this server does not answer to this name; to allow it, {remedy}")
 }
 
-/// Is this what a machine calls itself: nothing, `localhost`, or an address? Any other name is somebody's
-/// choice, and may be made to mean this machine after a browser has loaded a page from another ("DNS
-/// rebinding").
+/// Is this what a machine calls itself: nothing, `localhost`, or an address? The owner of any other name can
+/// let it point to this machine after a browser has loaded a page from another ("DNS rebinding").
 fn is_own_name(name: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     name.is_empty() || name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
@@ -98,7 +97,7 @@ pub fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// What a request line asks for.
+/// The target of a request line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {
     /// Host and port, when the target is a whole URL. They replace those in the field Host (RFC 9112, section

@@ -98,7 +98,7 @@ impl EndMark {
 
 /// The position in the head of a request.
 #[derive(Clone, Copy)]
-enum Place {
+enum HeadState {
     Verb,
     /// After a verb that has no payload: everything to the end of the line.
     Line,
@@ -120,7 +120,7 @@ enum Place {
 /// The head of a request, as far as it has come.
 pub struct Head {
     pub text: Vec<u8>,
-    place: Place,
+    state: HeadState,
 }
 
 /// What a head turns out to be.
@@ -136,7 +136,7 @@ pub enum HeadEvent {
 
 impl Head {
     pub fn new() -> Head {
-        Head { text: Vec::new(), place: Place::Verb }
+        Head { text: Vec::new(), state: HeadState::Verb }
     }
 
     /// Takes the next byte; `None` means that more are needed.
@@ -150,33 +150,35 @@ impl Head {
     pub fn push(&mut self, byte: u8) -> Option<HeadEvent> {
         let blank = matches!(byte, b' ' | b'\t');
         let line_end = matches!(byte, b'\r' | b'\n');
-        match self.place {
-            Place::Verb if self.text.is_empty() && (blank || line_end) => return None,
-            Place::Verb if (blank || line_end) && self.text.eq_ignore_ascii_case(b"UPLOAD") => {
-                self.place = Place::BeforeName;
+        match self.state {
+            HeadState::Verb if self.text.is_empty() && (blank || line_end) => return None,
+            HeadState::Verb if (blank || line_end) && self.text.eq_ignore_ascii_case(b"UPLOAD") => {
+                self.state = HeadState::BeforeName;
                 return self.push(byte);
             }
-            Place::Verb | Place::Line if byte == b'\n' => return Some(HeadEvent::Line),
-            Place::Verb if blank => self.place = Place::Line,
-            Place::Verb | Place::Line => {}
-            Place::BeforeName if line_end => {
+            HeadState::Verb | HeadState::Line if byte == b'\n' => return Some(HeadEvent::Line),
+            HeadState::Verb if blank => self.state = HeadState::Line,
+            HeadState::Verb | HeadState::Line => {}
+            HeadState::BeforeName if line_end => {
                 return Some(HeadEvent::Broken(Refusal::new("missing file name")));
             }
-            Place::BeforeName if blank => {}
-            Place::BeforeName if byte == b'"' => {
-                self.place = Place::Quoted { start: self.text.len(), escaped: false }
+            HeadState::BeforeName if blank => {}
+            HeadState::BeforeName if byte == b'"' => {
+                self.state = HeadState::Quoted { start: self.text.len(), escaped: false }
             }
-            Place::BeforeName => self.place = Place::Name(self.text.len()),
-            Place::Name(start) | Place::Unquoted { start } if blank || line_end => {
+            HeadState::BeforeName => self.state = HeadState::Name(self.text.len()),
+            HeadState::Name(start) | HeadState::Unquoted { start } if blank || line_end => {
                 return Some(self.named(start, line_end));
             }
-            Place::Name(_) => {}
-            Place::Quoted { .. } if line_end => return Some(HeadEvent::Broken(bad_quotes())),
-            Place::Quoted { start, escaped: false } if byte == b'"' => self.place = Place::Unquoted { start },
-            Place::Quoted { start, escaped } => {
-                self.place = Place::Quoted { start, escaped: byte == b'\\' && !escaped }
+            HeadState::Name(_) => {}
+            HeadState::Quoted { .. } if line_end => return Some(HeadEvent::Broken(bad_quotes())),
+            HeadState::Quoted { start, escaped: false } if byte == b'"' => {
+                self.state = HeadState::Unquoted { start }
             }
-            Place::Unquoted { .. } => return Some(HeadEvent::Broken(bad_quotes())),
+            HeadState::Quoted { start, escaped } => {
+                self.state = HeadState::Quoted { start, escaped: byte == b'\\' && !escaped }
+            }
+            HeadState::Unquoted { .. } => return Some(HeadEvent::Broken(bad_quotes())),
         }
         self.text.push(byte);
         // The CR of a line's end is not part of the line.
