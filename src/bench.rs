@@ -48,16 +48,18 @@ pub static BENCH: Command = Command {
 fn run(args: &Args) -> Result<(), Failure> {
     let usage = |text: String| Err(Failure::Usage(format!("bench: {text}")));
     let (what, url) = (args.word(0).unwrap_or_default(), args.word(1));
+    if !["base64", "request", "http"].contains(&what) {
+        return usage(format!("cannot time {what}; try base64, request or http"));
+    }
+    if let Some((option, only)) = args.misplaced() {
+        return usage(format!("{option} is for {only}, not for {what}"));
+    }
     if what == "http" {
         let missing = || usage("URL is missing: kolam bench http http://HOST[:PORT][/PATH]".to_owned());
         return url.map_or_else(missing, |url| load::http(args, url));
     }
-    if !["base64", "request"].contains(&what) {
-        return usage(format!("cannot time {what}; try base64, request or http"));
-    }
-    let option = plan::OPTIONS.iter().map(|option| option.name).find(|name| args.has(name));
-    if let Some(extra) = url.or(option) {
-        return usage(format!("{extra} is for http, not for {what}"));
+    if let Some(url) = url {
+        return usage(format!("{url} is for http, not for {what}"));
     }
     match what {
         "base64" => base64(),

@@ -40,7 +40,15 @@ pub struct Opt {
     pub name: &'static str,
     /// What its value is called in the help; empty for a switch.
     pub value: &'static str,
+    /// Begins with `for WORD: ` when the option is of use with one first word of the command only.
     pub help: &'static str,
+}
+
+impl Opt {
+    /// The first word of the command that this option is for; `None`: it is for all.
+    fn only(&self) -> Option<&'static str> {
+        self.help.strip_prefix("for ")?.split_once(": ").map(|(word, _)| word)
+    }
 }
 
 /// The ways to serve many clients, in the order of the course: the words of options, files and columns.
@@ -157,7 +165,7 @@ impl Args {
         let (name, value) = (parts.next().unwrap_or_default().to_string_lossy(), parts.next());
         let mut options = self.command.options.iter().copied().flatten();
         let Some(option) = options.find(|option| option.name == name) else {
-            return usage(self.command.unknown(&name));
+            return usage(self.command.unknown(&name, self.word(0)));
         };
         let value = match (option.value, value) {
             ("", Some(_)) => return usage(format!("{name} takes no value")),
@@ -206,6 +214,16 @@ impl Args {
 
     pub fn has(&self, name: &str) -> bool {
         self.given.iter().any(|(given, _)| *given == name)
+    }
+
+    /// An option that was given although it is for another first word only, and that word.
+    pub fn misplaced(&self) -> Option<(&'static str, &'static str)> {
+        let first = self.word(0);
+        let mut options = self.command.options.iter().copied().flatten();
+        options.find_map(|option| {
+            let only = option.only().filter(|only| first != Some(only) && self.has(option.name))?;
+            Some((option.name, only))
+        })
     }
 
     /// A whole number within `range`.
@@ -377,9 +395,11 @@ fn broken(text: &str, indent: usize) -> String {
 }
 
 impl Command {
-    /// Why `name` is no option.
-    fn unknown(&self, name: &str) -> String {
+    /// Why `name` is no option. Options for another word than `first` are no help.
+    fn unknown(&self, name: &str, first: Option<&str>) -> String {
         let known = self.options.iter().copied().flatten();
+        let known =
+            known.filter(|option| first.is_none() || option.only().is_none_or(|only| first == Some(only)));
         let known: Vec<_> = known.map(|option| (option.name, option.value)).collect();
         let hint = hints::for_option(name, &known);
         let hint = hint.unwrap_or_else(|| format!("kolam {} --help lists all", self.name));
