@@ -797,6 +797,18 @@ fn a_connection_that_is_refused_is_a_failure() {
 }
 
 #[test]
+fn a_server_that_is_not_there_is_asked_now_and_then() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", taken.local_addr().unwrap());
+    drop(taken);
+    let ended = run(&["bench", "http", &url, "-z", "500ms", "-c", "3"]);
+    // Each of the three places asks at once, and again after each 10 ms.
+    let failed = count(&ended, "Failed requests");
+    assert!((3..=3 * 51).contains(&failed), "{ended:?}");
+    assert_failed(&ended, 0, failed, "Connect");
+}
+
+#[test]
 fn a_server_that_is_silent_is_given_up() {
     for start in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"] {
         let server = serve(move |guest| {
@@ -866,7 +878,7 @@ fn a_closed_stdout_changes_nothing_of_the_verdict() {
 #[test]
 fn mistakes_end_with_2_and_say_what_to_do() {
     let url = "http://127.0.0.1:1/";
-    let table: [(&[&str], &[&str]); 19] = [
+    let table: [(&[&str], &[&str]); 22] = [
         (&["http"], &["URL is missing", "http://HOST[:PORT][/PATH]"]),
         (&["http", url, "b"], &["unexpected word 'b'"]),
         (&["http", "127.0.0.1:1/"], &["127.0.0.1:1/", "http://HOST[:PORT][/PATH]", "does not begin"]),
@@ -886,6 +898,9 @@ fn mistakes_end_with_2_and_say_what_to_do() {
         (&["htpp", url], &["cannot time htpp", "base64, request or http"]),
         (&["base64", url], &["is for http, not for base64"]),
         (&["request", "-n", "5"], &["-n is for http, not for request"]),
+        (&["http", url, "--server", "127.0.0.1:1"], &["--server is for request, not for http"]),
+        (&["http", url, "--port", "80"], &["unknown option --port; kolam bench --help lists all"]),
+        (&["request", "--port", "80"], &["unknown option --port; it is part of --server HOST:PORT"]),
     ];
     for (words, expected) in table {
         let ended = run(&[&["bench"], words].concat());

@@ -46,8 +46,9 @@ const PIECE: usize = 128 * 1024;
 /// How long a server that has announced to close the connection may take, before this side closes it.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// The time between two drawings of the live line.
-const TICK: Duration = Duration::from_millis(200);
+/// How long a place waits after it could not connect: without it, a run of `-z` would keep a core busy with
+/// a server that is not there. A run of `-n` requests is over sooner without it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The token of the bell; all others are indexes of places.
 const BELL: u64 = u64::MAX;
@@ -104,6 +105,8 @@ fn notes(plan: &Plan, score: &LoadStats, csv: bool) {
 enum Phase {
     /// Nothing is left to ask for.
     Idle,
+    /// The last connection was not to be had; the next request begins at the deadline.
+    Pausing,
     /// So many bytes of the request are on their way; the connection need not be there yet.
     Sending(usize),
     Receiving,
@@ -152,9 +155,8 @@ struct Load<'p> {
     until: Option<Instant>,
     /// No deadline is earlier.
     look: Instant,
-    /// What the user sees meanwhile, and when it is due again; never, where there is no terminal.
+    /// What the user sees meanwhile.
     line: LiveLine<Stderr>,
-    tick: Option<Instant>,
     /// The receive buffer; empty between two reads.
     buffer: Vec<u8>,
     score: LoadStats,
@@ -178,8 +180,7 @@ impl<'p> Load<'p> {
         let (busy, look) = (places.len(), now + plan.timeout);
         let (buffer, score) = (vec![0; PIECE], LoadStats::new(plan.requests));
         let line = LiveLine::new(io::stderr());
-        let tick = line.is_due().then_some(now);
-        Ok(Load { plan, stop, epoll, places, busy, begun: 0, until: None, look, line, tick, buffer, score })
+        Ok(Load { plan, stop, epoll, places, busy, begun: 0, until: None, look, line, buffer, score })
     }
 
     /// Until all requests are over, or the user has had enough.
@@ -193,7 +194,7 @@ impl<'p> Load<'p> {
             self.advance(index);
         }
         while self.busy > 0 && !self.stop.requested() {
-            let wake = self.tick.map_or(self.look, |tick| tick.min(self.look));
+            let wake = self.line.due().map_or(self.look, |due| due.min(self.look));
             self.epoll.wait(&mut ready, Some(wake))?;
             ready.iter().filter(|&&token| token != BELL).for_each(|&token| self.advance(token as usize));
             let now = Instant::now();
@@ -211,8 +212,7 @@ impl<'p> Load<'p> {
 
     /// Draws the live line if it is due.
     fn show(&mut self, now: Instant) {
-        if self.tick.is_some_and(|tick| now >= tick) {
-            self.tick = Some(now + TICK);
+        if self.line.due().is_some_and(|due| now >= due) {
             let (text, figures) = report::progress(&self.score, now, self.plan.limits());
             self.line.draw(&text, &figures);
         }
@@ -221,7 +221,7 @@ impl<'p> Load<'p> {
     /// Place `index` takes up the next request, if there is one.
     fn begin(&mut self, index: usize) {
         let now = Instant::now();
-        // Here too: when all connections are refused, one place has no reason to wait, and goes on and on.
+        // Here too: when all connections are refused, a run of `-n` has no reason to wait, and goes on.
         self.show(now);
         let place = &mut self.places[index];
         let late = self.until.is_some_and(|until| now >= until);
@@ -249,14 +249,20 @@ impl<'p> Load<'p> {
         if verdict.is_err() {
             place.stream = None;
         }
+        let pauses = self.until.is_some() && matches!(verdict, Err((Cause::Connect, _)));
         self.score.note(place.start, &place.answer, verdict);
-        self.begin(index);
+        if pauses {
+            (place.phase, place.deadline) = (Phase::Pausing, Instant::now() + PAUSE);
+            self.look = self.look.min(place.deadline);
+        } else {
+            self.begin(index);
+        }
     }
 
     /// One step of the request at place `index`; gives how long it took once it is over.
     fn step(&mut self, index: usize) -> Result<Option<Duration>, Fault> {
         match self.places[index].phase {
-            Phase::Idle => Ok(None),
+            Phase::Idle | Phase::Pausing => Ok(None),
             Phase::Sending(from) => self.send(index, from),
             Phase::Receiving => self.receive(index),
             Phase::Closing(took) => self.close(index, took),
@@ -410,6 +416,11 @@ impl<'p> Load<'p> {
             let verdict = match place.phase {
                 Phase::Idle => continue,
                 _ if now < place.deadline => continue,
+                Phase::Pausing => {
+                    self.begin(index);
+                    self.advance(index);
+                    continue;
+                }
                 Phase::Closing(took) => Ok(took),
                 _ => Err((Cause::Timeout, format!("nothing moved for {:?}", self.plan.timeout))),
             };

@@ -124,33 +124,38 @@ pub fn cut(text: &str, columns: usize) -> String {
 /// wiped when it is dropped.
 pub struct LiveLine<S: Write + AsFd> {
     stream: S,
-    terminal: bool,
     escapes: bool,
     /// Columns of what stands in the line now; 0: nothing.
     drawn: usize,
-    last: Option<Instant>,
+    /// When it is to be drawn next; `None`: there is no terminal.
+    due: Option<Instant>,
 }
 
 impl<S: Write + AsFd + IsTerminal> LiveLine<S> {
     pub fn new(stream: S) -> LiveLine<S> {
-        let (terminal, escapes) = (stream.is_terminal(), escapes_allowed());
-        LiveLine { stream, terminal, escapes, drawn: 0, last: None }
+        let due = stream.is_terminal().then(Instant::now);
+        LiveLine { stream, escapes: escapes_allowed(), drawn: 0, due }
     }
 }
 
 impl<S: Write + AsFd> LiveLine<S> {
+    /// When the next drawing is due, for callers that wait; `None`: never, since there is no terminal.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// There is a terminal, and the last drawing was long enough ago.
     pub fn is_due(&self) -> bool {
-        self.terminal && self.last.is_none_or(|last| last.elapsed() >= REFRESH)
+        self.due.is_some_and(|due| Instant::now() >= due)
     }
 
     /// Draws `text` and, after it, `figures`. On a narrow terminal the text is cut first. Errors are ignored:
     /// the work goes on without its terminal.
     pub fn draw(&mut self, text: &str, figures: &str) {
-        if self.terminal {
+        if self.due.is_some() {
             let (line, width) = self.drawing(text, figures, columns(&self.stream));
             self.drawn = width;
-            self.last = Some(Instant::now());
+            self.due = Some(Instant::now() + REFRESH);
             self.write(&line);
         }
     }
@@ -240,7 +245,7 @@ mod tests {
 
     fn line(escapes: bool, drawn: usize) -> LiveLine<File> {
         let stream = File::options().write(true).open("/dev/null").unwrap();
-        LiveLine { stream, terminal: true, escapes, drawn, last: None }
+        LiveLine { stream, escapes, drawn, due: Some(Instant::now()) }
     }
 
     #[test]
@@ -255,6 +260,18 @@ mod tests {
         for columns in 1..40 {
             assert!(drawing(false, 79, columns).1 < columns, "{columns}");
         }
+    }
+
+    #[test]
+    fn the_next_drawing_is_due_a_fifth_of_a_second_later_and_never_without_a_terminal() {
+        let mut line = line(true, 0);
+        assert!(line.is_due());
+        let before = Instant::now();
+        line.draw("row 1", "");
+        assert!(line.due().is_some_and(|due| due >= before + REFRESH) && !line.is_due());
+        let mut silent = LiveLine::new(File::open("/dev/null").unwrap());
+        silent.draw("row 1", "");
+        assert_eq!((silent.due(), silent.is_due(), silent.drawn), (None, false, 0));
     }
 
     #[test]
