@@ -11,7 +11,7 @@ use common::{
     Background, Disk, END, Ended, Folder, MODES, PATIENCE, Run, Server, children, eventually, kolam, run,
     signal, threads, within,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -224,7 +224,7 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
     let ended = Run::start(command.current_dir(here.path())).finish(PATIENCE);
     let lines: Vec<&str> = ended.ok().lines().collect();
     // Nobody has asked the target how it works, so it has one mode and one number of workers.
-    assert_eq!(lines.len(), 18 + 5, "{lines:?}");
+    assert_eq!(lines.len(), 18 + 6, "{lines:?}");
     assert_eq!(lines[0], "   1 single download 1 × 10 MiB, 1 worker");
     let target = format!("target     {address}");
     let expected = [
@@ -233,6 +233,7 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
         "content    17.5 GiB to move and to compare",
         &target,
         "results    a new folder in results",
+        "note       a dry run asks nothing there: STATS may tell another mode and other workers",
     ];
     assert_eq!(lines[18..], expected);
     assert!(here.names().is_empty());
@@ -551,6 +552,8 @@ struct Shelf {
     deletes: HashSet<String>,
     /// Uploads that it has received and not stored.
     stalled: usize,
+    /// The names that were asked for before anything was stored.
+    probed: BTreeSet<String>,
     /// It accepts no more connections.
     gone: bool,
 }
@@ -621,7 +624,10 @@ fn talk(
     let done = r#"{"status":"OK"}"#.to_owned();
     let reply = match (verb, lie) {
         ("DELETE", "is deaf") => return stream.read(&mut piece).ok().map(drop),
-        ("STATS", _) | ("LIST", "knows no LIST" | "knows neither") => no("request tidak dikenali"),
+        ("STATS", _)
+        | ("LIST", "knows no LIST" | "knows neither" | "has all files" | "has all files, empty") => {
+            no("request tidak dikenali")
+        }
         ("DELETE", "knows no DELETE" | "knows neither") => no("request tidak dikenali"),
         ("UPLOAD", "has no room") => no("disk full"),
         ("UPLOAD", "stores late") if !name.ends_with("-0.bin") => {
@@ -638,6 +644,9 @@ fn talk(
             shelf.lock().unwrap().files.insert(name, text.unwrap_or_default().to_owned());
             done
         }
+        ("DELETE", "keeps all") => done,
+        ("GET", "has all files") => r#"{"status":"OK","data_file":"QUJD"}"#.to_owned(),
+        ("GET", "has all files, empty") => r#"{"status":"OK","data_file":""}"#.to_owned(),
         ("DELETE", _) => {
             let mut shelf = shelf.lock().unwrap();
             let removed = shelf.files.remove(&name);
@@ -647,6 +656,9 @@ fn talk(
         ("GET", "refuses") => no("not today"),
         ("GET", "is silent") => return stream.read(&mut piece).ok().map(drop),
         ("GET", _) => {
+            if shelf.lock().unwrap().files.is_empty() {
+                shelf.lock().unwrap().probed.insert(name.clone());
+            }
             let mut text = shelf.lock().unwrap().files.get(&name)?.clone();
             match lie {
                 "flips a byte" => text
@@ -739,6 +751,29 @@ fn every_lie_of_a_target_is_counted_under_its_cause() {
     }
 }
 
+/// What is said before anything is asked.
+fn asking(address: &str, seconds: f64) -> String {
+    format!("asking     {address} for its mode, its workers and its files, at most {seconds} s each\n")
+}
+
+#[test]
+fn a_target_that_is_silent_is_named_at_once_and_not_waited_for_longer_than_the_timeout() {
+    // It accepts, as the kernel does for it, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (bench, address) = (Bench::new(), silent.local_addr().unwrap().to_string());
+    let words = ["--target", &address, "--timeout", "0.3", "--volumes", "1", "--clients", "1"];
+    let start = Instant::now();
+    let ended = bench.run(&[&words[..], &["--ops", "download"]].concat());
+    // STATS, LIST, GET, the upload, and the removal after the row and at the end.
+    assert!(start.elapsed() < Duration::from_secs(14), "{:?}", start.elapsed());
+    ended.failed(1, &["1 client worker failed\n"]);
+    assert!(ended.text().starts_with(&asking(&address, 0.3)), "{ended:?}");
+    for words in ["note       no STATS there: ", "note       cannot see whether names are free there, LIST: "]
+    {
+        assert!(ended.text().contains(words), "{ended:?}");
+    }
+}
+
 #[test]
 fn a_target_that_cannot_be_reached_ends_the_test_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -747,7 +782,7 @@ fn a_target_that_cannot_be_reached_ends_the_test_at_once() {
     let here = Folder::new();
     let ended = start_in(&here, &["--target", &address]).finish(PATIENCE);
     ended.failed(1, &["--target", &address, "cannot connect", "refused"]);
-    assert_eq!(ended.text(), "");
+    assert_eq!(ended.text(), asking(&address, 5.0));
     assert_eq!(here.names(), Vec::<String>::new());
 }
 
@@ -759,7 +794,7 @@ fn a_target_that_speaks_http_ends_the_test_at_once() {
         let address = server.address.to_string();
         let ended = start_in(&here, &["--target", &address]).finish(PATIENCE);
         ended.failed(1, &["--target", &address, "this looks like HTTP"]);
-        assert_eq!(ended.text(), "");
+        assert_eq!(ended.text(), asking(&address, 5.0));
         assert_eq!((here.names(), files.names()), (Vec::new(), Vec::new()), "{mode}");
         server.stop();
     }
@@ -769,17 +804,13 @@ fn a_target_that_speaks_http_ends_the_test_at_once() {
 fn a_target_that_goes_away_still_gives_a_whole_table() {
     for operation in ["upload", "list", "download"] {
         let (bench, fake) = (Bench::new(), Fake::start("goes away"));
-        let ended = against(&bench, fake.address, &["thread,process", "--ops", operation]);
-        ended.failed(1, &["4 client worker"]);
-        for mode in ["thread", "process"] {
-            let rows = bench.rows(mode);
-            assert_eq!(rows.len(), 1, "{operation}");
-            assert_eq!(
-                (rows[0].text("client_failed"), rows[0].text("errors")),
-                ("2", "refused=2"),
-                "{operation}"
-            );
-        }
+        let ended = against(&bench, fake.address, &["process", "--ops", operation]);
+        // Nothing is known of its workers, so nothing is said of them.
+        ended.failed(1, &["kolam: 2 client workers failed\n"]);
+        let rows = bench.rows("process");
+        assert_eq!(rows.len(), 1, "{operation}");
+        let failed = [rows[0].text("client_failed"), rows[0].text("errors")];
+        assert_eq!(failed, ["2", "refused=2"], "{operation}");
         bench.assert_nothing_left();
     }
 }
@@ -838,10 +869,46 @@ fn all_names_of_a_run_are_new_short_and_lower_case() {
 fn a_target_without_list_is_tested_and_the_user_told_once() {
     let fake = Fake::start("knows no LIST");
     let bench = Bench::new();
-    let ended = against(&bench, fake.address, &["thread,process", "--ops", "download,upload"]);
+    let ended = against(&bench, fake.address, &["thread", "--ops", "download,upload"]);
     assert_eq!(ended.ok().matches("LIST").count(), 1, "{ended:?}");
-    assert!(ended.text().contains("note       cannot see whether names are free"), "{ended:?}");
+    let note = "note       names are free there, asked by GET for each, since LIST fails: ";
+    assert!(ended.text().contains(note), "{ended:?}");
     assert_eq!(fake.names(), Vec::<String>::new());
+    let asked = fake.shelf.lock().unwrap().probed.clone();
+    let asked: Vec<&str> = asked.iter().map(|name| name.rsplit('-').next().unwrap()).collect();
+    assert_eq!(asked, ["1mib.bin", "0.bin", "1.bin"]);
+}
+
+#[test]
+fn a_target_without_list_that_has_a_file_of_that_name_is_not_touched() {
+    for lie in ["has all files", "has all files, empty"] {
+        let (bench, fake) = (Bench::new(), Fake::start(lie));
+        let ended = against(&bench, fake.address, &["thread", "--ops", "download,upload"]);
+        ended.failed(1, &[&fake.address.to_string(), "-1mib.bin", "already"]);
+        assert!(fake.names().is_empty() && bench.out.names().is_empty());
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_target_that_lies_about_delete_is_told_of() {
+    for (lang, why) in [
+        ("en", "; it has answered OK to DELETE but still lists them\n"),
+        ("id", "; DELETE dijawab OK tetapi file masih ada di LIST\n"),
+    ] {
+        let (bench, fake) = (Bench::new(), Fake::start("keeps all"));
+        let words = ["thread", "--ops", "upload,download", "--lang", lang];
+        let ended = against(&bench, fake.address, &words);
+        let names = fake.names();
+        let pattern = format!("kolam-{}-*{why}", names[0].split('-').nth(1).unwrap());
+        let left =
+            if lang == "en" { "left       3 files stay on" } else { "tersisa    3 file tertinggal di" };
+        let left = format!("{left} {}, 3.00 MiB: {} (1.00 MiB), ", fake.address, names[0]);
+        for words in [&left, &pattern] {
+            assert!(ended.ok().contains(words), "no {words:?} in {}", ended.text());
+        }
+        assert_eq!(names.len(), 3);
+    }
 }
 
 #[test]
@@ -854,7 +921,9 @@ fn what_a_target_does_not_delete_is_named_once_with_its_size() {
         let left: Vec<&str> = ended.ok().lines().filter(|line| line.starts_with("left ")).collect();
         assert_eq!(left.len(), 1, "{ended:?}");
         let count = format!("51 files stay on {address}, 51.0 MiB: ");
-        for words in [&count, "(1.00 MiB)", "and 48 more", "dikenali", &fake.names()[0]] {
+        let pattern =
+            format!("and 48 more, all named kolam-{}-*; ", fake.names()[0].split('-').nth(1).unwrap());
+        for words in [&count, "(1.00 MiB)", &pattern, "dikenali", &fake.names()[0]] {
             assert!(left[0].contains(words), "no {words:?} in {}", left[0]);
         }
         assert_eq!(fake.names().len(), 51, "{lie}");
@@ -994,7 +1063,9 @@ fn labels_that_the_target_contradicts_are_refused_before_anything_is_sent() {
         for (words, told) in table {
             let ended = bench.run(&[&["--target", &address], words].concat());
             ended.failed(2, told);
-            assert_eq!(ended.text(), "", "{mode} {words:?}");
+            // What cannot be true of any server is refused before one is asked.
+            let asked = if words[1].contains(',') { String::new() } else { asking(&address, 5.0) };
+            assert_eq!(ended.text(), asked, "{mode} {words:?}");
         }
         assert!(files.names().is_empty() && bench.out.names().is_empty(), "{mode}");
         // Without labels of the user's, they are the target's own.
@@ -1012,7 +1083,8 @@ fn a_target_that_tells_nothing_has_one_label_and_the_user_is_told() {
     let (bench, address) = (Bench::new(), fake.address.to_string());
     let words = ["--target", &address, "--volumes", "1", "--clients", "1,2", "--ops", "download"];
     let ended = bench.run(&words);
-    let note = "note       the target does not tell: rows say single mode, --servers 1\n";
+    let note = "note       no STATS there: the rows are labelled single mode, 1 worker; \
+                give --modes and --servers to label them otherwise\n";
     assert!(ended.ok().contains(note), "{ended:?}");
     assert_eq!(bench.rows("single").len(), 2);
     assert_eq!(bench.out.names(), ["machine.txt", "single.csv", "tables.md"]);

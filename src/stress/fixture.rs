@@ -63,7 +63,7 @@ impl Fixture {
     pub fn new(plan: &Plan, stop: Stop) -> io::Result<Fixture> {
         let progress = &sys::shared_counters(1)?[0];
         let files = RunFiles::make(&plan.root)?;
-        let target = plan.target.map(|address| Target::new(address, files.run)).transpose()?;
+        let target = plan.target.map(|address| Target::new(address, files.run, plan.words)).transpose()?;
         let (sources, timeout, tells) = (Vec::new(), plan.timeout, plan.tells || target.is_none());
         let making = f64::INFINITY;
         let mut fixture = Fixture { files, target, tells, sources, making, timeout, stop, progress };
@@ -109,8 +109,8 @@ impl Fixture {
     }
 
     /// Gives a server that does not serve our folder the file to download or to list. What it is sent, now
-    /// and by the clients, is remembered.
-    pub fn before(&mut self, row: &Row) -> Result<(), Error> {
+    /// and by the clients, is remembered. `tick` is told how many bytes have gone, from 0 on.
+    pub fn before(&mut self, row: &Row, mut tick: impl FnMut(u64)) -> Result<(), Error> {
         let (run, content) = (self.files.run, self.content(row));
         let Some(target) = &mut self.target else { return Ok(()) };
         let bytes = content.len() as u64;
@@ -120,7 +120,9 @@ impl Fixture {
         }
         let name = run.source(row.volume_mib);
         target.will_store(name.clone(), bytes);
-        Client::connect(target.address, self.timeout, self.stop)?.upload(&name, &mut &content[..]).map(drop)
+        tick(0);
+        let mut source = BufReader::with_capacity(CHUNK, Counted { rest: &content, of: bytes, tick });
+        Client::connect(target.address, self.timeout, self.stop)?.upload(&name, &mut source).map(drop)
     }
 
     /// Compares what each successful worker uploaded with what it should be; who was wrong has failed.
@@ -156,6 +158,20 @@ impl Fixture {
             return None;
         }
         Stats::from(&self.connect(server.address).ok()?.stats().ok()?)
+    }
+}
+
+/// What is read out of memory, and how much of it is told.
+struct Counted<'c, F: FnMut(u64)> {
+    rest: &'c [u8],
+    of: u64,
+    tick: F,
+}
+
+impl<F: FnMut(u64)> Read for Counted<'_, F> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        (self.tick)(self.of - self.rest.len() as u64);
+        self.rest.read(out)
     }
 }
 

@@ -23,7 +23,7 @@
 use crate::cli::{self, Failure, LiveLine};
 use crate::stress::matrix::{Plan, Row};
 use crate::stress::report::{self, Outcome, human, line};
-use crate::stress::words::Words;
+use crate::stress::words::{Words, fill};
 use std::io::{self, Stdout};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -43,7 +43,8 @@ pub fn dry_run(plan: &Plan) -> String {
     let rows = rows.map(|row| format!("{:>4} {}\n", row.number, report::describe(row, plan.words)));
     let results = if plan.exact { String::new() } else { format!("{} ", plan.words.new_folder_in) };
     let results = format!("{results}{}", plan.out.display());
-    rows.collect::<String>() + &announcement(plan) + &line(plan.words.results, &results)
+    let note = if plan.guessed { line(plan.words.note, plan.words.not_asked) } else { String::new() };
+    rows.collect::<String>() + &announcement(plan) + &line(plan.words.results, &results) + &note
 }
 
 /// What will be done.
@@ -143,6 +144,20 @@ impl ProgressLine {
         ProgressLine { line, words, start: now, rows, rows_done: 0, bytes, bytes_done: 0, row_start: now }
     }
 
+    /// Shows how much of the file that `row` needs has been brought to a target: `moved` bytes.
+    pub fn set_up(&mut self, row: &Row, moved: u64) {
+        if self.line.is_due() {
+            let brought = [moved, row.volume_mib << 20].map(|bytes| human(bytes as f64));
+            let brought = fill(self.words.brought, &[&brought[0], &brought[1]]);
+            self.line.draw(&self.place(row), &format!(" | {brought}"));
+        }
+    }
+
+    /// `7/108 thread download 5 × 50 MiB, 1 worker`
+    fn place(&self, row: &Row) -> String {
+        format!("{}/{} {}", self.rows_done + 1, self.rows, report::describe(row, self.words))
+    }
+
     /// A row is about to start.
     pub fn row_begins(&mut self, row: &Row, progress: &AtomicU64) {
         self.row_start = Instant::now();
@@ -163,8 +178,7 @@ impl ProgressLine {
             0 => "?".to_owned(),
             done => clock(self.start.elapsed().as_secs_f64() * (self.bytes - done) as f64 / done as f64),
         };
-        let row = format!("{}/{} {}", self.rows_done + 1, self.rows, report::describe(row, self.words));
-        self.line.draw(&row, &format!(" | {rate}/s | {left} {}", self.words.to_go));
+        self.line.draw(&self.place(row), &format!(" | {rate}/s | {left} {}", self.words.to_go));
     }
 
     /// Says what came of a row, above the live line.

@@ -183,7 +183,18 @@ impl Matrix {
 
     /// A target has one mode and one number of workers; where it tells them, rows with others would lie.
     fn check(&self, args: &Args, told: &Told) -> Result<(), Failure> {
-        let target = args.text("--target").unwrap_or_default();
+        let Some(target) = args.text("--target") else { return Ok(()) };
+        let several = |option: &str, typed: String, what: &str| {
+            let text =
+                format!("{option} {typed}: {target} is one running server and has one {what}; name it");
+            Err(Failure::Usage(text + &format!(", or leave {option} out")))
+        };
+        if self.modes.len() > 1 {
+            return several("--modes", self.modes.join(","), "mode");
+        }
+        if self.servers.len() > 1 {
+            return several("--servers", list(&self.servers), "number of workers");
+        }
         let wrong = |option: &str, typed: String, truth: String| {
             let remedy = format!("leave {option} out");
             Err(Failure::Usage(format!("{option} {typed}: {target} says that it has {truth}; {remedy}")))

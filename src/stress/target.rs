@@ -21,18 +21,19 @@
 use crate::cli::{Failure, MODES, failed};
 use crate::client::{Client, Error};
 use crate::json::Value;
-use crate::stress::matrix::{MOST_SERVERS, Plan, Row, Told};
+use crate::stress::matrix::{MOST_SERVERS, Plan, Told};
 use crate::stress::report::human;
 use crate::stress::run_files::RunId;
+use crate::stress::words::{Words, fill};
 use crate::sys::Stop;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest wait for an answer to a question that the server may not understand.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for an answer to a question that the server may not understand; a shorter `--timeout` counts.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same when the user has pressed Ctrl-C and waits.
 const HURRY: Duration = Duration::from_secs(2);
@@ -52,15 +53,15 @@ const NAMED: usize = 3;
 /// # Errors
 ///
 /// It cannot be reached, or it speaks HTTP: no row of it would say anything.
-pub fn ask(address: SocketAddr, stop: Stop) -> Result<Told, Failure> {
+pub fn ask(address: SocketAddr, patience: Duration, stop: Stop) -> Result<Told, Failure> {
     let why = |error| match error {
         Error::Interrupted => Failure::Interrupted,
         Error::Timeout => {
-            Failure::Failed(format!("--target {address}: cannot connect: no answer for {PATIENCE:?}"))
+            Failure::Failed(format!("--target {address}: cannot connect: no answer for {patience:?}"))
         }
         other => Failure::Failed(format!("--target {address}: {other}")),
     };
-    match Client::connect(address, PATIENCE, stop).map_err(why)?.stats() {
+    match Client::connect(address, patience, stop).map_err(why)?.stats() {
         Err(error @ (Error::Interrupted | Error::Http(_))) => Err(why(error)),
         // Some servers say that they do not know STATS, some hang up, some are silent.
         Err(_) => Ok(Told::default()),
@@ -77,45 +78,82 @@ pub fn ask(address: SocketAddr, stop: Stop) -> Result<Told, Failure> {
 pub struct Target {
     pub address: SocketAddr,
     run: RunId,
+    words: &'static Words,
     /// What has to be removed is removed after a Ctrl-C too.
     never_stop: Stop,
     /// Bytes of each file that was ever sent, whether or not it arrived.
     sent: BTreeMap<String, u64>,
     /// Those of them that may still be there.
     there: BTreeSet<String>,
+    /// Those that it has answered OK to DELETE for.
+    deleted: BTreeSet<String>,
     /// Why a file could not be removed.
     refusal: Option<Error>,
 }
 
 impl Target {
-    pub fn new(address: SocketAddr, run: RunId) -> io::Result<Target> {
-        let (sent, there) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Target { address, run, never_stop: Stop::never()?, sent, there, refusal: None })
+    pub fn new(address: SocketAddr, run: RunId, words: &'static Words) -> io::Result<Target> {
+        let (sent, there, deleted) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let never_stop = Stop::never()?;
+        Ok(Target { address, run, words, never_stop, sent, there, deleted, refusal: None })
     }
 
     /// Looks at the server before anything is sent. Returns what the user should know.
     pub fn look(&self, plan: &Plan, stop: Stop) -> Result<Vec<String>, Failure> {
-        let labels = plan.rows.first().filter(|_| plan.guessed).map(|row| {
-            let Row { mode, servers, .. } = row;
-            format!("the target does not tell: rows say {mode} mode, --servers {servers}")
+        let labels = plan.rows.first().filter(|_| plan.guessed);
+        let labels = labels.map(|row| {
+            let workers = self.words.workers(row.servers);
+            fill(self.words.labelled, &[&row.mode, &workers])
         });
-        Ok(labels.into_iter().chain(self.require_free(stop)?).collect())
+        Ok(labels.into_iter().chain(self.require_free(plan, stop)?).collect())
     }
 
-    /// Makes sure that no file there has a name of this run. Returns what the user should know when that
-    /// cannot be seen.
-    fn require_free(&self, stop: Stop) -> Result<Option<String>, Failure> {
-        match Client::connect(self.address, PATIENCE, stop).and_then(|mut client| client.list()) {
+    /// Makes sure that no file there has a name of this run. Returns what the user should know when LIST
+    /// does not tell.
+    fn require_free(&self, plan: &Plan, stop: Stop) -> Result<Option<String>, Failure> {
+        let patience = plan.timeout.min(PATIENCE);
+        match Client::connect(self.address, patience, stop).and_then(|mut client| client.list()) {
             Err(Error::Interrupted) => Err(Failure::Interrupted),
-            Err(error) => Ok(Some(format!("cannot see whether names are free there, LIST: {error}"))),
+            Err(error) => Ok(Some(self.require_none(plan, patience, stop, &error)?)),
             Ok(names) => match names.iter().find(|name| self.is_ours(name)) {
                 None => Ok(None),
-                Some(name) => failed(format!(
-                    "{} has a file {name:?} already, and this run would use such names; run it again",
-                    self.address
-                )),
+                Some(name) => self.taken(name),
             },
         }
+    }
+
+    fn taken<T>(&self, name: &str) -> Result<T, Failure> {
+        let remedy = "and this run would use such names; run it again";
+        failed(format!("{} has a file {name:?} already, {remedy}", self.address))
+    }
+
+    /// The same for a server that answers LIST with `error`: asks by GET for each name that will be sent.
+    fn require_none(
+        &self,
+        plan: &Plan,
+        patience: Duration,
+        stop: Stop,
+        error: &Error,
+    ) -> Result<String, Failure> {
+        let clients = plan.rows.iter().filter(|row| row.operation == "upload").map(|row| row.clients);
+        let uploads = (0..clients.max().unwrap_or(0) as usize).map(|index| self.run.upload(index));
+        let names = plan.volumes().into_iter().map(|volume| self.run.source(volume)).chain(uploads);
+        for name in names {
+            // The content is not wanted: the connection closes at its first byte.
+            let found = Client::connect(self.address, patience, stop)
+                .and_then(|mut client| client.download(&name, &mut Unwanted));
+            match found {
+                Ok(_) | Err(Error::Local(_)) => return self.taken(&name),
+                Err(Error::Interrupted) => return Err(Failure::Interrupted),
+                // The next would wait as long, and in vain.
+                Err(silent @ (Error::Refused(_) | Error::Timeout)) => {
+                    return Ok(fill(self.words.not_seen, &[error, &silent]));
+                }
+                // Any answer but OK: it is not there, in words or by hanging up.
+                Err(_) => {}
+            }
+        }
+        Ok(fill(self.words.seen_by_get, &[error]))
     }
 
     /// Some servers fold names to lower case, in which ours are written anyway, or to upper case.
@@ -126,6 +164,7 @@ impl Target {
     /// A file is about to be sent.
     pub fn will_store(&mut self, name: String, bytes: u64) {
         self.sent.insert(name.clone(), bytes);
+        self.deleted.remove(&name);
         self.there.insert(name);
     }
 
@@ -139,13 +178,21 @@ impl Target {
         let (mut client, address) = (None, self.address);
         for name in self.there.clone() {
             match delete(&mut client, || connect(address, deadline, patience, stop), &name) {
-                Ok(()) => drop(self.there.remove(&name)),
+                Ok(()) => {
+                    self.there.remove(&name);
+                    self.deleted.insert(name);
+                }
                 Err(Error::Interrupted) => return,
                 Err(_) if Instant::now() >= deadline => return,
                 // The next would wait as long, and in vain.
                 Err(error @ (Error::Refused(_) | Error::Timeout)) => return self.refusal = Some(error),
-                Err(Error::Server(reason)) if is_missing(&reason) => drop(self.there.remove(&name)),
-                Err(error) => self.refusal = Some(error),
+                Err(error) => {
+                    if matches!(&error, Error::Server(reason) if is_missing(reason)) {
+                        self.there.remove(&name);
+                    }
+                    // Kept for a missing one too: LIST may still show it.
+                    self.refusal = Some(error);
+                }
             }
         }
     }
@@ -190,24 +237,41 @@ impl Target {
 
     /// What stays there, in one line.
     fn left(&self) -> Option<String> {
-        let count = self.there.len();
-        let why = self.refusal.as_ref().map_or("no time was left".to_owned(), Error::to_string);
+        let (count, words) = (self.there.len(), self.words);
+        let still_listed = self.there.iter().any(|name| self.deleted.contains(name));
+        let why = match &self.refusal {
+            _ if still_listed => words.still_listed.to_owned(),
+            Some(refusal) => refusal.to_string(),
+            None => words.no_time.to_owned(),
+        };
         let bytes = |name: &String| self.sent.get(name).copied().unwrap_or(0) as f64;
         let all = human(self.there.iter().map(bytes).sum());
         let named = self.there.iter().take(NAMED).map(|name| format!("{name} ({})", human(bytes(name))));
         let mut names = named.collect::<Vec<_>>().join(", ");
         if count > NAMED {
-            names += &format!(" and {} more", count - NAMED);
+            names += &fill(words.and_more, &[&(count - NAMED)]);
+        }
+        if count > 1 {
+            names += &fill(words.all_named, &[&self.run.prefix()]);
         }
         // A server that does not answer does not tell what it has stored.
-        let sure = matches!(self.refusal, Some(Error::Server(_)));
-        let files = match (count, sure) {
-            (1, true) => "file stays",
-            (1, false) => "file may stay",
-            (_, true) => "files stay",
-            (_, false) => "files may stay",
-        };
-        (count > 0).then(|| format!("{count} {files} on {}, {all}: {names}; {why}", self.address))
+        let sure = still_listed || matches!(self.refusal, Some(Error::Server(_)));
+        let stay = if sure { words.files_stay } else { words.files_may_stay };
+        let stay = fill(stay[usize::from(count != 1)], &[&count, &self.address]);
+        (count > 0).then(|| format!("{stay}, {all}: {names}; {why}"))
+    }
+}
+
+/// A sink that ends a download at its first byte.
+struct Unwanted;
+
+impl Write for Unwanted {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::Error::other("not wanted"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -247,12 +311,12 @@ fn is_missing(reason: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use crate::stress::words::ENGLISH;
     use std::net::TcpListener;
 
     #[test]
     fn what_stays_is_one_line_however_much_it_is() {
-        let mut target = Target::new(([192, 0, 2, 1], 6666).into(), RunId::new()).unwrap();
+        let mut target = Target::new(([192, 0, 2, 1], 6666).into(), RunId::new(), &ENGLISH).unwrap();
         assert_eq!(target.left(), None);
         for index in 0..50 {
             target.will_store(target.run.upload(index), 1 << 20);
@@ -262,7 +326,16 @@ mod tests {
         let first =
             format!("50 files stay on 192.0.2.1:6666, 50.0 MiB: {} (1.00 MiB), ", target.run.upload(0));
         assert!(line.starts_with(&first), "{line}");
-        assert!(line.ends_with(" and 47 more; the server says: request tidak dikenali"), "{line}");
+        let rest = format!(" and 47 more, all named {}*; ", target.run.prefix());
+        assert!(line.ends_with(&(rest + "the server says: request tidak dikenali")), "{line}");
+        target.there = [target.run.upload(7)].into();
+        let alone =
+            format!("1 file stays on 192.0.2.1:6666, 1.00 MiB: {} (1.00 MiB); ", target.run.upload(7));
+        assert!(target.left().unwrap().starts_with(&alone));
+        // It has said that it is gone, and shows it all the same.
+        target.deleted = target.there.clone();
+        target.refusal = None;
+        assert_eq!(target.left(), Some(alone + "it has answered OK to DELETE but still lists them"));
     }
 
     #[test]
@@ -280,7 +353,7 @@ mod tests {
             }
         });
         for interrupted in [false, true] {
-            let mut target = Target::new(address, RunId::new()).unwrap();
+            let mut target = Target::new(address, RunId::new(), &ENGLISH).unwrap();
             (0..50).for_each(|index| target.will_store(target.run.upload(index), 1 << 20));
             let start = Instant::now();
             let line = target.leave_by(start + Duration::from_millis(300), interrupted).unwrap();

@@ -79,6 +79,24 @@ pub struct Words {
     /// The link to the newest run: something else has its name; it cannot be set.
     pub no_link: &'static str,
     pub not_linked: &'static str,
+    /// What a target is asked before anything is sent, and how long at most.
+    pub asking: &'static str,
+    pub how_it_works: &'static str,
+    /// A target that tells no mode and no workers: when it was asked, and when it was not.
+    pub labelled: &'static str,
+    pub not_asked: &'static str,
+    /// LIST does not tell which names are free there: GET does, or does not either.
+    pub seen_by_get: &'static str,
+    pub not_seen: &'static str,
+    /// So much of a file has been brought to the target before its row begins.
+    pub brought: &'static str,
+    /// So many files on that target, one and several; and why.
+    pub files_stay: [&'static str; 2],
+    pub files_may_stay: [&'static str; 2],
+    pub and_more: &'static str,
+    pub all_named: &'static str,
+    pub still_listed: &'static str,
+    pub no_time: &'static str,
 }
 
 pub static ENGLISH: Words = Words {
@@ -130,6 +148,20 @@ pub static ENGLISH: Words = Words {
     removing: "removing the files of this run; Ctrl-C again leaves them there",
     no_link: "{} is no symbolic link and stays as it is",
     not_linked: "{} cannot point to this run: {}",
+    asking: "asking",
+    how_it_works: "{} for its mode, its workers and its files, at most {} s each",
+    labelled: "no STATS there: the rows are labelled {} mode, {}; give --modes and --servers to label them \
+               otherwise",
+    not_asked: "a dry run asks nothing there: STATS may tell another mode and other workers",
+    seen_by_get: "names are free there, asked by GET for each, since LIST fails: {}",
+    not_seen: "cannot see whether names are free there, LIST: {}; GET: {}",
+    brought: "set-up: {} of {}",
+    files_stay: ["{} file stays on {}", "{} files stay on {}"],
+    files_may_stay: ["{} file may stay on {}", "{} files may stay on {}"],
+    and_more: " and {} more",
+    all_named: ", all named {}*",
+    still_listed: "it has answered OK to DELETE but still lists them",
+    no_time: "no time was left",
 };
 
 pub static INDONESIAN: Words = Words {
@@ -181,6 +213,20 @@ pub static INDONESIAN: Words = Words {
     removing: "menghapus file uji ini; Ctrl-C lagi membiarkannya di sana",
     no_link: "{} bukan symbolic link dan dibiarkan",
     not_linked: "{} tidak dapat menunjuk ke uji ini: {}",
+    asking: "bertanya",
+    how_it_works: "{} tentang mode, worker dan file-nya, paling lama {} s masing-masing",
+    labelled: "tidak ada STATS di sana: baris diberi label mode {}, {}; beri --modes dan --servers untuk \
+               label lain",
+    not_asked: "dry run tidak bertanya ke sana: STATS mungkin menyebut mode dan worker lain",
+    seen_by_get: "nama di sana masih bebas, ditanyakan dengan GET satu per satu karena LIST gagal: {}",
+    not_seen: "tidak dapat melihat apakah nama di sana masih bebas, LIST: {}; GET: {}",
+    brought: "persiapan: {} dari {}",
+    files_stay: ["{} file tertinggal di {}", "{} file tertinggal di {}"],
+    files_may_stay: ["{} file mungkin tertinggal di {}", "{} file mungkin tertinggal di {}"],
+    and_more: " dan {} lagi",
+    all_named: ", semua bernama {}*",
+    still_listed: "DELETE dijawab OK tetapi file masih ada di LIST",
+    no_time: "waktu habis",
 };
 
 impl Words {
