@@ -32,7 +32,7 @@ mod connection; // 16a one connection through it
 mod backends; // 16b whose turn it is
 mod relay; // 16c bytes between two sockets
 
-use crate::cli::{Args, Command, Failure, Opt, failed, opt, print};
+use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, print};
 use crate::net::{self, LINGER_IDLE, LingerSet};
 use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
 use backends::{Backends, ConnectAttempt, Policy, is_shortage};
@@ -111,8 +111,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let _ = sys::raise_descriptor_limit();
     let setup = Stop::listen(Listen::StopAndShow).and_then(|stop| Ok((stop, listener.local_addr()?)));
     let (stop, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
-    let count = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let (worker_count, servers) = (count(workers, "worker"), count(addresses.len() as u64, "back end"));
+    let (worker_count, servers) = (counted(workers, "worker"), counted(addresses.len() as u64, "back end"));
     let ready = format!("balancing on {address} ({policy}, {worker_count}, {servers})\n");
     let policy = POLICIES.iter().find(|(name, _)| *name == policy).map_or(POLICIES[0].1, |known| known.1);
     let backends = Backends::new(&addresses, policy, log);

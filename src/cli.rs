@@ -21,6 +21,7 @@ pub use hints::for_command;
 #[cfg(test)]
 pub use hints::{OTHER_COMMANDS, OTHER_OPTIONS};
 pub use terminal::LiveLine;
+pub use units::{counted, nearest_rank};
 
 use hints::nearest;
 use std::ffi::{OsStr, OsString};

@@ -27,7 +27,7 @@ mod blocking; // 12b one connection, accept to close
 mod browser; // 12d the URL of a server
 mod event; // 12c many connections, one thread
 
-use crate::cli::{Args, Command, Failure, MODES, Opt, failed, opt, print};
+use crate::cli::{Args, Command, Failure, MODES, Opt, counted, failed, opt, print};
 use crate::http::{Names, is_host, is_host_name, without_port};
 use crate::net::{self, LingerSet};
 use crate::pool::{Supervisor, ThreadPool, WorkerHooks};
@@ -118,8 +118,8 @@ fn run(args: &Args) -> Result<(), Failure> {
     let store = Arc::new(store);
     let shared =
         Shared { protocol, names, listener, store, scoreboard, limits, max_connections, log, limiter };
-    let noun = if workers == 1 { "worker" } else { "workers" };
-    let about = format!("{spoken} protocol, {mode} mode, {workers} {noun}, root {}", root.display());
+    let crew = counted(workers, "worker");
+    let about = format!("{spoken} protocol, {mode} mode, {crew}, root {}", root.display());
     let ready_url = match protocol {
         Protocol::Http => format!(" {}", browser::ready_url(address)),
         Protocol::File => String::new(),

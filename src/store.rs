@@ -70,7 +70,9 @@ impl fmt::Display for Error {
             Error::InvalidName(why) => write!(f, "invalid file name: {why}"),
             Error::NotFound => write!(f, "file not found"),
             Error::NotRegular => write!(f, "not a regular file"),
-            Error::TooLarge(limit) => write!(f, "file too large: more than --max-upload {}", amount(*limit)),
+            Error::TooLarge(limit) => {
+                write!(f, "file too large: more than --max-upload {}", exact_size(*limit))
+            }
             Error::Full => write!(f, "storage full"),
             Error::Denied(why) => write!(f, "permission denied: {why}"),
             Error::Io(error) | Error::Uncertain(error) => write!(f, "storage error: {error}"),
@@ -78,8 +80,9 @@ impl fmt::Display for Error {
     }
 }
 
-/// A limit as a user would write it: `1 GiB`, `300 KiB`; in bytes when it is no whole number of any unit.
-fn amount(bytes: u64) -> String {
+/// A limit as a user would write it, never rounded: `1 GiB`, `300 KiB`; in bytes when it is no whole number
+/// of any unit.
+fn exact_size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     match units.into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
         Some((shift, name)) => format!("{} {name}", bytes >> shift),

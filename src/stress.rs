@@ -95,8 +95,8 @@ fn run(args: &Args) -> Result<(), Failure> {
 fn require_space(plan: &Plan) -> Result<(), Failure> {
     let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, &error))?;
     if let Some(missing) = plan.space().checked_sub(free).filter(|&missing| missing > 0) {
-        let (missing, root) = (report::human(missing as f64), plan.root.display());
-        let need = report::human(plan.space() as f64);
+        let (missing, root) = (report::short_size(missing as f64), plan.root.display());
+        let need = report::short_size(plan.space() as f64);
         return failed(format!("{root}: the largest row needs {need}, {missing} more than there is"));
     }
     Ok(())

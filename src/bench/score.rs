@@ -18,6 +18,7 @@
 //! Experiment: run with `-c 1` and `-c 100`. Which of the two times per request stays the same, and why?
 
 use crate::bench::response::Answer;
+use crate::cli::nearest_rank;
 use crate::store::visible;
 use std::time::{Duration, Instant};
 
@@ -176,8 +177,7 @@ impl LoadStats {
 
     /// Milliseconds within which so many thousandths of the complete requests were over, by nearest rank.
     pub fn percentile(&self, thousandths: usize) -> Option<f64> {
-        let rank = (self.times.len() * thousandths).div_ceil(1000);
-        rank.checked_sub(1).map(|at| self.times[at] as f64 / 1e6)
+        nearest_rank(self.times.len(), thousandths).map(|at| self.times[at] as f64 / 1e6)
     }
 
     /// The failures by cause, those that have not occurred too.

@@ -1,7 +1,8 @@
 //! # Chapter 6b. What do 10MB and 500ms mean?
 //!
 //! A size is a number of bytes, a time a number of seconds, unless a unit follows. 1 MB is 1 MiB here, as it
-//! is in the assignment: all prefixes are powers of 1024.
+//! is in the assignment: all prefixes are powers of 1024. The other way round, figures for people are here
+//! when more than one command shows them: `1 worker`, the 95th percentile.
 //!
 //! The invariant: a text that could mean two things means none, and the error shows the forms that there are.
 //!
@@ -56,4 +57,33 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         unit.map_or((text, 1.0), |(unit, scale)| (&text[..text.len() - unit.len()], *scale));
     let seconds = number.parse::<f64>().ok()? * scale;
     (0.001..=1e9).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+/// `1 worker`, `2 workers`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Where a percentile stands among `count` sorted values, by nearest rank: the index of the smallest one that
+/// at least so many thousandths of them do not exceed. It is always one that was measured, never between two.
+/// `None`: there is none.
+pub fn nearest_rank(count: usize, thousandths: usize) -> Option<usize> {
+    (count * thousandths).div_ceil(1000).checked_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular_and_none_is_not() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "file")), ["0 files", "1 file", "2 files"]);
+    }
+
+    #[test]
+    fn a_percentile_is_a_value_and_the_last_one_is_the_largest() {
+        assert_eq!([1, 500, 1000].map(|rank| nearest_rank(0, rank)), [None; 3]);
+        assert_eq!([1, 500, 1000].map(|rank| nearest_rank(1, rank)), [Some(0); 3]);
+        assert_eq!([500, 501, 950, 1000].map(|rank| nearest_rank(20, rank)), [9, 10, 18, 19].map(Some));
+    }
 }

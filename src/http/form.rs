@@ -23,6 +23,7 @@
 //! Experiment: look for the whole boundary in each piece by itself, and send a form in pieces of 7 bytes.
 
 use crate::http::head::{Framing, Lines, Refusal, Request, malformed, tchar};
+use crate::http::listing::counted;
 use crate::http::response::Reply;
 use crate::store::{self, Store, Upload, check_name, visible};
 use std::mem;
@@ -120,7 +121,7 @@ impl Form {
         if files == 0 {
             return Err(Refusal::new(400, "no file was chosen: go back and choose one"));
         }
-        let text = format!("{} stored\n", count(files));
+        let text = format!("{} stored\n", counted(files, "file"));
         // Relative, so that it works behind a proxy that has taken a part of the path away.
         let reply = Reply::new(303).field("Location", "./").brought(bytes);
         Ok(reply.text("text/plain; charset=utf-8", text))
@@ -222,13 +223,9 @@ impl Form {
 
     /// A form may fail at its third file: the answer must say what has become of the first two.
     fn with_what_is_stored(&self, refusal: Refusal) -> Refusal {
-        let before = if self.stored.0 == 0 { "none".to_owned() } else { count(self.stored.0) };
+        let before = if self.stored.0 == 0 { "none".to_owned() } else { counted(self.stored.0, "file") };
         Refusal { reason: format!("{}; stored before that: {before}", refusal.reason), ..refusal }
     }
-}
-
-fn count(files: u64) -> String {
-    format!("{files} file{}", if files == 1 { "" } else { "s" })
 }
 
 /// Why this file is not stored, or not for certain.

@@ -146,16 +146,15 @@ fn write_form(out: &mut String, limit: u64) {
          <input type=file id=files name=file multiple required aria-describedby=rules>\n\
          <button>Upload</button>\n\
          <p id=rules>At most {} each. A file of the same name is replaced.\n</form>",
-        human(limit)
+        rounded_size(limit)
     );
 }
 
 fn write_table(out: &mut String, catalogue: &Catalogue, order: &Order) {
     let (count, bytes) = (catalogue.files.len(), catalogue.files.iter().map(|file| file.1.len()).sum());
-    let plural = |count| if count == 1 { "" } else { "s" };
     let folders = match catalogue.folders {
         0 => String::new(),
-        folders => format!(" {folders} folder{} not shown.", plural(folders)),
+        folders => format!(" {} not shown.", counted(folders as u64, "folder")),
     };
     if count == 0 {
         let _ = writeln!(out, "<p class=none>No files yet.{folders}");
@@ -163,9 +162,9 @@ fn write_table(out: &mut String, catalogue: &Catalogue, order: &Order) {
     }
     let _ = writeln!(
         out,
-        "<table>\n<caption>{count} file{}, {}.{folders}</caption>",
-        plural(count),
-        human(bytes)
+        "<table>\n<caption>{}, {}.{folders}</caption>",
+        counted(count as u64, "file"),
+        rounded_size(bytes)
     );
     out.push_str("<thead>\n<tr>\n");
     order.write_heads(out);
@@ -190,14 +189,19 @@ fn write_row(out: &mut String, name: &str, about: &Metadata) {
     let _ = match size {
         0..1024 => write!(out, "{size} B"),
         // The exact number is in the title.
-        _ => write!(out, "<data value={size} title=\"{size} bytes\">{}</data>", human(size)),
+        _ => write!(out, "<data value={size} title=\"{size} bytes\">{}</data>", rounded_size(size)),
     };
     let (day, minute) = (&date[..10], &date[11..16]);
     let _ = writeln!(out, "<td><time datetime={date}>{day} {minute}</time>");
 }
 
-/// `5 B`, `1.0 KiB`, `16.0 EiB`: with one decimal of the largest unit that there is one of.
-fn human(bytes: u64) -> String {
+/// `1 file`, `2 files`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// For a column: `5 B`, `1.0 KiB`, `16.0 EiB`, with one decimal of the largest unit that there is one of.
+fn rounded_size(bytes: u64) -> String {
     let mut unit = 1_u128;
     for name in ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
         // Rounded first: 1,048,575 bytes are 1.0 MiB, not 1024.0 KiB.
@@ -368,7 +372,7 @@ mod tests {
             (u64::MAX, "16.0 EiB"),
         ];
         for (bytes, text) in table {
-            assert_eq!(human(bytes), text, "{bytes}");
+            assert_eq!(rounded_size(bytes), text, "{bytes}");
         }
     }
 

@@ -22,7 +22,7 @@
 
 use crate::cli::{self, Failure, LiveLine};
 use crate::stress::matrix::{Plan, Row};
-use crate::stress::report::{self, Outcome, human, line};
+use crate::stress::report::{self, Outcome, line, short_size};
 use crate::stress::words::{Words, fill};
 use std::io::{self, Stdout};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -54,11 +54,11 @@ pub fn announcement(plan: &Plan) -> String {
     let operations = different(plan.rows.iter().map(|row| row.operation));
     let label = words.modes[usize::from(modes.contains(", "))];
     let rows = format!("{}: {label} {modes}; {operations}", plan.rows.len());
-    let content = format!("{} {}", human(content(plan) as f64), words.moved);
+    let content = format!("{} {}", short_size(content(plan) as f64), words.moved);
     let place = match plan.target {
         Some(address) => line(words.target, &address.to_string()),
         None => {
-            let space = human(plan.space() as f64);
+            let space = short_size(plan.space() as f64);
             line(words.files, &format!("{}, {} {space}", plan.root.display(), words.at_most))
         }
     };
@@ -147,7 +147,7 @@ impl ProgressLine {
     /// Shows how much of the file that `row` needs has been brought to a target: `moved` bytes.
     pub fn set_up(&mut self, row: &Row, moved: u64) {
         if self.line.is_due() {
-            let brought = [moved, row.volume_mib << 20].map(|bytes| human(bytes as f64));
+            let brought = [moved, row.volume_mib << 20].map(|bytes| short_size(bytes as f64));
             let brought = fill(self.words.brought, &[&brought[0], &brought[1]]);
             self.line.draw(&self.place(row), &format!(" | {brought}"));
         }
@@ -172,7 +172,7 @@ impl ProgressLine {
         let moved = progress.load(Relaxed);
         // Some clocks stand still for a moment.
         let seconds = self.row_start.elapsed().as_secs_f64().max(1e-9);
-        let rate = human(moved as f64 / seconds);
+        let rate = short_size(moved as f64 / seconds);
         let done = self.bytes_done + moved.min(row.bytes());
         let left = match done {
             0 => "?".to_owned(),
@@ -199,7 +199,7 @@ impl ProgressLine {
 fn finished(number: usize, rows: usize, row: &Row, outcome: &Outcome, words: &Words) -> String {
     let Row { mode, operation, volume_mib, clients, servers, .. } = row;
     let rate = outcome.total_rate().filter(|_| outcome.bytes > 0);
-    let rate = rate.map_or("-".to_owned(), |rate| human(rate) + "/s");
+    let rate = rate.map_or("-".to_owned(), |rate| short_size(rate) + "/s");
     let (workers, ok) = (words.workers(*servers), format!("{}/{clients} ok", outcome.times.len()));
     let volume = if *operation == "list" { "folder".to_owned() } else { format!("{volume_mib} MiB") };
     let row = format!("{mode:<7} {operation:<8} {clients:>2} × {volume:>7}, {workers:>10}");

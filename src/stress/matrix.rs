@@ -17,7 +17,7 @@
 //!
 //! Experiment: `kolam stress --dry-run --ops download,upload,list` and count.
 
-use crate::cli::{Args, Failure, MODES, Opt, opt};
+use crate::cli::{Args, Failure, MODES, Opt, counted, opt};
 use crate::stress::words::{ENGLISH, INDONESIAN, Words};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -207,8 +207,7 @@ impl Matrix {
         }
         match told.workers {
             Some(count) if self.servers != [count] => {
-                let plural = if count == 1 { "" } else { "s" };
-                wrong("--servers", list(&self.servers), format!("{count} worker{plural}"))
+                wrong("--servers", list(&self.servers), counted(count, "worker"))
             }
             _ => Ok(()),
         }

@@ -13,6 +13,7 @@
 //!
 //! Experiment: add a column, and see how many places must know of it.
 
+use crate::cli::nearest_rank;
 use crate::client::CAUSES;
 use crate::stress::matrix::Row;
 use crate::stress::words::{LINES, Words, fill};
@@ -72,8 +73,7 @@ impl Outcome {
     pub fn percentile(&self, percent: usize) -> Option<f64> {
         let mut times = self.times.clone();
         times.sort_by(f64::total_cmp);
-        let rank = (times.len() * percent).div_ceil(100);
-        times.get(rank.max(1) - 1).copied()
+        nearest_rank(times.len(), percent * 10).map(|at| times[at])
     }
 
     /// `reset=1;timeout=3`
@@ -183,7 +183,7 @@ pub fn tables(
 }
 
 /// Bytes as a person reads them, in three digits: `1.50 GiB`, `15.0 GiB`, `150 GiB`.
-pub fn human(bytes: f64) -> String {
+pub fn short_size(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes;
     let mut unit = 0;
@@ -246,7 +246,7 @@ pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words
     };
     first(words.first, |outcome| outcome.example.as_ref());
     first(words.server, |outcome| outcome.server_trouble.as_ref());
-    text += &line(words.content, &human(bytes as f64));
+    text += &line(words.content, &short_size(bytes as f64));
     text + &line(words.time, &format!("{wall:.1} s"))
 }
 
@@ -275,7 +275,7 @@ fn extremes(rows: &[(Row, Outcome)], words: &Words) -> String {
     let worst = rated.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|found| (words.worst, found));
     let mut text = String::new();
     for (label, (row, rate)) in [best, worst].into_iter().flatten() {
-        let (rate, name, what) = (human(*rate), name(row, words), describe_in_mode(row, words));
+        let (rate, name, what) = (short_size(*rate), name(row, words), describe_in_mode(row, words));
         text += &line(label, &format!("{rate}/s {} {name}: {what}", words.within));
     }
     text
@@ -469,7 +469,7 @@ mod tests {
             (105.0 * 1024.0 * 1024.0 * 1024.0, "105 GiB"),
         ];
         for (bytes, text) in table {
-            assert_eq!(human(bytes), text);
+            assert_eq!(short_size(bytes), text);
         }
     }
 }

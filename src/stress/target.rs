@@ -22,7 +22,7 @@ use crate::cli::{Failure, MODES, failed};
 use crate::client::{Client, Error};
 use crate::json::Value;
 use crate::stress::matrix::{MOST_SERVERS, Plan, Told};
-use crate::stress::report::human;
+use crate::stress::report::short_size;
 use crate::stress::run_files::RunId;
 use crate::stress::words::{Words, fill};
 use crate::sys::Stop;
@@ -245,8 +245,8 @@ impl Target {
             None => words.no_time.to_owned(),
         };
         let bytes = |name: &String| self.sent.get(name).copied().unwrap_or(0) as f64;
-        let all = human(self.there.iter().map(bytes).sum());
-        let named = self.there.iter().take(NAMED).map(|name| format!("{name} ({})", human(bytes(name))));
+        let all = short_size(self.there.iter().map(bytes).sum());
+        let named = self.there.iter().take(NAMED).map(|name| format!("{name} ({})", short_size(bytes(name))));
         let mut names = named.collect::<Vec<_>>().join(", ");
         if count > NAMED {
             names += &fill(words.and_more, &[&(count - NAMED)]);
