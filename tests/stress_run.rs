@@ -907,6 +907,9 @@ fn a_target_that_lies_about_delete_is_told_of() {
         for words in [&left, &pattern] {
             assert!(ended.ok().contains(words), "no {words:?} in {}", ended.text());
         }
+        let english = ["asking ", "note ", "STATS there", "left ", " stay", "row", "first "];
+        let found = english.into_iter().find(|word| ended.text().contains(word));
+        assert_eq!(found.is_some(), lang == "en", "{found:?} in {}", ended.text());
         assert_eq!(names.len(), 3);
     }
 }

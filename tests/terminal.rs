@@ -96,6 +96,18 @@ fn a_long_name_gives_way_to_the_figures_at_every_width() {
 }
 
 #[test]
+fn a_target_that_takes_nothing_is_seen_to_be_waited_for() {
+    // The kernel accepts for it; nobody reads.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (folder, address) = (Folder::new(), silent.local_addr().unwrap().to_string());
+    let words = ["stress", "--target", &address, "--timeout", "0.3", "--volumes", "9", "--clients", "1"];
+    let words = [&words[..], &["--ops", "download", "--out", folder.path().to_str().unwrap()]].concat();
+    let terminal = Terminal::start(&mut on_a_terminal(&words, &[]), 100);
+    terminal.wait_for(0, &format!("asking     {address} for "));
+    terminal.wait_for(0, "1/1 single download 1 × 9 MiB, 1 worker | set-up: 0 B of 9.00 MiB");
+}
+
+#[test]
 fn the_width_is_read_again_before_each_drawing() {
     let mut resized = 0;
     let bytes = slow_download(120, &[], |terminal| {

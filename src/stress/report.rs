@@ -446,6 +446,8 @@ mod tests {
         for (rows, text) in table {
             assert_eq!(verdict(&rows, &ENGLISH).as_deref(), text);
         }
+        let text = "4 worker client gagal; 1 baris dengan worker server yang gagal";
+        assert_eq!(verdict(&[of(4, Some((2, 1)))], &INDONESIAN).as_deref(), Some(text));
     }
 
     #[test]
