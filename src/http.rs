@@ -116,6 +116,8 @@ pub struct HttpSession {
     stopping: bool,
     /// Other connections wait: no request after this one, unless it is here already.
     others_wait: bool,
+    /// So the request in hand is the last one, although its peer would go on.
+    gives_way: bool,
 }
 
 impl HttpSession {
@@ -130,6 +132,7 @@ impl HttpSession {
             rest_used: 0,
             stopping: false,
             others_wait: false,
+            gives_way: false,
         }
     }
 
@@ -167,8 +170,8 @@ impl HttpSession {
     }
 
     /// The head is complete; `more`: bytes after it are here already.
-    fn begin(&mut self, mut request: Request, more: bool) -> State {
-        request.keep_alive &= more || !self.others_wait;
+    fn begin(&mut self, request: Request, more: bool) -> State {
+        self.gives_way = request.keep_alive && self.others_wait && !more;
         self.request_log.request(request.method.name(), &request.path);
         let action = match request.method {
             _ if !self.names.include(request.host()) => {
@@ -201,8 +204,8 @@ impl HttpSession {
         match reader.take(bytes, &mut used) {
             Err(refusal) => (self.reply(Err(refusal), self.reply_options(&reader.request)), used),
             Ok(true) => {
-                let BodyReader { mut request, action, .. } = *reader;
-                request.keep_alive &= used < bytes.len() || !self.others_wait;
+                let BodyReader { request, action, .. } = *reader;
+                self.gives_way = request.keep_alive && self.others_wait && used == bytes.len();
                 (self.complete(request, action), used)
             }
             Ok(false) => (State::Body(reader), used),
@@ -232,7 +235,8 @@ impl HttpSession {
     /// The options of the reply to a request.
     fn reply_options(&self, request: &Request) -> ReplyOptions {
         let head_only = request.method == Method::Head;
-        ReplyOptions { head_only, close: !request.keep_alive || self.stopping, modern: request.modern }
+        let close = !request.keep_alive || self.gives_way || self.stopping;
+        ReplyOptions { head_only, close, modern: request.modern }
     }
 
     /// GET and HEAD
@@ -339,9 +343,10 @@ impl HttpSession {
         }
     }
 
-    /// May the connection be closed right after this reply?
+    /// May the connection be closed right after this reply? Only if the peer has said that it sends no more:
+    /// a request that comes all the same makes the kernel drop all replies that the peer has not read.
     fn is_last(&self, sending: &OutgoingReply) -> bool {
-        sending.may_close_at_once() && !self.stopping && self.rest.is_empty()
+        sending.may_close_at_once() && !self.gives_way && !self.stopping && self.rest.is_empty()
     }
 
     /// `count` more bytes of a reply are sent.
@@ -430,8 +435,9 @@ impl Session for HttpSession {
             (Event::OthersWait, want) => self.others_wait |= matches!(want, Want::Request | Want::Head),
             (Event::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
             (Event::Timeout, want) => {
+                // Without a request there is no reply; but earlier ones may still be on their way.
                 let reason = want.overdue();
-                self.state = reason.map_or(State::Closed, |reason| self.refuse(refusal(408, reason)));
+                self.state = reason.map_or(State::Lingering, |reason| self.refuse(refusal(408, reason)));
             }
         }
     }
@@ -639,6 +645,20 @@ mod tests {
         assert_eq!(outgoing(&session), b"");
         session.sent(0);
         assert_eq!((session.want(), fixture.scoreboard.total(Field::Failed)), (Want::Linger, 1));
+    }
+
+    #[test]
+    fn only_a_peer_that_wants_no_more_is_closed_at_once() {
+        let fixture = Fixture::new();
+        for (lines, want) in [("", Want::Linger), ("Connection: close\r\n", Want::Close)] {
+            let mut session = fixture.session();
+            session.notice(Event::OthersWait);
+            session.received(format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes());
+            let reply = outgoing(&session);
+            assert!(reply.windows(19).any(|window| window == b"\r\nConnection: close"), "{lines:?}");
+            session.sent(reply.len());
+            assert_eq!(session.want(), want, "{lines:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@
 
 mod linger; // 10a closing so that the reply arrives
 
-pub use linger::{LINGER_IDLE, LINGER_LIMIT, LingerSet, Lingering};
+pub use linger::{DRAIN_PAUSE, LINGER_IDLE, LINGER_LIMIT, LingerSet, Lingering, linger_queue};
 
 use crate::sys;
 use std::io;

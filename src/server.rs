@@ -29,7 +29,7 @@ mod event; // 12c many connections, one thread
 
 use crate::cli::{Args, Command, Failure, MODES, Opt, counted, failed, opt, print};
 use crate::http::{Names, is_host, is_host_name, without_port};
-use crate::net::{self, LingerSet};
+use crate::net::{self, LingerSet, Lingering, linger_queue};
 use crate::pool::{Supervisor, ThreadPool, WorkerHooks};
 use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, Field, Permit, RateLimiter, Scoreboard};
@@ -223,9 +223,14 @@ fn serve_single(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
 fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::Stop)?;
     let for_workers = shared.clone();
+    let (sender, served) = linger_queue()?;
+    let sender = Arc::new(sender);
     let pool = ThreadPool::start(shared.scoreboard.workers, move |index| {
         let mut worker = BlockingWorker::new(for_workers.clone(), index, stop, ListenerRole::NoAcceptor);
-        move |(connection, _permit): (TcpStream, Permit)| worker.serve(connection)
+        let sender = sender.clone();
+        move |(connection, _permit): (TcpStream, Permit)| {
+            worker.serve(connection).into_iter().for_each(|lingering| sender.send(lingering));
+        }
     })?;
     announce(ready);
     let mut lingering = LingerSet::default();
@@ -238,14 +243,15 @@ fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
                 }
             }
             Accepted::WouldBlock => {
-                lingering.wait(&[shared.listener.as_fd(), stop.as_fd()], None)?;
+                lingering.wait(&[shared.listener.as_fd(), stop.as_fd(), served.as_fd()], None)?;
                 lingering.drain();
             }
             Accepted::NoDescriptors => shared.wait_for_room(stop)?,
             Accepted::Closed => break,
         }
+        lingering.extend(served.receive());
     }
-    stop_and_finish(&shared, pool, lingering)
+    stop_and_finish(&shared, pool, lingering, || served.receive().collect())
 }
 
 /// The graceful shutdown of a server with threads: no new connections; requests that have begun may finish.
@@ -253,11 +259,13 @@ fn stop_and_finish<J: Send + 'static>(
     shared: &Shared,
     pool: ThreadPool<J>,
     mut lingering: LingerSet,
+    served: impl FnOnce() -> Vec<Lingering>,
 ) -> io::Result<()> {
     shared.stop_listening(&mut lingering);
-    let now = Instant::now();
-    pool.finish(Some(now + shared.limits.grace + OVERSTAY));
-    lingering.finish(now + shared.linger_limit())
+    let end = Instant::now() + shared.limits.grace + OVERSTAY;
+    pool.finish(Some(end));
+    lingering.extend(served());
+    lingering.finish(end.min(Instant::now() + shared.linger_limit()))
 }
 
 /// Each thread accepts and serves many connections at once; the main thread only stops the listening.
@@ -288,7 +296,7 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     while !stop.requested() {
         sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
     }
-    stop_and_finish(&shared, pool, LingerSet::default())?;
+    stop_and_finish(&shared, pool, LingerSet::default(), Vec::new)?;
     if failed_loop.load(Ordering::Relaxed) {
         Err(io::Error::other("a worker could not go on"))
     } else {

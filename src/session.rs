@@ -61,7 +61,8 @@ pub const LOOKS: u32 = 8;
 /// just read the reply may be on its way, and must not meet a closed connection.
 pub const KEPT: Duration = Duration::from_millis(100);
 
-/// The same before the first request: that one comes a round trip after the connection is accepted.
+/// The same before the first request: that one comes a round trip after the connection is accepted. Counted
+/// from the handshake, so that silent connections do not use up a worker's time one after another.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What a session waits for. Derived from its state, never stored beside it.
@@ -243,6 +244,16 @@ impl Deadlines {
         }
     }
 
+    /// A peer that has asked nothing yet was silent for this long before anybody looked. Finding that out may
+    /// cost a call, so it is asked for only when it matters.
+    pub fn count_silence(&mut self, now: Instant, silence: impl FnOnce() -> Option<Duration>) {
+        if let (false, Some((Want::Request, began))) = (self.answered, &mut self.waiting)
+            && let Some(since) = silence().and_then(|silence| now.checked_sub(silence))
+        {
+            *began = since.min(*began);
+        }
+    }
+
     /// The peer has taken bytes that were already in the socket.
     pub fn progress(&mut self, now: Instant) {
         self.moved = now;
@@ -263,10 +274,11 @@ impl Deadlines {
         self.drain_deadline().map_or(limit, |end| limit.min(end))
     }
 
-    /// Has the peer been idle for long enough that it should give way to connections that wait?
-    pub fn may_give_way(&self, now: Instant) -> bool {
+    /// From when on the peer has been idle for long enough to give way to connections that wait; `None`: it
+    /// is not idle.
+    pub fn gives_way_at(&self) -> Option<Instant> {
         let pause = if self.answered { KEPT } else { FRESH };
-        self.waiting.is_some_and(|(want, began)| want == Want::Request && now >= began + pause)
+        self.waiting.filter(|(want, _)| *want == Want::Request).map(|(_, began)| began + pause)
     }
 
     /// When the connection is closed without a reply, because the server stops; `None`: it does not stop.
@@ -382,12 +394,17 @@ mod tests {
         assert_eq!(deadlines.deadline(), at(42), "time alone is no progress");
         deadlines.progress(at(15));
         assert_eq!(deadlines.deadline(), at(45));
-        assert!(!deadlines.may_give_way(at(99)), "it is in the middle of a request");
+        assert!(deadlines.gives_way_at().is_none(), "it is in the middle of a request");
         deadlines.note(Want::Request, ByteCounts::default(), at(16));
-        assert_eq!([KEPT / 2, KEPT].map(|idle| deadlines.may_give_way(at(16) + idle)), [false, true]);
+        assert_eq!(deadlines.gives_way_at(), Some(at(16) + KEPT));
+        deadlines.count_silence(at(16), || panic!("it has asked already"));
         let mut fresh = Deadlines::new(limits, start);
-        fresh.note(Want::Request, ByteCounts::default(), start);
-        assert_eq!([KEPT, FRESH].map(|idle| fresh.may_give_way(start + idle)), [false, true]);
+        fresh.note(Want::Request, ByteCounts::default(), at(3));
+        assert_eq!(fresh.gives_way_at(), Some(at(3) + FRESH));
+        fresh.count_silence(at(3), || Some(second(1)));
+        fresh.count_silence(at(3), || None);
+        fresh.count_silence(at(4), || Some(second(1)));
+        assert_eq!(fresh.gives_way_at(), Some(at(2) + FRESH), "the time in the queue counts");
         deadlines.note(Want::Body, ByteCounts { read: 1, written: 0 }, at(15));
         deadlines.stop(at(20));
         deadlines.stop(at(24));

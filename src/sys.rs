@@ -35,7 +35,7 @@ pub use signal::{Action, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIG
 pub use signal::{exit_now, is_ignored, on_signal, wake};
 pub use socket::{
     accept, begin_connect, refuse_connections, reset_on_close, send_file, send_last, set_backlog,
-    set_pipe_size, set_send_buffer, splice, unsent,
+    set_pipe_size, set_send_buffer, silence, splice, unsent,
 };
 pub use terminal::terminal_columns;
 

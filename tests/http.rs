@@ -9,7 +9,8 @@ mod common;
 
 use common::http::{self, Http, Reply, ask, escaped, get, put, put_chunked, with};
 use common::{
-    Background, Ended, Folder, MODES, PATIENCE, Run, Server, abandoned, eventually, in_every_mode, noise,
+    Background, Ended, Folder, MODES, PATIENCE, Run, Server, abandoned, descriptors, eventually,
+    in_every_mode, noise,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -2426,6 +2427,78 @@ fn requests_that_have_arrived_are_answered_although_others_wait() {
         kept.assert_closed();
         assert_eq!(other.reply("GET").text(), "A", "{mode}");
         drop(other);
+        server.stop();
+    }
+}
+
+#[test]
+fn replies_on_their_way_arrive_although_others_wait() {
+    // As many requests as one read of the server takes, and more behind them.
+    const READ: usize = 16 * 1024;
+    let request = with("GET", "/a", &format!("X: {}\r\n", "x".repeat(64 - get("/a").len() - 5)));
+    assert_eq!(READ % request.len(), 0, "a read ends where a request ends");
+    for mode in ["single", "thread", "process"] {
+        let folder = Folder::new();
+        folder.write("a", &[b'A'; 1000]);
+        let server = start(mode, 1, &folder, &[]);
+        let mut kept = connect(&server);
+        assert!(!kept.ask(get("/a")).closes(), "{mode}");
+        let mut all = server.workers();
+        all.push(server.pid());
+        all.iter().for_each(|&pid| common::signal(pid, libc::SIGSTOP));
+        kept.send(request.repeat(2 * READ / request.len()));
+        let others = [connect(&server), connect(&server)];
+        all.iter().for_each(|&pid| common::signal(pid, libc::SIGCONT));
+        // Nothing is read before the server has closed, so most replies are on its side still.
+        eventually("the server closes", || abandoned(&kept.stream));
+        let sent = 2 * READ / request.len();
+        let replies = (1..=sent).find(|_| kept.reply("GET").closes()).unwrap_or(sent);
+        kept.assert_closed();
+        // All, if the others were noticed only when nothing was left to be read.
+        assert!(replies == READ / request.len() || replies == sent, "{mode}: {replies}");
+        drop((kept, others));
+        server.stop();
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_close_keeps_no_worker() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let content = noise(100_000, 5);
+        folder.write("a", &content);
+        let server = start(mode, 2, &folder, &[]);
+        let open = || server.workers().into_iter().chain([server.pid()]).map(descriptors).sum::<usize>();
+        let (at_first, began) = (open(), Instant::now());
+        let mut peers: Vec<Http> = (0..12).map(|_| connect(&server)).collect();
+        for (number, peer) in peers.iter_mut().enumerate() {
+            peer.send(if number % 2 == 0 { get("/a") } else { with("GET", "/a", "Connection: close\r\n") });
+        }
+        for peer in &mut peers {
+            assert!(peer.reply("GET").body == content, "{mode}");
+        }
+        assert!(began.elapsed() < TOGETHER, "{mode}: {:?}", began.elapsed());
+        // Those who were told that this is the end are closed, with nothing else to wake the server.
+        // In event mode none of the others has to go; elsewhere one connection a worker may stay.
+        let stay = if mode == "event" { 6 } else { 2 };
+        eventually("it closes its side", || open() <= at_first + stay);
+        drop(peers);
+        server.stop();
+    });
+}
+
+#[test]
+fn silent_connections_do_not_cost_their_time_one_after_another() {
+    for (mode, limit) in [("single", 2 * TOGETHER), ("thread", TOGETHER), ("process", TOGETHER)] {
+        let folder = Folder::new();
+        let server = start(mode, USUAL, &folder, &[]);
+        let silent: Vec<Http> = (0..20).map(|_| connect(&server)).collect();
+        // Only then are they older than whoever comes now.
+        thread::sleep(MOMENT);
+        let began = Instant::now();
+        assert_eq!(once(&server, get("/healthz")).status, 200, "{mode}");
+        assert!(began.elapsed() < limit, "{mode}: {:?}", began.elapsed());
+        drop(silent);
         server.stop();
     }
 }

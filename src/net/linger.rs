@@ -20,9 +20,12 @@
 //! Experiment: let `add` close at once, and see in `tests/faults.rs` which refusals are no longer read.
 
 use crate::sys::{self, Interest, PollFd};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 /// How long a connection lingers without a byte arriving.
@@ -33,6 +36,9 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// Most connections that linger at the same time; more are closed at once, at the risk of a reset.
 pub const LINGER_LIMIT: usize = 1024;
+
+/// How often a worker that is busy elsewhere drains them. Each time costs a call for each.
+pub const DRAIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// A connection that is half-closed and waits for its peer to close.
 pub struct Lingering {
@@ -78,38 +84,107 @@ impl Lingering {
 
 /// All lingering connections of one worker.
 #[derive(Default)]
-pub struct LingerSet(Vec<Lingering>);
+pub struct LingerSet {
+    all: Vec<Lingering>,
+    /// When a worker that is busy elsewhere looks at them again.
+    due: Option<Instant>,
+}
 
 impl LingerSet {
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub fn add(&mut self, stream: TcpStream) {
-        if self.0.len() < LINGER_LIMIT {
-            self.0.extend(Lingering::begin(stream));
-        }
+        self.extend(Lingering::begin(stream));
+    }
+
+    /// Takes connections that linger already.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = Lingering>) {
+        self.drain_when_due();
+        self.all.extend(more);
+        self.all.truncate(LINGER_LIMIT);
     }
 
     pub fn drain(&mut self) {
-        self.0.retain_mut(Lingering::drain);
+        self.all.retain_mut(Lingering::drain);
+        self.due = Some(Instant::now() + DRAIN_PAUSE);
+    }
+
+    /// The same for a worker that is busy elsewhere: not more often than every `DRAIN_PAUSE`.
+    pub fn drain_when_due(&mut self) {
+        if !self.is_empty() && self.due.is_none_or(|due| Instant::now() >= due) {
+            self.drain();
+        }
     }
 
     /// Sleeps until one of them, or of `others`, has something, or `deadline`.
     pub fn wait(&self, others: &[BorrowedFd], deadline: Option<Instant>) -> io::Result<()> {
-        let ours = self.0.iter().map(|lingering| lingering.stream.as_fd());
+        let ours = self.all.iter().map(|lingering| lingering.stream.as_fd());
         let watch = |fd| PollFd::new(fd, Interest::Read);
         let mut fds: Vec<PollFd> = others.iter().copied().chain(ours).map(watch).collect();
-        let ends = self.0.iter().map(Lingering::deadline);
+        let ends = self.all.iter().map(Lingering::deadline);
         sys::poll(&mut fds, ends.chain(deadline).min()).map(drop)
     }
 
     /// Waits for all of them, at most until `deadline`.
     pub fn finish(mut self, deadline: Instant) -> io::Result<()> {
-        while !self.0.is_empty() && Instant::now() < deadline {
+        while !self.is_empty() && Instant::now() < deadline {
             self.wait(&[], Some(deadline))?;
             self.drain();
         }
         Ok(())
+    }
+}
+
+/// A queue from threads that serve, one connection at a time, to the one that waits for all lingering ones.
+pub fn linger_queue() -> io::Result<(LingerSender, LingerReceiver)> {
+    let (sender, queue) = mpsc::channel();
+    let (reader, writer) = io::pipe()?;
+    let signaled = Arc::new(AtomicBool::new(false));
+    let sender = LingerSender { queue: sender, wake: writer, signaled: signaled.clone() };
+    Ok((sender, LingerReceiver { queue, wake: reader, signaled }))
+}
+
+/// The end of the threads that serve.
+pub struct LingerSender {
+    queue: Sender<Lingering>,
+    /// A byte in this pipe wakes the receiver out of its `poll`, which no channel can.
+    wake: PipeWriter,
+    /// There is a byte in the pipe, or will be at once. So there is never more than one.
+    signaled: Arc<AtomicBool>,
+}
+
+impl LingerSender {
+    pub fn send(&self, lingering: Lingering) {
+        // Both fail only when the receiver is gone: then the connection is closed at once.
+        if self.queue.send(lingering).is_ok() && !self.signaled.swap(true, Ordering::AcqRel) {
+            let _ = (&self.wake).write(&[0]);
+        }
+    }
+}
+
+/// The end of the thread that waits.
+pub struct LingerReceiver {
+    queue: Receiver<Lingering>,
+    wake: PipeReader,
+    signaled: Arc<AtomicBool>,
+}
+
+impl LingerReceiver {
+    /// What has been sent by now.
+    pub fn receive(&self) -> impl Iterator<Item = Lingering> {
+        // Before the queue is read: what is sent after that signals anew.
+        if self.signaled.swap(false, Ordering::AcqRel) {
+            let _ = (&self.wake).read(&mut [0]);
+        }
+        self.queue.try_iter()
+    }
+}
+
+impl AsFd for LingerReceiver {
+    /// Readable when something has been sent.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
     }
 }

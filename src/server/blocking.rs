@@ -18,7 +18,7 @@
 //!
 //! Experiment: send half a request with `nc`, press Ctrl-C in the server's terminal, then send the rest.
 
-use crate::net::LingerSet;
+use crate::net::{DRAIN_PAUSE, LingerSet, Lingering};
 use crate::server::shared::{Accepted, BUSY, Shared};
 use crate::session::{ByteCounts, Deadlines, Event, KEPT, LOOKS, PIECE_TEXT, Pumped, Session, Want, pump};
 use crate::stats::{Field, WorkerStats};
@@ -51,7 +51,7 @@ pub struct BlockingWorker {
     role: ListenerRole,
     /// The receive buffer; empty between two calls of `pump`.
     scratch: Vec<u8>,
-    /// Rejected connections.
+    /// Connections that are over for us: served or rejected.
     lingering: LingerSet,
 }
 
@@ -92,11 +92,14 @@ impl BlockingWorker {
             return self.shared.reject(connection, &mut self.lingering, BUSY);
         };
         // A panic costs this connection: its session is dropped, and its `RequestLog` counts the failure.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.serve(connection)));
+        if let Ok(lingering) = catch_unwind(AssertUnwindSafe(|| self.serve(connection))) {
+            self.lingering.extend(lingering);
+        }
     }
 
-    /// Serves one connection until it is closed. An error on it ends it and nothing else.
-    pub fn serve(&mut self, connection: TcpStream) {
+    /// Serves one connection. An error on it ends it and nothing else. What is returned lingers: a worker
+    /// that waited for its peer to close would keep others waiting.
+    pub fn serve(&mut self, connection: TcpStream) -> Option<Lingering> {
         self.stats.add(Field::Connections, 1);
         let mut session = self.shared.session(self.stats, &connection);
         let mut deadlines = Deadlines::new(self.shared.limits, Instant::now());
@@ -110,15 +113,15 @@ impl BlockingWorker {
             self.stats.add(Field::BytesOut, moved.written);
             deadlines.note(session.want(), moved, Instant::now());
             let blocked = match turn {
-                Ok(Pumped::Done) if session.want() == Want::Linger => return self.linger(connection),
-                Ok(Pumped::Done) | Err(_) => return,
+                Ok(Pumped::Done) if session.want() == Want::Linger => return Lingering::begin(connection),
+                Ok(Pumped::Done) | Err(_) => return None,
                 Ok(turn) => turn == Pumped::Blocked,
             };
             if self.stop.requested() && self.stops(&mut *session, &mut deadlines) {
                 continue;
             }
             if deadlines.drain_deadline().is_some_and(|end| Instant::now() >= end) {
-                return;
+                return None;
             }
             if blocked {
                 self.wait(&connection, &mut *session, &mut deadlines);
@@ -142,19 +145,9 @@ impl BlockingWorker {
         }
     }
 
-    /// Lingering close: waits until the peer has closed too (chapter 10a); not for long when the server
-    /// stops.
-    fn linger(&self, stream: TcpStream) {
-        let mut lingering = LingerSet::default();
-        lingering.add(stream);
-        while !lingering.is_empty() && !self.stop.requested() {
-            if lingering.wait(&[self.stop.as_fd()], None).is_err() {
-                return;
-            }
-            lingering.drain();
-        }
-        // An error here ends the waiting, and the connection with it.
-        let _ = lingering.finish(Instant::now() + self.shared.linger_limit());
+    /// Should this connection, idle until `now`, end because others wait?
+    fn gives_way(&self, deadlines: &Deadlines, now: Instant) -> bool {
+        deadlines.gives_way_at().is_some_and(|at| now >= at) && self.others_wait()
     }
 
     /// Tells the connection that the server stops; false: it has been told before.
@@ -171,23 +164,34 @@ impl BlockingWorker {
     }
 
     /// Sleeps until the socket is ready, a stop is requested or a deadline passes.
-    fn wait(&self, stream: &TcpStream, session: &mut dyn Session, deadlines: &mut Deadlines) {
+    fn wait(&mut self, stream: &TcpStream, session: &mut dyn Session, deadlines: &mut Deadlines) {
         let writing = session.want() == Want::Write;
         let interest = if writing { Interest::Write } else { Interest::Read };
         let mut fds = [PollFd::new(stream.as_fd(), interest), PollFd::new(self.stop.as_fd(), Interest::Read)];
         // The self-pipe stays readable: once the stop has been noticed it must not wake us again.
         let watched = if deadlines.drain_deadline().is_none() { 2 } else { 1 };
-        let (mut now, deadline) = (Instant::now(), deadlines.deadline());
+        let mut now = Instant::now();
+        deadlines.count_silence(now, || sys::silence(stream.as_fd()).ok());
+        if self.gives_way(deadlines, now) {
+            // It was silent in the queue for long enough.
+            return session.notice(Event::Timeout);
+        }
+        let deadline = deadlines.deadline();
         let look = match session.want() {
             // A slow peer may need longer than the idle limit to make room in a large socket buffer, so we
             // look from time to time whether the buffer shrinks.
             Want::Write => now + self.shared.limits.idle / LOOKS,
             // An idle connection gives way to connections that come meanwhile.
-            Want::Request if self.shared.gives_way() => now + KEPT,
+            Want::Request if self.shared.gives_way() => {
+                let at = deadlines.gives_way_at().filter(|at| *at > now);
+                at.map_or(now + KEPT, |at| at.min(now + KEPT))
+            }
             _ => deadline,
         };
         let queued = if writing { sys::unsent(stream.as_fd()).ok() } else { None };
+        let look = if self.lingering.is_empty() { look } else { look.min(now + DRAIN_PAUSE) };
         let ready = sys::poll(&mut fds[..watched], Some(deadline.min(look)));
+        self.lingering.drain_when_due();
         now = Instant::now();
         if matches!(ready, Ok(1..)) {
             return;
@@ -197,7 +201,7 @@ impl BlockingWorker {
         } else if now >= deadline && deadlines.drain_deadline().is_none_or(|end| now < end) {
             // After the grace the connection closes without a reply.
             session.notice(Event::Timeout);
-        } else if deadlines.may_give_way(now) && self.others_wait() {
+        } else if self.gives_way(deadlines, now) {
             // Between two requests the connection closes without a reply.
             session.notice(Event::Timeout);
         }

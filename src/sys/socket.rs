@@ -1,11 +1,12 @@
 //! What can a socket do that std does not know of? Never wait, send files, say how much is unsent.
-//! listen(2), accept4(2), connect(2), send(2), shutdown(2), sendfile(2), splice(2).
+//! listen(2), accept4(2), connect(2), send(2), shutdown(2), sendfile(2), splice(2), getsockopt(2).
 
 use super::check;
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::time::Duration;
 
 /// Accepts a connection, without waiting; what it then does is non-blocking too.
 pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
@@ -100,6 +101,19 @@ fn set_option<T>(socket: BorrowedFd, option: i32, value: &T) -> io::Result<()> {
 pub fn refuse_connections(listener: &TcpListener) -> io::Result<()> {
     // SAFETY: shutdown takes integers; the descriptor is open.
     check(unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) }).map(drop)
+}
+
+/// How long ago `socket` received bytes; as long as there were none, how long ago it was connected, also
+/// while it waited to be accepted (TCP_INFO, tcp(7)).
+pub fn silence(socket: BorrowedFd) -> io::Result<Duration> {
+    // SAFETY: the structure is made of integers, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let (place, mut length) = ((&raw mut info).cast(), size_of::<libc::tcp_info>() as libc::socklen_t);
+    // SAFETY: the call writes at most `length` bytes to `place`, and the length to a valid place.
+    check(unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, place, &mut length)
+    })?;
+    Ok(Duration::from_millis(info.tcpi_last_data_recv.into()))
 }
 
 /// Bytes written to `socket` that its peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
