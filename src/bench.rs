@@ -2,16 +2,16 @@
 //!
 //! `kolam bench base64` times the codec alone, without sockets and files: one piece of content, small enough
 //! for the second-level cache, encoded and decoded again and again by each loop that this processor can run,
-//! beside copying the same bytes, which nothing that reads and writes them can beat by much. `kolam bench
-//! request` times the opposite: a request so small that only its round trip counts. `kolam bench http` is the
-//! next chapter's.
+//! next to a copy of the same bytes, which is about the limit for anything that reads and writes them. `kolam
+//! bench request` times the opposite: a request so small that only its round trip counts. `kolam bench http`
+//! is in the next chapter.
 //!
 //! ```text
 //!   round 1: copy, scalar encode, scalar decode, avx512 encode, …   round 2: the same   … → medians
 //! ```
 //!
 //! The invariant: all are measured in turn in one run, so that a machine that slows down slows all of them;
-//! the figure is the median; what was measured is checked to be right before it is timed.
+//! the figure is the median; each loop is checked to be correct before it is timed.
 //!
 //! What must not live here: anything that the program itself needs.
 //!
@@ -21,12 +21,12 @@
 //! that `lscpu` prints.
 
 mod load; // 17a many requests over HTTP
-mod plan; // 17b what the user wants to know
+mod plan; // 17b the options, checked
 mod url; // 17c which server, which document
 mod request; // 17d what each request says
-mod response; // 17e when an answer is whole
+mod response; // 17e when a reply is whole
 mod score; // 17f what is counted
-mod report; // 17g what the figures say
+mod report; // 17g how the figures are shown
 
 use crate::b64::{self, Decoder, Encoder, Kernel, decoded_room, encoded_len};
 use crate::cli::{Args, Command, Failure, failed, opt, print};
@@ -73,10 +73,10 @@ const ROUNDS: usize = 9;
 /// How long one measurement of a round takes.
 const SPAN: Duration = Duration::from_millis(20);
 
-/// Buffers begin where a page begins, so that luck with the allocator does not count.
+/// Buffers begin at a page, so that the allocator has no influence.
 const PAGE: usize = 4096;
 
-/// A buffer with a start that is the multiple of a page.
+/// A buffer that begins at a page.
 struct Aligned(Vec<u8>, usize);
 
 impl Aligned {
@@ -123,7 +123,7 @@ fn rate(mut step: impl FnMut()) -> f64 {
     let start = Instant::now();
     let mut pieces = 0_u32;
     while start.elapsed() < SPAN {
-        // Asking for the time costs as much as a few kilobytes.
+        // Reading the clock costs as much as a few kilobytes.
         (0..16).for_each(|_| step());
         pieces += 16;
     }
@@ -135,7 +135,7 @@ fn median(rates: &mut [f64]) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// A line for each codec: content encoded and decoded, and copied, in GB/s.
+/// Prints a line for each codec: content encoded and decoded, and copied, in GB/s.
 fn base64() -> Result<(), Failure> {
     let mut bench = Bench {
         content: Aligned::new(PIECE),

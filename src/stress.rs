@@ -1,8 +1,8 @@
 //! # Chapter 14. Which pool is faster, and how would we know?
 //!
-//! By running every combination and checking every byte. A row is one operation, one volume, so many clients,
-//! so many server workers. For each row the tester starts a server of its own, waits until that says it is
-//! ready, lets all clients start at once, stops the clock, asks the server what it counted, compares what
+//! By running every combination and checking every byte. A row is one operation, one volume, a number of
+//! clients and a number of server workers. For each row the tester starts a server of its own, waits until it
+//! is ready, lets all clients start at once, stops the clock, asks the server what it counted, compares what
 //! was uploaded with what should have been, and writes one line.
 //!
 //! ```text
@@ -14,7 +14,7 @@
 //! runs and leaves no server behind.
 //!
 //! What must not live here: which rows there are (`stress/matrix.rs`), the clients (`stress/clients.rs`),
-//! server and files (`stress/fixture.rs`), where results go (`stress/run_folder.rs`), what is said meanwhile
+//! server and files (`stress/fixture.rs`), where results go (`stress/run_folder.rs`), what is shown meanwhile
 //! (`stress/live.rs`) and at the end (`stress/report.rs`).
 //!
 //! before: `client/commands.rs` … after: `stress/matrix.rs`
@@ -26,11 +26,11 @@ mod clients; // 14b all start at once
 mod fixture; // 14c files and server of a row
 mod machine; // 14g what was measured on
 mod run_folder; // 14f where results go
-mod live; // 14h what one waits for
+mod live; // 14h progress for the user
 mod run_files; // 14e what a run may remove
 mod target; // 14d a server that is not ours
 mod report; // 14i tables and findings
-mod words; // 14j in two languages
+mod words; // 14j the texts in two languages
 
 use crate::cli::{Args, Command, Failure, failed};
 use crate::sys::{self, Listen, Stop};
@@ -55,7 +55,7 @@ pub static STRESS: Command = Command {
 };
 
 fn run(args: &Args) -> Result<(), Failure> {
-    // What is wrong with the options is told before anybody is asked.
+    // Mistakes in the options are reported before a target is asked.
     let plan = Plan::from(args, &Told::default())?;
     if args.has("--dry-run") {
         return print(&live::dry_run(&plan));
@@ -64,19 +64,19 @@ fn run(args: &Args) -> Result<(), Failure> {
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
     let plan = match plan.target {
         Some(address) => {
-            let patience = plan.timeout.min(target::PATIENCE);
+            let timeout = plan.timeout.min(target::REPLY_TIMEOUT);
             // Said before it is asked: a server that accepts and is silent looks like a test that hangs.
-            let asked = fill(plan.words.how_it_works, &[&address, &patience.as_secs_f64()]);
+            let asked = fill(plan.words.how_it_works, &[&address, &timeout.as_secs_f64()]);
             print(&report::line(plan.words.asking, &asked))?;
-            Plan::from(args, &target::ask(address, patience, stop)?)?
+            Plan::from(args, &target::ask(address, timeout, stop)?)?
         }
         None => plan,
     };
-    // Dropped last: what is in the folders by then keeps them.
+    // Dropped last: folders with files in them by then are kept.
     let _out = MadeFolder::make("--out", &plan.out)?;
     let _root = MadeFolder::make("--root", &plan.root)?;
     require_space(&plan)?;
-    // If it fails, clients that find no descriptor count as failed.
+    // When this fails, clients that get no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();
     print(&live::announcement(&plan))?;
     let fixture =
@@ -88,10 +88,11 @@ fn run(args: &Args) -> Result<(), Failure> {
     for note in notes.into_iter().chain(note) {
         print(&report::line(plan.words.note, &note))?;
     }
-    Tester { plan: &plan, fixture, results, live: ProgressLine::new(&plan), done: Vec::new() }.run(stop)
+    Tester { plan: &plan, fixture, results, progress_line: ProgressLine::new(&plan), done: Vec::new() }
+        .run(stop)
 }
 
-/// Looks whether the largest row fits.
+/// Checks whether the largest row fits on the disk.
 fn require_space(plan: &Plan) -> Result<(), Failure> {
     let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, &error))?;
     if let Some(missing) = plan.space().checked_sub(free).filter(|&missing| missing > 0) {
@@ -107,16 +108,16 @@ struct Tester<'p> {
     plan: &'p Plan,
     fixture: Fixture,
     results: RunFolder,
-    live: ProgressLine,
+    progress_line: ProgressLine,
     done: Vec<(Row, Outcome)>,
 }
 
 impl Tester<'_> {
     fn run(mut self, stop: Stop) -> Result<(), Failure> {
         let ran = self.rows(stop);
-        self.live.clear();
+        self.progress_line.clear();
         let left = self.leave(&ran, stop);
-        // From here on the end is decided, in the folder and in the exit code alike.
+        // Read once, so that the folder and the exit code agree on how the run ended.
         let interrupted = stop.requested();
         let noted = self.results.ended(&state(&ran, interrupted));
         if ran.is_err() {
@@ -132,10 +133,10 @@ impl Tester<'_> {
         let Some(target) = self.fixture.target.as_mut().filter(|target| target.used()) else {
             return String::new();
         };
-        // If the cleaning is cut short, by a second Ctrl-C or a kill, this is what came of the run.
+        // If a second Ctrl-C or a kill ends the cleaning, this state remains.
         let _ = self.results.ended(&state(ran, true));
         if stop.requested() {
-            // It is done whether or not it can be told.
+            // The files are removed even if the line cannot be printed.
             let _ = print(&report::line(self.plan.words.note, self.plan.words.removing));
         }
         let left = target.leave(stop.requested());
@@ -168,7 +169,7 @@ impl Tester<'_> {
                 let written = append(file, &(outcome.csv(row) + "\n"));
                 written.or_else(|error| failed(format!("cannot write the row into {mode}.csv: {error}")))?;
             }
-            self.live.row_done(row, &outcome)?;
+            self.progress_line.row_done(row, &outcome)?;
             self.done.push((row.clone(), outcome));
         }
         Ok(())
@@ -177,18 +178,18 @@ impl Tester<'_> {
     /// One row, from the start of its server to its end.
     fn row(&mut self, row: &Row) -> Result<Outcome, String> {
         let server = Server::start(self.plan, row, &self.fixture)?;
-        let live = &mut self.live;
-        let ready = self.fixture.before(row, |moved| live.set_up(row, moved));
+        let progress_line = &mut self.progress_line;
+        let ready = self.fixture.before(row, |moved| progress_line.set_up(row, moved));
         let before = if server.is_ours() { None } else { self.fixture.stats(&server) };
         let task = Arc::new(self.fixture.task(row, &server));
         let progress = self.fixture.progress;
         progress.store(0, Relaxed);
-        live.row_begins(row, progress);
+        progress_line.row_begins(row, progress);
         let clients = row.clients as usize;
         let mut records = match &ready {
-            Ok(()) => clients::run(row.client_mode, clients, &task, || live.show(row, progress))
+            Ok(()) => clients::run(row.client_mode, clients, &task, || progress_line.show(row, progress))
                 .map_err(|error| format!("cannot run the clients: {error}"))?,
-            // Clients would report a file that is not there, and not why.
+            // Clients would only report that a file is missing, not why.
             Err(error) => Records::not_run(clients, error),
         };
         let stats = self.fixture.stats(&server);
@@ -197,7 +198,7 @@ impl Tester<'_> {
         }
         self.fixture.after(row);
         let words = self.plan.words;
-        let mut outcome = tally(&records, words);
+        let mut outcome = summarize(&records, words);
         if let Err(error) = ready {
             outcome.example = Some(fill(words.set_up, &[&row.volume_mib, &error]));
         }
@@ -205,7 +206,7 @@ impl Tester<'_> {
         outcome.server_peak_rss_kib = server.peak_rss_kib();
         match server.stop() {
             Ok(cpu) => outcome.server_cpu = cpu.map(|cpu| cpu.as_secs_f64()),
-            // It did not live through the row, so none of its workers did.
+            // The server died during the row, so all its workers did.
             Err(trouble) => {
                 outcome.servers = Some((0, row.servers));
                 outcome.server_trouble = Some(trouble);
@@ -218,13 +219,13 @@ impl Tester<'_> {
     fn finish(self, interrupted: bool, left: &str) -> Result<(), Failure> {
         let (words, planned) = (self.plan.words, self.plan.rows.len());
         let tables = report::tables(&self.done, words, "", report::table);
-        let wall = self.live.start.elapsed().as_secs_f64();
+        let wall = self.progress_line.start.elapsed().as_secs_f64();
         let summary = report::summary(&self.done, planned, wall, words);
         let results = report::line(words.results, &self.results.path.display().to_string());
         let told = print(&format!("\n{tables}\n{summary}{left}{results}"));
         let written = self.results.write_tables(&report::tables(&self.done, words, "## ", report::markdown));
         if interrupted {
-            // The terminal may have gone, which is no other failure.
+            // A terminal that has gone is not a second failure.
             return Err(Failure::Interrupted);
         }
         told.and(written)?;
@@ -250,8 +251,8 @@ fn append(file: &mut File, line: &str) -> io::Result<()> {
     file.write_all(line.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
 }
 
-/// The records of a row become its outcome.
-fn tally(records: &Records, words: &Words) -> Outcome {
+/// Turns the records of a row into its outcome.
+fn summarize(records: &Records, words: &Words) -> Outcome {
     let mut outcome = Outcome { wall: records.wall.as_secs_f64(), ..Outcome::default() };
     for record in &records.records {
         outcome.client_cpu += record.cpu.as_secs_f64();

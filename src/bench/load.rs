@@ -1,10 +1,10 @@
 //! # Chapter 17a. How many requests does an HTTP server answer, and how long does each take?
 //!
-//! `kolam bench http URL` keeps `-c` places busy: each asks for the document, waits for the whole answer, and
-//! asks again, until `-n` requests have begun or the time of `-z` is over. What has begun is finished: if
-//! slow requests were dropped, the figures would be those of quick ones. One thread does it all with epoll,
-//! in as few system calls as possible, because the server lacks what the client uses. The
-//! report has the fields of Apache's `ab`, in its order, so that the two can be laid side by side.
+//! `kolam bench http URL` keeps `-c` slots busy: each requests the document, waits for the whole reply, and
+//! requests it again, until `-n` requests have begun or the time of `-z` is over. A request that has begun is
+//! finished: without the slow ones the figures would be those of quick ones. One thread does it all with
+//! epoll, in as few system calls as possible, because it takes processor time from the server. The report has
+//! the fields of Apache's `ab`, in its order, so that the two can be compared.
 //!
 //! ```text
 //!   begin ──► connect ──► send ──► receive ──► the last byte: the clock stops ──► closing ──► begin
@@ -12,22 +12,21 @@
 //!                          └──── -k, and the server keeps it┘
 //! ```
 //!
-//! The invariant: complete and failed requests add up to those that are over, and a complete one was
-//! answered with a status of 2xx, in well-formed HTTP, to the last byte, with as many bytes of body as the
-//! first. (`ab` counts an answer with status 500 as complete.) Bytes after the answer are a failure on a
-//! connection that stays open, where they would be read as the next answer; on one that is being closed they
-//! are only counted.
+//! The invariant: complete and failed requests add up to those that are over. The reply to a complete one has
+//! a status of 2xx, is well-formed HTTP to the last byte, and has as many bytes of body as the first. (`ab`
+//! counts a reply with status 500 as complete.) Bytes after the reply are a failure on a connection that
+//! stays open, where they would be read as the next reply; on one that is being closed they are only counted.
 //!
-//! A closed loop asks a slow server less often, so its times tell what `-c` patient users felt. They hide
-//! what strangers would feel who come whether or not the server is ready ("coordinated omission").
+//! A closed loop sends a slow server fewer requests, so its times are those of `-c` users who wait for each
+//! reply. They hide the times of users who come whether or not the server is ready ("coordinated omission").
 //!
-//! What must not live here: what was asked for (`bench/plan.rs`), what an answer looks like
-//! (`bench/response.rs`), what the figures say (`bench/score.rs`, `bench/report.rs`).
+//! What must not live here: the options (`bench/plan.rs`), the format of replies (`bench/response.rs`), the
+//! figures (`bench/score.rs`, `bench/report.rs`).
 //!
 //! before: `bench.rs` … after: `bench/plan.rs`
 //!
-//! Experiment: close the connection as soon as the answer is whole, run 100,000 requests, and count with
-//! `ss -s` on whose side the TIME_WAITs are then.
+//! Experiment: close the connection as soon as the reply is whole, run 100,000 requests, and count with `ss
+//! -s` on whose side the TIME_WAITs are then.
 
 use crate::bench::plan::Plan;
 use crate::bench::report::{self, Target};
@@ -46,52 +45,52 @@ const PIECE: usize = 128 * 1024;
 /// How long a server that has announced to close the connection may take, before this side closes it.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// How long a place waits after it could not connect: without it, a run of `-z` would keep a core busy with
-/// a server that is not there. A run of `-n` requests is over sooner without it.
+/// How long a slot waits after it could not connect: without it, a run of `-z` would keep a core busy with a
+/// server that is not there. A run of `-n` requests is over sooner without it.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The token of the bell; all others are indexes of places.
-const BELL: u64 = u64::MAX;
+/// The token of the self-pipe; all others are indexes of slots.
+const STOP: u64 = u64::MAX;
 
 /// Runs `kolam bench http`.
 pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     let plan = Plan::from(args, url)?;
-    // If it fails, connections that find no descriptor count as failed.
+    // When this fails, connections that get no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
     let run = Load::new(&plan, stop).and_then(Load::run);
-    let score = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
+    let stats = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
     let Plan { url, request, connections, keep, .. } = &plan;
-    let subject = Target { url, request, connections: *connections, keep: *keep };
+    let target = Target { url, request, connections: *connections, keep: *keep };
     let form = match (args.has("--csv"), args.has("--json")) {
         (true, _) => report::csv,
         (_, true) => report::json,
         _ => report::text,
     };
-    match print(&form(&score, &subject)) {
-        // Whoever reads may go; the verdict is for whoever asks for the exit code.
+    match print(&form(&stats, &target)) {
+        // The reader has closed our output; the exit code still tells the verdict.
         Err(Failure::OutputClosed) => {}
         other => other?,
     }
-    notes(&plan, &score, args.has("--csv"));
-    match (&score.first_fault, score.failed()) {
+    notes(&plan, &stats, args.has("--csv"));
+    match (&stats.first_fault, stats.failed()) {
         _ if stop.requested() => Err(Failure::Interrupted),
         (Some(first), count) => {
-            let over = count + score.complete();
+            let over = count + stats.complete();
             failed(format!("bench: {count} of {over} requests failed; the first: {first}"))
         }
         (None, _) => Ok(()),
     }
 }
 
-/// What the user must know and the figures do not tell.
-fn notes(plan: &Plan, score: &LoadStats, csv: bool) {
-    // The other forms have a line for it.
-    if csv && score.stray_answers > 0 {
-        let _ = writeln!(io::stderr(), "kolam: bench: stray bytes after {} answers", score.stray_answers);
+/// Notes for the user that the figures do not tell.
+fn notes(plan: &Plan, stats: &LoadStats, csv: bool) {
+    // The other forms show it themselves.
+    if csv && stats.stray_answers > 0 {
+        let _ = writeln!(io::stderr(), "kolam: bench: stray bytes after {} answers", stats.stray_answers);
     }
     if let (None, Some(time)) = plan.limits()
-        && score.complete() + score.failed() == plan.requests
+        && stats.complete() + stats.failed() == plan.requests
     {
         let _ = writeln!(
             io::stderr(),
@@ -101,37 +100,37 @@ fn notes(plan: &Plan, score: &LoadStats, csv: bool) {
     }
 }
 
-/// What one of the `-c` places is at.
+/// The state of one of the `-c` slots.
 enum Phase {
-    /// Nothing is left to ask for.
+    /// No requests are left.
     Idle,
     /// The last connection was not to be had; the next request begins at the deadline.
     Pausing,
-    /// So many bytes of the request are on their way; the connection need not be there yet.
+    /// This many bytes of the request are sent; the connection need not be made yet.
     Sending(usize),
     Receiving,
-    /// The answer was whole after this time; the server has announced to close the connection.
+    /// The reply was whole after this time; the server has announced that it closes the connection.
     Closing(Duration),
 }
 
-/// Room for one connection, with at most one request on it.
-struct Place {
+/// One connection, with at most one request on it.
+struct ConnectionSlot {
     phase: Phase,
     stream: Option<TcpStream>,
     /// What epoll watches `stream` for.
     watched: Option<Interest>,
-    /// `stream` has brought an answer before.
+    /// `stream` has brought a reply before.
     kept: bool,
     /// The request has been sent to its last byte.
     sent: bool,
     answer: Answer,
     /// When the request began: before connecting, or before sending on a connection that was kept.
     start: Instant,
-    /// When the server has had its time.
+    /// When the server's time is over.
     deadline: Instant,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// The connection was kept and has ended; may the server have closed it before it read the request?
     fn may_be_unread(&self, cause: Cause) -> bool {
         let unsent = self.stream.as_ref().map_or(0, |stream| sys::unsent(stream.as_fd()).unwrap_or(0));
@@ -146,27 +145,27 @@ struct Load<'p> {
     plan: &'p Plan,
     stop: Stop,
     epoll: Epoll,
-    places: Vec<Place>,
-    /// Places that are not idle.
+    slots: Vec<ConnectionSlot>,
+    /// Slots that are not idle.
     busy: usize,
     /// Requests that have begun.
     begun: u64,
     /// When the last request may begin.
     until: Option<Instant>,
-    /// No deadline is earlier.
-    look: Instant,
-    /// What the user sees meanwhile.
+    /// When deadlines are checked next; none is earlier.
+    next_check: Instant,
+    /// The live line.
     line: LiveLine<Stderr>,
     /// The receive buffer; empty between two reads.
     buffer: Vec<u8>,
-    score: LoadStats,
+    stats: LoadStats,
 }
 
 impl<'p> Load<'p> {
     fn new(plan: &'p Plan, stop: Stop) -> io::Result<Load<'p>> {
         let (epoll, now) = (Epoll::new()?, Instant::now());
-        epoll.add(stop.as_fd(), Interest::Read, BELL)?;
-        let place = || Place {
+        epoll.add(stop.as_fd(), Interest::Read, STOP)?;
+        let slot = || ConnectionSlot {
             phase: Phase::Idle,
             stream: None,
             watched: None,
@@ -176,92 +175,92 @@ impl<'p> Load<'p> {
             start: now,
             deadline: now,
         };
-        let places: Vec<Place> = (0..plan.connections).map(|_| place()).collect();
-        let (busy, look) = (places.len(), now + plan.timeout);
-        let (buffer, score) = (vec![0; PIECE], LoadStats::new(plan.requests));
+        let slots: Vec<ConnectionSlot> = (0..plan.connections).map(|_| slot()).collect();
+        let (busy, next_check) = (slots.len(), now + plan.timeout);
+        let (buffer, stats) = (vec![0; PIECE], LoadStats::new(plan.requests));
         let line = LiveLine::new(io::stderr());
-        Ok(Load { plan, stop, epoll, places, busy, begun: 0, until: None, look, line, buffer, score })
+        Ok(Load { plan, stop, epoll, slots, busy, begun: 0, until: None, next_check, line, buffer, stats })
     }
 
-    /// Until all requests are over, or the user has had enough.
+    /// Runs until all requests are over, or the user stops it.
     fn run(mut self) -> io::Result<LoadStats> {
         let mut ready = Vec::new();
-        self.score.start = Instant::now();
-        self.score.end = self.score.start;
-        self.until = self.plan.time.map(|time| self.score.start + time);
-        for index in 0..self.places.len() {
+        self.stats.start = Instant::now();
+        self.stats.end = self.stats.start;
+        self.until = self.plan.time.map(|time| self.stats.start + time);
+        for index in 0..self.slots.len() {
             self.begin(index);
             self.advance(index);
         }
         while self.busy > 0 && !self.stop.requested() {
-            let wake = self.line.due().map_or(self.look, |due| due.min(self.look));
+            let wake = self.line.due().map_or(self.next_check, |due| due.min(self.next_check));
             self.epoll.wait(&mut ready, Some(wake))?;
-            ready.iter().filter(|&&token| token != BELL).for_each(|&token| self.advance(token as usize));
+            ready.iter().filter(|&&token| token != STOP).for_each(|&token| self.advance(token as usize));
             let now = Instant::now();
             self.show(now);
-            if now >= self.look {
-                self.look_at_clock();
+            if now >= self.next_check {
+                self.check_deadlines();
             }
         }
         if self.stop.requested() {
-            self.score.end = Instant::now();
+            self.stats.end = Instant::now();
         }
-        self.score.finish();
-        Ok(self.score)
+        self.stats.finish();
+        Ok(self.stats)
     }
 
     /// Draws the live line if it is due.
     fn show(&mut self, now: Instant) {
         if self.line.due().is_some_and(|due| now >= due) {
-            let (text, figures) = report::progress(&self.score, now, self.plan.limits());
+            let (text, figures) = report::progress(&self.stats, now, self.plan.limits());
             self.line.draw(&text, &figures);
         }
     }
 
-    /// Place `index` takes up the next request, if there is one.
+    /// ConnectionSlot `index` takes up the next request, if there is one.
     fn begin(&mut self, index: usize) {
         let now = Instant::now();
-        // Here too: when all connections are refused, a run of `-n` has no reason to wait, and goes on.
+        // Here too: when all connections are refused, a run of `-n` never waits and begins again and again.
         self.show(now);
-        let place = &mut self.places[index];
+        let slot = &mut self.slots[index];
         let late = self.until.is_some_and(|until| now >= until);
         if late || self.begun == self.plan.requests || self.stop.requested() {
-            (place.phase, place.stream) = (Phase::Idle, None);
+            (slot.phase, slot.stream) = (Phase::Idle, None);
             self.busy -= 1;
             return;
         }
         self.begun += 1;
-        place.answer.restart();
-        (place.start, place.deadline) = (now, now + self.plan.timeout);
-        (place.phase, place.sent) = (Phase::Sending(0), false);
+        slot.answer.restart();
+        (slot.start, slot.deadline) = (now, now + self.plan.timeout);
+        (slot.phase, slot.sent) = (Phase::Sending(0), false);
     }
 
-    /// Brings place `index` as far as it goes without waiting, into the next request and on.
+    /// Advances slot `index` as far as it goes without waiting, into the next requests too.
     fn advance(&mut self, index: usize) {
         while let Some(verdict) = self.step(index).transpose() {
             self.end(index, verdict);
         }
     }
 
-    /// The request at place `index` is over; the next one begins.
+    /// The request in slot `index` is over; the next one begins.
     fn end(&mut self, index: usize, verdict: Result<Duration, Fault>) {
-        let place = &mut self.places[index];
+        let slot = &mut self.slots[index];
         if verdict.is_err() {
-            place.stream = None;
+            slot.stream = None;
         }
         let pauses = self.until.is_some() && matches!(verdict, Err((Cause::Connect, _)));
-        self.score.note(place.start, &place.answer, verdict);
+        self.stats.note(slot.start, &slot.answer, verdict);
         if pauses {
-            (place.phase, place.deadline) = (Phase::Pausing, Instant::now() + PAUSE);
-            self.look = self.look.min(place.deadline);
+            (slot.phase, slot.deadline) = (Phase::Pausing, Instant::now() + PAUSE);
+            self.next_check = self.next_check.min(slot.deadline);
         } else {
             self.begin(index);
         }
     }
 
-    /// One step of the request at place `index`; gives how long it took once it is over.
+    /// One step of the request in slot `index`; when it is over, returns how long it took.
     fn step(&mut self, index: usize) -> Result<Option<Duration>, Fault> {
-        match self.places[index].phase {
+        match self.slots[index].phase {
             Phase::Idle | Phase::Pausing => Ok(None),
             Phase::Sending(from) => self.send(index, from),
             Phase::Receiving => self.receive(index),
@@ -270,26 +269,26 @@ impl<'p> Load<'p> {
     }
 
     /// Sends the request from byte `from` on. On loopback a handshake is over before `connect` returns, so
-    /// that sending at once nearly always works, and saves a wait. A server may answer a long request before
-    /// it has read all of it, and read nothing more then.
+    /// that sending at once nearly always works, and saves a wait. A server may reply to a long request
+    /// before it has read all of it, and then read nothing more.
     fn send(&mut self, index: usize, from: usize) -> Result<Option<Duration>, Fault> {
         let refused = |error| (Cause::Connect, format!("cannot connect to {}: {error}", self.plan.server));
-        let place = &mut self.places[index];
-        if place.stream.is_none() {
-            place.stream = Some(sys::begin_connect(self.plan.server).map_err(refused)?);
-            (place.kept, place.watched) = (false, None);
+        let slot = &mut self.slots[index];
+        if slot.stream.is_none() {
+            slot.stream = Some(sys::begin_connect(self.plan.server).map_err(refused)?);
+            (slot.kept, slot.watched) = (false, None);
         }
-        let Some(mut stream) = place.stream.as_ref() else { return Ok(None) };
+        let Some(mut stream) = slot.stream.as_ref() else { return Ok(None) };
         let request = &self.plan.request.bytes;
         let sent = match stream.write(&request[from..]) {
             Ok(count) => from + count,
             Err(error) if is_passing(&error) && from > 0 => return self.receive(index),
             Err(error) if is_passing(&error) => from,
             // The kernel has taken none of it, so the server has not either: safe for every method.
-            Err(_) if place.kept && from == 0 => return self.reconnect(index),
+            Err(_) if slot.kept && from == 0 => return self.reconnect(index),
             Err(error) if from == 0 && !is_reset(&error) => return Err(refused(error)),
             Err(error) if from > 0 && is_reset(&error) => {
-                place.phase = Phase::Receiving;
+                slot.phase = Phase::Receiving;
                 return self.receive(index);
             }
             Err(error) => return self.lost(index, broken(error)),
@@ -300,25 +299,25 @@ impl<'p> Load<'p> {
             _ => (Phase::Receiving, Interest::Read),
         };
         if from < sent && sent < request.len() {
-            place.deadline = Instant::now() + self.plan.timeout;
+            slot.deadline = Instant::now() + self.plan.timeout;
         }
-        (place.phase, place.sent) = (phase, sent == request.len());
-        let watched = match place.watched {
+        (slot.phase, slot.sent) = (phase, sent == request.len());
+        let watched = match slot.watched {
             None => self.epoll.add(stream.as_fd(), interest, index as u64),
             Some(watched) if watched != interest => self.epoll.change(stream.as_fd(), interest, index as u64),
             Some(_) => Ok(()),
         };
-        place.watched = Some(interest);
+        slot.watched = Some(interest);
         watched.map(|()| None).map_err(broken)
     }
 
-    /// Reads once: the others wait too, and what is still there is reported again.
+    /// Reads once: the other slots wait too, and epoll reports again what is left.
     fn receive(&mut self, index: usize) -> Result<Option<Duration>, Fault> {
-        let place = &mut self.places[index];
-        let Some(mut stream) = place.stream.as_ref() else { return Ok(None) };
+        let slot = &mut self.slots[index];
+        let Some(mut stream) = slot.stream.as_ref() else { return Ok(None) };
         let count = match stream.read(&mut self.buffer) {
-            Ok(0) if place.answer.end() => 0,
-            Ok(0) if !place.sent => {
+            Ok(0) if slot.answer.end() => 0,
+            Ok(0) if !slot.sent => {
                 let why = "the server closed before it had read the request".to_owned();
                 return self.lost(index, (Cause::Receive, why));
             }
@@ -328,70 +327,71 @@ impl<'p> Load<'p> {
             Err(error) => return self.lost(index, broken(error)),
         };
         let now = Instant::now();
-        let took = now - place.start;
-        place.deadline = now + self.plan.timeout;
-        self.score.received += count as u64;
+        let took = now - slot.start;
+        slot.deadline = now + self.plan.timeout;
+        self.stats.received += count as u64;
         if count == 0 {
-            place.stream = None;
+            slot.stream = None;
             return Ok(Some(took));
         }
         let malformed = |why| (Cause::Malformed, format!("the answer is not HTTP: {why}"));
-        if !place.answer.feed(&self.buffer[..count]).map_err(malformed)? {
+        if !slot.answer.feed(&self.buffer[..count]).map_err(malformed)? {
             return Ok(None);
         }
-        match (place.answer.keeps, self.plan.keep) {
+        match (slot.answer.keeps, self.plan.keep) {
             // The rest of the request would be read as the next one.
-            _ if !place.sent => place.stream = None,
-            // They would be read as the next answer, and every answer after that as the one before it.
-            (true, true) if place.answer.stray > 0 => {
+            _ if !slot.sent => slot.stream = None,
+            // They would be read as the next reply, and each later reply as the one before it.
+            (true, true) if slot.answer.stray > 0 => {
                 return Err(malformed("bytes come after it, on a connection that stays open"));
             }
             (true, true) => {
-                self.score.kept += 1;
-                place.kept = true;
+                self.stats.kept += 1;
+                slot.kept = true;
             }
-            // The server did not hear that we want to close.
-            (true, false) => place.stream = None,
-            // The time has been taken; whether stray bytes come after the answer is still to be seen.
+            // The server keeps the connection although we asked it to close.
+            (true, false) => slot.stream = None,
+            // The clock has stopped; stray bytes may still come after the reply.
             (false, _) => {
-                place.phase = Phase::Closing(took);
-                place.deadline = now + CLOSING;
-                self.look = self.look.min(place.deadline);
+                slot.phase = Phase::Closing(took);
+                slot.deadline = now + CLOSING;
+                self.next_check = self.next_check.min(slot.deadline);
                 return Ok(None);
             }
         }
         Ok(Some(took))
     }
 
-    /// Lets the server close first. Whoever does keeps the port for a minute (TIME_WAIT), and this side would
-    /// soon have none left. What the server sends until then does no harm, since no answer follows it: many a
-    /// server writes an empty line or two after its last byte. It is counted, and has no influence on the
-    /// deadline.
+    /// Lets the server close first. The side that closes first keeps the port for a minute (TIME_WAIT), and
+    /// this side would soon have none left. Bytes from the server until then do no harm, since no reply
+    /// follows them: many servers write an empty line or two after the last byte. They are counted, and do
+    /// not move the deadline.
     fn close(&mut self, index: usize, took: Duration) -> Result<Option<Duration>, Fault> {
-        let place = &mut self.places[index];
-        let Some(mut stream) = place.stream.as_ref() else { return Ok(Some(took)) };
+        let slot = &mut self.slots[index];
+        let Some(mut stream) = slot.stream.as_ref() else { return Ok(Some(took)) };
         match stream.read(&mut self.buffer) {
-            // More may come; it is reported again.
+            // More may come; epoll reports it again.
             Ok(count @ 1..) => {
-                self.score.received += count as u64;
-                place.answer.stray += count as u64;
+                self.stats.received += count as u64;
+                slot.answer.stray += count as u64;
                 return Ok(None);
             }
             Err(error) if is_passing(&error) => return Ok(None),
-            // However it ends, the answer was whole.
-            Ok(0) | Err(_) => place.stream = None,
+            // The reply was whole, so any end is fine.
+            Ok(0) | Err(_) => slot.stream = None,
         }
         Ok(Some(took))
     }
 
-    /// The connection ended before the answer was whole. If it had been kept, the server may have closed it
-    /// before the request came, as it may at any time (RFC 9112, section 9.5). No byte of an answer is there
-    /// then, and either the connection was reset, because nobody read the request, or the server's kernel has
-    /// not acknowledged it. Such a request is sent again, on a new connection, and its clock goes on, if its
-    /// method allows that: the server may have done what it asks for (RFC 9110, section 9.2.2). All else is a
-    /// failure, above all a request that the server took, and closed in order without a word.
+    /// The connection ended before the reply was whole. If it had been kept, the server may have closed it
+    /// before the request came, as it may at any time (RFC 9112, section 9.5). Then no byte of a reply has
+    /// come, and either the connection was reset, because the server did not read the request, or the
+    /// server's kernel has not acknowledged it. Such a request is sent again, on a new connection, and its
+    /// clock goes on, if its method allows that: the server may have processed it (RFC 9110, section 9.2.2).
+    /// Everything else is a failure, also when the server takes the request and then closes in order without
+    /// a reply.
     fn lost(&mut self, index: usize, fault: Fault) -> Result<Option<Duration>, Fault> {
-        if !self.places[index].may_be_unread(fault.0) {
+        if !self.slots[index].may_be_unread(fault.0) {
             return Err(fault);
         }
         if !self.plan.request.is_idempotent() {
@@ -401,21 +401,21 @@ impl<'p> Load<'p> {
         self.reconnect(index)
     }
 
-    /// Happens once a request at most, because the new connection has not been kept.
+    /// Happens at most once for a request, because the new connection is not a kept one.
     fn reconnect(&mut self, index: usize) -> Result<Option<Duration>, Fault> {
-        self.score.reconnects += 1;
-        self.places[index].stream = None;
+        self.stats.reconnects += 1;
+        self.slots[index].stream = None;
         self.send(index, 0)
     }
 
-    /// Ends what has had its time.
-    fn look_at_clock(&mut self) {
+    /// Ends the requests whose deadline has passed.
+    fn check_deadlines(&mut self) {
         let now = Instant::now();
-        for index in 0..self.places.len() {
-            let place = &self.places[index];
-            let verdict = match place.phase {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            let verdict = match slot.phase {
                 Phase::Idle => continue,
-                _ if now < place.deadline => continue,
+                _ if now < slot.deadline => continue,
                 Phase::Pausing => {
                     self.begin(index);
                     self.advance(index);
@@ -424,16 +424,16 @@ impl<'p> Load<'p> {
                 Phase::Closing(took) => Ok(took),
                 _ => Err((Cause::Timeout, format!("nothing moved for {:?}", self.plan.timeout))),
             };
-            self.places[index].stream = None;
+            self.slots[index].stream = None;
             self.end(index, verdict);
             self.advance(index);
         }
-        let busy = self.places.iter().filter(|place| !matches!(place.phase, Phase::Idle));
-        self.look = busy.map(|place| place.deadline).min().unwrap_or(now + self.plan.timeout);
+        let busy = self.slots.iter().filter(|slot| !matches!(slot.phase, Phase::Idle));
+        self.next_check = busy.map(|slot| slot.deadline).min().unwrap_or(now + self.plan.timeout);
     }
 }
 
-/// Nothing to be had for the moment: wait, and try again.
+/// Not ready or interrupted: wait, and try again.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -7,7 +7,7 @@
 //!     └─ a mistake in any of them ends it here, with exit code 2
 //! ```
 //!
-//! The invariant: a plan can be carried out; what it says needs no more checking.
+//! The invariant: a plan can be carried out; its values need no more checks.
 //!
 //! What must not live here: sockets.
 //!
@@ -40,7 +40,7 @@ const REQUESTS: u64 = 50_000_000;
 /// Most connections at once: the ports of one address for outgoing connections are about 28,000.
 const CONNECTIONS: u64 = 20_000;
 
-/// What was asked for.
+/// The options of a run, checked.
 pub struct Plan {
     pub url: Url,
     pub server: SocketAddr,
@@ -74,12 +74,12 @@ impl Plan {
         }
         let timeout = args.seconds("--timeout", 30.0)?;
         let server = url.look_up().map_err(|why| bad(&why))?;
-        // The last, because it may read a large file.
+        // Last, because it may read a large file.
         let request = Request::from(args, &url)?;
         Ok(Plan { url, server, request, requests, time, connections, keep: args.has("-k"), timeout })
     }
 
-    /// How many requests there will be at most, as far as the user has said so, and how long they may begin.
+    /// The most requests, and the time in which they may begin; `None`: the user has not limited it.
     pub fn limits(&self) -> (Option<u64>, Option<Duration>) {
         let told = self.time.is_none() || self.requests < REQUESTS;
         (told.then_some(self.requests), self.time)

@@ -1,7 +1,7 @@
 //! # Chapter 17g. How are the figures of a load test shown?
 //!
-//! People get the layout of Apache's `ab`, so that two reports can be laid side by side, and a histogram;
-//! tables get one line of CSV; programs get one JSON object with a name for each figure.
+//! People get the layout of Apache's `ab`, so that two reports can be compared, and a histogram; tables get
+//! one line of CSV; programs get one JSON object with a name for each figure.
 //!
 //! ```text
 //!   times   0.07 ms  0.2 ms  0.21 ms … ──►  0.05 to 0.1   1  ##          each row begins with 1, 2 or 5
@@ -46,11 +46,11 @@ const KEYS: [(&str, usize); 8] = [
     ("max_ms", 1000),
 ];
 
-/// What was asked, and how.
+/// What was requested, and how.
 pub struct Target<'p> {
     pub url: &'p Url,
     pub request: &'p Request,
-    /// At once.
+    /// Connections at the same time.
     pub connections: u64,
     /// Connections were to be kept.
     pub keep: bool,
@@ -58,76 +58,76 @@ pub struct Target<'p> {
 
 /// concurrency, time_s, complete, failed, transferred_bytes, requests_per_s, time_per_request_ms,
 /// time_per_request_all_ms, transfer_KiBps, p50_ms, p90_ms, p99_ms, max_ms
-pub fn csv(score: &LoadStats, subject: &Target) -> String {
+pub fn csv(stats: &LoadStats, target: &Target) -> String {
     let mut cells = vec![
-        subject.connections.to_string(),
-        format!("{:.6}", score.seconds()),
-        score.complete().to_string(),
-        score.failed().to_string(),
-        score.received.to_string(),
-        digits(score.rate(), 2, ""),
+        target.connections.to_string(),
+        format!("{:.6}", stats.seconds()),
+        stats.complete().to_string(),
+        stats.failed().to_string(),
+        stats.received.to_string(),
+        digits(stats.rate(), 2, ""),
     ];
-    cells.extend([subject.connections, 1].map(|at_once| digits(score.mean(at_once), 3, "")));
-    cells.push(digits(score.transfer(), 2, ""));
-    cells.extend(COLUMNS.map(|thousandths| digits(score.percentile(thousandths), 3, "")));
+    cells.extend([target.connections, 1].map(|at_once| digits(stats.mean(at_once), 3, "")));
+    cells.push(digits(stats.transfer(), 2, ""));
+    cells.extend(COLUMNS.map(|thousandths| digits(stats.percentile(thousandths), 3, "")));
     cells.join(",") + "\n"
 }
 
-/// All of it in words; no line is wider than 80 columns, unless the path or the server's name is.
-pub fn text(score: &LoadStats, subject: &Target) -> String {
-    let mut text = asked(score, subject) + "\n";
+/// The report for people; no line is wider than 80 columns, unless the path or the server's name is long.
+pub fn text(stats: &LoadStats, target: &Target) -> String {
+    let mut text = asked(stats, target) + "\n";
     let mut line = |name: &str, value: String| text += &row(name, &value);
-    line("Concurrency Level", subject.connections.to_string());
-    line("Time taken for tests", format!("{:.6} seconds", score.seconds()));
-    line("Complete requests", score.complete().to_string());
-    line("Failed requests", score.failed().to_string() + &causes(score));
-    if score.refused() > 0 {
-        line("Non-2xx responses", score.refused().to_string());
+    line("Concurrency Level", target.connections.to_string());
+    line("Time taken for tests", format!("{:.6} seconds", stats.seconds()));
+    line("Complete requests", stats.complete().to_string());
+    line("Failed requests", stats.failed().to_string() + &causes(stats));
+    if stats.refused() > 0 {
+        line("Non-2xx responses", stats.refused().to_string());
     }
-    if subject.keep {
-        line("Keep-Alive requests", score.kept.to_string());
-        line("Reconnected requests", score.reconnects.to_string());
+    if target.keep {
+        line("Keep-Alive requests", stats.kept.to_string());
+        line("Reconnected requests", stats.reconnects.to_string());
     }
-    if score.stray_answers > 0 {
-        line("Stray bytes", format!("{} after {} answers", score.stray_bytes, score.stray_answers));
+    if stats.stray_answers > 0 {
+        line("Stray bytes", format!("{} after {} answers", stats.stray_bytes, stats.stray_answers));
     }
-    line("Total transferred", format!("{} bytes", score.received));
-    line("HTML transferred", format!("{} bytes", score.body));
-    line("Requests per second", digits(score.rate(), 2, "-") + " [#/sec] (mean)");
-    let [each, all] = [subject.connections, 1].map(|at_once| digits(score.mean(at_once), 3, "-"));
+    line("Total transferred", format!("{} bytes", stats.received));
+    line("HTML transferred", format!("{} bytes", stats.body));
+    line("Requests per second", digits(stats.rate(), 2, "-") + " [#/sec] (mean)");
+    let [each, all] = [target.connections, 1].map(|at_once| digits(stats.mean(at_once), 3, "-"));
     line("Time per request", each + " [ms] (mean)");
     line("Time per request", all + " [ms] (mean, across all concurrent requests)");
-    line("Transfer rate", digits(score.transfer(), 2, "-") + " [Kbytes/sec] received");
+    line("Transfer rate", digits(stats.transfer(), 2, "-") + " [Kbytes/sec] received");
     text += "\nPercentage of the requests served within a certain time (ms)\n";
     for thousandths in SHOWN {
         let longest = if thousandths == 1000 { " (longest request)" } else { "" };
-        let (percent, time) = (thousandths / 10, digits(score.percentile(thousandths), 3, "-"));
+        let (percent, time) = (thousandths / 10, digits(stats.percentile(thousandths), 3, "-"));
         text += &format!("{percent:>4}% {time:>10}{longest}\n");
     }
-    text + &bars(score)
+    text + &bars(stats)
 }
 
-/// What the live line says: how far the run is, and how fast. `limits` are those of requests and of time.
+/// The live line: how far the run is, and how fast. `limits` are those of requests and of time.
 pub fn progress(
-    score: &LoadStats,
+    stats: &LoadStats,
     now: Instant,
     limits: (Option<u64>, Option<Duration>),
 ) -> (String, String) {
-    let elapsed = (now - score.start).as_secs_f64();
-    let over = score.complete() + score.failed();
+    let elapsed = (now - stats.start).as_secs_f64();
+    let over = stats.complete() + stats.failed();
     let of = |limit: Option<String>| limit.map_or(String::new(), |limit| format!(" of {limit}"));
     let requests = of(limits.0.map(|requests| requests.to_string()));
     let time = of(limits.1.map(|time| format!("{} s", time.as_secs_f64())));
     // In the first moment there is no rate.
-    let rate = score.complete() as f64 / elapsed.max(0.001);
-    let text = format!("bench http: {over}{requests} requests, {} failed", score.failed());
+    let rate = stats.complete() as f64 / elapsed.max(0.001);
+    let text = format!("bench http: {over}{requests} requests, {} failed", stats.failed());
     (text, format!(" | {elapsed:.1} s{time} | {rate:.0}/s"))
 }
 
-/// The first lines: what was asked of whom.
-fn asked(score: &LoadStats, subject: &Target) -> String {
-    let (url, request) = (subject.url, subject.request);
-    let mut text = row("Server Software", score.server.as_deref().unwrap_or("-"));
+/// The first lines: the server and the request.
+fn asked(stats: &LoadStats, target: &Target) -> String {
+    let (url, request) = (target.url, target.request);
+    let mut text = row("Server Software", stats.server.as_deref().unwrap_or("-"));
     text += &row("Server Hostname", &url.host);
     text += &row("Server Port", &format!("{}\n", url.port));
     if request.method != "GET" || request.body > 0 {
@@ -135,7 +135,7 @@ fn asked(score: &LoadStats, subject: &Target) -> String {
         text += &row("Request Body", &format!("{} bytes", request.body));
     }
     text += &row("Document Path", &url.path);
-    let length = digits(score.length.map(|length| length as f64), 0, "-");
+    let length = digits(stats.length.map(|length| length as f64), 0, "-");
     text + &row("Document Length", &format!("{length} bytes"))
 }
 
@@ -144,15 +144,15 @@ fn row(name: &str, value: &str) -> String {
 }
 
 /// A line below the number of failures, if there are any.
-fn causes(score: &LoadStats) -> String {
-    let counts = score.causes().filter(|&(_, count)| count > 0);
+fn causes(stats: &LoadStats) -> String {
+    let counts = stats.causes().filter(|&(_, count)| count > 0);
     let counts: Vec<String> = counts.map(|(cause, count)| format!("{cause}: {count}")).collect();
     // Four of them fit into a line.
     let lines: Vec<String> = counts.chunks(4).map(|four| four.join(", ")).collect();
     if lines.is_empty() { String::new() } else { format!("\n   ({})", lines.join(",\n    ")) }
 }
 
-/// A figure with so many decimals, or what stands for one that there is not.
+/// A figure with `decimals`, or `nothing` if there is none.
 fn digits(figure: Option<f64>, decimals: usize, nothing: &str) -> String {
     figure.map_or(nothing.to_owned(), |figure| format!("{figure:.decimals$}"))
 }
@@ -181,7 +181,7 @@ fn histogram(times: &[u64]) -> Vec<Bin> {
     for index in 0.. {
         let (from, to) = (edge(index), edge(index + 1));
         let below = times.partition_point(|&time| time < to);
-        // A time of nothing at all belongs to the first bin.
+        // A time of 0 belongs to the first bin.
         if to > first {
             bins.push(Bin { from, to, count: (below - before) as u64 });
         }
@@ -194,8 +194,8 @@ fn histogram(times: &[u64]) -> Vec<Bin> {
 }
 
 /// The histogram as bars of plain characters; the longest is that of the fullest bin.
-fn bars(score: &LoadStats) -> String {
-    let bins = histogram(score.times());
+fn bars(stats: &LoadStats) -> String {
+    let bins = histogram(stats.times());
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(0);
     let mut text = String::new();
     if most > 0 {
@@ -214,67 +214,67 @@ fn bars(score: &LoadStats) -> String {
 // ---- The object ----
 
 /// One object in one line; the names are explained in `docs/results.md`.
-pub fn json(score: &LoadStats, subject: &Target) -> String {
+pub fn json(stats: &LoadStats, target: &Target) -> String {
     let mut out = Vec::new();
     let mut json = Writer::new(&mut out);
     json.open(b'{');
-    json.pair("url", &format!("http://{}{}", subject.url.authority, subject.url.path));
-    json.pair("method", &subject.request.method);
-    for (key, count) in [("request_body_bytes", subject.request.body), ("concurrency", subject.connections)] {
+    json.pair("url", &format!("http://{}{}", target.url.authority, target.url.path));
+    json.pair("method", &target.request.method);
+    for (key, count) in [("request_body_bytes", target.request.body), ("concurrency", target.connections)] {
         json.key(key);
         json.number(count);
     }
     json.key("keep_alive");
-    json.number(subject.keep);
-    for (key, text) in [("server", &score.server), ("first_failure", &score.first_fault)] {
+    json.number(target.keep);
+    for (key, text) in [("server", &stats.server), ("first_failure", &stats.first_fault)] {
         json.key(key);
         match text {
             Some(text) => json.string(text),
             None => json.number("null"),
         }
     }
-    counts(&mut json, score);
+    counts(&mut json, stats);
     for (key, figure, decimals) in [
-        ("time_s", Some(score.seconds()), 6),
-        ("requests_per_s", score.rate(), 2),
-        ("time_per_request_ms", score.mean(subject.connections), 3),
-        ("time_per_request_all_ms", score.mean(1), 3),
-        ("transfer_KiBps", score.transfer(), 2),
+        ("time_s", Some(stats.seconds()), 6),
+        ("requests_per_s", stats.rate(), 2),
+        ("time_per_request_ms", stats.mean(target.connections), 3),
+        ("time_per_request_all_ms", stats.mean(1), 3),
+        ("transfer_KiBps", stats.transfer(), 2),
     ] {
         json.key(key);
         json.number(digits(figure, decimals, "null"));
     }
     for (key, thousandths) in KEYS {
         json.key(key);
-        json.number(digits(score.percentile(thousandths), 3, "null"));
+        json.number(digits(stats.percentile(thousandths), 3, "null"));
     }
     json.key("histogram");
-    bins(&mut json, score);
+    bins(&mut json, stats);
     json.close(b'}');
     String::from_utf8_lossy(&out).into_owned() + "\n"
 }
 
-/// What is a whole number.
-fn counts(json: &mut Writer, score: &LoadStats) {
+/// The figures that are whole numbers.
+fn counts(json: &mut Writer, stats: &LoadStats) {
     for (key, count) in [
-        ("complete", score.complete()),
-        ("failed", score.failed()),
-        ("non_2xx", score.refused()),
-        ("kept", score.kept),
-        ("reconnected", score.reconnects),
-        ("stray_answers", score.stray_answers),
-        ("stray_bytes", score.stray_bytes),
-        ("transferred_bytes", score.received),
-        ("content_bytes", score.body),
+        ("complete", stats.complete()),
+        ("failed", stats.failed()),
+        ("non_2xx", stats.refused()),
+        ("kept", stats.kept),
+        ("reconnected", stats.reconnects),
+        ("stray_answers", stats.stray_answers),
+        ("stray_bytes", stats.stray_bytes),
+        ("transferred_bytes", stats.received),
+        ("content_bytes", stats.body),
     ] {
         json.key(key);
         json.number(count);
     }
     json.key("document_bytes");
-    json.number(digits(score.length.map(|length| length as f64), 0, "null"));
+    json.number(digits(stats.length.map(|length| length as f64), 0, "null"));
     json.key("failures");
     json.open(b'{');
-    for (cause, count) in score.causes() {
+    for (cause, count) in stats.causes() {
         json.key(&cause.to_lowercase());
         json.number(count);
     }
@@ -282,9 +282,9 @@ fn counts(json: &mut Writer, score: &LoadStats) {
 }
 
 /// The histogram as an array of objects.
-fn bins(json: &mut Writer, score: &LoadStats) {
+fn bins(json: &mut Writer, stats: &LoadStats) {
     json.open(b'[');
-    for bin in histogram(score.times()) {
+    for bin in histogram(stats.times()) {
         json.open(b'{');
         for (key, edge) in [("from_ms", bin.from), ("to_ms", bin.to)] {
             json.key(key);
@@ -312,22 +312,22 @@ mod tests {
         Request { method: "GET".to_owned(), body: 0, bytes: Vec::new() }
     }
 
-    /// A score with complete requests of so many microseconds, within 2 seconds.
-    fn score(times: &[u64]) -> LoadStats {
-        let mut score = LoadStats::new(times.len() as u64);
+    /// Stats with complete requests of these microseconds, within 2 seconds.
+    fn stats(times: &[u64]) -> LoadStats {
+        let mut stats = LoadStats::new(times.len() as u64);
         let mut good = Answer::new("GET");
         let text = "HTTP/1.1 200 OK\r\nServer: a\u{9b}b\r\nContent-Length: 3\r\n\r\nabc";
         assert_eq!(good.feed(text.as_bytes()), Ok(true));
-        times.iter().for_each(|&time| score.note(score.start, &good, Ok(Duration::from_micros(time))));
-        score.end = score.start + Duration::from_secs(2);
-        score.received = 4096;
-        score.finish();
-        score
+        times.iter().for_each(|&time| stats.note(stats.start, &good, Ok(Duration::from_micros(time))));
+        stats.end = stats.start + Duration::from_secs(2);
+        stats.received = 4096;
+        stats.finish();
+        stats
     }
 
-    fn fail(score: &mut LoadStats, cause: Cause, why: &str) {
-        score.note(score.start, &Answer::new("GET"), Err((cause, why.to_owned())));
-        score.end = score.start + Duration::from_secs(2);
+    fn fail(stats: &mut LoadStats, cause: Cause, why: &str) {
+        stats.note(stats.start, &Answer::new("GET"), Err((cause, why.to_owned())));
+        stats.end = stats.start + Duration::from_secs(2);
     }
 
     #[track_caller]
@@ -341,12 +341,12 @@ mod tests {
     #[test]
     fn the_three_forms_say_the_same() {
         let (url, request) = (url(), get());
-        let subject = Target { url: &url, request: &request, connections: 5, keep: false };
-        let mut score = score(&[10_000, 20_000, 30_000, 40_000]);
-        fail(&mut score, Cause::Timeout, "late");
+        let target = Target { url: &url, request: &request, connections: 5, keep: false };
+        let mut stats = stats(&[10_000, 20_000, 30_000, 40_000]);
+        fail(&mut stats, Cause::Timeout, "late");
         let line = "5,2.000000,4,1,4096,2.00,2500.000,500.000,2.00,20.000,40.000,40.000,40.000\n";
-        assert_eq!(csv(&score, &subject), line);
-        let report = text(&score, &subject);
+        assert_eq!(csv(&stats, &target), line);
+        let report = text(&stats, &target);
         assert_lines(
             &report,
             &[
@@ -369,7 +369,7 @@ mod tests {
             ],
         );
         assert!(!report.contains("Non-2xx") && !report.contains("Keep-Alive") && !report.contains("Stray"));
-        assert_object(&json(&score, &subject));
+        assert_object(&json(&stats, &target));
     }
 
     /// The object of the same run.
@@ -413,17 +413,17 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_not_zero() {
         let (url, request) = (url(), get());
-        let subject = Target { url: &url, request: &request, connections: 5, keep: true };
-        let mut score = LoadStats::new(1);
-        fail(&mut score, Cause::Connect, "refused");
-        score.end = score.start;
-        assert_eq!(csv(&score, &subject), "5,0.000000,0,1,0,,,,,,,,\n");
-        let report = text(&score, &subject);
+        let target = Target { url: &url, request: &request, connections: 5, keep: true };
+        let mut stats = LoadStats::new(1);
+        fail(&mut stats, Cause::Connect, "refused");
+        stats.end = stats.start;
+        assert_eq!(csv(&stats, &target), "5,0.000000,0,1,0,,,,,,,,\n");
+        let report = text(&stats, &target);
         let lines =
             ["Server Software:        -", "Requests per second:    - [#/sec] (mean)", "  50%          -"];
         assert_lines(&report, &lines);
         assert!(!report.contains("How many requests took"), "{report}");
-        let object = json(&score, &subject);
+        let object = json(&stats, &target);
         for pair in ["\"server\":null", "\"requests_per_s\":null", "\"p50_ms\":null", "\"histogram\":[]"] {
             assert!(object.contains(pair), "no {pair} in {object}");
         }
@@ -432,8 +432,8 @@ mod tests {
     #[test]
     fn all_causes_fit_into_the_width() {
         let (url, request) = (url(), get());
-        let subject = Target { url: &url, request: &request, connections: 20_000, keep: true };
-        let mut score = score(&[1]);
+        let target = Target { url: &url, request: &request, connections: 20_000, keep: true };
+        let mut stats = stats(&[1]);
         for cause in [
             Cause::Connect,
             Cause::Receive,
@@ -443,11 +443,11 @@ mod tests {
             Cause::Timeout,
             Cause::Status,
         ] {
-            fail(&mut score, cause, "why");
+            fail(&mut stats, cause, "why");
         }
         let lines =
             ["   (Connect: 1, Receive: 1, Length: 1, Short: 1,", "    Malformed: 1, Timeout: 1, Status: 1)"];
-        assert_lines(&text(&score, &subject), &lines);
+        assert_lines(&text(&stats, &target), &lines);
     }
 
     #[test]
@@ -468,7 +468,7 @@ mod tests {
     fn a_bar_is_as_long_as_its_share_and_never_too_long() {
         let mut times = vec![60; 4000];
         times.extend([150, 30_000_000]);
-        let bars = bars(&score(&times));
+        let bars = bars(&stats(&times));
         let lines: Vec<&str> = bars.lines().skip(2).collect();
         assert_eq!(lines[0], format!("    0.05 to 0.1           4000  {}", "#".repeat(40)));
         assert_eq!(lines[1..3], ["     0.1 to 0.2              1  #", "     0.2 to 0.5              0"]);
@@ -478,10 +478,10 @@ mod tests {
 
     #[test]
     fn the_live_line_says_how_far_the_run_is() {
-        let score = score(&[1000; 30]);
-        let now = score.start + Duration::from_millis(1500);
+        let stats = stats(&[1000; 30]);
+        let now = stats.start + Duration::from_millis(1500);
         let line = |requests, time| {
-            let (text, figures) = progress(&score, now, (requests, time));
+            let (text, figures) = progress(&stats, now, (requests, time));
             text + &figures
         };
         assert_eq!(line(Some(1000), None), "bench http: 30 of 1000 requests, 0 failed | 1.5 s | 20/s");

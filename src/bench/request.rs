@@ -12,14 +12,14 @@
 //!   Content-Length: 5            with -d, and 0 where a server must know that there is no body
 //! ```
 //!
-//! The invariant: whatever is asked for, one request is sent, not one and a half: no line end gets into a
-//! line, and the length is that of the body.
+//! The invariant: the bytes are exactly one request, not one and a half: no line end gets into a line, and
+//! the length is that of the body.
 //!
-//! What must not live here: sockets; what the answer must be.
+//! What must not live here: sockets; what the reply must be.
 //!
 //! before: `bench/url.rs` … after: `bench/response.rs`
 //!
-//! Experiment: find out with `-H 'Host: example.org'` which names a server of ours believes to be its own.
+//! Experiment: find out with `-H 'Host: example.org'` which host names our server accepts.
 
 use crate::bench::url::Url;
 use crate::cli::{Args, Failure, failed, usage};
@@ -46,7 +46,7 @@ const OURS: [(&str, &str); 3] = [
     ("Transfer-Encoding", "the body of -d is sent as it is, with its length"),
 ];
 
-/// What is asked.
+/// The request of a run.
 pub struct Request {
     pub method: String,
     /// Bytes of body.
@@ -56,7 +56,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// What `-m`, `-d`, `-H` and `-k` say about a request for `url`.
+    /// The request for `url` with the options `-m`, `-d`, `-H` and `-k`.
     pub fn from(args: &Args, url: &Url) -> Result<Request, Failure> {
         let body = args.path("-d");
         let method = args.text("-m").unwrap_or(if body.is_some() { "POST" } else { "GET" });
@@ -87,12 +87,13 @@ impl Request {
         if body.is_some() || !WITHOUT_BODY.contains(&method) {
             last = format!("Content-Length: {length}\r\n");
         }
-        // Only now is the length known. The body moves a few bytes on in its place: there is no second one.
+        // Only now the length is known. The body moves a few bytes within its buffer: there is no second
+        // copy.
         bytes.splice(head..head, (last + "\r\n").bytes());
         Ok(Request { method: method.to_owned(), body: length, bytes })
     }
 
-    /// May be sent again when it is not known whether the server has done it.
+    /// May it be sent again when it is unknown whether the server has processed it?
     pub fn is_idempotent(&self) -> bool {
         IDEMPOTENT.contains(&self.method.as_str())
     }
@@ -100,7 +101,7 @@ impl Request {
 
 /// Reads the file of `-d` whole, to the end of `bytes`; gives its length in bytes.
 fn append_body(bytes: &mut Vec<u8>, path: &Path) -> Result<u64, Failure> {
-    // One byte more than allowed shows that there are more, also in a pipe, which does not tell its length.
+    // One byte more than allowed shows that there are more, also in a pipe, whose length is unknown.
     match File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(bytes)) {
         Err(error) => failed(format!("-d {}: cannot read it: {error}", path.display())),
         Ok(length) if length as u64 > BODY_LIMIT => usage(format!(
@@ -140,7 +141,7 @@ fn read_field(text: &str) -> Result<(&str, &str), Failure> {
     Ok((name, value.trim_matches([' ', '\t'])))
 }
 
-/// The first field of a name takes the place of ours, so that Host stays the first; all others are added.
+/// The first field of a name replaces ours in its position, so that Host stays first; all others are added.
 fn replace<'t>(fields: &mut Vec<(&'t str, &'t str)>, given: Vec<(&'t str, &'t str)>) {
     let mut ours: Vec<usize> = (0..fields.len()).collect();
     for (name, value) in given {

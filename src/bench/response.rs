@@ -1,8 +1,8 @@
-//! # Chapter 17e. When is an HTTP answer whole, and when is it none?
+//! # Chapter 17e. When is an HTTP reply whole, and when is it invalid?
 //!
-//! Bytes go in as they come; out comes "more is needed", "this was the last byte" or what is wrong. Nothing
-//! of the body is kept, only counted: a load tester wants to know that it was there, not what it said. Bytes
-//! after the last one are counted apart: whether they do harm depends on the connection.
+//! Bytes go in as they come; the result is "more is needed", "this was the last byte" or an error. The body
+//! is counted and not kept: a load tester needs its length, not its content. Bytes after the last one are
+//! counted separately: whether they do harm depends on the connection.
 //!
 //! ```text
 //!   head ─┬─► Content-Length: counted ──────────────────────────┬─► whole
@@ -11,24 +11,24 @@
 //!    └ 1xx┴─► 204, 304, or to HEAD: no body ───────────────────┘
 //! ```
 //!
-//! The invariant: how an answer was cut into pieces on its way makes no difference, and no byte is looked at
-//! twice. What two readers could understand differently (two lengths, a bare line feed) is refused, because
-//! the figure would then depend on the reader.
+//! The invariant: how a reply was cut into pieces makes no difference, and no byte is read twice. What two
+//! readers could understand differently (two lengths, a bare line feed) is refused, because the figure would
+//! then depend on the reader.
 //!
-//! What must not live here: sockets, time, and which answers are good ones.
+//! What must not live here: sockets, time, and which replies count as success.
 //!
 //! before: `bench/request.rs` … after: `bench/score.rs`
 //!
 //! Experiment: take the row `"Content-Length: 1\r\nContent-Length: 1"` out of the table of the tests, allow
 //! it, and think of a proxy that believes the first and a server that believes the last.
 
-/// Most bytes of a head, with all interim answers in front of it. Ours have a few hundred.
+/// Most bytes of a head, with all interim replies before it. Ours have a few hundred.
 const HEAD_LIMIT: usize = 16 * 1024;
 
-/// Most bytes of a line between chunks: a size of 16 digits, and an extension that nobody uses.
+/// Most bytes of a line between chunks: a size of 16 digits, and an extension, which is rare.
 const LINE_LIMIT: usize = 1024;
 
-/// How every answer begins; the digit behind it is the minor version.
+/// How every reply begins; the digit after it is the minor version.
 const START: &[u8; 7] = b"HTTP/1.";
 
 /// What comes next.
@@ -36,27 +36,27 @@ const START: &[u8; 7] = b"HTTP/1.";
 enum Part {
     /// The first line of a head.
     Status,
-    /// A field, or the empty line behind all of them.
+    /// A field, or the empty line after all of them.
     Field,
-    /// So many bytes of body, at least one.
+    /// This many bytes of body, at least one.
     Counted(u64),
     /// Body until the end of the stream.
     Open,
     /// A line with the size of a chunk.
     Size,
-    /// So many bytes of a chunk, at least one.
+    /// This many bytes of a chunk, at least one.
     Chunk(u64),
-    /// The line end behind a chunk.
+    /// The line end after a chunk.
     ChunkEnd,
-    /// A field behind the last chunk, or the empty line behind these.
+    /// A field after the last chunk, or the empty line after these.
     Trailer,
     Nothing,
 }
 
-/// What the head has said so far.
+/// What is known from the head so far.
 #[derive(Debug, Default)]
 struct Head {
-    /// Of HTTP/1.x.
+    /// Minor version of HTTP/1.x.
     minor: u8,
     status: u16,
     length: Option<u64>,
@@ -66,29 +66,29 @@ struct Head {
     keep: bool,
 }
 
-/// What is wrong with an answer, as the end of a sentence.
+/// What is wrong with a reply, as the end of a sentence.
 pub type Fault = &'static str;
 
-/// One answer after another of a connection.
+/// The replies of a connection, one after another.
 #[derive(Debug)]
 pub struct Answer {
     part: Part,
-    /// It answers HEAD: no body follows, whatever its head says.
+    /// The request is HEAD: no body follows, whatever the head says.
     bodiless: bool,
     head: Head,
     /// Bytes of the head so far, and then of the trailer too.
     head_length: usize,
     /// A line that has begun in an earlier piece.
     line: Vec<u8>,
-    /// 0 until the head is there.
+    /// The status; 0 until the first line has come.
     pub status: u16,
     /// The server will take another request on this connection.
     pub keeps: bool,
-    /// How the server calls itself.
+    /// The field Server.
     pub server: Vec<u8>,
-    /// Bytes of body so far, without what chunks are wrapped in.
+    /// Bytes of body so far, without the framing of chunks.
     pub body: u64,
-    /// Bytes that came after the last byte of the answer.
+    /// Bytes that came after the last byte of the reply.
     pub stray: u64,
 }
 
@@ -109,7 +109,7 @@ impl Answer {
         }
     }
 
-    /// The next answer is another one.
+    /// Begins the next reply.
     pub fn restart(&mut self) {
         self.line.clear();
         self.server.clear();
@@ -117,12 +117,12 @@ impl Answer {
         (self.status, self.keeps, self.body, self.stray) = (0, false, 0, 0);
     }
 
-    /// Has any byte of it come?
+    /// Has any byte of the reply come?
     pub fn has_begun(&self) -> bool {
         self.head_length > 0
     }
 
-    /// Takes what has come; true: the answer is whole, and what came after it has been counted.
+    /// Takes what has come; true: the reply is whole, and the bytes after it have been counted.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, Fault> {
         while !bytes.is_empty() {
             let taken = match self.part {
@@ -140,12 +140,12 @@ impl Answer {
         Ok(self.part == Part::Nothing)
     }
 
-    /// The stream has ended; true: that makes the answer whole.
+    /// The stream has ended; true: that makes the reply whole.
     pub fn end(&self) -> bool {
         self.part == Part::Open
     }
 
-    /// Counts what belongs to a body, or to a chunk, of which `left` bytes are to come.
+    /// Counts the bytes of a body, or of a chunk, of which `left` have not come.
     fn take_body(&mut self, bytes: &[u8], left: u64, more: impl Fn(u64) -> Part, then: Part) -> usize {
         let taken = left.min(bytes.len() as u64);
         self.body += taken;
@@ -179,17 +179,18 @@ impl Answer {
             self.part = self.read_line(&line)?;
             line.clear();
         } else if self.part == Part::Status {
-            // What is no HTTP at all may never end a line, and would be waited for until the timeout.
+            // A peer that does not speak HTTP may never end a line; without this we would wait for the
+            // timeout.
             check_start(&line)?;
         }
         self.line = line;
         Ok(taken)
     }
 
-    /// Reads a whole line; gives what comes next.
+    /// Reads a whole line; returns what comes next.
     fn read_line(&mut self, line: &[u8]) -> Result<Part, Fault> {
         let line = line.strip_suffix(b"\r\n").ok_or("a line has no carriage return")?;
-        // Without a way out in the middle this loop looks at 32 bytes at once.
+        // Without an early exit the compiler makes this loop check 32 bytes at once.
         let control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
         if line.iter().fold(false, |found, &byte| found | control(byte)) {
             return Err("a line holds a control character");
@@ -221,7 +222,7 @@ impl Answer {
         }
     }
 
-    /// Takes note of a field that says where the body ends, or whether the connection stays.
+    /// Notes a field that tells where the body ends, or whether the connection stays open.
     fn read_field(&mut self, line: &[u8]) -> Result<(), Fault> {
         let (name, value) = split_field(line).ok_or("a field of its head is malformed")?;
         let head = &mut self.head;
@@ -252,7 +253,7 @@ impl Answer {
         let part = match (status, length, chunked) {
             (101, ..) => return Err("it changes to a protocol that nobody asked for"),
             (_, Some(_), true) => return Err("it has both Content-Length and Transfer-Encoding"),
-            // Something like "go on": the answer is still to come.
+            // An interim reply (100 Continue): the final one follows.
             (100..=199, ..) => return Ok(Part::Status),
             _ if self.bodiless => Part::Nothing,
             (204 | 304, ..) | (_, Some(0), false) => Part::Nothing,
@@ -260,14 +261,14 @@ impl Answer {
             (_, None, true) => Part::Size,
             (_, None, false) => Part::Open,
         };
-        // HTTP/1.0 closes unless it says otherwise, HTTP/1.1 stays; who says both closes.
+        // HTTP/1.0 closes by default, HTTP/1.1 stays open; with both fields the connection closes.
         self.keeps = !close && (minor > 0 || keep) && part != Part::Open;
         self.status = status;
         Ok(part)
     }
 }
 
-/// Is this how an answer begins, as far as it goes?
+/// Can this be the beginning of a reply?
 fn check_start(line: &[u8]) -> Result<(), Fault> {
     let known = line.len().min(START.len());
     if line[..known] == START[..known] { Ok(()) } else { Err("it does not begin with HTTP/1.") }
@@ -282,7 +283,7 @@ fn read_size(line: &[u8]) -> Result<Part, Fault> {
     }
 }
 
-/// field = name ":" blanks value blanks ; a name has no blanks, in front of it or behind it
+/// field = name ":" blanks value blanks ; a name has no blanks, before it or after it
 fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|&byte| byte == b':')?;
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -301,7 +302,7 @@ fn read_number(text: &[u8], base: u32) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Feeds `bytes` in pieces of `size`; what comes out, and how many bytes were taken until then.
+    /// Feeds `bytes` in pieces of `size`; the result, and how many bytes were taken until then.
     fn feed(answer: &mut Answer, bytes: &[u8], size: usize) -> (Result<bool, Fault>, usize) {
         let mut taken = 0;
         for piece in bytes.chunks(size.max(1)) {
@@ -314,7 +315,7 @@ mod tests {
         (Ok(false), taken)
     }
 
-    /// Answers that end by themselves: text, status, bytes of body, connection stays open.
+    /// Replies that end by themselves: text, status, bytes of body, connection stays open.
     const WHOLE: [(&str, u16, u64, bool); 18] = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, 5, true),
         ("HTTP/1.1 200 OK\r\ncontent-length:5\r\n\r\nhello", 200, 5, true),

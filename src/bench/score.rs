@@ -8,7 +8,7 @@
 //!   Failed ────► causes                           time per request  = seconds × connections ÷ complete
 //! ```
 //!
-//! The invariant: a figure that was not measured is none, never 0; failed requests are in no rate and in no
+//! The invariant: a figure that was not measured is `None`, never 0; failed requests are in no rate and in no
 //! percentile; a percentile is a time that was really measured.
 //!
 //! What must not live here: sockets; what a figure looks like.
@@ -29,11 +29,11 @@ pub enum Cause {
     Connect,
     /// The connection broke.
     Receive,
-    /// More or fewer bytes of body than the first good answer had.
+    /// More or fewer bytes of body than in the first good reply.
     Length,
-    /// The server closed before its answer was whole.
+    /// The server closed before its reply was whole.
     Short,
-    /// The answer is not HTTP as it must be.
+    /// The reply is not well-formed HTTP.
     Malformed,
     /// Nothing moved for too long.
     Timeout,
@@ -44,14 +44,14 @@ pub enum Cause {
 /// Names of the causes, in their order.
 const CAUSES: [&str; 7] = ["Connect", "Receive", "Length", "Short", "Malformed", "Timeout", "Status"];
 
-/// Room for the times of so many requests is set aside at once: 8 MiB, of which the kernel gives what is
-/// used. More of it is found by moving pages, not bytes (mremap(2)), and so without a pause.
+/// Times that the first allocation has room for: 8 MiB, of which the kernel provides only what is used. To
+/// grow it moves pages, not bytes (mremap(2)), and so without a pause.
 const ROOM: usize = 1 << 20;
 
-/// A failed request: its cause, and what to tell about it.
+/// A failed request: its cause, and a sentence about it.
 pub type Fault = (Cause, String);
 
-/// What has been counted.
+/// The counts and times of a run.
 pub struct LoadStats {
     pub start: Instant,
     /// When the last request was over.
@@ -60,25 +60,25 @@ pub struct LoadStats {
     times: Vec<u64>,
     failures: [u64; CAUSES.len()],
     pub first_fault: Option<String>,
-    /// Bytes of body of the first good answer.
+    /// Bytes of body of the first good reply.
     pub length: Option<u64>,
-    /// How the first server that answered calls itself.
+    /// The field Server of the first reply.
     pub server: Option<String>,
     /// Bytes that came, heads and all.
     pub received: u64,
     /// Bytes of body of the requests that are over.
     pub body: u64,
-    /// Answers whose connection could be used again.
+    /// Replies whose connection could be used again.
     pub kept: u64,
     /// Requests that were sent again, because the connection that was kept for them had been closed.
     pub reconnects: u64,
-    /// Whole answers with bytes after them, on connections that were being closed, and those bytes.
+    /// Whole replies with bytes after them, on connections that were being closed, and those bytes.
     pub stray_answers: u64,
     pub stray_bytes: u64,
 }
 
 impl LoadStats {
-    /// For so many requests at most.
+    /// For at most `requests`.
     pub fn new(requests: u64) -> LoadStats {
         let now = Instant::now();
         LoadStats {
@@ -119,7 +119,7 @@ impl LoadStats {
         }
     }
 
-    /// Is an answer that is whole a good one too?
+    /// Is a whole reply a success?
     fn judge(&mut self, answer: &Answer) -> Result<(), Fault> {
         if !(200..300).contains(&answer.status) {
             return Err((Cause::Status, format!("status {}", answer.status)));
@@ -140,7 +140,7 @@ impl LoadStats {
         self.failures.iter().sum()
     }
 
-    /// Those of the failed requests that had another status than 2xx.
+    /// Failed requests with a status other than 2xx.
     pub fn refused(&self) -> u64 {
         self.failures[Cause::Status as usize]
     }
@@ -155,17 +155,17 @@ impl LoadStats {
         (self.complete() > 0).then(|| self.complete() as f64 / self.seconds())
     }
 
-    /// Milliseconds a request, when `at_once` of them go on at the same time.
+    /// Milliseconds a request, with `at_once` of them at the same time.
     pub fn mean(&self, at_once: u64) -> Option<f64> {
         self.rate().map(|rate| at_once as f64 * 1e3 / rate)
     }
 
-    /// KiB that came in a second.
+    /// KiB received a second.
     pub fn transfer(&self) -> Option<f64> {
         (self.received > 0).then(|| self.received as f64 / 1024.0 / self.seconds())
     }
 
-    /// Nothing more will be noted.
+    /// Ends the counting and sorts the times.
     pub fn finish(&mut self) {
         self.times.sort_unstable();
     }
@@ -175,12 +175,12 @@ impl LoadStats {
         &self.times
     }
 
-    /// Milliseconds within which so many thousandths of the complete requests were over, by nearest rank.
+    /// Milliseconds in which this share of the complete requests, in thousandths, was over (nearest rank).
     pub fn percentile(&self, thousandths: usize) -> Option<f64> {
         nearest_rank(self.times.len(), thousandths).map(|at| self.times[at] as f64 / 1e6)
     }
 
-    /// The failures by cause, those that have not occurred too.
+    /// The failures by cause, with those that did not occur.
     pub fn causes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         CAUSES.into_iter().zip(self.failures)
     }
@@ -196,20 +196,20 @@ mod tests {
         answer
     }
 
-    /// A score with complete requests of so many milliseconds.
-    fn score(times: &[u64]) -> LoadStats {
-        let mut score = LoadStats::new(times.len() as u64);
+    /// Stats with complete requests of these milliseconds.
+    fn stats(times: &[u64]) -> LoadStats {
+        let mut stats = LoadStats::new(times.len() as u64);
         let good = answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
-        times.iter().for_each(|&time| score.note(score.start, &good, Ok(Duration::from_millis(time))));
-        score.finish();
-        score
+        times.iter().for_each(|&time| stats.note(stats.start, &good, Ok(Duration::from_millis(time))));
+        stats.finish();
+        stats
     }
 
     #[test]
     fn percentiles_are_nearest_ranks() {
         let of = |times: &[u64]| {
-            let score = score(times);
-            [500, 900, 990, 1000].map(|rank| score.percentile(rank).map(|time| time as u64))
+            let stats = stats(times);
+            [500, 900, 990, 1000].map(|rank| stats.percentile(rank).map(|time| time as u64))
         };
         assert_eq!(of(&[]), [None; 4]);
         assert_eq!(of(&[7]), [Some(7); 4]);
@@ -223,47 +223,47 @@ mod tests {
 
     #[test]
     fn rates_are_those_of_the_complete_requests() {
-        let mut score = score(&[10, 20, 30, 40]);
-        score.note(score.start, &Answer::new("GET"), Err((Cause::Timeout, "late".to_owned())));
-        score.end = score.start + Duration::from_secs(2);
-        score.received = 4096;
-        assert_eq!((score.complete(), score.failed(), score.body), (4, 1, 12));
-        assert_eq!((score.rate(), score.transfer()), (Some(2.0), Some(2.0)));
-        assert_eq!((score.mean(5), score.mean(1)), (Some(2500.0), Some(500.0)));
+        let mut stats = stats(&[10, 20, 30, 40]);
+        stats.note(stats.start, &Answer::new("GET"), Err((Cause::Timeout, "late".to_owned())));
+        stats.end = stats.start + Duration::from_secs(2);
+        stats.received = 4096;
+        assert_eq!((stats.complete(), stats.failed(), stats.body), (4, 1, 12));
+        assert_eq!((stats.rate(), stats.transfer()), (Some(2.0), Some(2.0)));
+        assert_eq!((stats.mean(5), stats.mean(1)), (Some(2500.0), Some(500.0)));
     }
 
     #[test]
     fn what_was_not_measured_is_not_zero() {
-        let mut score = LoadStats::new(1);
-        score.note(score.start, &Answer::new("GET"), Err((Cause::Connect, "refused".to_owned())));
+        let mut stats = LoadStats::new(1);
+        stats.note(stats.start, &Answer::new("GET"), Err((Cause::Connect, "refused".to_owned())));
         assert_eq!(
-            (score.rate(), score.mean(1), score.transfer(), score.percentile(500)),
+            (stats.rate(), stats.mean(1), stats.transfer(), stats.percentile(500)),
             (None, None, None, None)
         );
     }
 
     #[test]
     fn status_and_length_decide() {
-        let mut score = score(&[1]);
+        let mut stats = stats(&[1]);
         let moment = Ok(Duration::from_millis(1));
         for text in [
             "HTTP/1.1 199 A\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
             "HTTP/1.1 299 OK\r\nContent-Length: 3\r\n\r\nxyz",
         ] {
-            score.note(score.start, &answer(text), moment.clone());
+            stats.note(stats.start, &answer(text), moment.clone());
         }
-        assert_eq!((score.complete(), score.failed()), (3, 0));
+        assert_eq!((stats.complete(), stats.failed()), (3, 0));
         for text in [
             "HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\nabc",
             "HTTP/1.1 300 Oh\r\nContent-Length: 3\r\n\r\nabc",
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",
             "HTTP/1.1 204 OK\r\n\r\n",
         ] {
-            score.note(score.start, &answer(text), moment.clone());
+            stats.note(stats.start, &answer(text), moment.clone());
         }
-        assert_eq!((score.complete(), score.failed()), (3, 4));
-        let counted = [Cause::Status, Cause::Length].map(|cause| score.failures[cause as usize]);
-        assert_eq!((counted, score.first_fault.as_deref()), ([2, 2], Some("status 500")));
-        assert_eq!(score.refused(), 2);
+        assert_eq!((stats.complete(), stats.failed()), (3, 4));
+        let counted = [Cause::Status, Cause::Length].map(|cause| stats.failures[cause as usize]);
+        assert_eq!((counted, stats.first_fault.as_deref()), ([2, 2], Some("status 500")));
+        assert_eq!(stats.refused(), 2);
     }
 }

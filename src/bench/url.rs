@@ -1,17 +1,17 @@
 //! # Chapter 17c. Which server does a URL name, and which document on it?
 //!
-//! A URL is typed by hand, so every mistake in it is named, and what is left out has the usual meaning: the
-//! port is 80, the path is `/`.
+//! A URL is typed by hand, so every mistake in it is named, and omitted parts have their defaults: the port
+//! is 80, the path is `/`.
 //!
 //! ```text
 //!   http://127.0.0.1:8080/a/b?c=d
 //!          └─ authority ─┘└ path ┘     Host: the authority, as it was typed;  GET the path, as it was typed
 //! ```
 //!
-//! The invariant: a path that has been taken begins with a slash and has visible ASCII characters only, so
-//! that it can stand in the first line of a request without changing what that line means.
+//! The invariant: an accepted path begins with a slash and has visible ASCII characters only, so that it
+//! cannot change the meaning of the first line of a request.
 //!
-//! What must not live here: what is asked, and how often.
+//! What must not live here: the request, and how often it is sent.
 //!
 //! before: `bench/plan.rs` … after: `bench/request.rs`
 //!
@@ -20,14 +20,14 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// Where to ask, and what for.
+/// A parsed URL.
 pub struct Url {
     /// Name or address, without the brackets of IPv6.
     pub host: String,
     pub port: u16,
     /// Host and port as they were typed.
     pub authority: String,
-    /// With its query.
+    /// Path and query.
     pub path: String,
 }
 
@@ -63,7 +63,7 @@ impl Url {
         Ok(Url { host: host.to_owned(), port, authority: authority.to_owned(), path })
     }
 
-    /// The address; of several the first of IPv4, which is what the server's `--listen` takes too.
+    /// The address; of several the first IPv4 one, as for the server's `--listen`.
     pub fn look_up(&self) -> Result<SocketAddr, String> {
         let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| error.to_string())?;
         found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| "the host has no address".to_owned())

@@ -1,9 +1,9 @@
 //! # Chapter 15f. How does a file come out of a form?
 //!
-//! A browser without a script can send files in one way only: as a form, whose body is
-//! `multipart/form-data` (RFC 7578). Between two parts stands a line that the browser has made up, the
-//! boundary. The length of a part is not sent: all that is not the boundary is content. So the body is
-//! searched while it arrives, and what belongs to a file is written at once.
+//! A browser without a script can send files in one way only: as a form, whose body is `multipart/form-data`
+//! (RFC 7578). Between two parts stands a line that the browser has made up, the boundary. The length of a
+//! part is not sent: all that is not the boundary is content. So the body is searched while it arrives, and
+//! the content of a file is written at once.
 //!
 //! ```text
 //!   --XYZ\r\n                                                           Line
@@ -39,7 +39,7 @@ const HEAD_LIMIT: usize = 4096;
 /// last one, and fields that are no files. They are read and dropped; more of them is an error.
 const EXTRAS: usize = 64 * 1024;
 
-/// Bytes that are looked through at once for the end of a line.
+/// Bytes that are searched at once for the end of a line.
 const BLOCK: usize = 64;
 
 /// A form that is arriving.
@@ -47,15 +47,15 @@ pub struct Form {
     store: Arc<Store>,
     /// CR LF "--" boundary; at most 74 bytes.
     delimiter: Vec<u8>,
-    place: Place,
+    state: FormState,
     /// Bytes since the last file that belong to none.
     extras: usize,
     /// How many files are stored, and how many bytes they have.
     stored: (u64, u64),
 }
 
-/// Where in a form we are.
-enum Place {
+/// The position in a form.
+enum FormState {
     /// How many bytes of the delimiter have been seen. They are held back: they may still be content.
     Content(Part, usize),
     /// After a delimiter; the last byte of its line, 0 at the beginning.
@@ -66,12 +66,12 @@ enum Place {
     End,
 }
 
-/// What the content at hand belongs to.
+/// What the present content belongs to.
 enum Part {
     File(Upload),
-    /// A file input that nothing was chosen in: browsers send it with an empty name and no content.
+    /// A file input without a chosen file: browsers send it with an empty name and no content.
     NotChosen,
-    /// A field that is no file, or what stands in front of the first delimiter.
+    /// A field that is no file, or bytes before the first delimiter.
     Other,
 }
 
@@ -91,18 +91,18 @@ impl Form {
         if request.framing == Framing::None {
             return Err(Refusal::closing(411, "say the length of the form, or send it in chunks"));
         }
-        // The first delimiter may stand at the very beginning: as if its CR LF had been there.
-        Ok(Form { store, delimiter, place: Place::Content(Part::Other, 2), extras: 0, stored: (0, 0) })
+        // The first delimiter may be at the very beginning: begin as if its CR LF had been seen.
+        Ok(Form { store, delimiter, state: FormState::Content(Part::Other, 2), extras: 0, stored: (0, 0) })
     }
 
     /// Takes the next piece of the body.
     pub fn take(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         while !bytes.is_empty() {
-            let step = match mem::replace(&mut self.place, Place::End) {
-                Place::Content(part, seen) => self.content(part, seen, bytes),
-                Place::Line(last) => self.line(last, bytes[0]),
-                Place::Head(text, lines) => self.head(text, lines, bytes[0]),
-                Place::End => self.forget(bytes.len()),
+            let step = match mem::replace(&mut self.state, FormState::End) {
+                FormState::Content(part, seen) => self.content(part, seen, bytes),
+                FormState::Line(last) => self.line(last, bytes[0]),
+                FormState::Head(text, lines) => self.head(text, lines, bytes[0]),
+                FormState::End => self.forget(bytes.len()),
             };
             let used = step.map_err(|refusal| self.with_what_is_stored(refusal))?;
             bytes = &bytes[used..];
@@ -110,11 +110,11 @@ impl Form {
         Ok(())
     }
 
-    /// The body is over. 303 makes the browser ask for the page again, so that a reload of the answer does
-    /// not send the form once more (RFC 9110, section 15.4.4).
+    /// The body is over. 303 makes the browser ask for the page again, so that a reload of the reply does not
+    /// send the form again (RFC 9110, section 15.4.4).
     pub fn finish(self) -> Result<Reply, Refusal> {
         let (files, bytes) = self.stored;
-        if !matches!(self.place, Place::End) {
+        if !matches!(self.state, FormState::End) {
             let broken = malformed("a form that ends without its last boundary");
             return broken.map_err(|refusal| self.with_what_is_stored(refusal));
         }
@@ -122,7 +122,7 @@ impl Form {
             return Err(Refusal::new(400, "no file was chosen: go back and choose one"));
         }
         let text = format!("{} stored\n", counted(files, "file"));
-        // Relative, so that it works behind a proxy that has taken a part of the path away.
+        // Relative, so that it works behind a proxy that has removed a part of the path.
         let reply = Reply::new(303).field("Location", "./").brought(bytes);
         Ok(reply.text("text/plain; charset=utf-8", text))
     }
@@ -146,9 +146,9 @@ impl Form {
             if let Part::File(upload) = part {
                 self.commit(upload)?;
             }
-            self.place = Place::Line(0);
+            self.state = FormState::Line(0);
         } else {
-            self.place = Place::Content(part, found.seen);
+            self.state = FormState::Content(part, found.seen);
         }
         Ok(found.used)
     }
@@ -167,14 +167,14 @@ impl Form {
     /// line = delimiter ( *( SP / HTAB ) CRLF head / "--" anything )
     /// ```
     fn line(&mut self, last: u8, byte: u8) -> Result<usize, Refusal> {
-        self.place = match (last, byte) {
-            (0, b'-') | (0 | b' ', b'\r') => Place::Line(byte),
+        self.state = match (last, byte) {
+            (0, b'-') | (0 | b' ', b'\r') => FormState::Line(byte),
             (0 | b' ', b' ' | b'\t') => {
                 self.forget(1)?;
-                Place::Line(b' ')
+                FormState::Line(b' ')
             }
-            (b'-', b'-') => Place::End,
-            (b'\r', b'\n') => Place::Head(Vec::new(), Lines::default()),
+            (b'-', b'-') => FormState::End,
+            (b'\r', b'\n') => FormState::Head(Vec::new(), Lines::default()),
             _ => return malformed("a boundary with something after it"),
         };
         Ok(1)
@@ -188,7 +188,8 @@ impl Form {
         self.forget(1)?;
         text.push(byte);
         let complete = lines.feed(byte)?;
-        self.place = if complete { Place::Content(self.open(&text)?, 0) } else { Place::Head(text, lines) };
+        self.state =
+            if complete { FormState::Content(self.open(&text)?, 0) } else { FormState::Head(text, lines) };
         Ok(1)
     }
 
@@ -206,7 +207,7 @@ impl Form {
         }
     }
 
-    /// Passes over bytes that belong to no file.
+    /// Skips bytes that belong to no file.
     fn forget(&mut self, count: usize) -> Result<usize, Refusal> {
         self.extras += count;
         self.check_extras()?;
@@ -221,7 +222,7 @@ impl Form {
         Ok(())
     }
 
-    /// A form may fail at its third file: the answer must say what has become of the first two.
+    /// A form may fail at its third file: the reply must say that the first two are stored.
     fn with_what_is_stored(&self, refusal: Refusal) -> Refusal {
         let before = if self.stored.0 == 0 { "none".to_owned() } else { counted(self.stored.0, "file") };
         Refusal { reason: format!("{}; stored before that: {before}", refusal.reason), ..refusal }
@@ -243,8 +244,8 @@ fn refusal(name: &str, error: store::Error) -> Refusal {
 fn require_own_page(request: &Request) -> Result<(), Refusal> {
     let own = match (request.fields.one("sec-fetch-site")?, request.fields.one("origin")?) {
         (Some(site), _) => ["same-origin", "none"].contains(&site),
-        // origin = "null" / scheme "://" host [ ":" port ] (RFC 6454, section 7.1). A proxy may have taken
-        // TLS away, so the scheme is not compared.
+        // origin = "null" / scheme "://" host [ ":" port ] (RFC 6454, section 7.1). A proxy may have removed
+        // TLS, so the scheme is not compared.
         (None, Some(origin)) => {
             origin.split_once("://").is_some_and(|(_, host)| host.eq_ignore_ascii_case(request.host()))
         }
@@ -274,7 +275,7 @@ fn delimiter(list: &[Parameter]) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-/// What a search for the delimiter has found.
+/// The result of a search for the delimiter.
 struct Found {
     /// The bytes that were held back are content.
     freed: bool,
@@ -286,8 +287,8 @@ struct Found {
     used: usize,
 }
 
-/// Looks for the delimiter, of which earlier pieces have brought `seen` bytes. It has its only CR in front:
-/// where it breaks off it can begin at that byte and no earlier, so no byte is looked at twice.
+/// Searches for the delimiter, of which earlier pieces have brought `seen` bytes. Its only CR is its first
+/// byte: after a mismatch it can begin at that byte and no earlier, so no byte is read twice.
 ///
 /// With the delimiter `\r\n--XY`, in three pieces:
 ///

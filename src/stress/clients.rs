@@ -1,6 +1,6 @@
 //! # Chapter 14b. How do fifty clients start at the same moment, and how do we know what they did?
 //!
-//! Each client worker is a thread or a forked process. All say "ready" into one pipe, wait at a second one,
+//! Each client worker is a thread or a forked process. All write "ready" into one pipe, wait at a second one,
 //! and start when it holds a byte for each of them. At the end each writes one record of fixed size into the
 //! first pipe, in one write: the kernel keeps writes up to PIPE_BUF (pipe(7)) whole, so records of fifty
 //! writers never mix. Pipes work alike between threads and between processes, so the two pools differ in one
@@ -15,7 +15,7 @@
 //! The invariant: every worker that was started ends in exactly one record, also when it panics or is
 //! killed; success means status, length and content.
 //!
-//! What must not live here: which rows there are, and what is written about them.
+//! What must not live here: which rows there are, and how they are reported.
 //!
 //! before: `stress/matrix.rs` … after: `stress/fixture.rs`
 //!
@@ -37,18 +37,18 @@ pub struct Task {
     pub address: SocketAddr,
     /// `download`, `upload` or `list`.
     pub operation: &'static str,
-    /// The run, after which the files are named that the workers upload.
+    /// The run: the names of uploaded files begin with its id.
     pub run: RunId,
     /// The name on the server of the file to download.
     pub name: String,
-    /// What a download must bring, and what an upload sends.
+    /// The expected content of a download, and the content of an upload.
     pub content: Arc<Vec<u8>>,
-    /// What LIST must bring: these names and, if `only`, no others.
+    /// The expected reply to LIST: these names and, if `only`, no others.
     pub names: Vec<String>,
     pub only: bool,
     pub timeout: Duration,
     pub stop: Stop,
-    /// Bytes moved so far by all workers, for the live line; shared with forked workers.
+    /// Bytes moved so far by all workers, for the progress line; shared with forked workers.
     pub progress: &'static AtomicU64,
 }
 
@@ -74,7 +74,7 @@ const RECORD: usize = 256;
 /// Bytes of it that are numbers; the rest is the reason.
 const NUMBERS: usize = 7 * 8;
 
-/// The first number of a record: what it says.
+/// The first number of a record: its kind.
 const READY: u64 = 0;
 const SUCCEEDED: u64 = 1;
 const FAILED: u64 = 2;
@@ -99,7 +99,7 @@ impl Record {
     fn from_bytes(bytes: &[u8; RECORD]) -> Option<Record> {
         let (numbers, _) = bytes.as_chunks::<8>();
         let number = |at: usize| u64::from_le_bytes(numbers[at]);
-        // Behind the reason are zeroes, or the half of a character that was cut.
+        // After the reason come zeroes, or a part of a character that was cut.
         let reason = String::from_utf8_lossy(&bytes[NUMBERS..]);
         let reason = reason.trim_end_matches(['\0', '\u{fffd}']).to_owned();
         (number(0) != READY).then(|| Record {
@@ -113,7 +113,7 @@ impl Record {
     }
 }
 
-/// A worker's way to the tester. Dropped without a report, it reports that.
+/// Sends a worker's record to the tester. Dropped without a record, it reports a failure.
 struct Reporter {
     pipe: Arc<PipeWriter>,
     index: usize,
@@ -122,7 +122,7 @@ struct Reporter {
 
 impl Reporter {
     fn send(&self, bytes: &[u8; RECORD]) {
-        // It fails only when the tester has gone, and then nobody is left to be told.
+        // It fails only when the tester has gone, and then no one can read it.
         let _ = (&*self.pipe).write_all(bytes);
     }
 }
@@ -142,7 +142,7 @@ fn lost(index: usize) -> Record {
     Record { index, time: none, end: none, bytes: 0, cpu: none, failure }
 }
 
-/// The two pipes between the tester and its workers, as the workers see them.
+/// The workers' ends of the two pipes between them and the tester.
 struct StartBarrier {
     results: Arc<PipeWriter>,
     start: PipeReader,
@@ -150,11 +150,11 @@ struct StartBarrier {
     zero: Instant,
 }
 
-/// The life of a client worker.
-fn work(index: usize, task: &Task, gate: &StartBarrier) {
-    let mut reporter = Reporter { pipe: gate.results.clone(), index, reported: false };
+/// Runs one client worker.
+fn work(index: usize, task: &Task, barrier: &StartBarrier) {
+    let mut reporter = Reporter { pipe: barrier.results.clone(), index, reported: false };
     reporter.send(&[0; RECORD]);
-    if (&gate.start).read_exact(&mut [0]).is_err() {
+    if (&barrier.start).read_exact(&mut [0]).is_err() {
         return;
     }
     let (start, cpu) = (Instant::now(), sys::thread_cpu());
@@ -164,7 +164,7 @@ fn work(index: usize, task: &Task, gate: &StartBarrier) {
         Ok(bytes) => (bytes, None),
         Err(error) => (0, Some((error.cause(), error.to_string()))),
     };
-    let (time, end) = (end - start, end - gate.zero);
+    let (time, end) = (end - start, end - barrier.zero);
     reporter.send(&Record { index, time, end, bytes, cpu, failure }.to_bytes());
     reporter.reported = true;
 }
@@ -229,7 +229,7 @@ impl Write for Compare<'_> {
     }
 }
 
-/// A source that is in memory already.
+/// A source in memory.
 struct Feed<'c> {
     rest: &'c [u8],
     progress: &'static AtomicU64,
@@ -252,7 +252,7 @@ impl BufRead for Feed<'_> {
     }
 }
 
-/// What came of all workers of a row.
+/// The results of all workers of a row.
 pub struct Records {
     pub records: Vec<Record>,
     /// From the common start to the end of the last worker.
@@ -260,7 +260,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// The workers of a row that could not begin, because of `error`: all have failed, in no time.
+    /// The records of a row that could not begin because of `error`: all workers failed, in no time.
     pub fn not_run(count: usize, error: &Error) -> Records {
         let failure = Some((error.cause(), error.to_string()));
         let records = (0..count).map(|index| Record { failure: failure.clone(), ..lost(index) });
@@ -268,8 +268,8 @@ impl Records {
     }
 }
 
-/// The workers, whichever kind they are.
-enum WorkerHooks {
+/// The workers of either kind.
+enum Workers {
     Threads(ThreadPool<usize>),
     /// Process of each worker, and whether it has been reaped.
     Processes(Vec<(Pid, bool)>),
@@ -278,13 +278,13 @@ enum WorkerHooks {
 /// How long threads may take to notice that the tester is to stop.
 const NOTICE: Duration = Duration::from_secs(1);
 
-impl WorkerHooks {
+impl Workers {
     /// The tester is to stop: after this, nothing more is sent to the server. Only a thread that is still
-    /// connecting may go on; it ends with the program.
+    /// connecting goes on; it ends with the program.
     fn abandon(self) {
         match self {
-            WorkerHooks::Threads(pool) => drop(pool.finish(Some(Instant::now() + NOTICE))),
-            WorkerHooks::Processes(pids) => {
+            Workers::Threads(pool) => drop(pool.finish(Some(Instant::now() + NOTICE))),
+            Workers::Processes(pids) => {
                 for (pid, _) in pids.iter().filter(|(_, reaped)| !reaped) {
                     let _ = sys::kill(*pid, sys::SIGKILL);
                     let _ = sys::reap(*pid, true);
@@ -299,35 +299,35 @@ impl WorkerHooks {
 pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -> io::Result<Records> {
     let (mut results, sender) = io::pipe()?;
     let (receiver, mut start) = io::pipe()?;
-    let gate = Arc::new(StartBarrier { results: Arc::new(sender), start: receiver, zero: Instant::now() });
-    let mut crew = match mode {
-        "process" => WorkerHooks::Processes(fork(count, task, &gate)?),
+    let barrier = Arc::new(StartBarrier { results: Arc::new(sender), start: receiver, zero: Instant::now() });
+    let mut workers = match mode {
+        "process" => Workers::Processes(fork(count, task, &barrier)?),
         _ => {
-            let (task, gate) = (task.clone(), gate.clone());
+            let (task, barrier) = (task.clone(), barrier.clone());
             let pool = ThreadPool::start(count, move |_| {
-                let (task, gate) = (task.clone(), gate.clone());
-                move |index| work(index, &task, &gate)
+                let (task, barrier) = (task.clone(), barrier.clone());
+                move |index| work(index, &task, &barrier)
             })?;
             (0..count).for_each(|index| pool.submit(index));
-            WorkerHooks::Threads(pool)
+            Workers::Threads(pool)
         }
     };
     let mut ready = 0;
     let mut released = None;
     let mut records: Vec<Record> = Vec::new();
     while records.len() < count {
-        // A worker that died before the start keeps nobody waiting.
+        // A worker that died before the start does not keep the others waiting.
         if released.is_none() && ready + records.len() >= count {
-            released = Some(gate.zero.elapsed());
+            released = Some(barrier.zero.elapsed());
             start.write_all(&vec![0; count])?;
         }
         if !poll_once(&results)? {
             tick();
             if task.stop.requested() {
-                crew.abandon();
+                workers.abandon();
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            bury(&mut crew, &mut records);
+            record_lost(&mut workers, &mut records);
             continue;
         }
         let mut bytes = [0; RECORD];
@@ -337,9 +337,9 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
             Some(record) => records.push(record),
         }
     }
-    match crew {
-        WorkerHooks::Threads(pool) => drop(pool.finish(None)),
-        WorkerHooks::Processes(pids) => {
+    match workers {
+        Workers::Threads(pool) => drop(pool.finish(None)),
+        Workers::Processes(pids) => {
             let left = pids.iter().filter(|(_, reaped)| !reaped);
             left.for_each(|(pid, _)| drop(sys::reap(*pid, true)));
         }
@@ -354,11 +354,11 @@ fn poll_once(results: &PipeReader) -> io::Result<bool> {
     Ok(sys::poll(&mut [PollFd::new(results.as_fd(), Interest::Read)], Some(next))? > 0)
 }
 
-fn fork(count: usize, task: &Arc<Task>, gate: &Arc<StartBarrier>) -> io::Result<Vec<(Pid, bool)>> {
+fn fork(count: usize, task: &Arc<Task>, barrier: &Arc<StartBarrier>) -> io::Result<Vec<(Pid, bool)>> {
     let mut pids = Vec::new();
     for index in 0..count {
         let forked = sys::fork(|| {
-            work(index, task, gate);
+            work(index, task, barrier);
             0
         });
         match forked {
@@ -373,10 +373,10 @@ fn fork(count: usize, task: &Arc<Task>, gate: &Arc<StartBarrier>) -> io::Result<
     Ok(pids)
 }
 
-/// Writes the records of processes that ended without one. Called when the pipe is empty, it believes so
-/// only at the second call: the record of one that has just ended may be on its way.
-fn bury(crew: &mut WorkerHooks, records: &mut Vec<Record>) {
-    let WorkerHooks::Processes(pids) = crew else { return };
+/// Adds the records of processes that ended without one. Called when the pipe is empty. It adds a record only
+/// at the second call: the record of a process that has just ended may still be in the pipe.
+fn record_lost(workers: &mut Workers, records: &mut Vec<Record>) {
+    let Workers::Processes(pids) = workers else { return };
     for (index, (pid, reaped)) in pids.iter_mut().enumerate() {
         if records.iter().any(|record| record.index == index) {
             continue;

@@ -1,11 +1,11 @@
-//! # Chapter 14c. What stands around a row of the stress test?
+//! # Chapter 14c. What does a row of the stress test need?
 //!
 //! The files that are sent, the server that is tested, and the comparison of what arrived. The server is the
-//! same program in a separate process, so that its memory and processor time are its own; or it is somebody
-//! else's, and then we know only what it tells.
+//! same program in a separate process, so that its memory and processor time are its own; or it is a target,
+//! and then we know only its replies.
 //!
-//! The invariant: the server goes when the tester goes, however it ends. Nothing in this file runs while the
-//! clock of a row runs.
+//! The invariant: the server ends with the tester, however that ends. Nothing in this file runs while a row
+//! is timed.
 //!
 //! What must not live here: the order of the rows, the folder and the names of the files
 //! (`stress/run_files.rs`).
@@ -42,14 +42,14 @@ const CHUNK: usize = 1 << 20;
 pub struct Fixture {
     /// The folder that our servers serve, removed at the end.
     files: RunFiles,
-    /// A server that is not ours; `None`: each row has one of our own.
+    /// A server that we did not start; `None`: each row has one of our own.
     pub target: Option<Target>,
-    /// Does it answer STATS? Another one may need long to say no.
+    /// Does it answer STATS? A server that does not may take long to refuse.
     tells: bool,
     /// Volume in MiB and what its file holds. Kept in memory, apart from what the server can touch: a file
     /// mapped in from there would change with it, and forked clients would find its pages one by one.
     sources: Vec<(u64, Arc<Vec<u8>>)>,
-    /// Seconds a byte for making and writing a source. The best of all sources, because other work on the
+    /// Seconds a byte for making and writing a source. The fastest of all sources, because other work on the
     /// machine slows some of them down.
     pub making: f64,
     timeout: Duration,
@@ -108,8 +108,8 @@ impl Fixture {
         Client::connect(address, self.timeout, self.stop)
     }
 
-    /// Gives a server that does not serve our folder the file to download or to list. What it is sent, now
-    /// and by the clients, is remembered. `tick` is told how many bytes have gone, from 0 on.
+    /// Uploads to a target the file to download or to list. All names that are sent to it, now and by the
+    /// clients, are remembered. `tick` is told how many bytes have gone, from 0 on.
     pub fn before(&mut self, row: &Row, mut tick: impl FnMut(u64)) -> Result<(), Error> {
         let (run, content) = (self.files.run, self.content(row));
         let Some(target) = &mut self.target else { return Ok(()) };
@@ -125,7 +125,7 @@ impl Fixture {
         Client::connect(target.address, self.timeout, self.stop)?.upload(&name, &mut source).map(drop)
     }
 
-    /// Compares what each successful worker uploaded with what it should be; who was wrong has failed.
+    /// Compares what each successful worker uploaded with what it should be; on a difference it has failed.
     pub fn verify(&self, row: &Row, server: &Server, records: &mut [Record]) {
         let content = self.content(row);
         for record in records.iter_mut().filter(|record| record.failure.is_none()) {
@@ -140,7 +140,7 @@ impl Fixture {
         }
     }
 
-    /// Removes what a row has left, as far as it is there.
+    /// Removes the files of a row, if there are any.
     pub fn after(&mut self, row: &Row) {
         match &mut self.target {
             Some(target) => target.clean(self.stop),
@@ -152,7 +152,7 @@ impl Fixture {
         }
     }
 
-    /// What the server has counted, if it tells.
+    /// The counters of the server, if it answers STATS.
     pub fn stats(&self, server: &Server) -> Option<Stats> {
         if !self.tells {
             return None;
@@ -208,7 +208,7 @@ fn compare(path: &Path, content: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The part of STATS that says who failed.
+/// The part of STATS about failures.
 pub struct Stats {
     alive: u64,
     restarts: u64,
@@ -229,8 +229,8 @@ impl Stats {
     }
 
     /// Workers that have lived and failed nothing since `before`, and the others; `None` if they are not
-    /// `expected` many. STATS does not say which workers died, so those are matched with workers that
-    /// failed a request: dying in the middle of one is the usual way.
+    /// `expected` many. STATS does not say which workers died, so we assume that they are among those that
+    /// failed a request: most die in the middle of one.
     pub fn workers_since(&self, before: Option<&Stats>, expected: u64) -> Option<(u64, u64)> {
         let workers = self.failed.len() as u64;
         let then = |index: usize| before.and_then(|stats| stats.failed.get(index)).copied().unwrap_or(0);
@@ -244,7 +244,7 @@ impl Stats {
 /// The server of one row.
 pub struct Server {
     pub address: SocketAddr,
-    /// `None`: it runs anyway and is not ours to stop.
+    /// `None`: it is a target, which we do not stop.
     child: Option<Child>,
 }
 
@@ -256,7 +256,7 @@ struct Child {
 }
 
 impl Server {
-    /// Starts the server of `row` and waits until it says that it is ready.
+    /// Starts the server of `row` and waits for its ready line.
     pub fn start(plan: &Plan, row: &Row, fixture: &Fixture) -> Result<Server, String> {
         if let Some(address) = plan.target {
             return Ok(Server { address, child: None });
@@ -292,9 +292,9 @@ impl Server {
         self.child.is_some()
     }
 
-    /// Highest resident memory in KiB: what each process had at its highest, less the pages that all share
-    /// (the program itself, the counters), which are counted once. An estimate: not all need have been
-    /// highest at once, and a worker that was replaced is not in it.
+    /// Peak resident memory in KiB: the sum of each process's peak, with shared pages (the program itself,
+    /// the counters) counted once. An estimate: the peaks need not have been at the same time, and a worker
+    /// that was replaced is not in it.
     pub fn peak_rss_kib(&self) -> Option<u64> {
         let pid = self.child.as_ref()?.pid;
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
@@ -311,7 +311,7 @@ impl Server {
         let Some(child) = self.child.take() else { return Ok(None) };
         let _ = sys::kill(child.pid, sys::SIGTERM);
         let deadline = Instant::now() + STOP_LIMIT;
-        // The pipe's other end is open in all its processes: the end of the file is the end of them.
+        // All its processes hold the other end of the pipe: its end of file means that all have ended.
         let mut ended = Ok(0);
         while matches!(ended, Ok(0)) && Instant::now() < deadline {
             ended = sys::poll(&mut [PollFd::new(child.stdout.as_fd(), Interest::Read)], Some(deadline));

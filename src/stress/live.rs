@@ -1,8 +1,8 @@
-//! # Chapter 14h. What does somebody want to know who waits for a test?
+//! # Chapter 14h. What does a user want to know while a test runs?
 //!
 //! Before it: what will be done, about how long it will take, where the results go. Meanwhile: which row
-//! runs, how fast, how much time is left, in a live line on a terminal. After each row: what came of it, in
-//! a line that stays, on a terminal and in a pipe alike.
+//! runs, how fast, how much time is left, in a live line on a terminal. After each row: its result, in a line
+//! that stays, on a terminal and in a pipe.
 //!
 //! ```text
 //!   rows, content, files …  results, time       once, before the first row
@@ -10,8 +10,8 @@
 //!     2/108 thread download 1 × 10 MiB … left    the live line, below them
 //! ```
 //!
-//! The invariant: a time that is still to come is an estimate, made from something measured in this run;
-//! this text is for people, and no program has to read it.
+//! The invariant: the time left is an estimate, made from something measured in this run; this text is for
+//! people, and no program has to read it.
 //!
 //! What must not live here: the tables, and anything that runs while the clock of a row runs, but for the
 //! live line itself.
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
-/// Prints. The reader may go (`| head -1`); the tables in the files are what counts, so the test goes on.
+/// Prints. If the reader closes the pipe (`| head -1`) the test goes on: its results are the files.
 pub fn print(text: &str) -> Result<(), Failure> {
     match cli::print(text) {
         Err(Failure::OutputClosed) => Ok(()),
@@ -81,8 +81,8 @@ fn content(plan: &Plan) -> u64 {
     plan.rows.iter().map(Row::bytes).sum()
 }
 
-/// What starting and stopping the server and the clients of a row takes beside its bytes: 48 rows of 336 MiB
-/// in all took 0.7 s on two cores, their bytes a third of it.
+/// Seconds for starting and stopping the server and the clients of a row, without its bytes: 48 rows of 336
+/// MiB in all took 0.7 s on two cores, their bytes a third of it.
 const ROW_COST: f64 = 0.010;
 
 /// What a byte of a row costs; 1.0 is the cost of a byte of a source. A source is computed and written to the
@@ -91,12 +91,12 @@ const ROW_COST: f64 = 0.010;
 /// 1.2.
 const BYTE_COST: f64 = 1.4;
 
-/// How many cores the two sides of a transfer keep busy. With more workers more of them help, so a large
-/// machine is faster than it is told here.
+/// How many cores the two sides of a transfer keep busy. With more workers more cores help, so a large
+/// machine is faster than this estimate.
 const SIDES: usize = 2;
 
-/// How long it will take, judged by `making`, the seconds in which a byte of a source was made and written.
-/// Nothing is known about a server that is not ours.
+/// How long the run will take, estimated from `making`, the seconds in which a byte of a source was made and
+/// written. Nothing is known about a target.
 pub fn forecast(plan: &Plan, making: f64) -> String {
     if plan.target.is_some() {
         return String::new();
@@ -170,7 +170,7 @@ impl ProgressLine {
             return;
         }
         let moved = progress.load(Relaxed);
-        // Some clocks stand still for a moment.
+        // Never divide by 0: no time may have passed.
         let seconds = self.row_start.elapsed().as_secs_f64().max(1e-9);
         let rate = short_size(moved as f64 / seconds);
         let done = self.bytes_done + moved.min(row.bytes());
@@ -181,7 +181,7 @@ impl ProgressLine {
         self.line.draw(&self.place(row), &format!(" | {rate}/s | {left} {}", self.words.to_go));
     }
 
-    /// Says what came of a row, above the live line.
+    /// Prints the result of a row, above the live line.
     pub fn row_done(&mut self, row: &Row, outcome: &Outcome) -> Result<(), Failure> {
         self.rows_done += 1;
         self.bytes_done += row.bytes();

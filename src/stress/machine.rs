@@ -20,7 +20,7 @@ use std::{env, fs, thread};
 
 /// The machine in a few lines, each with its name; `root` is the folder whose file system counts.
 pub fn machine(root: &Path) -> Vec<(&'static str, String)> {
-    // Where /proc is not mounted, all that it would tell is unknown.
+    // Without /proc these values are unknown.
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     vec![
         ("date", utc(SystemTime::now())),
@@ -34,7 +34,7 @@ pub fn machine(root: &Path) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What stands for a value that cannot be found, or is empty.
+/// `unknown` for a value that cannot be found, or is empty.
 fn or_unknown(value: Option<String>) -> String {
     value.filter(|value| !value.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
@@ -46,7 +46,8 @@ fn field(text: &str, name: &str) -> Option<String> {
 }
 
 /// The commit of the checkout that holds this program as `<checkout>/target/<profile>/kolam`, with `-dirty`
-/// after it when files differ from it. It is that of now; `make` builds before it measures.
+/// after it when files differ from it. It is the commit now, not at the build; `make` builds before it
+/// measures.
 fn commit() -> Option<String> {
     let program = env::current_exe().ok()?;
     let checkout = program.ancestors().nth(3)?;
@@ -56,7 +57,7 @@ fn commit() -> Option<String> {
         return None;
     }
     let mut git = Command::new("git");
-    // No locks: somebody may be at work in the checkout.
+    // No locks: someone may be working in the checkout.
     git.arg("--no-optional-locks").arg("-C").arg(checkout);
     git.args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]);
     let told = git.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

@@ -64,7 +64,7 @@ impl Row {
     }
 }
 
-/// What a target tells of itself. `None`: it does not, or has not been asked.
+/// What a target says about itself in STATS. `None`: it does not say, or was not asked.
 #[derive(Debug, Default)]
 pub struct Told {
     pub mode: Option<&'static str>,
@@ -72,10 +72,10 @@ pub struct Told {
     pub workers: Option<u64>,
 }
 
-/// What was asked for.
+/// The options of a run, checked.
 pub struct Plan {
     pub rows: Vec<Row>,
-    /// What they are in one word: `full`, `quick`, `target`, or `custom` for any other choice.
+    /// The rows in one word: `full`, `quick`, `target`, or `custom` for any other choice.
     pub what: &'static str,
     /// All options that matter to the rows, as one could type them.
     pub options: String,
@@ -86,15 +86,15 @@ pub struct Plan {
     pub force: bool,
     /// Where the folder with the files is made.
     pub root: PathBuf,
-    /// A server that is none of ours.
+    /// A server that we did not start.
     pub target: Option<SocketAddr>,
-    /// Has it told how many workers it has?
+    /// Has the target told how many workers it has?
     pub tells: bool,
-    /// Its mode or its number of workers is a guess: neither it nor the user has told.
+    /// Its mode or its number of workers is a guess: neither the target nor the user has told.
     pub guessed: bool,
     /// How long a client waits for its server to move.
     pub timeout: Duration,
-    /// What the report says, in the language of the user.
+    /// The texts of the report, in the language of the user.
     pub words: &'static Words,
 }
 
@@ -142,7 +142,7 @@ impl Plan {
     }
 }
 
-/// What the rows are the combinations of.
+/// The values that the rows combine.
 #[derive(PartialEq, Eq)]
 struct Matrix {
     modes: Vec<&'static str>,
@@ -156,7 +156,7 @@ struct Matrix {
 /// Most workers of a server.
 pub const MOST_SERVERS: u64 = 4096;
 
-/// The volumes and the numbers of workers, unless others are asked for; and those of `--quick`.
+/// The default volumes and numbers of workers, and those of `--quick`.
 const FULL: (&str, &str) = ("10,50,100", "1,5,50");
 const QUICK: (&str, &str) = ("1,2,4", "1,5");
 
@@ -181,7 +181,7 @@ impl Matrix {
         Ok(matrix)
     }
 
-    /// A target has one mode and one number of workers; where it tells them, rows with others would lie.
+    /// A target has one mode and one number of workers; if it tells them, rows with others would be false.
     fn check(&self, args: &Args, told: &Told) -> Result<(), Failure> {
         let Some(target) = args.text("--target") else { return Ok(()) };
         let several = |option: &str, typed: String, what: &str| {
@@ -222,7 +222,7 @@ impl Matrix {
                 "same" => "thread",
                 other => other,
             };
-            // Of several numbers a single server takes the one that it can have.
+            // A server in single mode has one worker, whatever the list says.
             let servers = if mode == "single" { &[1][..] } else { &self.servers };
             let before = rows.len();
             self.each(servers, |operation, volume_mib, clients, servers| {
@@ -243,7 +243,7 @@ impl Matrix {
         }
     }
 
-    /// One of the two that need no options, or a choice of the user's.
+    /// `full` or `quick` if the options are just those, otherwise `custom`.
     fn what(&self) -> &'static str {
         let same = |(volumes, workers): (&str, &str)| {
             self.modes == ["thread", "process"]
@@ -273,9 +273,9 @@ impl Matrix {
     }
 }
 
-/// Modes and server workers, unless the user asks for others: all that are worth comparing, or, of a target,
-/// what it has told. One that tells nothing has one mode and one number of workers, whatever they are: the
-/// simplest ones that agree with what the user says.
+/// The default modes and server workers: all that are worth comparing, or what a target has told. A target
+/// that tells nothing has one mode and one number of workers: the simplest ones that agree with the user's
+/// options.
 fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
     if !args.has("--target") {
         return ("thread,process", workers.to_owned());
@@ -290,7 +290,7 @@ fn list(numbers: &[u64]) -> String {
     numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// A single server has one worker: an option that asks it for another number is refused, not bent.
+/// A single server has one worker: an option with another number is refused, not corrected.
 fn check_single(modes: &[&str], servers: &[u64]) -> Result<(), Failure> {
     let fits = if modes == ["single"] { servers == [1] } else { servers.contains(&1) };
     if fits || !modes.contains(&"single") {

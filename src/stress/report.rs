@@ -1,24 +1,23 @@
 //! # Chapter 14i. What do the measurements say?
 //!
-//! One row of the matrix and what came of it, as a line of CSV, as a line of the assignment's table, and in
-//! the summary at the end. Values are passed as values; nothing here parses what something else printed.
+//! One row of the matrix and its outcome, as a line of CSV, as a line of the assignment's table, and in the
+//! summary at the end. Values are passed as values; nothing here parses what something else printed.
 //!
-//! The invariant: a cell holds a number only if it was counted. What nobody counted is an empty cell in the
-//! CSV and a dash in the table, never a guess. Each column is defined in one sentence beside the field that
-//! fills it.
+//! The invariant: a cell holds a number only if it was counted. Otherwise it is empty in the CSV and a dash
+//! in the table, never a guess. Each column is defined in one sentence beside the field that fills it.
 //!
 //! What must not live here: measuring.
 //!
 //! before: `stress/live.rs` … after: `stress/words.rs`
 //!
-//! Experiment: add a column, and see how many places must know of it.
+//! Experiment: add a column, and see how many places must change.
 
 use crate::cli::nearest_rank;
 use crate::client::CAUSES;
 use crate::stress::matrix::Row;
 use crate::stress::words::{LINES, Words, fill};
 
-/// What came of a row. Times are in seconds.
+/// The outcome of a row. Times are in seconds.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// One for each client worker that succeeded: from before `connect` to the end of its reply.
@@ -37,7 +36,7 @@ pub struct Outcome {
     pub server_cpu: Option<f64>,
     /// Processor time of all client workers.
     pub client_cpu: f64,
-    /// What was wrong with the server itself.
+    /// The failure of the server itself, if it failed.
     pub server_trouble: Option<String>,
     /// The first failure in words.
     pub example: Option<String>,
@@ -160,7 +159,7 @@ pub fn table(rows: &[(Row, Outcome)], words: &Words) -> String {
 /// The same table for a file, in Markdown.
 pub fn markdown(rows: &[(Row, Outcome)], words: &Words) -> String {
     let line = |cells: [String; 9]| format!("| {} |\n", cells.join(" | "));
-    // `ok/` and `failed` are one word that was divided.
+    // `ok/` and `failed` are one word, divided over two lines.
     let whole = |heading: [&str; LINES]| heading.join(" ").trim_start().replace("/ ", "/");
     let mut text = line(words.headings.map(whole));
     let mut rules = ["---:"; 9];
@@ -187,7 +186,7 @@ pub fn short_size(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes;
     let mut unit = 0;
-    // From here on it would be rounded to 1024.
+    // From here on it would be shown as 1024.
     while value >= 1023.5 && unit + 1 < units.len() {
         value /= 1024.0;
         unit += 1;
@@ -206,7 +205,7 @@ pub fn describe(row: &Row, words: &Words) -> String {
     format!("{} {}", row.mode, describe_in_mode(row, words))
 }
 
-/// The same without the mode. What is listed is the folder, in which that file is.
+/// The same without the mode. LIST lists the folder that holds that file.
 fn describe_in_mode(row: &Row, words: &Words) -> String {
     let Row { operation, volume_mib, clients, servers, .. } = row;
     let folder = if *operation == "list" { words.folder_with } else { "" };
@@ -223,7 +222,7 @@ pub fn line(label: &str, value: &str) -> String {
     format!("{label:<10} {value}\n")
 }
 
-/// What a reader wants to know first. `planned` counts the rows that should have been there.
+/// The summary, which a reader wants first. `planned`: the number of rows that there should be.
 pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words) -> String {
     let mut failures = [0; CAUSES.len()];
     let mut bytes = 0;
@@ -250,7 +249,7 @@ pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words
     text + &line(words.time, &format!("{wall:.1} s"))
 }
 
-/// What failed, in one sentence; `None`: nothing did. Servers that were not measured are not spoken of.
+/// What failed, in one sentence; `None`: nothing did. Servers that were not measured are left out.
 pub fn verdict(rows: &[(Row, Outcome)], words: &Words) -> Option<String> {
     let clients: u64 = rows.iter().map(|(_, outcome)| outcome.failed()).sum();
     let servers = |outcome: &Outcome| outcome.servers.is_some_and(|(_, failed)| failed > 0);

@@ -1,21 +1,21 @@
 //! # Chapter 14e. Which files has a run made, and may it remove them?
 //!
-//! Every name that a run makes up holds a short random word, the run's id, and is checked before it is used:
-//! so it is never the name of anything else. All names are lower case, since some servers fold them to it.
+//! Every name that a run makes holds a short random word, the run's id, and is checked before it is used: so
+//! it is never the name of anything else. All names are lower case, since some servers turn them into that.
 //!
 //! ```text
 //!   <root>/kolam-stress-<id>/          the folder that our own servers serve
-//!     .kolam-stress                    the mark: it says whose folder this is, and is locked while in use
+//!     .kolam-stress                    the mark: holds the id of the run, and is locked while in use
 //!     kolam-<id>-10mib.bin …           what is downloaded
 //!     kolam-<id>-upload-0.bin …        what the clients of a row have uploaded
 //! ```
 //!
-//! The folder goes when the tester goes; after a tester that was killed, the next one removes it. An empty
-//! folder of this name goes too: its tester was killed before it could mark it.
+//! The tester removes its folder at its end; after a tester that was killed, the next one does. An empty
+//! folder of this name is removed too: its tester was killed before it could mark it.
 //!
 //! The invariant: what is removed has a name of exactly these forms, in a folder whose mark names the same id
-//! and is locked by no living tester, or is the folder itself when it is empty. Folders are never removed
-//! with what else is in them.
+//! and is locked by no living tester, or is the folder itself when it is empty. Other files are never
+//! removed, nor a folder that holds any.
 //!
 //! What must not live here: what the files hold.
 //!
@@ -43,8 +43,8 @@ const FOLDER: &str = "kolam-stress-";
 /// The name of the mark. Servers do not list names with a dot.
 const MARK: &str = ".kolam-stress";
 
-/// How often a folder is looked at again when it does not become empty, and the pause before that: processes
-/// that have just been killed may be at their last write.
+/// How often the removal is tried again while a folder is not empty, and the pause before that: processes
+/// that have just been killed may still finish a write.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -81,7 +81,7 @@ impl RunId {
         format!("kolam-{self}-")
     }
 
-    /// The file of so many MiB that is downloaded.
+    /// The file of `volume_mib` MiB that is downloaded.
     pub fn source(&self, volume_mib: u64) -> String {
         format!("{}{volume_mib}mib.bin", self.prefix())
     }
@@ -103,7 +103,7 @@ impl RunId {
     }
 }
 
-/// The folder of a running tester. Dropped, it goes with everything in it that is ours.
+/// The folder of a running tester. Dropping it removes the folder and all files of the run.
 pub struct RunFiles {
     pub path: PathBuf,
     pub run: RunId,
@@ -114,7 +114,7 @@ pub struct RunFiles {
 }
 
 impl RunFiles {
-    /// Makes the folder in `root`, after those of dead testers have been removed.
+    /// Makes the folder in `root`, after removing those of dead testers.
     pub fn make(root: &Path) -> io::Result<RunFiles> {
         sweep(root);
         loop {
@@ -127,7 +127,7 @@ impl RunFiles {
         }
     }
 
-    /// Writes the mark into the new folder `path`, which says that it is in use.
+    /// Writes the mark into the new folder `path`.
     fn mark(path: PathBuf, run: RunId) -> io::Result<RunFiles> {
         let dir = open_folder(&path)?;
         let mut files = RunFiles { path, run, dir, _mark: None };
@@ -167,7 +167,7 @@ fn open_folder(path: &Path) -> io::Result<File> {
     if dir.metadata()?.is_dir() { Ok(dir) } else { Err(ErrorKind::NotADirectory.into()) }
 }
 
-/// Removes the folders of testers that were killed. What cannot be read or removed stays: it disturbs no run.
+/// Removes the folders of testers that were killed. A folder that cannot be read or removed stays.
 fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -187,15 +187,15 @@ fn sweep(root: &Path) {
     }
 }
 
-/// Does the file say that the folder is of this run, and nothing else?
+/// Is this the mark of this run?
 fn is_mark(file: &File, run: RunId) -> bool {
     let (mut text, wanted) = (Vec::new(), run.mark());
     let read = file.take(wanted.len() as u64 + 1).read_to_end(&mut text);
     file.metadata().is_ok_and(|about| about.is_file()) && read.is_ok() && text == wanted.as_bytes()
 }
 
-/// Removes what is ours from the folder, name by name, and then the folder, if nothing else is in it. All
-/// names are relative to the open folder: `path` may lead elsewhere by now.
+/// Removes the files of the run, name by name, and then the folder, if nothing else is in it. All names are
+/// relative to the open folder: `path` may lead elsewhere by now.
 fn remove(path: &Path, dir: &File, run: RunId) {
     let ours = |name: &String| run.made(name) || store::owner_of(name).is_some();
     for _ in 0..TRIES {
@@ -215,7 +215,7 @@ fn remove(path: &Path, dir: &File, run: RunId) {
     }
 }
 
-/// All names in an open folder. One that is not UTF-8 is changed a little, and none of ours before or after.
+/// All names in an open folder. A name that is not UTF-8 is changed, and is never a name of the run.
 fn names(dir: &File) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
     entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()

@@ -2,7 +2,7 @@
 //!
 //! Into a folder of the run's own, named after the second in which it began and after what it measures. With
 //! `--out` the user names the folder, and one that has rows already is refused. `machine.txt` tells how the
-//! rows came to be, and whether they are all there.
+//! rows were measured, and whether they are all there.
 //!
 //! ```text
 //!   results/2026-11-21T070809-full/    thread.csv process.csv tables.md machine.txt
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The invariant: the rows in one folder are of one run, and `machine.txt` never says `complete` when a row
-//! is missing. A run that was killed goes on saying `running`.
+//! is missing. After a run that was killed it still says `running`.
 //!
 //! What must not live here: what a row looks like.
 //!
@@ -34,16 +34,16 @@ use std::time::SystemTime;
 /// The symbolic link to the newest run.
 const LATEST: &str = "latest";
 
-/// What tells how the rows came to be.
+/// The file that tells how the rows were measured.
 const ABOUT: &str = "machine.txt";
 
-/// The tables for people, made of all rows.
+/// The tables for people, with all rows.
 const TABLES: &str = "tables.md";
 
-/// A folder that the user has named. Dropped, what this start has made of it goes again if it is empty: a
-/// start that is refused leaves nothing.
+/// A folder that the user has named. Dropping it removes the folders that this start has made, if they are
+/// empty: a start that is refused leaves nothing.
 pub struct MadeFolder {
-    /// It and those above it that were missing, the inmost first.
+    /// The folders that were made: it and those above it, the innermost first.
     made: Vec<PathBuf>,
 }
 
@@ -95,11 +95,11 @@ fn old_rows(folder: &Path) -> Option<String> {
 }
 
 impl RunFolder {
-    /// Makes the folder, says in it that the run has begun, and lets `latest` point to it. Returns what the
-    /// user should know besides.
+    /// Makes the folder, notes in it that the run has begun, and lets `latest` point to it. Returns a note
+    /// for the user, if there is one.
     pub fn make(plan: &Plan) -> Result<(RunFolder, Option<String>), Failure> {
         check(plan)?;
-        // It was made before; but an empty one with the name of a tester's folder has been swept away since.
+        // It was made before; but `sweep` removes an empty one with the name of a tester's folder.
         fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, &error))?;
         let path = if plan.exact { plan.out.clone() } else { claim(&plan.out, plan.what)? };
         while let Some(name) = old_rows(&path) {
@@ -143,7 +143,7 @@ impl RunFolder {
         self.write_about(&[("ended", utc(SystemTime::now())), ("state", state.to_owned())])
     }
 
-    /// A folder of our own in which nothing could be written goes again.
+    /// Removes a folder that we have made, when nothing could be written in it.
     fn discard(&self, plan: &Plan) {
         if !plan.exact {
             let _ = fs::remove_file(self.path.join(ABOUT));
@@ -165,7 +165,7 @@ impl RunFolder {
         written.map_err(|error| cannot("write", &path, &error))
     }
 
-    /// Lets `latest` in `parent` point to this folder; says so when it cannot. The run goes on without it.
+    /// Lets `latest` in `parent` point to this folder. If that fails, returns a note, and the run goes on.
     fn point_latest(&self, parent: &Path, words: &Words) -> Option<String> {
         let (latest, name) = (parent.join(LATEST), self.path.file_name()?);
         if latest.symlink_metadata().is_ok_and(|about| !about.is_symlink()) {
@@ -201,13 +201,13 @@ fn make_first_free(parent: &Path, name: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The words of the user, so that a shell takes them as they were.
+/// The user's command line, quoted for a shell.
 fn command_line() -> String {
     let words = env::args_os().map(|word| quote(&word.to_string_lossy()));
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A word with anything but the plainest characters gets quotes (Shell Command Language, 2.2.2).
+/// Quotes a word, unless it holds only plain characters (Shell Command Language, 2.2.2).
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=:,./@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,15 +1,15 @@
 //! # Chapter 14d. What may a test do to a server that is not ours?
 //!
 //! Use it, and leave it as it was. Before anything is sent, the server is asked how it works (STATS), so that
-//! no row bears a false label, and which files it has (LIST), so that none of them is written over. Every
-//! name that the test may have stored there is remembered until it is certain that it is gone.
+//! no row has a false label, and which files it has (LIST), so that none of them is overwritten. Every name
+//! that the test may have stored there is remembered until it is certain that it is gone.
 //!
 //! ```text
 //!   STATS ─► labels    LIST ─► names are free    rows: remember, UPLOAD …, DELETE    LIST ─► nothing is left
 //! ```
 //!
 //! The invariant: only names of this run are sent with UPLOAD or DELETE, none of them was there before, and
-//! one that stays is named to the user. A server that knows no STATS, LIST or DELETE can be tested all the
+//! one that remains is named to the user. A server that knows no STATS, LIST or DELETE can be tested all the
 //! same; one that cannot be reached ends the test before a row.
 //!
 //! What must not live here: what the clients of a row do.
@@ -32,38 +32,37 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest wait for an answer to a question that the server may not understand; a shorter `--timeout` counts.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for the reply to a request that the server may not understand; a shorter `--timeout` counts.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same when the user has pressed Ctrl-C and waits.
-const HURRY: Duration = Duration::from_secs(2);
+/// The same after a Ctrl-C, when the user waits.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longest time in which files are removed after a row, and once more at the end; the questions which of them
-/// are still there are in it.
+/// Longest time in which files are removed after a row, and again at the end, with the LISTs that check it.
 const CLEANING: Duration = Duration::from_secs(10);
 
-/// How long a server may need to store what it had received when its client went away.
+/// How long a server may need to store what it has received after its client has gone.
 const SETTLING: Duration = Duration::from_millis(200);
 
-/// Names in the one line about what is left.
+/// Most names in the line about files that are left.
 const NAMED: usize = 3;
 
-/// What the server tells of itself. `None` in it: it does not, since it does not know STATS.
+/// What the server says about itself. `None` in it: it does not know STATS.
 ///
 /// # Errors
 ///
 /// It cannot be reached, or it speaks HTTP: no row of it would say anything.
-pub fn ask(address: SocketAddr, patience: Duration, stop: Stop) -> Result<Told, Failure> {
+pub fn ask(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Told, Failure> {
     let why = |error| match error {
         Error::Interrupted => Failure::Interrupted,
         Error::Timeout => {
-            Failure::Failed(format!("--target {address}: cannot connect: no answer for {patience:?}"))
+            Failure::Failed(format!("--target {address}: cannot connect: no answer for {timeout:?}"))
         }
         other => Failure::Failed(format!("--target {address}: {other}")),
     };
-    match Client::connect(address, patience, stop).map_err(why)?.stats() {
+    match Client::connect(address, timeout, stop).map_err(why)?.stats() {
         Err(error @ (Error::Interrupted | Error::Http(_))) => Err(why(error)),
-        // Some servers say that they do not know STATS, some hang up, some are silent.
+        // A server without STATS may reply with an error, close, or be silent.
         Err(_) => Ok(Told::default()),
         Ok(stats) => {
             let mode = stats.get("mode").and_then(Value::as_str);
@@ -79,9 +78,9 @@ pub struct Target {
     pub address: SocketAddr,
     run: RunId,
     words: &'static Words,
-    /// What has to be removed is removed after a Ctrl-C too.
+    /// For removing files, which goes on after a Ctrl-C.
     never_stop: Stop,
-    /// Bytes of each file that was ever sent, whether or not it arrived.
+    /// Bytes of each file that was sent, arrived or not.
     sent: BTreeMap<String, u64>,
     /// Those of them that may still be there.
     there: BTreeSet<String>,
@@ -98,7 +97,7 @@ impl Target {
         Ok(Target { address, run, words, never_stop, sent, there, deleted, refusal: None })
     }
 
-    /// Looks at the server before anything is sent. Returns what the user should know.
+    /// Checks the server before anything is sent. Returns notes for the user.
     pub fn look(&self, plan: &Plan, stop: Stop) -> Result<Vec<String>, Failure> {
         let labels = plan.rows.first().filter(|_| plan.guessed);
         let labels = labels.map(|row| {
@@ -111,10 +110,10 @@ impl Target {
     /// Makes sure that no file there has a name of this run. Returns what the user should know when LIST
     /// does not tell.
     fn require_free(&self, plan: &Plan, stop: Stop) -> Result<Option<String>, Failure> {
-        let patience = plan.timeout.min(PATIENCE);
-        match Client::connect(self.address, patience, stop).and_then(|mut client| client.list()) {
+        let timeout = plan.timeout.min(REPLY_TIMEOUT);
+        match Client::connect(self.address, timeout, stop).and_then(|mut client| client.list()) {
             Err(Error::Interrupted) => Err(Failure::Interrupted),
-            Err(error) => Ok(Some(self.require_none(plan, patience, stop, &error)?)),
+            Err(error) => Ok(Some(self.require_none(plan, timeout, stop, &error)?)),
             Ok(names) => match names.iter().find(|name| self.is_ours(name)) {
                 None => Ok(None),
                 Some(name) => self.taken(name),
@@ -131,7 +130,7 @@ impl Target {
     fn require_none(
         &self,
         plan: &Plan,
-        patience: Duration,
+        timeout: Duration,
         stop: Stop,
         error: &Error,
     ) -> Result<String, Failure> {
@@ -140,12 +139,12 @@ impl Target {
         let names = plan.volumes().into_iter().map(|volume| self.run.source(volume)).chain(uploads);
         for name in names {
             // The content is not wanted: the connection closes at its first byte.
-            let found = Client::connect(self.address, patience, stop)
+            let found = Client::connect(self.address, timeout, stop)
                 .and_then(|mut client| client.download(&name, &mut Unwanted));
             match found {
                 Ok(_) | Err(Error::Local(_)) => return self.taken(&name),
                 Err(Error::Interrupted) => return Err(Failure::Interrupted),
-                // The next would wait as long, and in vain.
+                // The next file would wait as long, for nothing.
                 Err(silent @ (Error::Refused(_) | Error::Timeout)) => {
                     return Ok(fill(self.words.not_seen, &[error, &silent]));
                 }
@@ -156,7 +155,7 @@ impl Target {
         Ok(fill(self.words.seen_by_get, &[error]))
     }
 
-    /// Some servers fold names to lower case, in which ours are written anyway, or to upper case.
+    /// Some servers turn names into lower case, which ours are, or into upper case.
     fn is_ours(&self, name: &str) -> bool {
         name.to_lowercase().starts_with(&self.run.prefix())
     }
@@ -170,21 +169,21 @@ impl Target {
 
     /// Removes what this run has stored, as far as the server allows. A Ctrl-C ends it; `leave` goes on.
     pub fn clean(&mut self, stop: Stop) {
-        self.clean_by(Instant::now() + CLEANING, PATIENCE, stop);
+        self.clean_by(Instant::now() + CLEANING, REPLY_TIMEOUT, stop);
     }
 
-    fn clean_by(&mut self, deadline: Instant, patience: Duration, stop: Stop) {
+    fn clean_by(&mut self, deadline: Instant, timeout: Duration, stop: Stop) {
         self.refusal = None;
         let (mut client, address) = (None, self.address);
         for name in self.there.clone() {
-            match delete(&mut client, || connect(address, deadline, patience, stop), &name) {
+            match delete(&mut client, || connect(address, deadline, timeout, stop), &name) {
                 Ok(()) => {
                     self.there.remove(&name);
                     self.deleted.insert(name);
                 }
                 Err(Error::Interrupted) => return,
                 Err(_) if Instant::now() >= deadline => return,
-                // The next would wait as long, and in vain.
+                // The next file would wait as long, for nothing.
                 Err(error @ (Error::Refused(_) | Error::Timeout)) => return self.refusal = Some(error),
                 Err(error) => {
                     if matches!(&error, Error::Server(reason) if is_missing(reason)) {
@@ -197,14 +196,15 @@ impl Target {
         }
     }
 
-    /// Removes, at the end of the run, what is still there. Returns the line about what stays.
+    /// Removes, at the end of the run, all files that are still there. Returns the line about those that
+    /// stay.
     pub fn leave(&mut self, interrupted: bool) -> Option<String> {
         self.leave_by(Instant::now() + CLEANING, interrupted)
     }
 
     fn leave_by(&mut self, deadline: Instant, interrupted: bool) -> Option<String> {
-        let patience = if interrupted { HURRY } else { PATIENCE };
-        self.clean_by(deadline, patience, self.never_stop);
+        let timeout = if interrupted { SHORT_TIMEOUT } else { REPLY_TIMEOUT };
+        self.clean_by(deadline, timeout, self.never_stop);
         let unreachable = matches!(self.refusal, Some(Error::Refused(_) | Error::Timeout));
         if self.used() && !unreachable {
             if interrupted {
@@ -212,18 +212,18 @@ impl Target {
             }
             // Files whose clients failed or went away may have been stored since they were deleted, and
             // those that could not be deleted may never have been stored.
-            self.list(deadline, patience);
+            self.list(deadline, timeout);
             if !self.there.is_empty() {
-                self.clean_by(deadline, patience, self.never_stop);
-                self.list(deadline, patience);
+                self.clean_by(deadline, timeout, self.never_stop);
+                self.list(deadline, timeout);
             }
         }
         self.left()
     }
 
-    /// Looks which files of this run are there, if the server tells in time.
-    fn list(&mut self, deadline: Instant, patience: Duration) {
-        let client = connect(self.address, deadline, patience, self.never_stop);
+    /// Asks which files of this run are still there, if the server replies in time.
+    fn list(&mut self, deadline: Instant, timeout: Duration) {
+        let client = connect(self.address, deadline, timeout, self.never_stop);
         if let Ok(names) = client.and_then(|mut client| client.list()) {
             let names = names.into_iter().map(|name| name.to_lowercase());
             self.there = names.filter(|name| self.is_ours(name)).collect();
@@ -235,7 +235,7 @@ impl Target {
         !self.sent.is_empty()
     }
 
-    /// What stays there, in one line.
+    /// The files that stay there, in one line.
     fn left(&self) -> Option<String> {
         let (count, words) = (self.there.len(), self.words);
         let still_listed = self.there.iter().any(|name| self.deleted.contains(name));
@@ -254,7 +254,7 @@ impl Target {
         if count > 1 {
             names += &fill(words.all_named, &[&self.run.prefix()]);
         }
-        // A server that does not answer does not tell what it has stored.
+        // Without a reply we do not know what the server has stored.
         let sure = still_listed || matches!(self.refusal, Some(Error::Server(_)));
         let stay = if sure { words.files_stay } else { words.files_may_stay };
         let stay = fill(stay[usize::from(count != 1)], &[&count, &self.address]);
@@ -275,13 +275,13 @@ impl Write for Unwanted {
     }
 }
 
-/// A connection on which no answer is waited for longer than `patience`, and none after `deadline`.
-fn connect(address: SocketAddr, deadline: Instant, patience: Duration, stop: Stop) -> Result<Client, Error> {
+/// A connection on which no reply is waited for longer than `timeout`, and none after `deadline`.
+fn connect(address: SocketAddr, deadline: Instant, timeout: Duration, stop: Stop) -> Result<Client, Error> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(Error::Timeout);
     }
-    let mut client = Client::connect(address, patience.min(left), stop)?;
+    let mut client = Client::connect(address, timeout.min(left), stop)?;
     client.end_by(deadline);
     Ok(client)
 }
@@ -301,7 +301,7 @@ fn delete(
     open.insert(connect()?).delete(name)
 }
 
-/// Does the reason of a server say that there is no such file? In the words of kolam, of the C library, and
+/// Does the reason of a server mean that there is no such file? In the words of kolam, of the C library, and
 /// of Indonesian course work.
 fn is_missing(reason: &str) -> bool {
     let reason = reason.to_lowercase();
@@ -344,7 +344,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             for mut stream in listener.incoming().map(Result::unwrap) {
-                // Blanks before a reply mean nothing, and each of them is a sign of life.
+                // Blanks before a reply mean nothing, but each of them counts as progress.
                 thread::spawn(move || {
                     while stream.write_all(b" ").is_ok() {
                         thread::sleep(Duration::from_millis(10));
@@ -358,7 +358,7 @@ mod tests {
             let start = Instant::now();
             let line = target.leave_by(start + Duration::from_millis(300), interrupted).unwrap();
             assert!(line.starts_with("50 files may stay") && line.ends_with("; no time was left"), "{line}");
-            assert!(start.elapsed() < HURRY, "{:?}", start.elapsed());
+            assert!(start.elapsed() < SHORT_TIMEOUT, "{:?}", start.elapsed());
         }
     }
 }

@@ -1,24 +1,24 @@
-//! # Chapter 14j. In which words does the report speak?
+//! # Chapter 14j. In which languages is the report?
 //!
 //! The report of the stress test exists in English and, with `--lang id`, in the Indonesian of the course's
 //! assignment, whose headings a report may have to repeat word by word. What is the same in both languages
-//! (names of modes and operations, figures) does not stand here, and neither does what a program reads: the
-//! columns of the CSV and the words of the protocol never change.
+//! (names of modes and operations, figures) is not here, and neither is what a program reads: the columns of
+//! the CSV and the words of the protocol never change.
 //!
-//! The invariant: each language has all the words; the compiler sees to it.
+//! The invariant: each language has all the words; the compiler checks it.
 //!
 //! What must not live here: layout.
 //!
 //! before: `stress/report.rs` … after: `http.rs`
 //!
-//! Experiment: add a third language, and see how many places must know of it.
+//! Experiment: add a third language, and see how many places must change.
 
 use std::fmt::Display;
 
 /// Lines of a heading in the tables; unused ones are empty and come first.
 pub const LINES: usize = 4;
 
-/// What the report says in one language.
+/// The texts of the report in one language.
 #[derive(Debug)]
 pub struct Words {
     /// The columns of the table: number of the row, operation, volume, client workers, server workers, time
@@ -36,7 +36,7 @@ pub struct Words {
     /// As in "1 GiB/s in thread row 7".
     pub within: &'static str,
     pub row: &'static str,
-    /// What is listed: a folder with a file of so many MiB.
+    /// What LIST lists: a folder with a file of this many MiB.
     pub folder_with: &'static str,
     /// How a row is described.
     pub about_rows: &'static str,
@@ -46,11 +46,11 @@ pub struct Words {
     /// File content, and what happens to it.
     pub content: &'static str,
     pub moved: &'static str,
-    /// Where the files lie, and how much room they need.
+    /// Where the files are, and how much room they need.
     pub files: &'static str,
     pub at_most: &'static str,
     pub target: &'static str,
-    /// What the user should know besides.
+    /// A note for the user.
     pub note: &'static str,
     /// Files that could not be removed.
     pub left: &'static str,
@@ -59,7 +59,7 @@ pub struct Words {
     pub time: &'static str,
     /// After the time that a run still takes.
     pub to_go: &'static str,
-    /// Before an estimate, and what it was judged by.
+    /// Before an estimate, and what it is based on.
     pub about: &'static str,
     pub judged: &'static str,
     /// Less than ten seconds.
@@ -68,10 +68,10 @@ pub struct Words {
     /// One minute, several; one hour, several.
     pub minutes: [&'static str; 2],
     pub hours: [&'static str; 2],
-    /// So many client workers failed, one and several; in so many rows server workers did.
+    /// Client workers failed, one and several; server workers failed in this many rows.
     pub failed_clients: [&'static str; 2],
     pub failed_servers: [&'static str; 2],
-    /// Where the first failure was: client worker so and so; the upload of a file of so many MiB.
+    /// Where the first failure was: in a client worker; in the upload of a file.
     pub client: &'static str,
     pub set_up: &'static str,
     /// The end after Ctrl-C.
@@ -254,7 +254,7 @@ mod tests {
     fn values_stand_where_the_sentence_says() {
         assert_eq!(fill("{} row {}", &[&"thread", &7]), "thread row 7");
         assert_eq!(fill("no value", &[]), "no value");
-        // A value may look like a place.
+        // A value may look like a placeholder.
         assert_eq!(fill("{}: {}", &[&"{}", &"x"]), "{}: x");
     }
 }
