@@ -1,4 +1,4 @@
-//! # Chapter 4. What is a protocol, when nobody says how its bytes travel?
+//! # Chapter 4. What is a protocol without its transport?
 //!
 //! A protocol is written once, as a `Session`: it takes bytes, gives bytes, and says what it waits for. It
 //! never sees a socket, and no decision of it depends on the time (its `RequestLog` only measures durations).

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The invariant: a row is written when it is done and never before; killing the tester loses the row that
-//! runs and leaves no server behind.
+//! runs and leaves no server running.
 //!
 //! What must not live here: which rows there are (`stress/matrix.rs`), the clients (`stress/clients.rs`),
 //! server and files (`stress/fixture.rs`), where results go (`stress/run_folder.rs`), what is shown meanwhile

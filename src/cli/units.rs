@@ -65,8 +65,8 @@ pub fn counted(count: u64, what: &str) -> String {
 }
 
 /// Where a percentile stands among `count` sorted values, by nearest rank: the index of the smallest one that
-/// at least so many thousandths of them do not exceed. It is always one that was measured, never between two.
-/// `None`: there is none.
+/// at least this share of them, in thousandths, does not exceed. It is always one that was measured, never
+/// between two. `None`: there is none.
 pub fn nearest_rank(count: usize, thousandths: usize) -> Option<usize> {
     (count * thousandths).div_ceil(1000).checked_sub(1)
 }

@@ -90,7 +90,7 @@ pub struct Words {
     pub not_seen: &'static str,
     /// So much of a file has been brought to the target before its row begins.
     pub brought: &'static str,
-    /// So many files on that target, one and several; and why.
+    /// A number of files on that target, one and several; and why.
     pub files_stay: [&'static str; 2],
     pub files_may_stay: [&'static str; 2],
     pub and_more: &'static str,

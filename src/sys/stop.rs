@@ -21,7 +21,7 @@
 //!
 //! before: `sys.rs` … after: `cli.rs`
 //!
-//! Experiment: take `sys::wake` out of `on_signal`, start a server, connect nobody, and press Ctrl-C.
+//! Experiment: take `sys::wake` out of `on_signal`, start a server, make no connection, and press Ctrl-C.
 
 use crate::sys::{self, Action, Interest, PollFd};
 use std::io::{self, Read};
