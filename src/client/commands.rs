@@ -17,7 +17,7 @@ use crate::cli::{Args, Command, Failure, LiveLine, Opt, failed, opt, print};
 use crate::client::{Client, Error};
 use crate::json::Value;
 use crate::session::PIECE;
-use crate::store::{check_name, visible};
+use crate::store::{check_name, visible, visible_name};
 use crate::sys::{self, Interest, Listen, PollFd, Stop};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Stderr, Write};
@@ -105,7 +105,7 @@ fn list(args: &Args) -> Result<(), Failure> {
         if exact && !name.contains(char::is_control) {
             text += &name;
         } else {
-            text += &visible(&name);
+            text += &visible_name(&name);
         }
         text.push('\n');
     }

@@ -25,7 +25,7 @@
 use crate::http::head::{Framing, Lines, Refusal, Request, malformed, tchar};
 use crate::http::listing::counted;
 use crate::http::response::Reply;
-use crate::store::{self, Store, Upload, check_name, visible};
+use crate::store::{self, Store, Upload, check_name, visible_name};
 use std::mem;
 use std::sync::Arc;
 
@@ -199,7 +199,7 @@ impl Form {
         if name.is_empty() {
             return Ok(Part::NotChosen);
         }
-        let shown = visible(&String::from_utf8_lossy(&name));
+        let shown = visible_name(&String::from_utf8_lossy(&name));
         match check_name(&name).and_then(|_| self.store.create(&name)) {
             Ok(upload) => Ok(Part::File(upload)),
             Err(error @ store::Error::InvalidName(_)) => Err(Refusal::new(400, format!("{shown}: {error}"))),

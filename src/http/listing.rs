@@ -21,7 +21,7 @@ use crate::http::head::Request;
 use crate::http::response::Reply;
 use crate::json::Writer;
 use crate::stats::{Field, Scoreboard, utc};
-use crate::store::{self, Catalogue, Store, is_deceptive};
+use crate::store::{self, Catalogue, Store, characters};
 use std::fmt::Write;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -279,8 +279,8 @@ fn write_escaped(out: &mut String, c: char) {
 
 /// A name for people: a character that is invisible or reverses its neighbours is written as its number.
 fn show(out: &mut String, name: &str) {
-    for c in name.chars() {
-        if is_deceptive(c) {
+    for (c, hides) in characters(name) {
+        if hides {
             let _ = write!(out, "<span class=odd>{}</span>", c.escape_unicode());
         } else {
             write_escaped(out, c);
