@@ -497,6 +497,15 @@ fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
             "true"
         );
     }
+    // One letter, with more marks than the screen is wide, is cut off before the next column.
+    folder.write(&format!("ก{}", "ำ".repeat(80)), b"");
+    folder.write(&format!("1{}", "\u{20e3}".repeat(80)), b"");
+    browser.open(&address);
+    assert_eq!(browser.evaluate("document.documentElement.scrollWidth <= 390"), "true");
+    let covered = "[...document.querySelectorAll('td:nth-child(2)')].filter(cell => { \
+         cell.scrollIntoView(); const box = cell.getBoundingClientRect(); \
+         return document.elementFromPoint(box.left + 9, box.top + 9) != cell }).length";
+    assert_eq!(browser.evaluate(covered), "0", "a name lies over the next column");
     let paper = "getComputedStyle(document.body).backgroundColor";
     let light = browser.evaluate(paper);
     let dark = "\"features\":[{\"name\":\"prefers-color-scheme\",\"value\":\"dark\"}]";
