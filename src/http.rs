@@ -32,6 +32,7 @@ mod body; // 15c where a body ends
 mod response; // 15d conditions, ranges, answers
 mod listing; // 15e the folder, the counters
 mod form; // 15f files out of a form
+mod disposition; // how a part of a form names its file
 
 pub use target::{Names, is_host, is_host_name, without_port};
 
@@ -278,7 +279,7 @@ impl HttpSession {
     /// POST, before its body: the form of the page, and nothing else.
     fn post(&self, request: &Request) -> Result<Form, Refusal> {
         match Resource::of(&request.path) {
-            Resource::Folder => Form::begin(request, self.store.clone()),
+            Resource::Folder => Form::begin(request, self.store.clone(), self.request_log.files()),
             other => Err(Refusal::method(other.allows())),
         }
     }

@@ -220,15 +220,44 @@ impl RequestLog {
         }
     }
 
+    /// For a request that brings several files.
+    pub fn files(&self) -> FileLog {
+        FileLog { worker: self.worker(), peer: self.logged }
+    }
+
+    /// The number of the worker, as the log shows it.
+    fn worker(&self) -> usize {
+        self.stats.row.saturating_sub(1)
+    }
+
     /// The request is over; `bytes` of content were moved. `failure` is empty when all went well.
     pub fn end(&mut self, bytes: u64, failure: &str) {
         let Some(entry) = self.entry.take() else { return };
         self.stats.subtract(Field::Busy, 1);
         self.stats.add(if failure.is_empty() { Field::Served } else { Field::Failed }, 1);
         if let Some(peer) = self.logged {
-            let worker = self.stats.row.saturating_sub(1);
-            let line = line(SystemTime::now(), worker, peer, &entry, bytes, failure);
+            let line = line(SystemTime::now(), self.worker(), peer, &entry, bytes, failure);
             // One write for the whole line. A closed stderr must not stop the server.
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
+}
+
+/// The files of one request, a line each: a search for a name in the log finds it. They
+/// are not counted.
+#[derive(Default)]
+pub struct FileLog {
+    worker: usize,
+    /// `None`: there is no log.
+    peer: Option<SocketAddr>,
+}
+
+impl FileLog {
+    /// `… worker 3 127.0.0.1:50312 FILE "a.bin" 1048576 bytes OK`; the line of the request follows later.
+    pub fn stored(&self, name: &str, bytes: u64) {
+        if let Some(peer) = self.peer {
+            let (now, worker) = (utc(SystemTime::now()), self.worker);
+            let line = format!("{now} worker {worker} {peer} FILE {name:?} {bytes} bytes OK\n");
             let _ = io::stderr().write_all(line.as_bytes());
         }
     }

@@ -417,10 +417,10 @@ fn a_browser_uploads_through_the_form() {
         let options = ["--protocol", "http", "--idle-timeout", "0.5", "--max-upload", "1M"];
         let server = Server::start(mode, 4, &folder, &options);
         let address = format!("http://{}/", server.address);
-        browser.open(&format!("{address}?sort=size"));
+        browser.open(&format!("{address}?sort=size&other"));
         browser.submit(&names.map(|name| sources.join(name)));
-        // The answer has led back to the page, and there the new files are.
-        browser.arrive(&address);
+        // The answer has led back to the page in its order, and there the new files are.
+        browser.arrive(&format!("{address}?sort=size"));
         for (at, name) in names.iter().enumerate() {
             assert!(folder.read(name) == noise(300_000 + at, at as u64), "{mode} {name}");
             let link = format!("[...document.links].some(a => a.textContent === {})", quoted(name));

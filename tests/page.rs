@@ -93,8 +93,10 @@ fn rows_are_sorted_as_the_url_says() {
 #[test]
 fn names_are_isolated_and_what_deceives_is_shown() {
     let folder = Folder::new();
-    for name in ["invoice\u{202e}fdp.exe", "\u{2066}<b>\u{200b}", "שלום.txt", "a:b", "two  blanks", ".hidden"]
-    {
+    let names =
+        ["invoice\u{202e}fdp.exe", "\u{2066}<b>\u{200b}", "שלום.txt", "a:b", "two  blanks", ".hidden"];
+    let blank = ["ok.txt", "ok.txt ", "\u{2800}", "\u{fe0f}"];
+    for name in names.into_iter().chain(blank) {
         file(&folder, name, 1, 1_000_000_000);
     }
     let server = start("thread", &folder, &[]);
@@ -104,7 +106,11 @@ fn names_are_isolated_and_what_deceives_is_shown() {
         "<bdi><span class=odd>\\u{2066}</span>&lt;b&gt;<span class=odd>\\u{200b}</span></bdi>",
         "<bdi>שלום.txt</bdi>",
         "<a href=\"a%3Ab\"><bdi>a:b</bdi></a>",
-        "<bdi>two  blanks</bdi>",
+        "<bdi>two<span class=odd>\\u{20}</span><span class=odd>\\u{20}</span>blanks</bdi>",
+        "<bdi>ok.txt</bdi>",
+        "<bdi>ok.txt<span class=odd>\\u{20}</span></bdi>",
+        "<bdi><span class=odd>\\u{2800}</span></bdi>",
+        "<bdi><span class=odd>\\u{fe0f}</span></bdi>",
     ] {
         assert!(text.contains(part), "no {part} in {text}");
     }
@@ -281,6 +287,38 @@ fn a_form_stores_its_files_and_leads_back_to_the_page() {
 
 fn page_of(peer: &mut Http) -> String {
     peer.ask(get("/")).text().to_owned()
+}
+
+#[test]
+fn a_form_leads_back_to_the_page_in_its_order() {
+    let folder = Folder::new();
+    let server = start("event", &folder, &[]);
+    for (query, expected) in [
+        ("?sort=size&order=desc", "./?sort=size&order=desc"),
+        ("?sort=date", "./?sort=date"),
+        ("?sort=//evil.example", "./"),
+    ] {
+        let request = String::from_utf8(post(&[("a", b"A")], "")).unwrap();
+        let reply = once(&server, request.replacen("POST /", &format!("POST /{query}"), 1));
+        assert_eq!((reply.status, reply.must("Location")), (303, expected));
+    }
+    server.stop();
+}
+
+#[test]
+fn the_log_names_each_file_of_a_form() {
+    in_every_mode(|mode| {
+        let folder = Folder::new();
+        let server = Server::start_with_log(mode, 2, &folder, &["--protocol", "http"]);
+        let reply = once(&server, post(&[("a b", b"A"), ("line%22end", b"BC"), (".x", b"")], ""));
+        assert_eq!(reply.status, 400, "{mode}");
+        let log = server.stop_with_log();
+        let lines = |part: &str| log.lines().filter(|line| line.contains(part)).count();
+        for part in [" FILE \"a b\" 1 bytes OK", " FILE \"line\\\"end\" 2 bytes OK", " FILE ", " POST \"/\" "]
+        {
+            assert_eq!(lines(part), if part == " FILE " { 2 } else { 1 }, "{mode} {part}: {log}");
+        }
+    });
 }
 
 #[test]

@@ -22,10 +22,14 @@
 //!
 //! Experiment: look for the whole boundary in each piece by itself, and send a form in pieces of 7 bytes.
 
-use crate::http::head::{Framing, Lines, Refusal, Request, malformed, tchar};
-use crate::http::listing::counted;
+use crate::http::Resource;
+use crate::http::disposition::{Parameter, file_name, one, parameters};
+use crate::http::head::{Framing, Lines, Refusal, Request, malformed};
+use crate::http::listing::{self, counted};
 use crate::http::response::Reply;
+use crate::stats::FileLog;
 use crate::store::{self, Store, Upload, check_name, visible_name};
+use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
@@ -39,6 +43,9 @@ const HEAD_LIMIT: usize = 4096;
 /// last one, and fields that are no files. They are read and dropped; more of them is an error.
 const EXTRAS: usize = 64 * 1024;
 
+/// Most files of a form: their names are kept until it ends, 255 bytes each at most.
+const FILES: usize = 10_000;
+
 /// Bytes that are searched at once for the end of a line.
 const BLOCK: usize = 64;
 
@@ -50,8 +57,13 @@ pub struct Form {
     state: FormState,
     /// Bytes since the last file that belong to none.
     extras: usize,
-    /// How many files are stored, and how many bytes they have.
-    stored: (u64, u64),
+    /// The names of the files that are stored.
+    stored: BTreeSet<String>,
+    /// Bytes of all of them.
+    bytes: u64,
+    /// Where the browser goes when all is done: the page that the form was on.
+    back: String,
+    log: FileLog,
 }
 
 /// The position in a form.
@@ -77,7 +89,7 @@ enum Part {
 
 impl Form {
     /// The head of a POST is here: may its body come?
-    pub fn begin(request: &Request, store: Arc<Store>) -> Result<Form, Refusal> {
+    pub fn begin(request: &Request, store: Arc<Store>, log: FileLog) -> Result<Form, Refusal> {
         require_own_page(request)?;
         store.require_writable()?;
         let kind = request.fields.one("content-type")?.unwrap_or_default();
@@ -92,7 +104,9 @@ impl Form {
             return Err(Refusal::closing(411, "say the length of the form, or send it in chunks"));
         }
         // The first delimiter may be at the very beginning: begin as if its CR LF had been seen.
-        Ok(Form { store, delimiter, state: FormState::Content(Part::Other, 2), extras: 0, stored: (0, 0) })
+        let state = FormState::Content(Part::Other, 2);
+        let (stored, back) = (BTreeSet::new(), listing::location(&request.query));
+        Ok(Form { store, delimiter, state, extras: 0, stored, bytes: 0, back, log })
     }
 
     /// Takes the next piece of the body.
@@ -113,17 +127,15 @@ impl Form {
     /// The body is over. 303 makes the browser ask for the page again, so that a reload of the reply does not
     /// send the form again (RFC 9110, section 15.4.4).
     pub fn finish(self) -> Result<Reply, Refusal> {
-        let (files, bytes) = self.stored;
         if !matches!(self.state, FormState::End) {
             let broken = malformed("a form that ends without its last boundary");
             return broken.map_err(|refusal| self.with_what_is_stored(refusal));
         }
-        if files == 0 {
+        if self.stored.is_empty() {
             return Err(Refusal::new(400, "no file was chosen: go back and choose one"));
         }
-        let text = format!("{} stored\n", counted(files, "file"));
-        // Relative, so that it works behind a proxy that has removed a part of the path.
-        let reply = Reply::new(303).field("Location", "./").brought(bytes);
+        let text = format!("{} stored\n", counted(self.stored.len() as u64, "file"));
+        let reply = Reply::new(303).field("Location", &self.back).brought(self.bytes);
         Ok(reply.text("text/plain; charset=utf-8", text))
     }
 
@@ -156,7 +168,9 @@ impl Form {
     fn commit(&mut self, upload: Upload) -> Result<(), Refusal> {
         let name = upload.name().to_owned();
         let size = upload.commit().map_err(|error| refusal(&name, error))?;
-        self.stored = (self.stored.0 + 1, self.stored.1 + size);
+        self.log.stored(&name, size);
+        self.bytes += size;
+        self.stored.insert(name);
         self.extras = 0;
         Ok(())
     }
@@ -200,11 +214,20 @@ impl Form {
             return Ok(Part::NotChosen);
         }
         let shown = visible_name(&String::from_utf8_lossy(&name));
-        match check_name(&name).and_then(|_| self.store.create(&name)) {
-            Ok(upload) => Ok(Part::File(upload)),
-            Err(error @ store::Error::InvalidName(_)) => Err(Refusal::new(400, format!("{shown}: {error}"))),
-            Err(error) => Err(refusal(&shown, error)),
+        let refuse = |why: &str| Err(Refusal::new(400, format!("{shown}: {why}")));
+        match check_name(&name) {
+            Err(error) => return refuse(&error.to_string()),
+            // The first one has just been stored: the second must not take its place without a word.
+            Ok(name) if self.stored.contains(name) => return refuse("more than one file of this name"),
+            Ok(_) if self.stored.len() == FILES => {
+                return refuse(&format!("more than {FILES} files in a form; send the rest in another one"));
+            }
+            Ok(_) => {}
         }
+        if Resource::file(&[b"/", &name[..]].concat()).is_err() {
+            return refuse("this name is an address of the server itself; choose another");
+        }
+        self.store.create(&name).map(Part::File).map_err(|error| refusal(&shown, error))
     }
 
     /// Skips bytes that belong to no file.
@@ -224,7 +247,10 @@ impl Form {
 
     /// A form may fail at its third file: the reply must say that the first two are stored.
     fn with_what_is_stored(&self, refusal: Refusal) -> Refusal {
-        let before = if self.stored.0 == 0 { "none".to_owned() } else { counted(self.stored.0, "file") };
+        let before = match self.stored.len() {
+            0 => "none".to_owned(),
+            files => counted(files as u64, "file"),
+        };
         Refusal { reason: format!("{}; stored before that: {before}", refusal.reason), ..refusal }
     }
 }
@@ -331,114 +357,6 @@ fn next_line_end(bytes: &[u8]) -> Option<usize> {
     Some(block * BLOCK + pairs.map(is_end).position(|found| found)?)
 }
 
-/// The name of the file in a part, without a path; `None` when the part is no file.
-///
-/// ```text
-/// head        = *( token ":" value CRLF ) CRLF      one of them is the disposition
-/// disposition = "Content-Disposition:" "form-data" parameters
-/// ```
-fn file_name(head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut disposition = None;
-    for line in head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(0));
-        if name.is_empty() || !name.iter().all(|&byte| tchar(byte)) {
-            return malformed("a part of a form with a line that is no field");
-        }
-        let value = value[1..].trim_ascii();
-        if name.eq_ignore_ascii_case(b"content-disposition") && disposition.replace(value).is_some() {
-            return malformed("a part of a form with more than one Content-Disposition");
-        }
-        // Deprecated (RFC 7578, section 4.7), and to ignore it would store other bytes than were meant.
-        let plain = [&b"binary"[..], b"8bit", b"7bit"].iter().any(|plain| value.eq_ignore_ascii_case(plain));
-        if name.eq_ignore_ascii_case(b"content-transfer-encoding") && !plain {
-            return malformed("a part of a form in an encoding; send its bytes as they are");
-        }
-    }
-    let disposition = disposition.and_then(parameters).filter(|(kind, _)| kind == "form-data");
-    let Some((_, list)) = disposition else {
-        return malformed("a part of a form without Content-Disposition: form-data");
-    };
-    if one(&list, "filename*")?.is_some() {
-        return malformed("filename* in a form (RFC 7578, section 4.2, forbids it); use filename");
-    }
-    if one(&list, "name")?.is_none() {
-        return malformed("a part of a form without a name");
-    }
-    Ok(one(&list, "filename")?.map(last_component))
-}
-
-/// Undoes the three escapes of browsers (HTML, section 4.10.22.8), and leaves out the path, which old ones
-/// send.
-fn last_component(text: &[u8]) -> Vec<u8> {
-    let mut name = Vec::with_capacity(text.len());
-    let mut rest = text.rsplit(|byte| b"/\\".contains(byte)).next().unwrap_or_default();
-    while let [first, after @ ..] = rest {
-        let (byte, length) = match after.get(..2) {
-            Some(b"22") if *first == b'%' => (b'"', 3),
-            Some(b"0D") if *first == b'%' => (b'\r', 3),
-            Some(b"0A") if *first == b'%' => (b'\n', 3),
-            _ => (*first, 1),
-        };
-        name.push(byte);
-        rest = &rest[length..];
-    }
-    name
-}
-
-/// A name in small letters, and a value.
-type Parameter = (String, Vec<u8>);
-
-/// The first word of a field in small letters, and what follows it.
-///
-/// ```text
-/// field     = word *( OWS ";" OWS [ token "=" ( token / quoted ) ] )
-/// quoted    = DQUOTE *( `\"` / `\\` / any byte but DQUOTE ) DQUOTE
-/// ```
-fn parameters(text: &[u8]) -> Option<(String, Vec<Parameter>)> {
-    let small = |text: &[u8]| String::from_utf8(text.to_ascii_lowercase()).ok();
-    let (word, mut rest) = text.split_at(text.iter().position(|&byte| byte == b';').unwrap_or(text.len()));
-    let mut list = Vec::new();
-    while let Some(after) = rest.strip_prefix(b";").map(<[u8]>::trim_ascii_start) {
-        rest = after;
-        if matches!(after, [] | [b';', ..]) {
-            continue;
-        }
-        let (name, value) = after.split_at(after.iter().position(|&byte| !tchar(byte))?);
-        let (value, left) = value_of(value.strip_prefix(b"=")?)?;
-        list.push((small(name)?, value));
-        rest = left.trim_ascii_start();
-    }
-    rest.is_empty().then_some((small(word.trim_ascii())?, list))
-}
-
-/// The value that `text` begins with, and what follows it. A backslash is an escape only before a quote or a
-/// backslash, which today's browsers never send: an old one sends `C:\a.txt` as it is.
-fn value_of(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let Some(mut rest) = text.strip_prefix(b"\"") else {
-        let end = text.iter().position(|&byte| !tchar(byte)).unwrap_or(text.len());
-        return (end > 0).then(|| (text[..end].to_vec(), &text[end..]));
-    };
-    let mut value = Vec::new();
-    loop {
-        let byte;
-        (byte, rest) = match rest {
-            [b'"', after @ ..] => return Some((value, after)),
-            [b'\\', byte @ (b'"' | b'\\'), after @ ..] | [byte, after @ ..] => (*byte, after),
-            [] => return None,
-        };
-        value.push(byte);
-    }
-}
-
-/// The value of a parameter that may come once.
-fn one<'l>(list: &'l [Parameter], name: &str) -> Result<Option<&'l [u8]>, Refusal> {
-    let mut values = list.iter().filter(|parameter| parameter.0 == name).map(|parameter| &*parameter.1);
-    match (values.next(), values.next()) {
-        (_, Some(_)) => malformed(&format!("more than one {name}")),
-        (value, None) => Ok(value),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,7 +377,7 @@ mod tests {
 
     fn begin(store: &Arc<Store>) -> Form {
         let kind = "Content-Type: multipart/form-data; boundary=XX\r\nContent-Length: 9\r\n";
-        Form::begin(&request(kind), store.clone()).unwrap()
+        Form::begin(&request(kind), store.clone(), FileLog::default()).unwrap()
     }
 
     /// A status and its reason.
@@ -518,8 +436,9 @@ mod tests {
             assert_eq!(play(&form), (Ok(()), files));
         }
         let form =
-            [b"preamble", &file("a", b"A")[..], b"\r\n--XX \t \r\n", &file("a", b"new")[8..], END].concat();
-        assert_eq!(play(&form), (Ok(()), vec![("a".to_owned(), b"new".to_vec())]));
+            [b"preamble", &file("a", b"A")[..], b"\r\n--XX \t \r\n", &file("b", b"B")[8..], END].concat();
+        let files = vec![("a".to_owned(), b"A".to_vec()), ("b".to_owned(), b"B".to_vec())];
+        assert_eq!(play(&form), (Ok(()), files));
     }
 
     #[test]
@@ -591,6 +510,17 @@ mod tests {
         let (Err((413, reason)), files) = play(&after("b", &large)) else { panic!("no limit") };
         assert!(reason.starts_with("b: file too large") && reason.ends_with("1 file"), "{reason}");
         assert_eq!(files.len(), 1);
+        let twice = "a: more than one file of this name; stored before that: 1 file";
+        refused(after("a", b"second"), 400, twice, &["a"]);
+        assert_eq!(play(&after("a", b"second")).1[0].1, b"A");
+        for name in ["healthz", "metrics"] {
+            let own = "this name is an address of the server itself; choose another";
+            refused(after(name, b""), 400, &format!("{name}: {own}; stored before that: 1 file"), &["a"]);
+        }
+        let slash = "invalid file name: contains a slash or backslash; stored before that: 1 file";
+        for name in ["back\\slash.txt", "\\slash.txt", "end\\"] {
+            refused(after(name, b""), 400, &format!("{name}: {slash}"), &["a"]);
+        }
         let control =
             "x\\u{d}\\u{a}y: invalid file name: contains a control character; stored before that: none";
         refused([file("x%0D%0Ay", b""), END.into()].concat(), 400, control, &[]);
@@ -617,6 +547,18 @@ mod tests {
             let names: &[&str] = if form.ends_with(b"-") { &["a"] } else { &[] };
             refused(form.to_vec(), 400, &format!("{broken}; {stored}"), names);
         }
+    }
+
+    #[test]
+    fn the_names_that_a_form_keeps_are_bounded() {
+        let folder = Folder::new();
+        let mut form = begin(&store(&folder));
+        for number in 0..FILES {
+            assert!(form.take(&file(&number.to_string(), b"")).is_ok(), "{number}");
+        }
+        let refused = form.take(&file("more", b"")).unwrap_err();
+        assert!(refused.status == 400 && refused.reason.starts_with("more: more than 10000 files"));
+        assert_eq!(folder.names().len(), FILES);
     }
 
     #[test]
@@ -673,36 +615,13 @@ mod tests {
     }
 
     #[test]
-    fn names_come_out_of_a_disposition_as_browsers_put_them_in() {
-        let table: [(&str, Option<&str>); 13] = [
-            ("", None),
-            ("; filename=\"\"", Some("")),
-            ("; filename=a.bin", Some("a.bin")),
-            ("; filename=\"é日😀 ;=.bin\"", Some("é日😀 ;=.bin")),
-            ("; filename=\"a%22b%0D%0Ac\"", Some("a\"b\r\nc")),
-            ("; filename=\"100%, %0d%41%2\"", Some("100%, %0d%41%2")),
-            ("; filename=\"a\\\"b\"", Some("a\"b")),
-            ("; filename=\"C:\\Users\\me\\a.bin\"", Some("a.bin")),
-            ("; filename=\"C:\\\\me\\\\a.bin\"", Some("a.bin")),
-            ("; filename=\"folder/a.bin\"", Some("a.bin")),
-            ("; filename=\"../../a\"", Some("a")),
-            ("; filename=\"folder/\"", Some("")),
-            ("; filename=\"%2F\"", Some("%2F")),
-        ];
-        for (disposition, expected) in table {
-            let head = format!("Content-Disposition: form-data; name=\"f\"{disposition}\r\n\r\n");
-            let name = file_name(head.as_bytes()).unwrap();
-            assert_eq!(name.as_deref(), expected.map(str::as_bytes), "{disposition}");
-        }
-    }
-
-    #[test]
     fn a_boundary_has_1_to_70_characters() {
         let folder = Folder::new();
         let store = store(&folder);
         let status = |kind: &str| {
             let lines = format!("Content-Type: {kind}\r\nContent-Length: 9\r\n");
-            Form::begin(&request(&lines), store.clone()).map_or_else(|refusal| refusal.status, |_| 0)
+            Form::begin(&request(&lines), store.clone(), FileLog::default())
+                .map_or_else(|refusal| refusal.status, |_| 0)
         };
         let long = |length: usize| format!("multipart/form-data; boundary={}", "x".repeat(length));
         for good in [
@@ -728,7 +647,10 @@ mod tests {
             assert_eq!(status(bad), expected, "{bad}");
         }
         let unsized_form = request("Content-Type: multipart/form-data; boundary=a\r\n");
-        assert_eq!(Form::begin(&unsized_form, store).err().map(|refusal| refusal.status), Some(411));
+        assert_eq!(
+            Form::begin(&unsized_form, store, FileLog::default()).err().map(|refusal| refusal.status),
+            Some(411)
+        );
     }
 
     #[test]

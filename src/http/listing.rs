@@ -61,6 +61,17 @@ impl Order {
         Order { column: column.unwrap_or(0), descending: value("order") == Some("desc") }
     }
 
+    /// The page in this order, seen from itself: relative, so that it works behind a proxy that has taken a
+    /// part of the path away.
+    fn location(&self) -> String {
+        let name = COLUMNS[self.column].0;
+        match (self.column, self.descending) {
+            (0, false) => "./".to_owned(),
+            (_, false) => format!("./?sort={name}"),
+            (_, true) => format!("./?sort={name}&order=desc"),
+        }
+    }
+
     /// The files come sorted by name, and stay so where the column is equal (a stable sort).
     fn apply(&self, files: &mut [(String, Metadata)]) {
         let changed = |about: &Metadata| (about.mtime(), about.mtime_nsec());
@@ -88,6 +99,11 @@ impl Order {
             let _ = writeln!(out, "<th scope=col{sorted}><a href=\"?sort={name}{order}\">{label}{arrow}</a>");
         }
     }
+}
+
+/// Where the page is that was asked for with `query`. Only what `Order` understands gets into it.
+pub fn location(query: &str) -> String {
+    Order::of(query).location()
 }
 
 /// `/`: the page, or the same for programs.
@@ -392,6 +408,21 @@ mod tests {
         ];
         for (query, expected) in table {
             assert_eq!(Order::of(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_way_back_keeps_the_order_and_nothing_else() {
+        for (query, expected) in [
+            ("", "./"),
+            ("sort=name", "./"),
+            ("sort=size", "./?sort=size"),
+            ("x=1&sort=date&order=desc", "./?sort=date&order=desc"),
+            ("order=desc", "./?sort=name&order=desc"),
+            ("sort=//evil.example&order=desc%0d%0aX:y", "./"),
+            ("json", "./"),
+        ] {
+            assert_eq!(location(query), expected, "{query}");
         }
     }
 
