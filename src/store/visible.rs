@@ -115,8 +115,9 @@ mod tests {
                      \u{2066}\u{2069}\u{2060}\u{ad}\u{7f}\u{0}\u{e0041}\u{a0}\u{2000}\u{200a}\u{202f}\u{205f}\
                      \u{2800}\u{fe0e}\u{fe0f}\u{e0100}\u{34f}\u{17b4}\u{17b5}\u{180b}\u{1680}\u{3164}";
         assert!(marks.chars().all(is_hidden));
-        let beside = "\u{a1}\u{ac}\u{ae}\u{34e}\u{350}\u{17b3}\u{17b6}\u{2010}\u{2027}\u{2030}\u{205e}\u{2070}\
-                      \u{27ff}\u{2801}\u{fdff}\u{fe10}\u{fefe}\u{ff00}\u{ffef}\u{fffd}\u{dffff}\u{e1000}";
+        let beside = "\u{a1}\u{ac}\u{ae}\u{34e}\u{350}\u{17b3}\u{17b6}\u{2010}\u{2027}\u{2030}\u{205e}\
+                      \u{2070}\u{27ff}\u{2801}\u{fdff}\u{fe10}\u{fefe}\u{ff00}\u{ffef}\u{fffd}\u{dffff}\
+                      \u{e1000}";
         assert!(!beside.chars().any(is_hidden));
     }
 
