@@ -19,13 +19,15 @@ MODES ?= thread,process
 OUT ?= results
 # A run makes a folder of its own in results; an OUT that was given is the folder itself.
 EXACT_OUT = $(if $(filter file,$(origin OUT)),,$(OUT))
-STRESS_OUT = $(if $(EXACT_OUT),--out '$(OUT)')
-# make ab, make bench, make modes: FORCE=yes replaces the results in OUT
+STRESS_OUT = $(if $(EXACT_OUT),--out '$(OUT)') $(if $(FORCE),--force)
+# FORCE=yes replaces the results in OUT: make stress, make ab, make bench, make modes
 FORCE ?=
 
 # make bench: install the peers first, run the whole matrix too
 PEERS ?=
 MATRIX ?=
+# make bench, make ab: rounds of which the one in the middle counts (5)
+ROUNDS ?=
 
 # make ab, make balancer
 N ?= 1000
@@ -34,11 +36,50 @@ BACKENDS ?= 3
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
-# Make would ignore `mode=process` without a word, so its small letters are refused.
-SMALL = protocol mode w host port root modes out stress_root peers matrix n backends force rounds args
-CAPITALS = $(shell echo $(1) | tr a-z A-Z)
-$(foreach name,$(SMALL),$(if $(findstring command line,$(origin $(name))),\
-	$(error $(name)=$($(name)): variables are in capitals here: $(call CAPITALS,$(name))=$($(name)))))
+# ---- what the command line may say ----
+
+# The variables that each target uses; the others use none.
+TAKES_server = PROTOCOL MODE W HOST PORT ROOT ARGS
+TAKES_stress = MODES OUT FORCE STRESS_ROOT ARGS
+TAKES_stress-quick = $(TAKES_stress)
+TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
+TAKES_modes = OUT FORCE KOLAM SHM
+TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM KOLAM_SERVER SHM
+TAKES_balancer = PROTOCOL MODE W HOST PORT ROOT BACKENDS ARGS
+TAKES_help = $(sort $(foreach target,server stress bench modes ab balancer,$(TAKES_$(target))))
+
+# Names that are guessed, and the variables that they can mean
+MEANS_WORKERS = W
+MEANS_THREADS = W
+MEANS_PROCESSES = W
+MEANS_MODES = MODE
+MEANS_MODE = MODES
+MEANS_LISTEN = HOST PORT
+MEANS_DIR = ROOT OUT
+MEANS_FOLDER = ROOT OUT
+MEANS_ROOT = STRESS_ROOT
+MEANS_SERVERS = BACKENDS
+MEANS_REQUESTS = N
+
+# Make ignores a variable that nothing uses: `make server WORKERS=3` would start four workers without a word.
+# So each variable of the command line is compared with those that the targets at hand take. Those of cargo
+# and rustc go to them through the environment.
+GOALS = $(or $(MAKECMDGOALS),help)
+TAKEN = CARGO% RUST% $(foreach goal,$(GOALS),$(TAKES_$(goal)))
+GIVEN = $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+CAPITALS = $(shell echo '$(1)' | tr a-z A-Z)
+# Why the variable $(1) is refused: its case, another name for it, or the target.
+IN_CAPITALS = $(filter-out $(1),$(filter $(TAKES_help),$(call CAPITALS,$(1))))
+MEANT = $(filter $(TAKEN),$(MEANS_$(call CAPITALS,$(1))))
+WRONG_CASE = variables are in capitals here: $(IN_CAPITALS)=$(value $(1))
+USED = $(or $(filter-out CARGO% RUST%,$(TAKEN)),no variable)
+UNUSED = make $(GOALS) does not use it; $(if $(MEANT),did you mean $(MEANT)?,it uses $(USED))
+REFUSE = $(error $(1)=$(value $(1)): $(if $(IN_CAPITALS),$(WRONG_CASE),$(UNUSED)))
+# A make below this one has been given what was meant for this one, where it was compared already.
+ifeq ($(MAKELEVEL),0)
+$(foreach name,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(name)))
+$(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
+endif
 
 .PHONY: help build server stress stress-quick bench modes ab balancer test test-release check format clean
 
@@ -47,7 +88,7 @@ help:
 	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE= W= HOST= PORT= ROOT=$(ROOT)'
 	@echo 'make stress                all combinations   MODES=$(MODES) OUT= STRESS_ROOT='
 	@echo 'make stress-quick          the same, small: seconds'
-	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes'
+	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes OUT='
 	@echo 'make modes                 what the modes differ in, measured   OUT='
 	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT='
 	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
@@ -61,6 +102,8 @@ help:
 	@echo '           file: thread mode on port 6666; http: event mode on port 8080'
 	@echo 'W   workers (one a core; thread and process: at least 4)'
 	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
+	@echo 'OUT   the folder of the results (stress, bench, modes, ab); FORCE=yes replaces those that are in it'
+	@echo 'ROUNDS   how often bench and ab measure; the figure in the middle counts (5)'
 	@echo "ARGS   more options for the program: make server ARGS='--sync --read-only'"
 
 build:
@@ -77,7 +120,7 @@ stress-quick: build
 	@exec $(KOLAM) stress --quick --modes $(MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 
 bench:
-	@PEERS=$(PEERS) MATRIX=$(MATRIX) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/run
+	@PEERS=$(PEERS) MATRIX=$(MATRIX) ROUNDS=$(ROUNDS) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/run
 
 modes:
 	@OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/modes
@@ -89,7 +132,7 @@ balancer: build
 		PROTOCOL=$(if $(filter file,$(origin PROTOCOL)),http,$(PROTOCOL)) exec bench/balancer $(ARGS)
 
 ab:
-	@N=$(N) BACKENDS=$(BACKENDS) W=$(W) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/ab
+	@N=$(N) BACKENDS=$(BACKENDS) W=$(W) ROUNDS=$(ROUNDS) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/ab
 
 test:
 	@$(CARGO) test --locked

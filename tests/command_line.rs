@@ -333,7 +333,10 @@ fn make(words: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new("make");
     command.args(["-n", "-C", env!("CARGO_MANIFEST_DIR"), "--no-print-directory"]).args(words);
     // Where the tests themselves were started by make.
-    let output = command.env_remove("MAKEFLAGS").env_remove("MFLAGS").output().unwrap();
+    for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
+        command.env_remove(name);
+    }
+    let output = command.output().unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     (output.status.code(), stdout, stderr)
 }
@@ -349,13 +352,46 @@ fn variables_of_make_in_small_letters_are_told() {
         let small = variable.to_lowercase();
         let (code, stdout, stderr) = make(&[target, &format!("{small}=process")]);
         let told = format!("{small}=process: variables are in capitals here: {variable}=process");
-        assert!(code == Some(2) && stderr.contains(&told), "{variable}: add it to SMALL. {stderr}");
+        assert!(code == Some(2) && stderr.contains(&told), "{variable}: let a target take it. {stderr}");
         assert_eq!((stdout.as_str(), stderr.lines().count()), ("", 1), "{variable}");
         count += 1;
     }
     assert!(count > 5, "these are not all variables");
     let (code, stdout, stderr) = make(&["server", "MODE=process", "W=5"]);
     assert!(code == Some(0) && stdout.contains("--mode process --workers 5"), "{stdout} {stderr}");
+}
+
+#[test]
+fn a_variable_that_the_target_does_not_use_is_told() {
+    for (words, told) in [
+        (&["server", "Mode=process"][..], "Mode=process: variables are in capitals here: MODE=process."),
+        (&["server", "WORKERS=3"], "WORKERS=3: make server does not use it; did you mean W?."),
+        (&["server", "workers=3"], "workers=3: make server does not use it; did you mean W?."),
+        (&["server", "MODES=thread"], "MODES=thread: make server does not use it; did you mean MODE?."),
+        (&["stress", "MODE=thread"], "MODE=thread: make stress does not use it; did you mean MODES?."),
+        (&["ab", "SERVERS=3"], "SERVERS=3: make ab does not use it; did you mean BACKENDS?."),
+        (&["modes", "N=1"], "N=1: make modes does not use it; it uses OUT FORCE KOLAM SHM."),
+        (&["build", "W=3"], "W=3: make build does not use it; it uses no variable."),
+        (&["stress", "FORCE=1"], "FORCE=1: expected yes."),
+    ] {
+        let (code, stdout, stderr) = make(words);
+        assert!(code == Some(2) && stderr.contains(told), "{words:?}: no {told} in {stderr}");
+        assert_eq!((stdout.as_str(), stderr.lines().count()), ("", 1), "{words:?}");
+    }
+    for (words, part) in [
+        (&["stress", "OUT=x", "FORCE=yes"][..], "--out 'x' --force"),
+        (&["stress-quick", "MODES=event", "STRESS_ROOT=x"], "--modes event  --root 'x'"),
+        (&["ab", "ROUNDS=3", "SHM=x", "KOLAM_SERVER=x"], "ROUNDS=3 "),
+        (&["stress", "server", "MODE=thread", "MODES=thread"], "serve --protocol file --mode thread"),
+        (&["test", "RUSTFLAGS=-g", "CARGO=cargo"], "cargo test"),
+    ] {
+        let (code, stdout, stderr) = make(words);
+        assert!(code == Some(0), "{words:?}: {stderr}");
+        let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(plain(&stdout).contains(&plain(part)), "{words:?}: no {part} in {stdout}");
+    }
+    let (_, help, _) = make(&["help"]);
+    assert!(help.contains("FORCE=yes") && help.contains("ROUNDS"), "{help}");
 }
 
 #[test]

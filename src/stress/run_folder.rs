@@ -83,7 +83,8 @@ pub fn check(plan: &Plan) -> Result<(), Failure> {
     old.map_or(Ok(()), |name| {
         let out = plan.out.display();
         failed(format!(
-            "--out {out}: {name} is there already; name another folder, or add --force to replace it"
+            "--out {out}: {name} is there already; name another folder, or add --force (make: FORCE=yes) to \
+             replace it"
         ))
     })
 }
