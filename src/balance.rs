@@ -105,7 +105,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     };
     let log = !args.has("--quiet");
     let listener = net::listen(listen_at, None).or_else(|error| {
-        failed(format!("cannot listen on {listen_at}: {error}; choose another --listen HOST:PORT"))
+        failed(format!(
+            "cannot listen on {listen_at}: {error}; choose another --listen HOST:PORT (make: PORT=)"
+        ))
     })?;
     // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();

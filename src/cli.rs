@@ -290,20 +290,23 @@ impl Args {
 
     /// A comma-separated list of numbers within `range`, each at most once.
     pub fn numbers(&self, name: &str, default: &str, range: RangeInclusive<u64>) -> Numbers {
-        self.list(name, default, range, |word| word.parse().ok())
+        self.list(name, default, "numbers", range, |word| word.parse().ok())
     }
 
     /// The same for sizes in MiB: `10` is the same as `10MB`.
     pub fn mebibytes(&self, name: &str, default: &str, range: RangeInclusive<u64>) -> Numbers {
         let whole = |bytes: &u64| bytes.is_multiple_of(1 << 20);
         let with_unit = |word: &str| parse_size(word).filter(whole).map(|bytes| bytes >> 20);
-        self.list(name, default, range, |word| word.parse().ok().or_else(|| with_unit(word)))
+        self.list(name, default, "numbers of MiB", range, |word| {
+            word.parse().ok().or_else(|| with_unit(word))
+        })
     }
 
     fn list(
         &self,
         name: &str,
         default: &str,
+        what: &str,
         range: RangeInclusive<u64>,
         parse: impl Fn(&str) -> Option<u64>,
     ) -> Numbers {
@@ -313,7 +316,7 @@ impl Args {
             match parse(word) {
                 Some(number) if range.contains(&number) && !numbers.contains(&number) => numbers.push(number),
                 _ => {
-                    let expected = format!("different numbers from {} to {}", range.start(), range.end());
+                    let expected = format!("different {what} from {} to {}", range.start(), range.end());
                     return usage(format!("{name} {text}: expected {expected}, such as {default}"));
                 }
             }

@@ -39,7 +39,7 @@ use blocking::{BlockingWorker, ListenerRole};
 use event::EventLoop;
 use shared::{Accepted, BUSY, Protocol, Shared};
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
@@ -99,7 +99,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let root = args.path("--root").unwrap_or(Path::new("files"));
     let remote = !address.ip().is_loopback() && !args.has("--allow-write");
     let (policy, limits) = (policy(args, remote)?, limits(args)?);
-    let names = Arc::new(names(args, address)?);
+    let names = Arc::new(names(args, spoken, address)?);
     let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
     let log = !args.has("--quiet");
     if remote && log && !args.has("--read-only") {
@@ -107,7 +107,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     }
     let store = open(root, policy)?;
     let listener = net::listen(address, Some(SEND_BUFFER)).or_else(|error| {
-        failed(format!("cannot listen on {address}: {error}; choose another --listen HOST:PORT"))
+        failed(format!(
+            "cannot listen on {address}: {error}; choose another --listen HOST:PORT (make: PORT=)"
+        ))
     })?;
     // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
@@ -149,13 +151,21 @@ fn serve(shared: Shared, ready: &str) -> Result<(), Failure> {
 fn open(root: &Path, policy: Policy) -> Result<Store, Failure> {
     let offer = policy.read_only.is_none() && fs::read_dir(root).is_ok();
     Store::open(root, policy).or_else(|error| {
-        let name = root.display();
-        let remedy = match offer {
-            true => "name a folder that can be written, or serve this one with --read-only",
-            false => "name a folder that can be read and written",
-        };
-        failed(format!("cannot serve --root {name}: {error}; {remedy}"))
+        let what = if root.exists() { "serve" } else { "make" };
+        failed(format!("cannot {what} --root {}: {error}; {}", root.display(), remedy(&error, offer)))
     })
+}
+
+/// What to do about a folder that cannot be opened; `offer`: it can be read.
+fn remedy(error: &io::Error, offer: bool) -> &'static str {
+    match error.kind() {
+        // Also when there is room for bytes but for no file more (df -i).
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room there for files (df, df -i), or name a folder on another file system"
+        }
+        _ if offer => "name a folder that can be written, or serve this one with --read-only",
+        _ => "name a folder that can be read and written",
+    }
 }
 
 /// What may be done to the folder; `remote`: other machines can reach it, and --allow-write was not given.
@@ -169,7 +179,12 @@ fn policy(args: &Args, remote: bool) -> Result<Policy, Failure> {
 }
 
 /// The host names that HTTP accepts. On loopback a name that was not given is refused: see `Names`.
-fn names(args: &Args, address: SocketAddr) -> Result<Names, Failure> {
+fn names(args: &Args, spoken: &str, address: SocketAddr) -> Result<Names, Failure> {
+    let only_http = ["--host", "--any-host"].into_iter().find(|name| spoken != "http" && args.has(name));
+    if let Some(name) = only_http {
+        let hint = if name == "--host" { "; to listen on an address, use --listen HOST:PORT" } else { "" };
+        return Err(Failure::Usage(format!("{name}: this option needs --protocol http{hint}")));
+    }
     let mut own = Vec::new();
     for text in args.all("--host") {
         let name = without_port(text);
@@ -381,5 +396,21 @@ impl WorkerHooks for Arc<Shared> {
 
     fn any_ready(&self) -> bool {
         self.scoreboard.alive() > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_answered_with_read_only() {
+        let remedy = |code, offer| remedy(&io::Error::from_raw_os_error(code), offer);
+        for full in [libc::ENOSPC, libc::EDQUOT] {
+            assert!(remedy(full, true).starts_with("make room there"));
+            assert_eq!(remedy(full, true), remedy(full, false));
+        }
+        assert!(remedy(libc::EACCES, true).contains("--read-only"));
+        assert!(!remedy(libc::EACCES, false).contains("--read-only"));
     }
 }

@@ -143,9 +143,12 @@ pub struct Store {
 impl Store {
     /// Opens the folder `root`, making it when it is missing, and removes what dead servers left in it.
     pub fn open(root: &Path, policy: Policy) -> io::Result<Store> {
-        // When this fails, the attempt to open the folder gives the better error.
-        let _ = fs::create_dir_all(root);
-        let dir = File::open(root)?;
+        let made = fs::create_dir_all(root);
+        let dir = File::open(root).map_err(|error| match made {
+            // It is not there because it could not be made: why?
+            Err(cause) if error.kind() == io::ErrorKind::NotFound => cause,
+            _ => error,
+        })?;
         if !dir.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }

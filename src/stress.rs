@@ -73,8 +73,8 @@ fn run(args: &Args) -> Result<(), Failure> {
         None => plan,
     };
     // Dropped last: folders with files in them by then are kept.
-    let _out = MadeFolder::make("--out", &plan.out)?;
-    let _root = MadeFolder::make("--root", &plan.root)?;
+    let _out = MadeFolder::make("--out", args.has("--out"), &plan.out)?;
+    let _root = MadeFolder::make("--root", args.has("--root"), &plan.root)?;
     require_space(&plan)?;
     // When this fails, clients that get no descriptor count as failed.
     let _ = sys::raise_descriptor_limit();

@@ -75,7 +75,7 @@ fn the_http_tables_are_whole_and_fit_a_terminal() {
     let [shown, progress] = [ended.text(), ended.stderr.as_str()];
     assert!(shown.lines().all(|line| line.len() <= 80 || line.contains(&out)), "{shown}");
     assert!(!shown.contains('|') && !shown.contains('\x1b'), "{shown}");
-    assert!(progress.starts_with("bench/ab: 14 rows, each 1 runs of 100 requests with kolam"), "{progress}");
+    assert!(progress.starts_with("bench/ab: 14 rows, each 1 run of 100 requests with kolam"), "{progress}");
     let steps: Vec<&str> = progress.lines().filter(|line| line.starts_with('[')).collect();
     assert_eq!(steps.len(), 14, "{progress}");
     assert!(steps[2].starts_with("[3/14] balancer, c = 10: kolam"), "{progress}");

@@ -224,7 +224,7 @@ fn a_download_into_a_pipe_does_not_put_a_file_in_its_place() {
 
 #[test]
 fn mistakes_on_the_command_line_end_with_2_and_one_line() {
-    let table: [(&[&str], &[&str]); 30] = [
+    let table: [(&[&str], &[&str]); 34] = [
         (&["uplaod", "a"], &["uplaod", "did you mean upload?"]),
         (&["serv"], &["did you mean serve?"]),
         (&["frobnicate"], &["frobnicate", "kolam --help"]),
@@ -241,6 +241,10 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
         (&["serve", "--mode", "single", "--workers", "5"], &["--workers 5", "single"]),
         (&["serve", "--workers", "0"], &["--workers 0", "from 1"]),
         (&["serve", "--workers", "many"], &["--workers many"]),
+        (&["serve", "--host", "a.example"], &["--host", "--protocol http", "--listen HOST:PORT"]),
+        (&["serve", "--host", "127.0.0.1", "--protocol", "file"], &["--host", "--protocol http"]),
+        (&["serve", "--any-host"], &["--any-host", "--protocol http"]),
+        (&["stress", "--volumes", "1KB"], &["--volumes 1KB", "numbers of MiB from 1 to 100000"]),
         (&["serve", "--workers"], &["--workers", "needs a value"]),
         (&["serve", "--quiet=yes"], &["--quiet", "no value"]),
         (&["serve", "--listen", "localhost"], &["--listen localhost", "HOST:PORT"]),
@@ -403,7 +407,8 @@ fn a_server_that_cannot_start_says_why_in_one_line() {
     let address = taken.local_addr().unwrap().to_string();
     for mode in MODES {
         let serve = ["serve", "--mode", mode, "--listen"];
-        run(&[&serve[..], &[&address, "--root", root]].concat()).failed(1, &["cannot listen", &address]);
+        run(&[&serve[..], &[&address, "--root", root]].concat())
+            .failed(1, &["cannot listen", &address, "make: PORT="]);
         for path in [folder.join("file"), folder.join("file/below"), "/proc/kolam".into()] {
             let root = path.to_str().unwrap();
             let ended = run(&[&serve[..], &["127.0.0.1:0", "--root", root]].concat());
@@ -412,6 +417,20 @@ fn a_server_that_cannot_start_says_why_in_one_line() {
         }
     }
     assert_eq!(folder.names(), ["file"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_told_with_the_cause() {
+    // No user may make a folder there.
+    let ended = run(&["serve", "--listen", "127.0.0.1:0", "--root", "/sys/kolam"]);
+    ended.failed(1, &["cannot make --root /sys/kolam: ", "; name a folder"]);
+    assert!(!ended.stderr.contains("No such file"), "{ended:?}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kolam"));
+    let output = command.args(["stress", "--quick"]).current_dir("/sys").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && told.contains("cannot make the folder results: "), "{told}");
+    assert!(told.contains("name another one with --out DIR"), "{told}");
+    run(&["stress", "--quick", "--out", "/sys/kolam"]).failed(1, &["cannot make --out /sys/kolam: "]);
 }
 
 /// The first line of a server that is started with `words`, after which it is stopped.

@@ -7,7 +7,7 @@
 mod common;
 
 use common::pty::{Screen, Terminal};
-use common::{Ended, Folder, PATIENCE, Run, eventually, kolam, run, signal};
+use common::{Ended, Folder, PATIENCE, Run, eventually, kolam, run, run_with_input, signal};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
@@ -411,6 +411,9 @@ fn a_body_is_sent_whole_with_its_length() {
         (field(&head, "Content-Length"), field(&head, "Content-Type")),
         (Some("0"), Some("text/plain"))
     );
+    let url = format!("http://{}/", server.address);
+    run_with_input(&["bench", "http", &url, "-n", "1", "-d", "-"], b"from stdin").ok();
+    assert_eq!(*server.counts.body.lock().unwrap(), b"from stdin");
     server.bench(&["-d", &path("none")]).failed(1, &["-d", "none: cannot read it"]);
 }
 

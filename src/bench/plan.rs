@@ -27,7 +27,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("-c", "N", "for http: connections at once (1)"),
     opt("-k", "", "for http: keep connections, use them again"),
     opt("-m", "METHOD", "for http: the method (GET; with -d POST)"),
-    opt("-d", "FILE", "for http: body of each request, up to 1 GiB"),
+    opt("-d", "FILE", "for http: body of each request (-: stdin)"),
     opt("-H", "'NAME: VALUE'", "for http: add or replace a field; repeatable"),
     opt("--timeout", "TIME", "for http: longest wait for the server (30s)"),
     opt("--csv", "", "for http: print the figures as a line"),

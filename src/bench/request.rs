@@ -24,7 +24,7 @@
 use crate::bench::url::Url;
 use crate::cli::{Args, Failure, failed, usage};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Most bytes of a body. It is in memory once, after the head, and all connections send that copy.
@@ -99,10 +99,15 @@ impl Request {
     }
 }
 
-/// Reads the file of `-d` whole, to the end of `bytes`; gives its length in bytes.
+/// Reads the file of `-d` whole (`-`: stdin), to the end of `bytes`; gives its length in bytes.
 fn append_body(bytes: &mut Vec<u8>, path: &Path) -> Result<u64, Failure> {
     // One byte more than allowed shows that there are more, also in a pipe, whose length is unknown.
-    match File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(bytes)) {
+    let read = if path == Path::new("-") {
+        io::stdin().take(BODY_LIMIT + 1).read_to_end(bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(bytes))
+    };
+    match read {
         Err(error) => failed(format!("-d {}: cannot read it: {error}", path.display())),
         Ok(length) if length as u64 > BODY_LIMIT => usage(format!(
             "-d {}: longer than 1 GiB, the most that one request can carry here",

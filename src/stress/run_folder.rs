@@ -48,12 +48,17 @@ pub struct MadeFolder {
 }
 
 impl MadeFolder {
-    /// Makes the folder that `option` names, and what is missing above it.
-    pub fn make(option: &str, path: &Path) -> Result<MadeFolder, Failure> {
+    /// Makes the folder of `option`, and what is missing above it; `given`: the user has named it.
+    pub fn make(option: &str, given: bool, path: &Path) -> Result<MadeFolder, Failure> {
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
         let folder = MadeFolder { made };
-        fs::create_dir_all(path).map_err(|error| cannot(&format!("make {option}"), path, &error))?;
+        let (name, remedy) = match given {
+            true => (option, String::new()),
+            false => ("the folder", format!("; name another one with {option} DIR")),
+        };
+        fs::create_dir_all(path)
+            .or_else(|error| failed(format!("cannot make {name} {}: {error}{remedy}", path.display())))?;
         Ok(folder)
     }
 }
