@@ -63,6 +63,8 @@ pub enum Error {
     Full,
     Denied(&'static str),
     Io(io::Error),
+    /// No descriptor or no memory is free; a moment later there may be one.
+    Exhausted(io::Error),
     /// The new file is in place, but its folder could not be flushed. OK would promise that it is on the
     /// disk; an error would mean that the old file is still there.
     Uncertain(io::Error),
@@ -79,7 +81,9 @@ impl fmt::Display for Error {
             }
             Error::Full => write!(f, "storage full"),
             Error::Denied(why) => write!(f, "permission denied: {why}"),
-            Error::Io(error) | Error::Uncertain(error) => write!(f, "storage error: {error}"),
+            Error::Io(error) | Error::Exhausted(error) | Error::Uncertain(error) => {
+                write!(f, "storage error: {error}")
+            }
         }
     }
 }
@@ -101,6 +105,7 @@ impl From<io::Error> for Error {
             Some(libc::ELOOP | libc::EISDIR | libc::ENXIO | libc::ENODEV) => Error::NotRegular,
             Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Error::Full,
             Some(libc::EACCES | libc::EPERM | libc::EROFS) => Error::Denied("by the file system"),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Error::Exhausted(error),
             _ => Error::Io(error),
         }
     }
@@ -135,9 +140,9 @@ pub struct Store {
     policy: Policy,
     /// Numbers the temporary files of this process.
     uploads: AtomicU64,
-    /// Date of the newest version, in nanoseconds since 1970, as taken from the clock; shared by forked
-    /// workers.
-    dated: &'static AtomicU64,
+    /// Newest date that was given, in nanoseconds since 1970; shared by forked workers. First by the clock,
+    /// then to a version that replaced one with a date in the future: other files keep the clock's time.
+    dated: &'static [AtomicU64],
 }
 
 impl Store {
@@ -152,8 +157,7 @@ impl Store {
         if !dir.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let dated = &sys::shared_counters(1)?[0];
-        let store = Store { dir, policy, uploads: AtomicU64::new(0), dated };
+        let store = Store { dir, policy, uploads: AtomicU64::new(0), dated: sys::shared_counters(2)? };
         if store.policy.read_only.is_none() {
             store.probe()?;
             store.sweep(None)?;
@@ -273,7 +277,7 @@ impl Store {
             Ok(()) | Err(Error::NotFound) => {}
             Err(other) => return Err(other),
         }
-        let (temporary, file) = self.create_temporary()?;
+        let (temporary, file) = self.create_temporary().map_err(missing_folder)?;
         let (store, name) = (self.clone(), name.to_owned());
         let upload = Upload { store, name, temporary, file, size: 0 };
         // Says "in use" to `sweep`. Where locks do not work, the upload works all the same, as long as no
@@ -297,11 +301,14 @@ impl Store {
     /// different from the date of every other version of this server. The kernel's own dates come from a
     /// clock that moves every few milliseconds, in which two versions of one length look the same.
     fn next_date(&self, replaced: Option<SystemTime>) -> SystemTime {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as u64);
-        let later = |last: u64| now.max(last + 1);
-        let last = self.dated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
-        let date = UNIX_EPOCH + Duration::from_nanos(last.map_or(now, later));
-        replaced.map_or(date, |replaced| date.max(replaced + Duration::from_nanos(1)))
+        let count = |date: SystemTime| date.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as u64);
+        let now = count(SystemTime::now());
+        let earliest = replaced.map_or(0, |replaced| count(replaced).saturating_add(1)).max(now);
+        let counter = &self.dated[usize::from(earliest > now)];
+        // One step, because several uploads may have looked at the same `replaced`.
+        let later = |last: u64| earliest.max(last.saturating_add(1));
+        let last = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
+        UNIX_EPOCH + Duration::from_nanos(last.map_or(earliest, later))
     }
 
     /// When the file `name` last changed, if there is one.
@@ -316,6 +323,14 @@ impl Store {
         self.require_writable()?;
         self.require_regular(name)?;
         Ok(sys::unlink_at(&self.dir, name)?)
+    }
+}
+
+/// A new file is not found only when its folder is gone; `file not found` would mislead.
+fn missing_folder(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::Io(io::Error::other("the served folder has been removed")),
+        _ => error.into(),
     }
 }
 
@@ -387,7 +402,7 @@ impl Upload {
         if store.policy.sync {
             self.file.sync_all()?;
         }
-        sys::rename_at(&store.dir, &self.temporary, &self.name)?;
+        sys::rename_at(&store.dir, &self.temporary, &self.name).map_err(missing_folder)?;
         self.temporary.clear();
         if store.policy.sync {
             self.store.dir.sync_all().map_err(Error::Uncertain)?;
@@ -600,11 +615,15 @@ mod tests {
     fn no_two_dates_are_the_same_however_many_commit_at_once() {
         let folder = Folder::new();
         let store = open(&folder);
-        let dates = || (0..2000).map(|_| store.next_date(None)).collect::<Vec<_>>();
-        let all: Vec<SystemTime> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(dates)).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), 8000);
+        let future = SystemTime::now() + Duration::from_secs(86_400);
+        for replaced in [None, Some(future)] {
+            let dates = || (0..2000).map(|_| store.next_date(replaced)).collect::<Vec<_>>();
+            let all: Vec<SystemTime> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(dates)).collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), 8000, "{replaced:?}");
+            assert!(all.iter().all(|date| replaced.is_none_or(|replaced| *date > replaced)));
+        }
     }
 }

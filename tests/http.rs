@@ -2504,6 +2504,53 @@ fn silent_connections_do_not_cost_their_time_one_after_another() {
 }
 
 #[test]
+fn without_a_free_descriptor_the_answer_is_to_come_again() {
+    for mode in MODES {
+        let folder = Folder::new();
+        folder.write("a", b"A");
+        let server = start(mode, 1, &folder, &[]);
+        let mut peer = connect(&server);
+        assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}");
+        let pid = server.workers().first().copied().unwrap_or(server.pid());
+        let limit = |most: &str| {
+            let words = [format!("--pid={pid}"), format!("--nofile={most}:")];
+            Command::new("prlimit").args(words).status().is_ok_and(|status| status.success())
+        };
+        if !limit("3") {
+            eprintln!("skipped: there is no prlimit");
+            return;
+        }
+        for request in [get("/a").into_bytes(), put("/b", b"B")] {
+            let reply = peer.ask(request);
+            assert_eq!((reply.status, reply.must("Retry-After")), (503, "1"), "{mode}");
+            assert!(reply.text().starts_with("storage error: "), "{mode}: {reply:?}");
+        }
+        assert!(limit("100"), "{mode}");
+        assert_eq!(peer.ask(get("/a")).text(), "A", "{mode}");
+        drop(peer);
+        server.stop();
+    }
+}
+
+#[test]
+fn a_folder_that_was_removed_is_named() {
+    for mode in MODES {
+        let folder = Folder::new();
+        let server = start(mode, 1, &folder, &[]);
+        fs::remove_dir_all(folder.path()).unwrap();
+        let part = "--X\r\nContent-Disposition: form-data; name=f; filename=a\r\n\r\nA\r\n--X--\r\n";
+        let kind = "Content-Type: multipart/form-data; boundary=X\r\n";
+        let form = with("POST", "/", &format!("{kind}Content-Length: {}\r\n", part.len())) + part;
+        for request in [put("/a", b"A"), form.into_bytes()] {
+            let reply = once(&server, request);
+            let named = reply.text().contains("storage error: the served folder has been removed");
+            assert!(reply.status == 500 && named, "{mode}: {reply:?}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
 fn uploads_give_way_too() {
     for mode in MODES {
         let folder = Folder::new();

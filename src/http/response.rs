@@ -286,6 +286,10 @@ impl From<store::Error> for Refusal {
             store::Error::NotRegular | store::Error::Denied(_) => 403,
             store::Error::TooLarge(_) => return Refusal::closing(413, error.to_string()),
             store::Error::Full => 507,
+            store::Error::Exhausted(_) => {
+                let field = Some(("Retry-After", "1".to_owned()));
+                return Refusal { field, ..Refusal::new(503, error.to_string()) };
+            }
             store::Error::Io(_) | store::Error::Uncertain(_) => 500,
         };
         Refusal::new(status, error.to_string())
