@@ -145,11 +145,6 @@ impl BlockingWorker {
         }
     }
 
-    /// Should this connection, idle until `now`, end because others wait?
-    fn gives_way(&self, deadlines: &Deadlines, now: Instant) -> bool {
-        deadlines.gives_way_at().is_some_and(|at| now >= at) && self.others_wait()
-    }
-
     /// Tells the connection that the server stops; false: it has been told before.
     fn stops(&mut self, session: &mut dyn Session, deadlines: &mut Deadlines) -> bool {
         let first = deadlines.drain_deadline().is_none();
@@ -172,8 +167,9 @@ impl BlockingWorker {
         let watched = if deadlines.drain_deadline().is_none() { 2 } else { 1 };
         let mut now = Instant::now();
         deadlines.count_silence(now, || sys::silence(stream.as_fd()).ok());
-        if self.gives_way(deadlines, now) {
-            // It was silent in the queue for long enough.
+        if deadlines.gives_way_at().is_some_and(|at| now >= at) && self.others_wait() {
+            // Silent for long enough, here or in the queue, and others wait. What has arrived was read before
+            // this, and between two requests the connection closes without a reply.
             return session.notice(Event::Timeout);
         }
         let deadline = deadlines.deadline();
@@ -200,9 +196,6 @@ impl BlockingWorker {
             deadlines.progress(now);
         } else if now >= deadline && deadlines.drain_deadline().is_none_or(|end| now < end) {
             // After the grace the connection closes without a reply.
-            session.notice(Event::Timeout);
-        } else if self.gives_way(deadlines, now) {
-            // Between two requests the connection closes without a reply.
             session.notice(Event::Timeout);
         }
     }
