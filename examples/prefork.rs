@@ -49,7 +49,11 @@ fn main() -> io::Result<()> {
 fn work(listener: &TcpListener) -> ! {
     for connection in listener.incoming() {
         if let Err(error) = connection.and_then(common::serve) {
-            let _ = writeln!(io::stderr(), "process {}: a connection ended: {error}", process::id());
+            let _ = writeln!(
+                io::stderr(),
+                "process {}: a connection ended: {error}",
+                process::id()
+            );
         }
     }
     process::exit(1)

@@ -99,7 +99,11 @@ impl Encoder {
 
     /// With this kernel instead of the best one.
     pub fn with(kernel: Option<&'static Kernel>) -> Encoder {
-        Encoder { kernel, carry: [0; 2], carried: 0 }
+        Encoder {
+            kernel,
+            carry: [0; 2],
+            carried: 0,
+        }
     }
 
     /// Encodes all full groups of what was carried and `bytes`, keeps the rest, and returns the number
@@ -126,8 +130,13 @@ impl Encoder {
     /// Encodes with nothing carried from before.
     fn encode_aligned(&mut self, bytes: &[u8], out: &mut [u8]) -> usize {
         let full = bytes.len() / GROUP_BYTES * GROUP_BYTES;
-        let quick = self.kernel.map_or(0, |kernel| (kernel.encode)(&bytes[..full], out));
-        encode_groups(&bytes[quick..full], &mut out[quick / GROUP_BYTES * GROUP_SYMBOLS..]);
+        let quick = self
+            .kernel
+            .map_or(0, |kernel| (kernel.encode)(&bytes[..full], out));
+        encode_groups(
+            &bytes[quick..full],
+            &mut out[quick / GROUP_BYTES * GROUP_SYMBOLS..],
+        );
         let rest = &bytes[full..];
         self.carry[..rest.len()].copy_from_slice(rest);
         self.carried = rest.len();
@@ -240,7 +249,13 @@ impl Decoder {
 
     /// With this kernel instead of the best one.
     pub fn with(kernel: Option<&'static Kernel>) -> Decoder {
-        Decoder { kernel, group: EMPTY, position: 0, decoded: 0, last: 0 }
+        Decoder {
+            kernel,
+            group: EMPTY,
+            position: 0,
+            decoded: 0,
+            last: 0,
+        }
     }
 
     /// Decodes `text` until its end or the first byte that is not base64, into `out`, which has
@@ -315,7 +330,10 @@ impl Decoder {
         let bytes = have as usize - 1;
         let unused = have * 6 - bytes as u32 * 8;
         if bits & ((1 << unused) - 1) != 0 {
-            return Err(Error { offset: self.last, kind: Kind::TrailingBits });
+            return Err(Error {
+                offset: self.last,
+                kind: Kind::TrailingBits,
+            });
         }
         self.group = Group::Ended;
         let aligned = bits << (24 - have * 6);
@@ -327,7 +345,10 @@ impl Decoder {
     pub fn finish(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         match self.group {
             Group::Ended | Group::Symbols { have: 0, .. } => Ok(0),
-            Group::Symbols { have: 1, .. } => Err(Error { offset: self.last, kind: Kind::Length }),
+            Group::Symbols { have: 1, .. } => Err(Error {
+                offset: self.last,
+                kind: Kind::Length,
+            }),
             Group::Symbols { bits, have } => self.release(bits, have, out),
             Group::HalfPadded { .. } => Err(self.error(Kind::Padding)),
         }
@@ -358,7 +379,10 @@ impl Decoder {
     }
 
     fn error(&self, kind: Kind) -> Error {
-        Error { offset: self.position, kind }
+        Error {
+            offset: self.position,
+            kind,
+        }
     }
 }
 
@@ -414,7 +438,11 @@ mod tests {
                 bits.extend((0..6).map(|i| value >> (5 - i) & 1));
             }
             let bytes: Vec<u8> = (0..bits.len() / 8)
-                .map(|i| bits[i * 8..i * 8 + 8].iter().fold(0, |byte, &bit| byte << 1 | bit as u8))
+                .map(|i| {
+                    bits[i * 8..i * 8 + 8]
+                        .iter()
+                        .fold(0, |byte, &bit| byte << 1 | bit as u8)
+                })
                 .collect();
             let padded = encode(&bytes);
             let bare = padded.trim_end_matches('=');
@@ -424,12 +452,16 @@ mod tests {
 
     /// All loops there are; the first is the one without a kernel.
     fn kernels() -> Vec<Option<&'static Kernel>> {
-        std::iter::once(None).chain(simd::available().into_iter().map(Some)).collect()
+        std::iter::once(None)
+            .chain(simd::available().into_iter().map(Some))
+            .collect()
     }
 
     /// Encodes with every kernel, which must all give the same.
     fn encode_in_pieces(bytes: &[u8], piece: usize) -> String {
-        let mut texts = kernels().into_iter().map(|kernel| encode_with(kernel, bytes, piece));
+        let mut texts = kernels()
+            .into_iter()
+            .map(|kernel| encode_with(kernel, bytes, piece));
         let first = texts.next().unwrap();
         texts.for_each(|text| assert_eq!(text, first));
         first
@@ -450,7 +482,9 @@ mod tests {
 
     /// Decodes with every kernel, which must all give the same, errors included.
     fn decode_in_pieces(text: &[u8], piece: usize) -> Result<Vec<u8>, Error> {
-        let mut results = kernels().into_iter().map(|kernel| decode_with(kernel, text, piece));
+        let mut results = kernels()
+            .into_iter()
+            .map(|kernel| decode_with(kernel, text, piece));
         let first = results.next().unwrap();
         results.for_each(|result| assert_eq!(result, first));
         first
@@ -499,9 +533,15 @@ mod tests {
         for (bytes, text) in table {
             for piece in PIECES {
                 assert_eq!(encode_in_pieces(bytes.as_bytes(), piece), text);
-                assert_eq!(decode_in_pieces(text.as_bytes(), piece).unwrap(), bytes.as_bytes());
+                assert_eq!(
+                    decode_in_pieces(text.as_bytes(), piece).unwrap(),
+                    bytes.as_bytes()
+                );
                 let bare = text.trim_end_matches('=');
-                assert_eq!(decode_in_pieces(bare.as_bytes(), piece).unwrap(), bytes.as_bytes());
+                assert_eq!(
+                    decode_in_pieces(bare.as_bytes(), piece).unwrap(),
+                    bytes.as_bytes()
+                );
             }
         }
     }
@@ -513,7 +553,11 @@ mod tests {
             let text = naive::encode(&bytes);
             assert_eq!(text.len(), encoded_len(length));
             for piece in PIECES {
-                assert_eq!(encode_in_pieces(&bytes, piece), text, "length {length} piece {piece}");
+                assert_eq!(
+                    encode_in_pieces(&bytes, piece),
+                    text,
+                    "length {length} piece {piece}"
+                );
                 assert_eq!(decode_in_pieces(text.as_bytes(), piece).unwrap(), bytes);
             }
         }
@@ -563,13 +607,20 @@ mod tests {
     fn a_text_that_must_be_whole_may_not_end_within_a_group() {
         let text = naive::encode(&sample(1000));
         assert!(text.ends_with("=="));
-        for (kernel, length) in
-            kernels().into_iter().flat_map(|kernel| (0..=text.len()).map(move |n| (kernel, n)))
+        for (kernel, length) in kernels()
+            .into_iter()
+            .flat_map(|kernel| (0..=text.len()).map(move |n| (kernel, n)))
         {
             let mut decoder = Decoder::with(kernel);
             let mut out = vec![0; decoded_room(length)];
-            assert_eq!(decoder.decode(&text.as_bytes()[..length], &mut out).unwrap().read, length);
-            let cut = Error { offset: length as u64, kind: Kind::Unpadded };
+            assert_eq!(
+                decoder.decode(&text.as_bytes()[..length], &mut out).unwrap().read,
+                length
+            );
+            let cut = Error {
+                offset: length as u64,
+                kind: Kind::Unpadded,
+            };
             let expected = if length % 4 == 0 { Ok(()) } else { Err(cut) };
             assert_eq!(decoder.finish_padded(), expected, "{length} symbols");
         }
@@ -580,15 +631,27 @@ mod tests {
     fn a_wrong_byte_is_reported_at_its_own_offset() {
         let text = naive::encode(&sample(9000)).into_bytes();
         let near = |at: usize| at.saturating_sub(2)..=at + 2;
-        let places = [0, 31, 64, 128, 256, 512, 1024, 4096, 4128, 8192, 11_000].into_iter().flat_map(near);
+        let places = [0, 31, 64, 128, 256, 512, 1024, 4096, 4128, 8192, 11_000]
+            .into_iter()
+            .flat_map(near);
         for (at, line) in places.flat_map(|at| [(at, 76), (at, 64), (at, 1000), (at, usize::MAX)]) {
             let mut broken = text.clone();
             broken[at] = b'!';
             let wrapped: Vec<u8> = broken.chunks(line).collect::<Vec<_>>().join(&b"\r\n"[..]);
             let offset = wrapped.iter().position(|&byte| byte == b'!').unwrap() as u64;
-            for (kernel, piece) in kernels().into_iter().flat_map(|kernel| [(kernel, 257), (kernel, 4096)]) {
+            for (kernel, piece) in kernels()
+                .into_iter()
+                .flat_map(|kernel| [(kernel, 257), (kernel, 4096)])
+            {
                 let error = wrong_byte(Decoder::with(kernel), &wrapped, piece);
-                assert_eq!(error, Error { offset, kind: Kind::Byte }, "lines of {line}, pieces of {piece}");
+                assert_eq!(
+                    error,
+                    Error {
+                        offset,
+                        kind: Kind::Byte
+                    },
+                    "lines of {line}, pieces of {piece}"
+                );
             }
         }
     }
@@ -620,7 +683,13 @@ mod tests {
             broken[at] = b'!';
             for piece in PIECES {
                 let error = decode_in_pieces(&broken, piece).unwrap_err();
-                assert_eq!(error, Error { offset: at as u64, kind: Kind::Byte });
+                assert_eq!(
+                    error,
+                    Error {
+                        offset: at as u64,
+                        kind: Kind::Byte
+                    }
+                );
             }
         }
     }
@@ -648,7 +717,9 @@ mod tests {
     #[test]
     fn kernels_know_all_256_bytes_at_every_place_of_a_block() {
         let text = naive::encode(&sample(600)).into_bytes();
-        for at in [0, 1, 15, 16, 30, 31, 32, 63, 64, 127, 128, 191, 254, 255, 256, 300, 511, 600, 799] {
+        for at in [
+            0, 1, 15, 16, 30, 31, 32, 63, 64, 127, 128, 191, 254, 255, 256, 300, 511, 600, 799,
+        ] {
             for byte in 0..=255 {
                 let mut broken = text.clone();
                 broken[at] = byte;
@@ -664,10 +735,16 @@ mod tests {
     /// Seeded, so that a failure can be repeated; the release build runs ten million cases.
     #[test]
     fn kernels_agree_on_random_cases() {
-        let cases = if cfg!(debug_assertions) { 100_000 } else { 10_000_000 };
+        let cases = if cfg!(debug_assertions) {
+            100_000
+        } else {
+            10_000_000
+        };
         let mut state = 1_u64;
         let mut random = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % below
         };
         let source = sample(100_000);
@@ -689,9 +766,15 @@ mod tests {
     fn bytes_passed_over_count_in_the_offset() {
         let mut decoder = Decoder::new();
         let mut out = [0; 16];
-        assert_eq!(decoder.decode(b"Zm9v\r\nZm", &mut out).unwrap(), Step { read: 4, wrote: 3 });
+        assert_eq!(
+            decoder.decode(b"Zm9v\r\nZm", &mut out).unwrap(),
+            Step { read: 4, wrote: 3 }
+        );
         decoder.skip(2);
-        assert_eq!(decoder.decode(b"Zm*", &mut out).unwrap(), Step { read: 2, wrote: 0 });
+        assert_eq!(
+            decoder.decode(b"Zm*", &mut out).unwrap(),
+            Step { read: 2, wrote: 0 }
+        );
         assert_eq!(decoder.reject().offset, 8);
     }
 }

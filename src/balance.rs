@@ -48,13 +48,37 @@ use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 const OPTIONS: &[Opt] = &[
-    opt("--listen", "HOST:PORT", "where to listen; port 0 picks one (127.0.0.1:7000)"),
-    opt("--backend", "HOST:PORT", "a server that takes connections; once for each"),
-    opt("--policy", "POLICY", "round-robin or least-connections (round-robin)"),
+    opt(
+        "--listen",
+        "HOST:PORT",
+        "where to listen; port 0 picks one (127.0.0.1:7000)",
+    ),
+    opt(
+        "--backend",
+        "HOST:PORT",
+        "a server that takes connections; once for each",
+    ),
+    opt(
+        "--policy",
+        "POLICY",
+        "round-robin or least-connections (round-robin)",
+    ),
     opt("--workers", "N", "threads (one a core)"),
-    opt("--connect-timeout", "TIME", "longest time for a back end to take a connection (5)"),
-    opt("--idle-timeout", "TIME", "close connections on which nothing moves (300)"),
-    opt("--grace", "TIME", "how long a stop waits for open connections (10)"),
+    opt(
+        "--connect-timeout",
+        "TIME",
+        "longest time for a back end to take a connection (5)",
+    ),
+    opt(
+        "--idle-timeout",
+        "TIME",
+        "close connections on which nothing moves (300)",
+    ),
+    opt(
+        "--grace",
+        "TIME",
+        "how long a stop waits for open connections (10)",
+    ),
     opt("--quiet", "", "no log on stderr"),
 ];
 
@@ -67,8 +91,10 @@ pub static BALANCE: Command = Command {
 };
 
 /// The policies by their names on the command line.
-const POLICIES: [(&str, Policy); 2] =
-    [("round-robin", Policy::RoundRobin), ("least-connections", Policy::LeastConnections)];
+const POLICIES: [(&str, Policy); 2] = [
+    ("round-robin", Policy::RoundRobin),
+    ("least-connections", Policy::LeastConnections),
+];
 
 /// Pause between two health checks: so a back end that comes back is used within the 2 seconds promised.
 const PROBE: Duration = Duration::from_millis(500);
@@ -113,11 +139,22 @@ fn run(args: &Args) -> Result<(), Failure> {
     let _ = sys::raise_descriptor_limit();
     let setup = Stop::listen(Listen::StopAndShow).and_then(|stop| Ok((stop, listener.local_addr()?)));
     let (stop, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
-    let (worker_count, servers) = (counted(workers, "worker"), counted(addresses.len() as u64, "back end"));
+    let (worker_count, servers) = (
+        counted(workers, "worker"),
+        counted(addresses.len() as u64, "back end"),
+    );
     let ready = format!("balancing on {address} ({policy}, {worker_count}, {servers})\n");
-    let policy = POLICIES.iter().find(|(name, _)| *name == policy).map_or(POLICIES[0].1, |known| known.1);
+    let policy = POLICIES
+        .iter()
+        .find(|(name, _)| *name == policy)
+        .map_or(POLICIES[0].1, |known| known.1);
     let backends = Backends::new(&addresses, policy, log);
-    let shared = Shared { listener, backends, limits, stop };
+    let shared = Shared {
+        listener,
+        backends,
+        limits,
+        stop,
+    };
     let result = shared.serve(workers, &ready);
     if log {
         shared.backends.report();
@@ -137,7 +174,9 @@ impl Shared {
     /// Runs until a stop is requested and all workers have ended.
     fn serve(&self, workers: u64, ready: &str) -> io::Result<()> {
         // Before the ready line: many early connections could use up all descriptors.
-        let epolls = (0..workers).map(|_| self.epoll()).collect::<io::Result<Vec<Epoll>>>()?;
+        let epolls = (0..workers)
+            .map(|_| self.epoll())
+            .collect::<io::Result<Vec<Epoll>>>()?;
         thread::scope(|scope| {
             let mut threads = Vec::new();
             let watched = stop_all_on_error(|| {
@@ -231,7 +270,10 @@ impl<'h> Worker<'h> {
 
     fn work(mut self) -> io::Result<()> {
         let mut ready = Vec::new();
-        while self.drain_deadline.is_none_or(|end| self.context.now < end && !self.links.is_empty()) {
+        while self
+            .drain_deadline
+            .is_none_or(|end| self.context.now < end && !self.links.is_empty())
+        {
             self.epoll.wait(&mut ready, self.deadline())?;
             self.context.now = Instant::now();
             for &token in &ready {
@@ -246,8 +288,10 @@ impl<'h> Worker<'h> {
             self.look()?;
         }
         let left: Vec<u64> = self.links.keys().copied().collect();
-        left.into_iter().for_each(|id| self.step(id, |link, _| link.end()));
-        self.lingering.finish(self.context.now + self.shared.limits.grace.min(LINGER_IDLE))
+        left.into_iter()
+            .for_each(|id| self.step(id, |link, _| link.end()));
+        self.lingering
+            .finish(self.context.now + self.shared.limits.grace.min(LINGER_IDLE))
     }
 
     /// Accepts one client, so that many new ones do not delay the others; epoll reports the next.
@@ -276,7 +320,8 @@ impl<'h> Worker<'h> {
         };
         let id = self.next;
         self.next += 1;
-        self.links.insert(id, Link::new(client, backend, lease, tried, self.context.now));
+        self.links
+            .insert(id, Link::new(client, backend, lease, tried, self.context.now));
         self.step(id, Link::begin);
         Ok(())
     }
@@ -284,16 +329,22 @@ impl<'h> Worker<'h> {
     /// Lets one connection make one step, and acts on the outcome.
     fn step(&mut self, id: u64, step: impl FnOnce(&mut Link<'h>, &mut StepContext<'h>) -> StepOutcome) {
         // It may have ended earlier in the same round.
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         // A panic has been reported by the panic hook, and costs this connection.
         let step = AssertUnwindSafe(|| step(link, &mut self.context));
         let mut outcome = catch_unwind(step).unwrap_or(StepOutcome::Broken);
         if let StepOutcome::Open = outcome {
-            let Err(error) = link.watch(&self.epoll, [id * 2, id * 2 + 1]) else { return };
+            let Err(error) = link.watch(&self.epoll, [id * 2, id * 2 + 1]) else {
+                return;
+            };
             self.shared.backends.log_rate_limited(&error);
             outcome = StepOutcome::Broken;
         }
-        let Some(link) = self.links.remove(&id) else { return };
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
         match outcome {
             StepOutcome::Broken => link.reset(),
             StepOutcome::Refused => self.lingering.add(link.into_client()),
@@ -305,12 +356,20 @@ impl<'h> Worker<'h> {
     fn deadline(&self) -> Option<Instant> {
         let idle = self.links.is_empty() && self.lingering.is_empty();
         let look = (!idle).then_some(self.looked + self.look_every());
-        let resume = if let Listening::PausedUntil(resume) = self.listening { Some(resume) } else { None };
+        let resume = if let Listening::PausedUntil(resume) = self.listening {
+            Some(resume)
+        } else {
+            None
+        };
         [look, resume, self.drain_deadline].into_iter().flatten().min()
     }
 
     fn look_every(&self) -> Duration {
-        if self.lingering.is_empty() { self.shared.limits.look() } else { LINGER_CHECK }
+        if self.lingering.is_empty() {
+            self.shared.limits.look()
+        } else {
+            LINGER_CHECK
+        }
     }
 
     /// Everything that depends on the time.
@@ -350,7 +409,9 @@ impl<'h> Worker<'h> {
         self.epoll.remove(self.shared.stop.as_fd())?;
         self.drain_deadline = Some(self.context.now + self.shared.limits.grace);
         for _ in 0..net::BACKLOG {
-            let Ok(client) = sys::accept(&self.shared.listener) else { break };
+            let Ok(client) = sys::accept(&self.shared.listener) else {
+                break;
+            };
             self.admit(client)?;
         }
         // It fails only when another worker has closed the listener.
@@ -363,7 +424,10 @@ impl<'h> Worker<'h> {
             self.epoll.remove(self.shared.listener.as_fd())?;
         }
         self.listening = Listening::Stopped;
-        self.unadmitted.take().into_iter().for_each(|client| self.lingering.add(client));
+        self.unadmitted
+            .take()
+            .into_iter()
+            .for_each(|client| self.lingering.add(client));
         Ok(())
     }
 }

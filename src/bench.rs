@@ -41,7 +41,14 @@ pub static BENCH: Command = Command {
     name: "bench",
     words: &["WHAT", "[URL]"],
     about: "time one step; WHAT is base64, request, or http with a URL",
-    options: &[&[opt("--server", "HOST:PORT", "for request: a server that has a file `one`")], plan::OPTIONS],
+    options: &[
+        &[opt(
+            "--server",
+            "HOST:PORT",
+            "for request: a server that has a file `one`",
+        )],
+        plan::OPTIONS,
+    ],
     run,
 };
 
@@ -144,8 +151,9 @@ fn base64() -> Result<(), Failure> {
     };
     let content = bench.content.slice().iter_mut().enumerate();
     content.for_each(|(at, byte)| *byte = (at as u32).wrapping_mul(2_654_435_761).to_be_bytes()[1]);
-    let kernels: Vec<Option<&'static Kernel>> =
-        std::iter::once(None).chain(b64::available().into_iter().rev().map(Some)).collect();
+    let kernels: Vec<Option<&'static Kernel>> = std::iter::once(None)
+        .chain(b64::available().into_iter().rev().map(Some))
+        .collect();
     // Copy, then encode and decode of each kernel.
     let mut rates = vec![Vec::new(); 1 + 2 * kernels.len()];
     for _ in 0..ROUNDS {
@@ -163,7 +171,11 @@ fn base64() -> Result<(), Failure> {
     let mut text = format!("{:<8} {:>8} {:>8} {:>8}\n", "GB/s", "encode", "decode", "memcpy");
     for (number, &kernel) in kernels.iter().enumerate() {
         let (encode, decode) = (figures[1 + 2 * number], figures[2 + 2 * number]);
-        text += &format!("{:<8} {encode:>8.2} {decode:>8.2} {:>8.2}\n", name(kernel), figures[0]);
+        text += &format!(
+            "{:<8} {encode:>8.2} {decode:>8.2} {:>8.2}\n",
+            name(kernel),
+            figures[0]
+        );
     }
     print(&text)
 }
@@ -194,7 +206,11 @@ fn request(server: SocketAddr) -> Result<(), Failure> {
             ask(&mut client)?;
             kept.push(start.elapsed().as_secs_f64() * 1e6);
         }
-        Ok(format!("new {:.1} µs\nkept {:.1} µs\n", median(&mut new), median(&mut kept)))
+        Ok(format!(
+            "new {:.1} µs\nkept {:.1} µs\n",
+            median(&mut new),
+            median(&mut kept)
+        ))
     };
     match measure() {
         Ok(text) => print(&text),

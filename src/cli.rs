@@ -48,7 +48,10 @@ pub struct Opt {
 impl Opt {
     /// The first word of the command that this option is for; `None`: it is for all.
     fn only(&self) -> Option<&'static str> {
-        self.help.strip_prefix("for ")?.split_once(": ").map(|(word, _)| word)
+        self.help
+            .strip_prefix("for ")?
+            .split_once(": ")
+            .map(|(word, _)| word)
     }
 }
 
@@ -131,7 +134,11 @@ pub struct Args {
 impl Args {
     /// Sorts `words` into options of `command` and the rest. `None`: the help was asked for.
     pub fn parse(command: &'static Command, words: &[impl AsRef<OsStr>]) -> Result<Option<Args>, Failure> {
-        let mut args = Args { command, words: Vec::new(), given: Vec::new() };
+        let mut args = Args {
+            command,
+            words: Vec::new(),
+            given: Vec::new(),
+        };
         let mut words = words.iter().map(AsRef::as_ref);
         while let Some(word) = words.next() {
             match word.as_bytes() {
@@ -143,11 +150,17 @@ impl Args {
         }
         let next = command.words.get(args.words.len());
         if let Some(missing) = next.filter(|word| !word.starts_with('[')) {
-            return usage(format!("{}: {missing} is missing; try kolam {0} --help", command.name));
+            return usage(format!(
+                "{}: {missing} is missing; try kolam {0} --help",
+                command.name
+            ));
         }
         if let Some(extra) = args.words.get(command.words.len()) {
             let extra = extra.display();
-            return usage(format!("{}: unexpected word '{extra}'; try kolam {0} --help", command.name));
+            return usage(format!(
+                "{}: unexpected word '{extra}'; try kolam {0} --help",
+                command.name
+            ));
         }
         args.words
             .iter()
@@ -162,7 +175,10 @@ impl Args {
         word: &OsStr,
         words: &mut impl Iterator<Item = &'w OsStr>,
     ) -> Result<(), Failure> {
-        let mut parts = word.as_bytes().splitn(2, |&byte| byte == b'=').map(OsStr::from_bytes);
+        let mut parts = word
+            .as_bytes()
+            .splitn(2, |&byte| byte == b'=')
+            .map(OsStr::from_bytes);
         let (name, value) = (parts.next().unwrap_or_default().to_string_lossy(), parts.next());
         let mut options = self.command.options.iter().copied().flatten();
         let Some(option) = options.find(|option| option.name == name) else {
@@ -210,7 +226,10 @@ impl Args {
             !options.any(|option| option.name == name && is_path(option.value)),
             "ask path: {name}"
         );
-        self.given.iter().filter(move |(given, _)| *given == name).filter_map(|(_, value)| value.to_str())
+        self.given
+            .iter()
+            .filter(move |(given, _)| *given == name)
+            .filter_map(|(_, value)| value.to_str())
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -222,14 +241,18 @@ impl Args {
         let first = self.word(0);
         let mut options = self.command.options.iter().copied().flatten();
         options.find_map(|option| {
-            let only = option.only().filter(|only| first != Some(only) && self.has(option.name))?;
+            let only = option
+                .only()
+                .filter(|only| first != Some(only) && self.has(option.name))?;
             Some((option.name, only))
         })
     }
 
     /// A whole number within `range`.
     pub fn number(&self, name: &str, default: u64, range: RangeInclusive<u64>) -> Result<u64, Failure> {
-        let Some(text) = self.text(name) else { return Ok(default) };
+        let Some(text) = self.text(name) else {
+            return Ok(default);
+        };
         match text.parse() {
             Ok(number) if range.contains(&number) => Ok(number),
             _ => usage(format!(
@@ -242,11 +265,15 @@ impl Args {
 
     /// A time as `parse_duration` reads it; `default` is in seconds.
     pub fn seconds(&self, name: &str, default: f64) -> Result<Duration, Failure> {
-        let Some(text) = self.text(name) else { return Ok(Duration::from_secs_f64(default)) };
+        let Some(text) = self.text(name) else {
+            return Ok(Duration::from_secs_f64(default));
+        };
         parse_duration(text).map_or_else(
             || {
                 let forms = "such as 10, 0.5, 500ms, 2s, 5m or 1h (without a unit: seconds)";
-                usage(format!("{name} {text}: expected a time from 1ms to 1e9 seconds, {forms}"))
+                usage(format!(
+                    "{name} {text}: expected a time from 1ms to 1e9 seconds, {forms}"
+                ))
             },
             Ok,
         )
@@ -254,7 +281,9 @@ impl Args {
 
     /// Bytes as `parse_size` reads them.
     pub fn size(&self, name: &str, default: u64) -> Result<u64, Failure> {
-        let Some(text) = self.text(name) else { return Ok(default) };
+        let Some(text) = self.text(name) else {
+            return Ok(default);
+        };
         parse_size(text).map_or_else(
             || {
                 let forms = "such as 1048576, 512K, 10MB or 1GiB (powers of 1024)";
@@ -354,7 +383,9 @@ fn look_up(name: &str, text: &str, example: &str) -> Result<SocketAddr, Failure>
     if !text.contains(':') {
         return usage(format!("{name} {text}: expected HOST:PORT, such as {example}"));
     }
-    let found = text.to_socket_addrs().map(|addresses| addresses.min_by_key(SocketAddr::is_ipv6));
+    let found = text
+        .to_socket_addrs()
+        .map(|addresses| addresses.min_by_key(SocketAddr::is_ipv6));
     let remedy = "expected HOST:PORT with a known host and a port from 0 to 65535";
     match found {
         Ok(Some(address)) => Ok(address),
@@ -364,14 +395,18 @@ fn look_up(name: &str, text: &str, example: &str) -> Result<SocketAddr, Failure>
 }
 
 fn pick<'c>(name: &str, word: &str, choices: &[&'c str]) -> Result<&'c str, Failure> {
-    choices.iter().copied().find(|choice| *choice == word).map_or_else(
-        || {
-            let hint = nearest(word, choices.iter().copied());
-            let hint = hint.map_or(String::new(), |near| format!("; did you mean {near}?"));
-            usage(format!("{name} {word}: expected {}{hint}", choices.join(", ")))
-        },
-        Ok,
-    )
+    choices
+        .iter()
+        .copied()
+        .find(|choice| *choice == word)
+        .map_or_else(
+            || {
+                let hint = nearest(word, choices.iter().copied());
+                let hint = hint.map_or(String::new(), |near| format!("; did you mean {near}?"));
+                usage(format!("{name} {word}: expected {}{hint}", choices.join(", ")))
+            },
+            Ok,
+        )
 }
 
 /// Columns of a line of help: less than the 80 that a terminal has at least.
@@ -420,13 +455,24 @@ impl Command {
         }
         text.push_str(" [options]\n\n");
         let mut line = |name: &dyn Display, help: &str| {
-            let _ = writeln!(text, "  {name:<width$} {}", broken(help, NAMES), width = NAMES - 3);
+            let _ = writeln!(
+                text,
+                "  {name:<width$} {}",
+                broken(help, NAMES),
+                width = NAMES - 3
+            );
         };
         for option in self.options.iter().copied().flatten() {
             line(&format!("{} {}", option.name, option.value), option.help);
         }
         line(&"--help", "this text");
-        let takes = |value: &str| self.options.iter().copied().flatten().any(|option| option.value == value);
+        let takes = |value: &str| {
+            self.options
+                .iter()
+                .copied()
+                .flatten()
+                .any(|option| option.value == value)
+        };
         let mut gap = "\n";
         for (value, forms) in FORMS.into_iter().filter(|(value, _)| takes(value)) {
             let _ = writeln!(text, "{gap}{}", broken(&format!("{value}: {forms}"), 0));
@@ -460,7 +506,10 @@ mod tests {
     #[test]
     fn options_and_words_are_sorted() {
         let args = parse("a --number 5 - --switch --number=7 ").unwrap();
-        assert_eq!((args.word(0), args.word(1), args.word(2)), (Some("a"), Some("-"), None));
+        assert_eq!(
+            (args.word(0), args.word(1), args.word(2)),
+            (Some("a"), Some("-"), None)
+        );
         assert_eq!(args.number("--number", 1, 1..=9).unwrap(), 7);
         assert!(args.has("--switch"));
         let args = parse("-- --switch b").unwrap();
@@ -473,8 +522,14 @@ mod tests {
             ("", "test: FILE is missing; try kolam test --help"),
             ("a", "test: MORE is missing; try kolam test --help"),
             ("a b c", "test: unexpected word 'c'; try kolam test --help"),
-            ("a --nubmer 3", "test: unknown option --nubmer; did you mean --number?"),
-            ("a --zzz", "test: unknown option --zzz; kolam test --help lists all"),
+            (
+                "a --nubmer 3",
+                "test: unknown option --nubmer; did you mean --number?",
+            ),
+            (
+                "a --zzz",
+                "test: unknown option --zzz; kolam test --help lists all",
+            ),
             ("a --number", "--number needs a value: --number N"),
             ("a --switch=1", "--switch takes no value"),
         ];
@@ -490,24 +545,60 @@ mod tests {
     #[test]
     fn help_is_broken_between_words() {
         let word = "a".repeat(39);
-        assert_eq!(broken(&format!("{word} {word}"), 0), format!("{word} {word}"), "79 columns");
-        assert_eq!(broken(&format!("{word} {word}b"), 0), format!("{word}\n{word}b"), "80 columns");
-        assert_eq!(broken(&format!("a {word} {word}"), 31), format!("a {word}\n{:31}{word}", ""));
+        assert_eq!(
+            broken(&format!("{word} {word}"), 0),
+            format!("{word} {word}"),
+            "79 columns"
+        );
+        assert_eq!(
+            broken(&format!("{word} {word}b"), 0),
+            format!("{word}\n{word}b"),
+            "80 columns"
+        );
+        assert_eq!(
+            broken(&format!("a {word} {word}"), 31),
+            format!("a {word}\n{:31}{word}", "")
+        );
         let long = "a".repeat(100);
-        assert_eq!(broken(&format!("{long} b"), 0), format!("{long}\nb"), "one word has nowhere to break");
+        assert_eq!(
+            broken(&format!("{long} b"), 0),
+            format!("{long}\nb"),
+            "one word has nowhere to break"
+        );
         assert_eq!(broken("", 31), "");
     }
 
     #[test]
     fn values_are_checked_on_both_sides() {
         let number = |text| value(text, |args| args.number("--number", 1, 2..=9));
-        assert_eq!(["1", "2", "9", "10", "x", "-3"].map(number), [None, Some(2), Some(9), None, None, None]);
+        assert_eq!(
+            ["1", "2", "9", "10", "x", "-3"].map(number),
+            [None, Some(2), Some(9), None, None, None]
+        );
         let size = |text| value(text, |args| args.size("--number", 1));
-        assert_eq!(["0", "12", "3k", "2M", "1G"].map(size), [0, 12, 3072, 2 << 20, 1 << 30].map(Some));
-        assert_eq!(["10M", "10m", "10MB", "10mb", "10MiB", "10mib"].map(size), [Some(10 << 20); 6]);
+        assert_eq!(
+            ["0", "12", "3k", "2M", "1G"].map(size),
+            [0, 12, 3072, 2 << 20, 1 << 30].map(Some)
+        );
+        assert_eq!(
+            ["10M", "10m", "10MB", "10mb", "10MiB", "10mib"].map(size),
+            [Some(10 << 20); 6]
+        );
         assert_eq!(["1K", "1KB", "1KiB", "1024B", "1024"].map(size), [Some(1024); 5]);
         assert_eq!(
-            ["", "K", "1T", "99999999999G", "1.5M", "é", "B", "1i", "1iB", "+1K"].map(size),
+            [
+                "",
+                "K",
+                "1T",
+                "99999999999G",
+                "1.5M",
+                "é",
+                "B",
+                "1i",
+                "1iB",
+                "+1K"
+            ]
+            .map(size),
             [None; 10]
         );
         let seconds = |text| value(text, |args| args.seconds("--number", 1.0));
@@ -517,13 +608,19 @@ mod tests {
             ["500ms", "2s", "1.5s", "2m", "1h"].map(milliseconds),
             [500, 2000, 1500, 120_000, 3_600_000].map(Some)
         );
-        assert_eq!(["0", "-1", "nan", "inf", "1e99", "x", "s", "0.5ms", "2d"].map(seconds), [None; 9]);
+        assert_eq!(
+            ["0", "-1", "nan", "inf", "1e99", "x", "s", "0.5ms", "2d"].map(seconds),
+            [None; 9]
+        );
         let numbers = |text| value(text, |args| args.numbers("--number", "1", 1..=9));
         assert_eq!(numbers("1,9"), Some(vec![1, 9]));
         assert_eq!(["0", "1,1", "1,", "10"].map(numbers), [None, None, None, None]);
         let mebibytes = |text| value(text, |args| args.mebibytes("--number", "1", 1..=2048));
         assert_eq!(mebibytes("10,20MB,1GiB,3072K"), Some(vec![10, 20, 1024, 3]));
-        assert_eq!(["10,10MB", "1K", "1048576", "3G", "x"].map(mebibytes), [const { None }; 5]);
+        assert_eq!(
+            ["10,10MB", "1K", "1048576", "3G", "x"].map(mebibytes),
+            [const { None }; 5]
+        );
         let choices = |text| value(text, |args| args.choices("--number", "a", &["a", "b"]));
         assert_eq!(choices("b,a"), Some(vec!["b", "a"]));
         assert_eq!(["c", "a,a", ""].map(choices), [None, None, None]);
@@ -536,21 +633,35 @@ mod tests {
     fn a_repeated_option_keeps_all_its_values_in_their_order() {
         let args = parse("a --number 3 b --number=1 --switch --number 2").unwrap();
         assert_eq!(args.all("--number").collect::<Vec<_>>(), ["3", "1", "2"]);
-        assert_eq!((args.all("--other").count(), args.text("--number")), (0, Some("2")));
+        assert_eq!(
+            (args.all("--other").count(), args.text("--number")),
+            (0, Some("2"))
+        );
     }
 
     #[test]
     fn the_help_explains_the_units_of_the_values_that_have_some() {
-        static UNITS: Command =
-            Command { options: &[&[opt("--size", "SIZE", ""), opt("--time", "TIME", "")]], ..COMMAND };
+        static UNITS: Command = Command {
+            options: &[&[opt("--size", "SIZE", ""), opt("--time", "TIME", "")]],
+            ..COMMAND
+        };
         let (with, without) = (UNITS.help(), COMMAND.help());
-        assert!(with.contains("TIME: seconds") && with.contains("SIZE: bytes"), "{with}");
-        assert!(!without.contains("TIME:") && !without.contains("SIZE:"), "{without}");
+        assert!(
+            with.contains("TIME: seconds") && with.contains("SIZE: bytes"),
+            "{with}"
+        );
+        assert!(
+            !without.contains("TIME:") && !without.contains("SIZE:"),
+            "{without}"
+        );
     }
 
     #[test]
     fn words_in_brackets_may_be_missing() {
-        static OPTIONAL: Command = Command { words: &["WHAT", "[URL]"], ..COMMAND };
+        static OPTIONAL: Command = Command {
+            words: &["WHAT", "[URL]"],
+            ..COMMAND
+        };
         for (line, good) in [("", false), ("a", true), ("a b", true), ("a b c", false)] {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             assert_eq!(Args::parse(&OPTIONAL, &words).is_ok(), good, "{line}");

@@ -98,7 +98,10 @@ impl fmt::Display for Error {
             Error::Reset(error) => write!(f, "the connection broke: {error}"),
             Error::Timeout => write!(f, "the server took too long; a longer --timeout may help"),
             Error::Short(bytes) => {
-                write!(f, "the server closed the connection after {bytes} bytes of an incomplete reply")
+                write!(
+                    f,
+                    "the server closed the connection after {bytes} bytes of an incomplete reply"
+                )
             }
             Error::Corrupt(why) => write!(f, "the reply cannot be understood: {why}"),
             Error::Http(address) => {
@@ -160,7 +163,10 @@ impl Wire {
     fn wait(&self, interest: Interest) -> io::Result<()> {
         let socket = self.stream.as_fd();
         let queued = sys::unsent(socket).ok();
-        let mut fds = [PollFd::new(socket, interest), PollFd::new(self.stop.as_fd(), Interest::Read)];
+        let mut fds = [
+            PollFd::new(socket, interest),
+            PollFd::new(self.stop.as_fd(), Interest::Read),
+        ];
         let now = Instant::now();
         // A server that sends a byte now and then is never silent.
         if self.deadline.is_some_and(|deadline| now >= deadline) {
@@ -218,12 +224,28 @@ impl Client {
             ErrorKind::Interrupted => Error::Interrupted,
             _ => Error::Refused(error),
         })?;
-        let ready = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true));
+        let ready = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_nonblocking(true));
         ready.map_err(Error::Refused)?;
         // Without it the upload is slower, not wrong.
         let _ = sys::set_send_buffer(stream.as_fd(), SEND_BUFFER);
-        let reader = Reader::new(Wire { stream, stop, timeout, deadline: None }, PIECE_TEXT);
-        Ok(Client { address, reader, stop, text: Vec::new(), bytes: Vec::new() })
+        let reader = Reader::new(
+            Wire {
+                stream,
+                stop,
+                timeout,
+                deadline: None,
+            },
+            PIECE_TEXT,
+        );
+        Ok(Client {
+            address,
+            reader,
+            stop,
+            text: Vec::new(),
+            bytes: Vec::new(),
+        })
     }
 
     /// Lets no request on this connection wait after `deadline`: it fails with `Error::Timeout` then.
@@ -236,8 +258,12 @@ impl Client {
         self.send(b"LIST\r\n\r\n")?;
         let reply = self.reply()?;
         let names = reply.get("data").and_then(Value::as_array);
-        let names =
-            names.and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect());
+        let names = names.and_then(|names| {
+            names
+                .iter()
+                .map(|name| name.as_str().map(str::to_owned))
+                .collect()
+        });
         names.ok_or_else(|| Error::Corrupt("data is no list of names".to_owned()))
     }
 
@@ -245,7 +271,10 @@ impl Client {
     pub fn stats(&mut self) -> Result<Value, Error> {
         self.send(b"STATS\r\n\r\n")?;
         let reply = self.reply()?;
-        reply.get("data").cloned().ok_or_else(|| Error::Corrupt("data is missing".to_owned()))
+        reply
+            .get("data")
+            .cloned()
+            .ok_or_else(|| Error::Corrupt("data is missing".to_owned()))
     }
 
     /// The request to stop that this connection listens to.
@@ -269,7 +298,9 @@ impl Client {
     pub fn download(&mut self, name: &str, sink: &mut dyn Write) -> Result<u64, Error> {
         self.send(format!("GET {}\r\n\r\n", quote(name)?).as_bytes())?;
         let reply = self.read_reply(Some(sink))?;
-        reply.content.ok_or_else(|| Error::Corrupt("data_file is missing".to_owned()))
+        reply
+            .content
+            .ok_or_else(|| Error::Corrupt("data_file is missing".to_owned()))
     }
 
     /// UPLOAD: sends what `source` holds and returns its length in bytes.
@@ -332,7 +363,10 @@ impl Client {
 
     /// reply = object ws CR LF CR LF ; the content of `data_file` goes to `sink`, all else is held
     fn read_reply(&mut self, mut sink: Option<&mut dyn Write>) -> Result<Reply, Error> {
-        let mut reply = Reply { pairs: Vec::new(), content: None };
+        let mut reply = Reply {
+            pairs: Vec::new(),
+            content: None,
+        };
         let (mut first, mut budget) = (true, REPLY_LIMIT);
         self.open_reply()?;
         while let Some(key) = self.reader.next_key(first, KEY_LIMIT)? {
@@ -348,7 +382,13 @@ impl Client {
             }
         }
         self.reader.end_mark(END)?;
-        let said = |wanted| reply.pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value);
+        let said = |wanted| {
+            reply
+                .pairs
+                .iter()
+                .find(|(key, _)| key == wanted)
+                .map(|(_, value)| value)
+        };
         match said("status").and_then(Value::as_str) {
             Some("OK") => Ok(reply),
             Some("ERROR") => {
@@ -427,7 +467,9 @@ impl Client {
 /// and would take quotes for a part of the name. A line end in a name would begin another request.
 fn quote(name: &str) -> Result<String, Error> {
     if name.contains(char::is_control) {
-        return Err(Error::Local(io::Error::other("a file name cannot contain control characters")));
+        return Err(Error::Local(io::Error::other(
+            "a file name cannot contain control characters",
+        )));
     }
     let special = |c: char| c.is_whitespace() || matches!(c, '"' | '\\');
     if !name.is_empty() && !name.contains(special) {
@@ -460,6 +502,10 @@ mod tests {
             assert_eq!(quote(plain).unwrap(), quoted);
             assert_eq!(name(quoted.as_bytes()).ok().as_deref(), Some(plain.as_bytes()));
         }
-        assert!(["a\nb", "a\tb", "\u{7f}"].into_iter().all(|name| quote(name).is_err()));
+        assert!(
+            ["a\nb", "a\tb", "\u{7f}"]
+                .into_iter()
+                .all(|name| quote(name).is_err())
+        );
     }
 }

@@ -178,19 +178,21 @@ impl HttpSession {
             _ if !self.names.include(request.host()) => {
                 BodyAction::Discard(Some(Refusal::closing(421, misdirected(request.host()))))
             }
-            Method::Put => {
-                self.put(&request).map_or_else(|no| BodyAction::Discard(Some(no)), BodyAction::Store)
-            }
-            Method::Post => {
-                self.post(&request).map_or_else(|no| BodyAction::Discard(Some(no)), BodyAction::Form)
-            }
+            Method::Put => self
+                .put(&request)
+                .map_or_else(|no| BodyAction::Discard(Some(no)), BodyAction::Store),
+            Method::Post => self
+                .post(&request)
+                .map_or_else(|no| BodyAction::Discard(Some(no)), BodyAction::Form),
             Method::Foreign(_) => {
                 BodyAction::Discard(Some(Refusal::method(Resource::of(&request.path).allows())))
             }
             _ => BodyAction::Discard(None),
         };
         let expects_continue = request.expects_continue && !more;
-        let Some(body) = Body::new(request.framing) else { return self.complete(request, action) };
+        let Some(body) = Body::new(request.framing) else {
+            return self.complete(request, action);
+        };
         let mut reader = Box::new(BodyReader::new(request, body, action));
         match reader.refuse_early(expects_continue) {
             Some(refusal) => self.reply(Err(refusal), self.reply_options(&reader.request)),
@@ -203,7 +205,10 @@ impl HttpSession {
     fn read_body(&mut self, mut reader: Box<BodyReader>, bytes: &[u8]) -> (State, usize) {
         let mut used = 0;
         match reader.take(bytes, &mut used) {
-            Err(refusal) => (self.reply(Err(refusal), self.reply_options(&reader.request)), used),
+            Err(refusal) => (
+                self.reply(Err(refusal), self.reply_options(&reader.request)),
+                used,
+            ),
             Ok(true) => {
                 let BodyReader { request, action, .. } = *reader;
                 self.gives_way = request.keep_alive && self.others_wait && used == bytes.len();
@@ -237,7 +242,11 @@ impl HttpSession {
     fn reply_options(&self, request: &Request) -> ReplyOptions {
         let head_only = request.method == Method::Head;
         let close = !request.keep_alive || self.gives_way || self.stopping;
-        ReplyOptions { head_only, close, modern: request.modern }
+        ReplyOptions {
+            head_only,
+            close,
+            modern: request.modern,
+        }
     }
 
     /// GET and HEAD
@@ -261,10 +270,16 @@ impl HttpSession {
     fn put(&self, request: &Request) -> Result<Upload, Refusal> {
         let name = Resource::file(&request.path)?;
         if request.framing == Framing::None {
-            return Err(Refusal::closing(411, "say the length of the content, or send it in chunks"));
+            return Err(Refusal::closing(
+                411,
+                "say the length of the content, or send it in chunks",
+            ));
         }
         if request.fields.one("content-range")?.is_some() {
-            return Err(Refusal::new(400, "a part of a file cannot be put; send all of it"));
+            return Err(Refusal::new(
+                400,
+                "a part of a file cannot be put; send all of it",
+            ));
         }
         // Such a file can never exist: 404 would not tell a client that wants to create it why.
         check_name(name).map_err(|error| Refusal::new(400, error.to_string()))?;
@@ -288,7 +303,11 @@ impl HttpSession {
     fn stored(&mut self, request: &Request, upload: Upload) -> Result<Option<Reply>, Refusal> {
         // Check again: another request may have put the same file while the body came. The guard keeps other
         // conditional requests out until the commit.
-        let _guard = if conditional(request) { Some(self.store.guard()?) } else { None };
+        let _guard = if conditional(request) {
+            Some(self.store.guard()?)
+        } else {
+            None
+        };
         self.require(request, upload.name().as_bytes())?;
         let status = if upload.replaces() { 204 } else { 201 };
         match upload.commit() {
@@ -304,7 +323,11 @@ impl HttpSession {
     /// DELETE
     fn delete(&self, request: &Request) -> Result<Reply, Refusal> {
         let name = Resource::file(&request.path)?;
-        let _guard = if conditional(request) { Some(self.store.guard()?) } else { None };
+        let _guard = if conditional(request) {
+            Some(self.store.guard()?)
+        } else {
+            None
+        };
         self.require(request, name)?;
         self.store.remove(name)?;
         Ok(Reply::new(204))
@@ -325,7 +348,14 @@ impl HttpSession {
 
     /// Refuses a request that was not understood, so its own options are unknown.
     fn refuse(&mut self, refusal: Refusal) -> State {
-        self.reply(Err(refusal), ReplyOptions { head_only: false, close: true, modern: true })
+        self.reply(
+            Err(refusal),
+            ReplyOptions {
+                head_only: false,
+                close: true,
+                modern: true,
+            },
+        )
     }
 
     fn reply(&mut self, result: Result<Reply, Refusal>, options: ReplyOptions) -> State {
@@ -367,7 +397,11 @@ impl HttpSession {
     fn replied(&mut self, sending: &OutgoingReply) {
         self.request_log.end(sending.bytes, &sending.failure);
         if sending.close || self.stopping {
-            self.state = if self.is_last(sending) { State::Closed } else { State::Lingering };
+            self.state = if self.is_last(sending) {
+                State::Closed
+            } else {
+                State::Lingering
+            };
             return;
         }
         self.state = State::Head(HeadParser::default());
@@ -463,9 +497,17 @@ mod tests {
             let folder = Folder::new();
             folder.write("a.txt", b"kolam");
             folder.write("empty", b"");
-            let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
+            let policy = Policy {
+                read_only: None,
+                max_upload: 300_000,
+                sync: false,
+            };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Fixture { folder, store, scoreboard: Scoreboard::new("single", 1).unwrap() }
+            Fixture {
+                folder,
+                store,
+                scoreboard: Scoreboard::new("single", 1).unwrap(),
+            }
         }
 
         fn session(&self) -> HttpSession {
@@ -479,9 +521,14 @@ mod tests {
         /// Lets `input` run through a session and returns its replies, without what changes from day to day.
         fn ask(&self, input: &[u8], give: usize, take: usize) -> String {
             let text = String::from_utf8(play(&mut self.session(), input, give, take)).unwrap();
-            let varies =
-                |line: &&str| ["Date: ", "Last-Modified: ", "ETag: "].iter().any(|f| line.starts_with(f));
-            text.split_inclusive("\r\n").filter(|line| !varies(line)).collect()
+            let varies = |line: &&str| {
+                ["Date: ", "Last-Modified: ", "ETag: "]
+                    .iter()
+                    .any(|f| line.starts_with(f))
+            };
+            text.split_inclusive("\r\n")
+                .filter(|line| !varies(line))
+                .collect()
         }
     }
 
@@ -494,7 +541,11 @@ mod tests {
 
     fn text(status: &str, more: &str, content: &str) -> String {
         let kind = "Content-Type: text/plain; charset=utf-8\r\n";
-        reply(status, &format!("{kind}{more}Content-Length: {}\r\n", content.len()), content)
+        reply(
+            status,
+            &format!("{kind}{more}Content-Length: {}\r\n", content.len()),
+            content,
+        )
     }
 
     fn health() -> String {
@@ -517,13 +568,22 @@ mod tests {
             ("GET /a.txt HTTP/1.1\r\n", file(5, "kolam")),
             ("HEAD /a.txt HTTP/1.1\r\n", file(5, "")),
             ("GET /healthz HTTP/1.1\r\n", health()),
-            ("GET /none HTTP/1.1\r\n", text("404 Not Found", "", "file not found\n")),
-            ("DELETE /none HTTP/1.1\r\n", text("404 Not Found", "", "file not found\n")),
+            (
+                "GET /none HTTP/1.1\r\n",
+                text("404 Not Found", "", "file not found\n"),
+            ),
+            (
+                "DELETE /none HTTP/1.1\r\n",
+                text("404 Not Found", "", "file not found\n"),
+            ),
             (
                 "PUT /b.txt HTTP/1.1\r\nContent-Length: 0\r\n",
                 reply("201 Created", "Content-Length: 0\r\n", ""),
             ),
-            ("PUT /b.txt HTTP/1.1\r\nContent-Length: 0\r\n", reply("204 No Content", "", "")),
+            (
+                "PUT /b.txt HTTP/1.1\r\nContent-Length: 0\r\n",
+                reply("204 No Content", "", ""),
+            ),
             ("GET /b.txt HTTP/1.1\r\n", file(0, "")),
             ("DELETE /b.txt HTTP/1.1\r\n", reply("204 No Content", "", "")),
             (
@@ -569,21 +629,30 @@ mod tests {
     #[test]
     fn bodies_are_stored_however_they_are_cut() {
         let content: String = (0..20_000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
-        let chunks: String = content.as_bytes().chunks(777).fold(String::new(), |mut text, chunk| {
-            text += &format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap());
-            text
-        });
+        let chunks: String = content
+            .as_bytes()
+            .chunks(777)
+            .fold(String::new(), |mut text, chunk| {
+                text += &format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap());
+                text
+            });
         let head = "PUT /new HTTP/1.1\r\nHost: h\r\n";
         let bodies = [
             format!("{head}Content-Length: {}\r\n\r\n{content}", content.len()),
             format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
         ];
-        for (body, piece) in bodies.iter().flat_map(|body| [1, 7, 4096].map(|piece| (body, piece))) {
+        for (body, piece) in bodies
+            .iter()
+            .flat_map(|body| [1, 7, 4096].map(|piece| (body, piece)))
+        {
             let fixture = Fixture::new();
             let both = format!("{body}GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
             let replies = reply("201 Created", "Content-Length: 0\r\n", "") + &health();
             assert_eq!(fixture.ask(both.as_bytes(), piece, 99), replies);
-            assert_eq!(std::fs::read_to_string(fixture.folder.path().join("new")).unwrap(), content);
+            assert_eq!(
+                std::fs::read_to_string(fixture.folder.path().join("new")).unwrap(),
+                content
+            );
             // Cut off anywhere, it leaves nothing.
             let fixture = Fixture::new();
             assert_eq!(fixture.ask(&body.as_bytes()[..body.len() - 1], piece, 99), "");
@@ -645,7 +714,10 @@ mod tests {
         session.sent(outgoing(&session).len());
         assert_eq!(outgoing(&session), b"");
         session.sent(0);
-        assert_eq!((session.want(), fixture.scoreboard.total(Field::Failed)), (Want::Linger, 1));
+        assert_eq!(
+            (session.want(), fixture.scoreboard.total(Field::Failed)),
+            (Want::Linger, 1)
+        );
     }
 
     #[test]
@@ -656,7 +728,10 @@ mod tests {
             session.notice(Event::OthersWait);
             session.received(format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes());
             let reply = outgoing(&session);
-            assert!(reply.windows(19).any(|window| window == b"\r\nConnection: close"), "{lines:?}");
+            assert!(
+                reply.windows(19).any(|window| window == b"\r\nConnection: close"),
+                "{lines:?}"
+            );
             session.sent(reply.len());
             assert_eq!(session.want(), want, "{lines:?}");
         }

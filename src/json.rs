@@ -120,11 +120,19 @@ impl Value {
     }
 
     pub fn as_str(&self) -> Option<&str> {
-        if let Value::String(text) = self { Some(text) } else { None }
+        if let Value::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     pub fn as_array(&self) -> Option<&[Value]> {
-        if let Value::Array(items) = self { Some(items) } else { None }
+        if let Value::Array(items) = self {
+            Some(items)
+        } else {
+            None
+        }
     }
 
     /// A whole number that is not negative.
@@ -191,7 +199,13 @@ pub struct Reader<R> {
 impl<R: Read> Reader<R> {
     /// `capacity` is the size in bytes of the one buffer, and so of the largest piece of a string.
     pub fn new(source: R, capacity: usize) -> Reader<R> {
-        Reader { source, buffer: vec![0; capacity].into_boxed_slice(), at: 0, end: 0, offset: 0 }
+        Reader {
+            source,
+            buffer: vec![0; capacity].into_boxed_slice(),
+            at: 0,
+            end: 0,
+            offset: 0,
+        }
     }
 
     /// The stream, for writing requests to it.
@@ -227,7 +241,10 @@ impl<R: Read> Reader<R> {
 
     /// The next byte is wrong.
     fn syntax<T>(&self, expected: &'static str) -> Result<T, Error> {
-        Err(Error::Syntax { offset: self.offset, expected })
+        Err(Error::Syntax {
+            offset: self.offset,
+            expected,
+        })
     }
 
     /// ws = *( space / tab / LF / CR ); returns the byte after it.
@@ -383,7 +400,9 @@ impl<R: Read> Reader<R> {
         self.open_object()?;
         let mut pairs = Vec::new();
         while let Some(key) = self.next_key(pairs.is_empty(), *budget)? {
-            *budget = budget.checked_sub(key.len() + size_of::<String>()).ok_or(Error::TooLarge)?;
+            *budget = budget
+                .checked_sub(key.len() + size_of::<String>())
+                .ok_or(Error::TooLarge)?;
             pairs.push((key, self.value_within(budget, depth)?));
         }
         Ok(Value::Object(pairs))
@@ -405,7 +424,8 @@ impl<R: Read> Reader<R> {
     }
 
     fn word(&mut self, word: &[u8], value: Value) -> Result<Value, Error> {
-        word.iter().try_for_each(|&byte| self.must_be(byte, "true, false or null"))?;
+        word.iter()
+            .try_for_each(|&byte| self.must_be(byte, "true, false or null"))?;
         Ok(value)
     }
 
@@ -427,7 +447,10 @@ impl<R: Read> Reader<R> {
             && fraction.is_none_or(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         match text.parse() {
             Ok(number) if strict => Ok(Value::Number(number)),
-            _ => Err(Error::Syntax { offset: self.offset - text.len() as u64, expected: "a value" }),
+            _ => Err(Error::Syntax {
+                offset: self.offset - text.len() as u64,
+                expected: "a value",
+            }),
         }
     }
 
@@ -466,9 +489,12 @@ mod tests {
 
     /// Reads `text` whole and in drips; both must agree.
     fn read(text: &[u8], limit: usize) -> Result<Value, String> {
-        let whole =
-            Reader::new(Drip(text, usize::MAX), 4096).value(&mut limit.clone()).map_err(|e| e.to_string());
-        let drip = Reader::new(Drip(text, 1), 7).value(&mut limit.clone()).map_err(|e| e.to_string());
+        let whole = Reader::new(Drip(text, usize::MAX), 4096)
+            .value(&mut limit.clone())
+            .map_err(|e| e.to_string());
+        let drip = Reader::new(Drip(text, 1), 7)
+            .value(&mut limit.clone())
+            .map_err(|e| e.to_string());
         assert_eq!(whole, drip);
         whole
     }
@@ -579,18 +605,26 @@ mod tests {
         ];
         for (text, offset) in table {
             let (error, shown) = (read(text, 1000).unwrap_err(), String::from_utf8_lossy(text));
-            let numbers: Vec<&str> =
-                error.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).collect();
+            let numbers: Vec<&str> = error
+                .split(|c: char| !c.is_ascii_digit())
+                .filter(|n| !n.is_empty())
+                .collect();
             assert_eq!(numbers, [offset.to_string()], "{shown}: {error}");
         }
         let mut reader = Reader::new(Drip(b" \r\n x", 1), 8);
-        assert!(matches!(reader.end_mark(b"\r\n\r\n"), Err(Error::Syntax { offset: 4, .. })));
+        assert!(matches!(
+            reader.end_mark(b"\r\n\r\n"),
+            Err(Error::Syntax { offset: 4, .. })
+        ));
     }
 
     #[test]
     fn values_nest_with_any_white_space() {
-        let value =
-            read(b" { \"a\" : [ 1 , -2.5e1, true,null ] ,\r\n\"b\":{}, \"c\": [] } ", 10_000).unwrap();
+        let value = read(
+            b" { \"a\" : [ 1 , -2.5e1, true,null ] ,\r\n\"b\":{}, \"c\": [] } ",
+            10_000,
+        )
+        .unwrap();
         let items = value.get("a").unwrap().as_array().unwrap();
         assert_eq!(items[0].as_u64(), Some(1));
         assert_eq!(items[1], Value::Number(-25.0));

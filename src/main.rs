@@ -66,7 +66,11 @@ static COMMANDS: [&Command; 9] = [
 fn main() -> ExitCode {
     // One line instead of Rust's many: a panic is a fault of this program, and costs one request.
     panic::set_hook(Box::new(|info| {
-        let _ = writeln!(io::stderr(), "kolam: this is a bug: {}", info.to_string().replace('\n', " "));
+        let _ = writeln!(
+            io::stderr(),
+            "kolam: this is a bug: {}",
+            info.to_string().replace('\n', " ")
+        );
     }));
     let words: Vec<OsString> = env::args_os().skip(1).collect();
     run(&words).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
@@ -102,11 +106,14 @@ fn help(words: &[OsString]) -> Result<(), Failure> {
 }
 
 fn find(name: &str) -> Result<&'static Command, Failure> {
-    COMMANDS.into_iter().find(|command| command.name == name).ok_or_else(|| {
-        let hint = cli::for_command(name, COMMANDS.iter().map(|command| command.name));
-        let hint = hint.unwrap_or_else(|| "try kolam --help".to_owned());
-        Failure::Usage(format!("unknown command {name}; {hint}"))
-    })
+    COMMANDS
+        .into_iter()
+        .find(|command| command.name == name)
+        .ok_or_else(|| {
+            let hint = cli::for_command(name, COMMANDS.iter().map(|command| command.name));
+            let hint = hint.unwrap_or_else(|| "try kolam --help".to_owned());
+            Failure::Usage(format!("unknown command {name}; {hint}"))
+        })
 }
 
 fn overview() -> String {
@@ -129,7 +136,13 @@ mod tests {
         for (words, meant, _) in cli::OTHER_OPTIONS {
             for word in *words {
                 let useful = COMMANDS.iter().any(|command| {
-                    let names: Vec<_> = command.options.iter().copied().flatten().map(|o| o.name).collect();
+                    let names: Vec<_> = command
+                        .options
+                        .iter()
+                        .copied()
+                        .flatten()
+                        .map(|o| o.name)
+                        .collect();
                     !names.contains(word) && meant.iter().any(|name| names.contains(name))
                 });
                 assert!(useful, "{word} leads nowhere: {meant:?}");
@@ -137,12 +150,18 @@ mod tests {
             for name in *meant {
                 let exists =
                     |command: &&Command| command.options.iter().copied().flatten().any(|o| o.name == *name);
-                assert!(COMMANDS.iter().copied().any(|command| exists(&command)), "no command has {name}");
+                assert!(
+                    COMMANDS.iter().copied().any(|command| exists(&command)),
+                    "no command has {name}"
+                );
             }
         }
         for (words, meant) in cli::OTHER_COMMANDS {
             assert!(find(meant).is_ok(), "there is no command {meant}");
-            assert!(words.iter().all(|word| find(word).is_err()), "{words:?}: one is a command");
+            assert!(
+                words.iter().all(|word| find(word).is_err()),
+                "{words:?}: one is a command"
+            );
         }
     }
 }

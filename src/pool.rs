@@ -71,7 +71,11 @@ impl<J: Send + 'static> ThreadPool<J> {
         // Nothing is sent here either: the channel closes when every thread has dropped its sender.
         drop(ready);
         let _: Result<(), _> = all_ready.recv();
-        Ok(ThreadPool { queue, ended, threads })
+        Ok(ThreadPool {
+            queue,
+            ended,
+            threads,
+        })
     }
 
     pub fn submit(&self, job: J) {
@@ -165,7 +169,13 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
     /// Forks `count` workers. The caller has no threads.
     pub fn start(hooks: &'h H, count: usize) -> io::Result<Supervisor<'h, H>> {
         let now = Instant::now();
-        let slots = vec![Slot { pid: None, started: now }; count];
+        let slots = vec![
+            Slot {
+                pid: None,
+                started: now
+            };
+            count
+        ];
         let mut supervisor = Supervisor {
             hooks,
             slots,
@@ -183,7 +193,10 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
     fn spawn(&mut self, index: usize, again: bool) -> io::Result<()> {
         let hooks = self.hooks;
         let pid = sys::fork(|| hooks.work(index))?;
-        self.slots[index] = Slot { pid: Some(pid), started: Instant::now() };
+        self.slots[index] = Slot {
+            pid: Some(pid),
+            started: Instant::now(),
+        };
         hooks.on_spawn(index, pid, again);
         Ok(())
     }
@@ -199,7 +212,9 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
             }
             self.fill_slots();
             look();
-            self.to_clean_up.drain(..).for_each(|pid| self.hooks.on_cleanup(pid));
+            self.to_clean_up
+                .drain(..)
+                .for_each(|pid| self.hooks.on_cleanup(pid));
             stop.sleep((self.early_exits > 0).then_some(self.next))?;
         }
         Ok(true)

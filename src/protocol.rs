@@ -72,7 +72,11 @@ impl Reply {
     /// `{"status":"ERROR","data":"<reason>"}`
     fn error(refusal: Refusal) -> Reply {
         let reply = Reply::new("ERROR", 0, |w| w.pair("data", &refusal.reason));
-        Reply { failure: refusal.reason, close: refusal.close, ..reply }
+        Reply {
+            failure: refusal.reason,
+            close: refusal.close,
+            ..reply
+        }
     }
 
     fn new(status: &str, bytes: u64, build: impl FnOnce(&mut Writer)) -> Reply {
@@ -84,7 +88,15 @@ impl Reply {
         w.close(b'}');
         text.extend_from_slice(END);
         let filled = text.len();
-        Reply { text, sent: 0, filled, download: None, bytes, failure: String::new(), close: false }
+        Reply {
+            text,
+            sent: 0,
+            filled,
+            download: None,
+            bytes,
+            failure: String::new(),
+            close: false,
+        }
     }
 }
 
@@ -115,7 +127,14 @@ pub struct FileSession {
 impl FileSession {
     pub fn new(store: Arc<Store>, request_log: RequestLog) -> FileSession {
         let state = State::Head(Head::new());
-        FileSession { store, request_log, state, rest: Vec::new(), rest_used: 0, stopping: false }
+        FileSession {
+            store,
+            request_log,
+            state,
+            rest: Vec::new(),
+            rest_used: 0,
+            stopping: false,
+        }
     }
 
     /// Moves through the states until the bytes are used up or a reply must go out first; returns how
@@ -175,13 +194,23 @@ impl FileSession {
     /// Skip: read past the payload of a refused UPLOAD, so that the peer gets to read the reply.
     fn skip(&mut self, refusal: Refusal, mut mark: EndMark, bytes: &[u8]) -> (State, usize) {
         let (used, complete) = mark.skip(bytes);
-        (if complete { refuse(refusal) } else { State::Skip(refusal, mark) }, used)
+        (
+            if complete {
+                refuse(refusal)
+            } else {
+                State::Skip(refusal, mark)
+            },
+            used,
+        )
     }
 
     /// line = verb [ 1*blank rest ]
     fn answer(&mut self, line: &[u8]) -> State {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let verb_end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
+        let verb_end = line
+            .iter()
+            .position(|byte| matches!(byte, b' ' | b'\t'))
+            .unwrap_or(line.len());
         let (verb, rest) = line.split_at(verb_end);
         let reply = match verb.to_ascii_uppercase().as_slice() {
             b"LIST" => self.list(),
@@ -219,7 +248,9 @@ impl FileSession {
         // The head goes out together with the first piece, which takes the place of its closing bracket.
         reply.filled -= 1 + END.len();
         reply.text.resize(reply.filled + download.room(), 0);
-        reply.filled += download.refill(&mut reply.text[reply.filled..]).map_err(store::Error::from)?;
+        reply.filled += download
+            .refill(&mut reply.text[reply.filled..])
+            .map_err(store::Error::from)?;
         reply.download = (!download.is_over()).then_some(download);
         Ok(reply)
     }
@@ -275,7 +306,8 @@ impl FileSession {
 
     /// `UPLOAD name base64`: the head is complete.
     fn upload(&mut self, name: Result<Vec<u8>, Refusal>) -> State {
-        self.request_log.request("UPLOAD", name.as_deref().unwrap_or_default());
+        self.request_log
+            .request("UPLOAD", name.as_deref().unwrap_or_default());
         match name.and_then(|name| Ok(self.store.create(&name)?)) {
             Ok(upload) => State::Body(Box::new(Body::new(upload))),
             Err(refusal) => State::Skip(refusal, EndMark::default()),
@@ -348,7 +380,10 @@ impl Session for FileSession {
             // The peer broke off a request. If it has only closed its sending side, it can still read a
             // reply.
             self.state = match mem::replace(&mut self.state, State::Closed) {
-                State::Skip(refusal, _) => refuse(Refusal { close: true, ..refusal }),
+                State::Skip(refusal, _) => refuse(Refusal {
+                    close: true,
+                    ..refusal
+                }),
                 State::Head(head) if head.text.is_empty() => State::Closed,
                 State::Head(_) | State::Body(_) => refuse(Refusal::closing(CUT_OFF)),
                 _ => State::Closed,
@@ -367,13 +402,17 @@ impl Session for FileSession {
     }
 
     fn sent(&mut self, count: usize) {
-        let State::Reply(mut reply) = mem::replace(&mut self.state, State::Closed) else { return };
+        let State::Reply(mut reply) = mem::replace(&mut self.state, State::Closed) else {
+            return;
+        };
         reply.sent += count;
         if reply.sent < reply.filled {
             self.state = State::Reply(reply);
             return;
         }
-        let Some(download) = &mut reply.download else { return self.replied(&reply) };
+        let Some(download) = &mut reply.download else {
+            return self.replied(&reply);
+        };
         match download.refill(&mut reply.text) {
             Ok(filled) => {
                 (reply.sent, reply.filled) = (0, filled);
@@ -425,13 +464,24 @@ mod tests {
             folder.write("a.bin", b"kolam");
             folder.write("empty", b"");
             folder.write("b \"c\" \u{e9}", b"x");
-            let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
+            let policy = Policy {
+                read_only: None,
+                max_upload: 300_000,
+                sync: false,
+            };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Fixture { folder, store, scoreboard: Scoreboard::new("single", 1).unwrap() }
+            Fixture {
+                folder,
+                store,
+                scoreboard: Scoreboard::new("single", 1).unwrap(),
+            }
         }
 
         fn session(&self) -> FileSession {
-            FileSession::new(self.store.clone(), RequestLog::new(self.scoreboard.worker(0), None))
+            FileSession::new(
+                self.store.clone(),
+                RequestLog::new(self.scoreboard.worker(0), None),
+            )
         }
 
         /// Lets `input` run through a session and returns its replies.
@@ -448,21 +498,48 @@ mod tests {
     const TRANSCRIPT: [(&str, &str); 39] = [
         ("LIST\r\n\r\n", r#"OK","data":["a.bin","b \"c\" é","empty"]}"#),
         ("list whatever\n", r#"OK","data":["a.bin","b \"c\" é","empty"]}"#),
-        ("GET a.bin\r\n\r\n", r#"OK","data_namafile":"a.bin","data_file":"a29sYW0="}"#),
-        ("get \t a.bin \t\n", r#"OK","data_namafile":"a.bin","data_file":"a29sYW0="}"#),
+        (
+            "GET a.bin\r\n\r\n",
+            r#"OK","data_namafile":"a.bin","data_file":"a29sYW0="}"#,
+        ),
+        (
+            "get \t a.bin \t\n",
+            r#"OK","data_namafile":"a.bin","data_file":"a29sYW0="}"#,
+        ),
         ("GET empty\n", r#"OK","data_namafile":"empty","data_file":""}"#),
-        ("GET b \"c\" é\n", r#"OK","data_namafile":"b \"c\" é","data_file":"eA=="}"#),
-        ("GET \"b \\\"c\\\" é\"\n", r#"OK","data_namafile":"b \"c\" é","data_file":"eA=="}"#),
+        (
+            "GET b \"c\" é\n",
+            r#"OK","data_namafile":"b \"c\" é","data_file":"eA=="}"#,
+        ),
+        (
+            "GET \"b \\\"c\\\" é\"\n",
+            r#"OK","data_namafile":"b \"c\" é","data_file":"eA=="}"#,
+        ),
         ("GET\n", r#"ERROR","data":"missing file name"}"#),
         ("GET  \r\n", r#"ERROR","data":"missing file name"}"#),
         ("GET nothing\n", r#"ERROR","data":"file not found"}"#),
-        ("GET ../a.bin\n", r#"ERROR","data":"invalid file name: begins with a dot"}"#),
-        ("GET x/a.bin\n", r#"ERROR","data":"invalid file name: contains a slash or backslash"}"#),
-        ("GET \"a.bin\n", r#"ERROR","data":"invalid file name: its quotes do not match"}"#),
-        ("GET a\rb\n", r#"ERROR","data":"invalid file name: contains a control character"}"#),
+        (
+            "GET ../a.bin\n",
+            r#"ERROR","data":"invalid file name: begins with a dot"}"#,
+        ),
+        (
+            "GET x/a.bin\n",
+            r#"ERROR","data":"invalid file name: contains a slash or backslash"}"#,
+        ),
+        (
+            "GET \"a.bin\n",
+            r#"ERROR","data":"invalid file name: its quotes do not match"}"#,
+        ),
+        (
+            "GET a\rb\n",
+            r#"ERROR","data":"invalid file name: contains a control character"}"#,
+        ),
         ("DELETE\n", r#"ERROR","data":"missing file name"}"#),
         ("DELETE nothing\n", r#"ERROR","data":"file not found"}"#),
-        ("DELETE .\n", r#"ERROR","data":"invalid file name: begins with a dot"}"#),
+        (
+            "DELETE .\n",
+            r#"ERROR","data":"invalid file name: begins with a dot"}"#,
+        ),
         ("GETS a.bin\n", r#"ERROR","data":"request tidak dikenali"}"#),
         ("\"LIST\"\n", r#"ERROR","data":"request tidak dikenali"}"#),
         (
@@ -478,20 +555,50 @@ mod tests {
             "upload \"n\"\t a 2\t9s\n\nY\rW0= \r\n\r\n",
             r#"OK","data":"n uploaded successfully","data_namafile":"n","size":5}"#,
         ),
-        ("UPLOAD n \r\n\r\n", r#"OK","data":"n uploaded successfully","data_namafile":"n","size":0}"#),
+        (
+            "UPLOAD n \r\n\r\n",
+            r#"OK","data":"n uploaded successfully","data_namafile":"n","size":0}"#,
+        ),
         ("GET n\n", r#"OK","data_namafile":"n","data_file":""}"#),
         ("UPLOAD\r\n\r\n", r#"ERROR","data":"missing file name"}"#),
         ("UPLOAD n\r\n\r\n", r#"ERROR","data":"missing file content"}"#),
-        ("UPLOAD n\r\nignored\n\r\r\n\r\n", r#"ERROR","data":"missing file content"}"#),
-        ("UPLOAD .n AAAA\r\n\r\n", r#"ERROR","data":"invalid file name: begins with a dot"}"#),
-        ("UPLOAD n AAA*AAAA\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 3: not a base64 symbol"}"#),
-        ("UPLOAD n A A\r\n*A\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 5: not a base64 symbol"}"#),
-        ("UPLOAD n AAAA=\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 4: wrong padding"}"#),
-        ("UPLOAD n AAAAA\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 4: last group has one symbol"}"#),
-        ("UPLOAD n AB\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 1: unused bits are not zero"}"#),
-        ("UPLOAD n AA==\r\nAA\r\n\r\n", r#"ERROR","data":"invalid base64 at byte 6: not a base64 symbol"}"#),
+        (
+            "UPLOAD n\r\nignored\n\r\r\n\r\n",
+            r#"ERROR","data":"missing file content"}"#,
+        ),
+        (
+            "UPLOAD .n AAAA\r\n\r\n",
+            r#"ERROR","data":"invalid file name: begins with a dot"}"#,
+        ),
+        (
+            "UPLOAD n AAA*AAAA\r\n\r\n",
+            r#"ERROR","data":"invalid base64 at byte 3: not a base64 symbol"}"#,
+        ),
+        (
+            "UPLOAD n A A\r\n*A\r\n\r\n",
+            r#"ERROR","data":"invalid base64 at byte 5: not a base64 symbol"}"#,
+        ),
+        (
+            "UPLOAD n AAAA=\r\n\r\n",
+            r#"ERROR","data":"invalid base64 at byte 4: wrong padding"}"#,
+        ),
+        (
+            "UPLOAD n AAAAA\r\n\r\n",
+            r#"ERROR","data":"invalid base64 at byte 4: last group has one symbol"}"#,
+        ),
+        (
+            "UPLOAD n AB\r\n\r\n",
+            r#"ERROR","data":"invalid base64 at byte 1: unused bits are not zero"}"#,
+        ),
+        (
+            "UPLOAD n AA==\r\nAA\r\n\r\n",
+            r#"ERROR","data":"invalid base64 at byte 6: not a base64 symbol"}"#,
+        ),
         ("GET n\n", r#"OK","data_namafile":"n","data_file":""}"#),
-        ("DELETE n\n", r#"OK","data":"n deleted successfully","data_namafile":"n"}"#),
+        (
+            "DELETE n\n",
+            r#"OK","data":"n deleted successfully","data_namafile":"n"}"#,
+        ),
         ("DELETE n\n", r#"ERROR","data":"file not found"}"#),
         ("LIST\n", r#"OK","data":["a.bin","b \"c\" é","empty"]}"#),
     ];
@@ -505,12 +612,22 @@ mod tests {
         for (give, take) in [(4096, 4096), (1, 4096), (4096, 1), (1, 1), (3, 7)] {
             let fixture = Fixture::new();
             for (request, tail) in TRANSCRIPT {
-                assert_eq!(fixture.ask(request.as_bytes(), give, take), reply(tail), "{request:?}");
+                assert_eq!(
+                    fixture.ask(request.as_bytes(), give, take),
+                    reply(tail),
+                    "{request:?}"
+                );
             }
             assert_eq!(fixture.folder.names(), ["a.bin", "b \"c\" \u{e9}", "empty"]);
-            let fine = TRANSCRIPT.iter().filter(|(_, tail)| tail.starts_with("OK")).count() as u64;
+            let fine = TRANSCRIPT
+                .iter()
+                .filter(|(_, tail)| tail.starts_with("OK"))
+                .count() as u64;
             let failed = TRANSCRIPT.len() as u64 - fine;
-            assert_eq!((fixture.count(Field::Served), fixture.count(Field::Failed)), (fine, failed));
+            assert_eq!(
+                (fixture.count(Field::Served), fixture.count(Field::Failed)),
+                (fine, failed)
+            );
             assert_eq!(fixture.count(Field::Busy), 0);
         }
     }
@@ -520,7 +637,11 @@ mod tests {
         let requests: String = TRANSCRIPT.iter().map(|(request, _)| *request).collect();
         let replies: String = TRANSCRIPT.iter().map(|(_, tail)| reply(tail)).collect();
         for (give, take) in [(usize::MAX, 4096), (1, 1), (5, 3), (100, 1), (7, 4096)] {
-            assert_eq!(Fixture::new().ask(requests.as_bytes(), give, take), replies, "{give} {take}");
+            assert_eq!(
+                Fixture::new().ask(requests.as_bytes(), give, take),
+                replies,
+                "{give} {take}"
+            );
         }
     }
 
@@ -536,8 +657,14 @@ mod tests {
             for give in [4096, 1000] {
                 let upload = format!("UPLOAD copy {base64}\r\n\r\n");
                 let answer = fixture.ask(upload.as_bytes(), give, 9);
-                assert!(answer.ends_with(&format!("\"size\":{size}}}\r\n\r\n")), "{answer}");
-                assert_eq!(std::fs::read(fixture.folder.path().join("copy")).unwrap(), content);
+                assert!(
+                    answer.ends_with(&format!("\"size\":{size}}}\r\n\r\n")),
+                    "{answer}"
+                );
+                assert_eq!(
+                    std::fs::read(fixture.folder.path().join("copy")).unwrap(),
+                    content
+                );
             }
         }
     }
@@ -550,10 +677,17 @@ mod tests {
             let answer = fixture.ask(upload.as_bytes(), 5000, 100);
             let error = reply("ERROR\",\"data\":\"file too large: more than --max-upload 300000 bytes\"}");
             assert_eq!(answer == error, !fits, "{answer}");
-            assert_eq!(answer.contains("\"data\":["), fits, "only what fits is followed by another request");
+            assert_eq!(
+                answer.contains("\"data\":["),
+                fits,
+                "only what fits is followed by another request"
+            );
         }
         let long = format!("GET {}\nLIST\n", "x".repeat(9000));
-        assert_eq!(fixture.ask(long.as_bytes(), 100, 100), reply("ERROR\",\"data\":\"request too long\"}"));
+        assert_eq!(
+            fixture.ask(long.as_bytes(), 100, 100),
+            reply("ERROR\",\"data\":\"request too long\"}")
+        );
     }
 
     #[test]
@@ -566,11 +700,21 @@ mod tests {
             ("UPLOAD a.bin *", "invalid base64 at byte 0: not a base64 symbol"),
         ] {
             let answer = fixture.ask(input.as_bytes(), 3, 3);
-            assert_eq!(answer, reply(&format!("ERROR\",\"data\":\"{reason}\"}}")), "{input}");
+            assert_eq!(
+                answer,
+                reply(&format!("ERROR\",\"data\":\"{reason}\"}}")),
+                "{input}"
+            );
         }
-        assert_eq!(std::fs::read(fixture.folder.path().join("a.bin")).unwrap(), b"kolam");
+        assert_eq!(
+            std::fs::read(fixture.folder.path().join("a.bin")).unwrap(),
+            b"kolam"
+        );
         assert_eq!(fixture.folder.names().len(), 3);
-        assert_eq!((fixture.count(Field::Served), fixture.count(Field::Failed)), (0, 4));
+        assert_eq!(
+            (fixture.count(Field::Served), fixture.count(Field::Failed)),
+            (0, 4)
+        );
     }
 
     #[test]
@@ -580,9 +724,21 @@ mod tests {
             ("", Event::Timeout, ""),
             ("", Event::Stopping, ""),
             ("", Event::Refused("server busy"), "server busy"),
-            ("LIS", Event::Timeout, "timeout: the head of the request took longer than --head-timeout"),
-            ("UPLOAD a.bin AAAA", Event::Timeout, "timeout: nothing arrived for as long as --idle-timeout"),
-            ("UPLOAD a.bin *", Event::Timeout, "timeout: nothing arrived for as long as --idle-timeout"),
+            (
+                "LIS",
+                Event::Timeout,
+                "timeout: the head of the request took longer than --head-timeout",
+            ),
+            (
+                "UPLOAD a.bin AAAA",
+                Event::Timeout,
+                "timeout: nothing arrived for as long as --idle-timeout",
+            ),
+            (
+                "UPLOAD a.bin *",
+                Event::Timeout,
+                "timeout: nothing arrived for as long as --idle-timeout",
+            ),
             ("GET a.bin\n", Event::Timeout, ""),
         ];
         for (input, notice, reason) in table {
@@ -600,7 +756,11 @@ mod tests {
             assert_eq!(outgoing, expected, "{input:?} {notice:?}");
             session.sent(outgoing.len());
             // Without a reply there is nothing that a reset could destroy.
-            let end = if reason.is_empty() { Want::Close } else { Want::Linger };
+            let end = if reason.is_empty() {
+                Want::Close
+            } else {
+                Want::Linger
+            };
             assert_eq!(session.want(), end, "{input:?} {notice:?}");
         }
     }
@@ -612,7 +772,11 @@ mod tests {
         session.received(b"GET a.bin\r\n\r\n");
         session.notice(Event::Stopping);
         session.sent(outgoing(&session).len());
-        assert_eq!(session.want(), Want::Linger, "the second CR LF is no other request");
+        assert_eq!(
+            session.want(),
+            Want::Linger,
+            "the second CR LF is no other request"
+        );
         let mut session = fixture.session();
         session.received(b"UPLOAD new AAA");
         session.notice(Event::Stopping);
@@ -621,7 +785,10 @@ mod tests {
         let answer = String::from_utf8(outgoing(&session)).unwrap();
         assert!(answer.contains("new uploaded successfully"), "{answer}");
         session.sent(answer.len());
-        assert_eq!(outgoing(&session), reply("ERROR\",\"data\":\"server stopping\"}").as_bytes());
+        assert_eq!(
+            outgoing(&session),
+            reply("ERROR\",\"data\":\"server stopping\"}").as_bytes()
+        );
         session.sent(outgoing(&session).len());
         assert_eq!(session.want(), Want::Linger);
     }

@@ -53,20 +53,52 @@ use std::time::{Duration, Instant};
 
 const OPTIONS: &[Opt] = &[
     opt("--protocol", "NAME", "file or http (file)"),
-    opt("--mode", "MODE", "single, thread, process or event (thread; http: event)"),
-    opt("--workers", "N", "threads or processes (one a core; thread, process: at least 4)"),
-    opt("--listen", "HOST:PORT", "port 0 picks one (127.0.0.1:6666; http: 127.0.0.1:8080)"),
+    opt(
+        "--mode",
+        "MODE",
+        "single, thread, process or event (thread; http: event)",
+    ),
+    opt(
+        "--workers",
+        "N",
+        "threads or processes (one a core; thread, process: at least 4)",
+    ),
+    opt(
+        "--listen",
+        "HOST:PORT",
+        "port 0 picks one (127.0.0.1:6666; http: 127.0.0.1:8080)",
+    ),
     opt("--root", "DIR", "folder to serve, made when missing (files)"),
     opt("--max-upload", "SIZE", "largest upload (1G)"),
     opt("--sync", "", "flush an upload to the disk before saying OK"),
     opt("--read-only", "", "refuse UPLOAD, PUT and DELETE"),
-    opt("--allow-write", "", "accept them on an address that is not loopback"),
-    opt("--host", "NAME", "answer HTTP for this name too; may be repeated (on loopback: localhost)"),
+    opt(
+        "--allow-write",
+        "",
+        "accept them on an address that is not loopback",
+    ),
+    opt(
+        "--host",
+        "NAME",
+        "answer HTTP for this name too; may be repeated (on loopback: localhost)",
+    ),
     opt("--any-host", "", "on loopback, answer HTTP for every name"),
-    opt("--idle-timeout", "TIME", "close connections on which nothing moves (30)"),
-    opt("--head-timeout", "TIME", "longest time for verb and name to arrive (10)"),
+    opt(
+        "--idle-timeout",
+        "TIME",
+        "close connections on which nothing moves (30)",
+    ),
+    opt(
+        "--head-timeout",
+        "TIME",
+        "longest time for verb and name to arrive (10)",
+    ),
     opt("--max-connections", "N", "more are answered `server busy` (4096)"),
-    opt("--grace", "TIME", "how long a stop waits for requests in hand (10)"),
+    opt(
+        "--grace",
+        "TIME",
+        "how long a stop waits for requests in hand (10)",
+    ),
     opt("--quiet", "", "no log on stderr"),
 ];
 
@@ -93,7 +125,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     let mode = args.choice("--mode", usual_mode, &MODES)?;
     let workers = args.number("--workers", usual_workers(mode), 1..=4096)?;
     if mode == "single" && workers != 1 {
-        return Err(Failure::Usage(format!("--workers {workers}: --mode single has one worker")));
+        return Err(Failure::Usage(format!(
+            "--workers {workers}: --mode single has one worker"
+        )));
     }
     let address = args.address("--listen", usual_address)?;
     let root = args.path("--root").unwrap_or(Path::new("files"));
@@ -118,8 +152,17 @@ fn run(args: &Args) -> Result<(), Failure> {
     let (scoreboard, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let limiter = RateLimiter::new();
     let store = Arc::new(store);
-    let shared =
-        Shared { protocol, names, listener, store, scoreboard, limits, max_connections, log, limiter };
+    let shared = Shared {
+        protocol,
+        names,
+        listener,
+        store,
+        scoreboard,
+        limits,
+        max_connections,
+        log,
+        limiter,
+    };
     let crew = counted(workers, "worker");
     let about = format!("{spoken} protocol, {mode} mode, {crew}, root {}", root.display());
     let ready_url = match protocol {
@@ -152,7 +195,11 @@ fn open(root: &Path, policy: Policy) -> Result<Store, Failure> {
     let offer = policy.read_only.is_none() && fs::read_dir(root).is_ok();
     Store::open(root, policy).or_else(|error| {
         let what = if root.exists() { "serve" } else { "make" };
-        failed(format!("cannot {what} --root {}: {error}; {}", root.display(), remedy(&error, offer)))
+        failed(format!(
+            "cannot {what} --root {}: {error}; {}",
+            root.display(),
+            remedy(&error, offer)
+        ))
     })
 }
 
@@ -175,15 +222,27 @@ fn policy(args: &Args, remote: bool) -> Result<Policy, Failure> {
         () if remote => Some("this server is not on loopback and runs without --allow-write"),
         () => None,
     };
-    Ok(Policy { read_only, max_upload: args.size("--max-upload", 1 << 30)?, sync: args.has("--sync") })
+    Ok(Policy {
+        read_only,
+        max_upload: args.size("--max-upload", 1 << 30)?,
+        sync: args.has("--sync"),
+    })
 }
 
 /// The host names that HTTP accepts. On loopback a name that was not given is refused: see `Names`.
 fn names(args: &Args, spoken: &str, address: SocketAddr) -> Result<Names, Failure> {
-    let only_http = ["--host", "--any-host"].into_iter().find(|name| spoken != "http" && args.has(name));
+    let only_http = ["--host", "--any-host"]
+        .into_iter()
+        .find(|name| spoken != "http" && args.has(name));
     if let Some(name) = only_http {
-        let hint = if name == "--host" { "; to listen on an address, use --listen HOST:PORT" } else { "" };
-        return Err(Failure::Usage(format!("{name}: this option needs --protocol http{hint}")));
+        let hint = if name == "--host" {
+            "; to listen on an address, use --listen HOST:PORT"
+        } else {
+            ""
+        };
+        return Err(Failure::Usage(format!(
+            "{name}: this option needs --protocol http{hint}"
+        )));
     }
     let mut own = Vec::new();
     for text in args.all("--host") {
@@ -244,7 +303,10 @@ fn serve_with_threads(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
         let mut worker = BlockingWorker::new(for_workers.clone(), index, stop, ListenerRole::NoAcceptor);
         let sender = sender.clone();
         move |(connection, _permit): (TcpStream, Permit)| {
-            worker.serve(connection).into_iter().for_each(|lingering| sender.send(lingering));
+            worker
+                .serve(connection)
+                .into_iter()
+                .for_each(|lingering| sender.send(lingering));
         }
     })?;
     announce(ready);
@@ -334,9 +396,20 @@ fn serve_with_processes(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let mut lingering = LingerSet::default();
     shared.stop_listening(&mut lingering);
     let now = Instant::now();
-    supervisor.shut_down(stop, if stopped { shared.limits.grace } else { Duration::ZERO })?;
+    supervisor.shut_down(
+        stop,
+        if stopped {
+            shared.limits.grace
+        } else {
+            Duration::ZERO
+        },
+    )?;
     lingering.finish(now + shared.linger_limit())?;
-    if stopped { Ok(()) } else { Err(io::Error::other("its workers keep dying young")) }
+    if stopped {
+        Ok(())
+    } else {
+        Err(io::Error::other("its workers keep dying young"))
+    }
 }
 
 /// Prints the one line on stdout. The server goes on if stdout is closed.
@@ -373,13 +446,19 @@ impl WorkerHooks for Arc<Shared> {
         self.scoreboard.worker(index).record_exit();
         match (ended.signal, ended.code) {
             (Some(signal), _) => {
-                self.note(&format!("worker {index} (process {}) was killed by signal {signal}", ended.pid));
+                self.note(&format!(
+                    "worker {index} (process {}) was killed by signal {signal}",
+                    ended.pid
+                ));
             }
             // The worker has logged the reason itself.
             (None, Some(1)) => {}
             (None, code) => {
                 let code = code.unwrap_or_default();
-                self.note(&format!("worker {index} (process {}) ended with code {code}", ended.pid));
+                self.note(&format!(
+                    "worker {index} (process {}) ended with code {code}",
+                    ended.pid
+                ));
             }
         }
     }

@@ -101,7 +101,11 @@ pub enum Outgoing<'s> {
     /// These bytes, and the connection is closed at once after them: both may travel in one packet.
     Last(&'s [u8]),
     /// `count` bytes of a file, from this offset on. A socket lets the kernel send them.
-    File { file: &'s File, offset: u64, count: usize },
+    File {
+        file: &'s File,
+        offset: u64,
+        count: usize,
+    },
 }
 
 /// A connection, as far as `pump` needs to know it.
@@ -183,7 +187,11 @@ pub fn pump(
                 session.sent(count);
             }),
             want => {
-                let most = if want == Want::Body { scratch.len() } else { scratch.len().min(HEAD_PIECE) };
+                let most = if want == Want::Body {
+                    scratch.len()
+                } else {
+                    scratch.len().min(HEAD_PIECE)
+                };
                 stream.read(&mut scratch[..most]).map(|count| {
                     moved.read += count as u64;
                     session.received(&scratch[..count]);
@@ -197,7 +205,11 @@ pub fn pump(
             Err(error) => return Err(error),
         }
     }
-    Ok(if matches!(session.want(), Want::Linger | Want::Close) { Pumped::Done } else { Pumped::Again })
+    Ok(if matches!(session.want(), Want::Linger | Want::Close) {
+        Pumped::Done
+    } else {
+        Pumped::Again
+    })
 }
 
 /// How long a peer may take.
@@ -228,7 +240,13 @@ pub struct Deadlines {
 
 impl Deadlines {
     pub fn new(limits: Limits, now: Instant) -> Deadlines {
-        Deadlines { limits, moved: now, waiting: None, answered: false, stop: None }
+        Deadlines {
+            limits,
+            moved: now,
+            waiting: None,
+            answered: false,
+            stop: None,
+        }
     }
 
     /// After a turn in which `moved` bytes crossed and the session came to want `want`.
@@ -278,7 +296,9 @@ impl Deadlines {
     /// is not idle.
     pub fn gives_way_at(&self) -> Option<Instant> {
         let pause = if self.answered { KEPT } else { FRESH };
-        self.waiting.filter(|(want, _)| *want == Want::Request).map(|(_, began)| began + pause)
+        self.waiting
+            .filter(|(want, _)| *want == Want::Request)
+            .map(|(_, began)| began + pause)
     }
 
     /// When the connection is closed without a reply, because the server stops; `None`: it does not stop.
@@ -374,7 +394,11 @@ mod tests {
     #[test]
     fn the_clock_knows_idle_head_and_grace() {
         let second = Duration::from_secs;
-        let limits = Limits { idle: second(30), head: second(10), grace: second(5) };
+        let limits = Limits {
+            idle: second(30),
+            head: second(10),
+            grace: second(5),
+        };
         let start = Instant::now();
         let at = |n| start + second(n);
         let read = ByteCounts { read: 1, written: 0 };
@@ -384,7 +408,11 @@ mod tests {
         deadlines.note(Want::Head, read, at(9));
         assert_eq!(deadlines.deadline(), at(11), "dripping does not prolong a head");
         deadlines.note(Want::Head, ByteCounts { read: 9, written: 9 }, at(10));
-        assert_eq!(deadlines.deadline(), at(20), "a reply in between means that this is a new head");
+        assert_eq!(
+            deadlines.deadline(),
+            at(20),
+            "a reply in between means that this is a new head"
+        );
         deadlines.note(Want::Request, ByteCounts { read: 0, written: 9 }, at(11));
         deadlines.note(Want::Request, read, at(30));
         assert_eq!(deadlines.deadline(), at(41), "empty lines are no request");
@@ -394,7 +422,10 @@ mod tests {
         assert_eq!(deadlines.deadline(), at(42), "time alone is no progress");
         deadlines.progress(at(15));
         assert_eq!(deadlines.deadline(), at(45));
-        assert!(deadlines.gives_way_at().is_none(), "it is in the middle of a request");
+        assert!(
+            deadlines.gives_way_at().is_none(),
+            "it is in the middle of a request"
+        );
         deadlines.note(Want::Request, ByteCounts::default(), at(16));
         assert_eq!(deadlines.gives_way_at(), Some(at(16) + KEPT));
         deadlines.count_silence(at(16), || panic!("it has asked already"));
@@ -404,10 +435,17 @@ mod tests {
         fresh.count_silence(at(3), || Some(second(1)));
         fresh.count_silence(at(3), || None);
         fresh.count_silence(at(4), || Some(second(1)));
-        assert_eq!(fresh.gives_way_at(), Some(at(2) + FRESH), "the time in the queue counts");
+        assert_eq!(
+            fresh.gives_way_at(),
+            Some(at(2) + FRESH),
+            "the time in the queue counts"
+        );
         deadlines.note(Want::Body, ByteCounts { read: 1, written: 0 }, at(15));
         deadlines.stop(at(20));
         deadlines.stop(at(24));
-        assert_eq!((deadlines.deadline(), deadlines.drain_deadline()), (at(25), Some(at(25))));
+        assert_eq!(
+            (deadlines.deadline(), deadlines.drain_deadline()),
+            (at(25), Some(at(25)))
+        );
     }
 }

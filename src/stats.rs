@@ -70,7 +70,11 @@ pub struct Scoreboard {
 impl Scoreboard {
     /// Must be called before the first fork.
     pub fn new(mode: &'static str, workers: usize) -> io::Result<Scoreboard> {
-        Ok(Scoreboard { mode, workers, cells: sys::shared_counters((workers + 1) * ROW)? })
+        Ok(Scoreboard {
+            mode,
+            workers,
+            cells: sys::shared_counters((workers + 1) * ROW)?,
+        })
     }
 
     fn cell(&self, row: usize, field: Field) -> &'static AtomicU64 {
@@ -79,25 +83,36 @@ impl Scoreboard {
 
     /// The counters of worker `index`, counted from 0.
     pub fn worker(&self, index: usize) -> WorkerStats {
-        WorkerStats { scoreboard: *self, row: index + 1 }
+        WorkerStats {
+            scoreboard: *self,
+            row: index + 1,
+        }
     }
 
     /// The counters of the server itself: of an accept loop in front of a pool.
     pub fn server(&self) -> WorkerStats {
-        WorkerStats { scoreboard: *self, row: 0 }
+        WorkerStats {
+            scoreboard: *self,
+            row: 0,
+        }
     }
 
     /// The sum of `field` over the server and all workers.
     pub fn total(&self, field: Field) -> u64 {
-        (0..=self.workers).map(|row| self.cell(row, field).load(Relaxed)).sum()
+        (0..=self.workers)
+            .map(|row| self.cell(row, field).load(Relaxed))
+            .sum()
     }
 
     /// `connections 3, requests 7, failed 1, bytes in 512, bytes out 1024`, of a server that has stopped.
     /// Requests that were still in hand count as failed.
     pub fn summary(&self) -> String {
         let total = |field| self.total(field);
-        let (connections, served, busy) =
-            (total(Field::Connections), total(Field::Served), total(Field::Busy));
+        let (connections, served, busy) = (
+            total(Field::Connections),
+            total(Field::Served),
+            total(Field::Busy),
+        );
         let (bytes_in, bytes_out) = (total(Field::BytesIn), total(Field::BytesOut));
         let failed = total(Field::Failed) + busy;
         let requests = served + failed;
@@ -109,7 +124,9 @@ impl Scoreboard {
 
     /// Workers that are alive.
     pub fn alive(&self) -> usize {
-        (0..self.workers).filter(|&index| self.worker(index).get(Field::Pid) != 0).count()
+        (0..self.workers)
+            .filter(|&index| self.worker(index).get(Field::Pid) != 0)
+            .count()
     }
 }
 
@@ -186,7 +203,11 @@ struct Entry {
 
 impl RequestLog {
     pub fn new(stats: WorkerStats, logged: Option<SocketAddr>) -> RequestLog {
-        RequestLog { stats, logged, entry: None }
+        RequestLog {
+            stats,
+            logged,
+            entry: None,
+        }
     }
 
     pub fn scoreboard(&self) -> &Scoreboard {
@@ -198,7 +219,12 @@ impl RequestLog {
         if self.entry.is_none() {
             self.stats.add(Field::Busy, 1);
             let (since, verb, name) = (Instant::now(), "-", String::new());
-            self.entry = Some(Entry { since, verb, name, status: None });
+            self.entry = Some(Entry {
+                since,
+                verb,
+                name,
+                status: None,
+            });
         }
     }
 
@@ -222,7 +248,10 @@ impl RequestLog {
 
     /// For a request that brings several files.
     pub fn files(&self) -> FileLog {
-        FileLog { worker: self.worker(), peer: self.logged }
+        FileLog {
+            worker: self.worker(),
+            peer: self.logged,
+        }
     }
 
     /// The number of the worker, as the log shows it.
@@ -234,7 +263,14 @@ impl RequestLog {
     pub fn end(&mut self, bytes: u64, failure: &str) {
         let Some(entry) = self.entry.take() else { return };
         self.stats.subtract(Field::Busy, 1);
-        self.stats.add(if failure.is_empty() { Field::Served } else { Field::Failed }, 1);
+        self.stats.add(
+            if failure.is_empty() {
+                Field::Served
+            } else {
+                Field::Failed
+            },
+            1,
+        );
         if let Some(peer) = self.logged {
             let line = line(SystemTime::now(), self.worker(), peer, &entry, bytes, failure);
             // One write for the whole line. A closed stderr must not stop the server.
@@ -279,10 +315,19 @@ fn line(
     bytes: u64,
     failure: &str,
 ) -> String {
-    let Entry { verb, name, since, status } = entry;
+    let Entry {
+        verb,
+        name,
+        since,
+        status,
+    } = entry;
     let took = since.elapsed().as_secs_f64() * 1e3;
     let status = status.map_or(String::new(), |status| format!("{status} "));
-    let result = if failure.is_empty() { "OK".to_owned() } else { format!("ERROR {failure}") };
+    let result = if failure.is_empty() {
+        "OK".to_owned()
+    } else {
+        format!("ERROR {failure}")
+    };
     // `{:?}` escapes quotes, line ends, control characters and everything else that could forge a line.
     format!(
         "{} worker {worker} {peer} {verb} {name:?} {bytes} bytes {took:.3} ms {status}{result}\n",
@@ -299,7 +344,10 @@ pub struct RateLimiter {
 
 impl RateLimiter {
     pub fn new() -> RateLimiter {
-        RateLimiter { started: Instant::now(), last: AtomicU64::new(0) }
+        RateLimiter {
+            started: Instant::now(),
+            last: AtomicU64::new(0),
+        }
     }
 
     /// Is it time for the line?
@@ -355,7 +403,14 @@ mod tests {
         std::mem::forget(killed);
         assert_eq!(scoreboard.alive(), 1);
         stats.record_exit();
-        assert_eq!((stats.get(Field::Failed), stats.get(Field::Permits), scoreboard.alive()), (1, 0, 0));
+        assert_eq!(
+            (
+                stats.get(Field::Failed),
+                stats.get(Field::Permits),
+                scoreboard.alive()
+            ),
+            (1, 0, 0)
+        );
     }
 
     #[test]
@@ -372,14 +427,22 @@ mod tests {
     #[test]
     fn a_log_line_cannot_be_forged() {
         let name = String::from_utf8_lossy(b"a\r\n\x1b[2J\"\xff\xc2\x9b").into_owned();
-        let mut entry = Entry { since: Instant::now(), verb: "GET", name, status: None };
+        let mut entry = Entry {
+            since: Instant::now(),
+            verb: "GET",
+            name,
+            status: None,
+        };
         let peer = SocketAddr::from(([127, 0, 0, 1], 5));
         assert!(line(UNIX_EPOCH, 3, peer, &entry, 7, "").ends_with(" ms OK\n"));
         entry.status = Some(200);
         assert!(line(UNIX_EPOCH, 3, peer, &entry, 7, "").ends_with(" ms 200 OK\n"));
         entry.status = None;
         let line = line(UNIX_EPOCH, 3, peer, &entry, 7, "file not found");
-        assert!(line.starts_with("1970-01-01T00:00:00.000Z worker 3 127.0.0.1:5 GET \"a\\r\\n"), "{line}");
+        assert!(
+            line.starts_with("1970-01-01T00:00:00.000Z worker 3 127.0.0.1:5 GET \"a\\r\\n"),
+            "{line}"
+        );
         assert!(line.ends_with(" ms ERROR file not found\n"), "{line}");
         assert_eq!(line.matches(|c: char| c.is_control()).count(), 1, "{line}");
     }

@@ -92,7 +92,10 @@ impl fmt::Display for Error {
 /// of any unit.
 fn exact_size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    match units.into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
+    match units
+        .into_iter()
+        .find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift))
+    {
         Some((shift, name)) => format!("{} {name}", bytes >> shift),
         None => format!("{bytes} bytes"),
     }
@@ -114,7 +117,9 @@ impl From<io::Error> for Error {
 /// name = 1*255OCTET ; UTF-8, no leading ".", no "/", "\" or control character
 pub fn check_name(name: &[u8]) -> Result<&str, Error> {
     let refuse = |why| Err(Error::InvalidName(why));
-    let Ok(name) = str::from_utf8(name) else { return refuse("not UTF-8") };
+    let Ok(name) = str::from_utf8(name) else {
+        return refuse("not UTF-8");
+    };
     match name {
         "" => refuse("empty"),
         _ if name.len() > NAME_LIMIT => refuse("longer than 255 bytes"),
@@ -157,7 +162,12 @@ impl Store {
         if !dir.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let store = Store { dir, policy, uploads: AtomicU64::new(0), dated: sys::shared_counters(2)? };
+        let store = Store {
+            dir,
+            policy,
+            uploads: AtomicU64::new(0),
+            dated: sys::shared_counters(2)?,
+        };
         if store.policy.read_only.is_none() {
             store.probe()?;
             store.sweep(None)?;
@@ -231,8 +241,13 @@ impl Store {
     /// The same with what is known of each file. Those that vanish meanwhile are left out.
     pub fn catalogue(&self) -> Result<Catalogue, Error> {
         let (entries, folders) = self.public()?;
-        let files = entries.into_iter().filter_map(|(name, entry)| Some((name, entry.metadata().ok()?)));
-        Ok(Catalogue { files: files.collect(), folders })
+        let files = entries
+            .into_iter()
+            .filter_map(|(name, entry)| Some((name, entry.metadata().ok()?)));
+        Ok(Catalogue {
+            files: files.collect(),
+            folders,
+        })
     }
 
     /// Largest file in bytes that may be put here; `None` when nothing may be changed.
@@ -247,17 +262,27 @@ impl Store {
         let file = sys::open_at(&self.dir, name, sys::O_RDONLY)?;
         let about = file.metadata()?;
         // Check the open file too: the name may lead to another file since the first check.
-        if about.is_file() { Ok((file, about)) } else { Err(Error::NotRegular) }
+        if about.is_file() {
+            Ok((file, about))
+        } else {
+            Err(Error::NotRegular)
+        }
     }
 
     /// Opening a device can have effects, so we check before we open.
     fn require_regular(&self, name: &str) -> Result<(), Error> {
-        if sys::is_regular_at(&self.dir, name)? { Ok(()) } else { Err(Error::NotRegular) }
+        if sys::is_regular_at(&self.dir, name)? {
+            Ok(())
+        } else {
+            Err(Error::NotRegular)
+        }
     }
 
     /// May anything be changed here?
     pub fn require_writable(&self) -> Result<(), Error> {
-        self.policy.read_only.map_or(Ok(()), |why| Err(Error::Denied(why)))
+        self.policy
+            .read_only
+            .map_or(Ok(()), |why| Err(Error::Denied(why)))
     }
 
     /// Locks the folder against all other callers of `guard`, in any process, until the result is dropped:
@@ -279,7 +304,13 @@ impl Store {
         }
         let (temporary, file) = self.create_temporary().map_err(missing_folder)?;
         let (store, name) = (self.clone(), name.to_owned());
-        let upload = Upload { store, name, temporary, file, size: 0 };
+        let upload = Upload {
+            store,
+            name,
+            temporary,
+            file,
+            size: 0,
+        };
         // Says "in use" to `sweep`. Where locks do not work, the upload works all the same, as long as no
         // other server starts on the same folder meanwhile.
         let _ = upload.file.try_lock();
@@ -301,9 +332,14 @@ impl Store {
     /// different from the date of every other version of this server. The kernel's own dates come from a
     /// clock that moves every few milliseconds, in which two versions of one length look the same.
     fn next_date(&self, replaced: Option<SystemTime>) -> SystemTime {
-        let count = |date: SystemTime| date.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as u64);
+        let count = |date: SystemTime| {
+            date.duration_since(UNIX_EPOCH)
+                .map_or(0, |age| age.as_nanos() as u64)
+        };
         let now = count(SystemTime::now());
-        let earliest = replaced.map_or(0, |replaced| count(replaced).saturating_add(1)).max(now);
+        let earliest = replaced
+            .map_or(0, |replaced| count(replaced).saturating_add(1))
+            .max(now);
         let counter = &self.dated[usize::from(earliest > now)];
         // One step, because several uploads may have looked at the same `replaced`.
         let later = |last: u64| earliest.max(last.saturating_add(1));
@@ -374,7 +410,11 @@ impl Upload {
     /// May the file have `size` bytes?
     pub fn require_room(&self, size: u64) -> Result<(), Error> {
         let limit = self.store.policy.max_upload;
-        if size > limit { Err(Error::TooLarge(limit)) } else { Ok(()) }
+        if size > limit {
+            Err(Error::TooLarge(limit))
+        } else {
+            Ok(())
+        }
     }
 
     /// Appends `bytes`, as long as the whole stays within the limit.
@@ -427,7 +467,11 @@ mod tests {
     use std::io::Read;
 
     fn open(folder: &Folder) -> Arc<Store> {
-        let policy = Policy { read_only: None, max_upload: 100, sync: true };
+        let policy = Policy {
+            read_only: None,
+            max_upload: 100,
+            sync: true,
+        };
         Arc::new(Store::open(folder.path(), policy).unwrap())
     }
 
@@ -452,9 +496,14 @@ mod tests {
         }
         let too_long = "n".repeat(256);
         let too_wide = "é".repeat(128);
-        let bad = ["", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a\0b", "a\nb", "a\u{7f}", "a\u{9b}"];
+        let bad = [
+            "", ".", "..", ".hidden", "a/b", "/etc", "a\\b", "a\0b", "a\nb", "a\u{7f}", "a\u{9b}",
+        ];
         for bad in bad.into_iter().chain([too_long.as_str(), too_wide.as_str()]) {
-            assert!(matches!(check_name(bad.as_bytes()), Err(Error::InvalidName(_))), "{bad}");
+            assert!(
+                matches!(check_name(bad.as_bytes()), Err(Error::InvalidName(_))),
+                "{bad}"
+            );
         }
         assert!(check_name(b"a\xff").is_err());
     }
@@ -513,11 +562,23 @@ mod tests {
         std::os::unix::fs::symlink(outside.path().join("secret"), folder.path().join("link")).unwrap();
         std::os::unix::fs::symlink(outside.path(), folder.path().join("linkdir")).unwrap();
         fs::create_dir(folder.path().join("dir")).unwrap();
-        assert!(process::Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
+        assert!(
+            process::Command::new("mkfifo")
+                .arg(folder.path().join("pipe"))
+                .status()
+                .unwrap()
+                .success()
+        );
         for name in ["link", "linkdir", "dir", "pipe"] {
             assert!(matches!(get(&store, name), Err(Error::NotRegular)), "{name}");
-            assert!(matches!(put(&store, name, b"x"), Err(Error::NotRegular)), "{name}");
-            assert!(matches!(store.remove(name.as_bytes()), Err(Error::NotRegular)), "{name}");
+            assert!(
+                matches!(put(&store, name, b"x"), Err(Error::NotRegular)),
+                "{name}"
+            );
+            assert!(
+                matches!(store.remove(name.as_bytes()), Err(Error::NotRegular)),
+                "{name}"
+            );
         }
         assert!(store.list().unwrap().is_empty());
         assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"secret");
@@ -546,7 +607,11 @@ mod tests {
     fn a_read_only_store_changes_nothing() {
         let folder = Folder::new();
         folder.write("a", b"old");
-        let policy = Policy { read_only: Some("read-only"), max_upload: 100, sync: false };
+        let policy = Policy {
+            read_only: Some("read-only"),
+            max_upload: 100,
+            sync: false,
+        };
         let store = Arc::new(Store::open(folder.path(), policy).unwrap());
         assert!(matches!(put(&store, "a", b"new"), Err(Error::Denied(_))));
         assert!(matches!(store.remove(b"a"), Err(Error::Denied(_))));
@@ -561,9 +626,15 @@ mod tests {
         upload.write(b"alive").unwrap();
         let dead = temporary_name(1, 1);
         folder.write(&dead, b"dead");
-        let mut others = [".kolam-1-1.tmp", ".kolam-notes.tmp", ".other", ".kolam-.tmp", ".kolam--.tmp"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut others = [
+            ".kolam-1-1.tmp",
+            ".kolam-notes.tmp",
+            ".other",
+            ".kolam-.tmp",
+            ".kolam--.tmp",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         others.push(dead.replace("-1-1-", "-1-2-"));
         others.push(dead.replace("-1-1-", "-01-1-"));
         others.push(dead.replace("-1-1-", "-+1-1-"));
@@ -620,10 +691,20 @@ mod tests {
             let dates = || (0..2000).map(|_| store.next_date(replaced)).collect::<Vec<_>>();
             let all: Vec<SystemTime> = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..4).map(|_| scope.spawn(dates)).collect();
-                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+                threads
+                    .into_iter()
+                    .flat_map(|thread| thread.join().unwrap())
+                    .collect()
             });
-            assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), 8000, "{replaced:?}");
-            assert!(all.iter().all(|date| replaced.is_none_or(|replaced| *date > replaced)));
+            assert_eq!(
+                all.iter().collect::<std::collections::HashSet<_>>().len(),
+                8000,
+                "{replaced:?}"
+            );
+            assert!(
+                all.iter()
+                    .all(|date| replaced.is_none_or(|replaced| *date > replaced))
+            );
         }
     }
 }

@@ -81,15 +81,24 @@ fn run(args: &Args) -> Result<(), Failure> {
     print(&live::announcement(&plan))?;
     let fixture =
         Fixture::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
-    let notes = fixture.target.as_ref().map_or(Ok(Vec::new()), |target| target.look(&plan, stop))?;
+    let notes = fixture
+        .target
+        .as_ref()
+        .map_or(Ok(Vec::new()), |target| target.look(&plan, stop))?;
     let forecast = live::forecast(&plan, fixture.making);
     let (results, note) = RunFolder::make(&plan)?;
     print(&(report::line(plan.words.results, &results.path.display().to_string()) + &forecast))?;
     for note in notes.into_iter().chain(note) {
         print(&report::line(plan.words.note, &note))?;
     }
-    Tester { plan: &plan, fixture, results, progress_line: ProgressLine::new(&plan), done: Vec::new() }
-        .run(stop)
+    Tester {
+        plan: &plan,
+        fixture,
+        results,
+        progress_line: ProgressLine::new(&plan),
+        done: Vec::new(),
+    }
+    .run(stop)
 }
 
 /// Checks whether the largest row fits on the disk.
@@ -98,7 +107,9 @@ fn require_space(plan: &Plan) -> Result<(), Failure> {
     if let Some(missing) = plan.space().checked_sub(free).filter(|&missing| missing > 0) {
         let (missing, root) = (report::short_size(missing as f64), plan.root.display());
         let need = report::short_size(plan.space() as f64);
-        return failed(format!("{root}: the largest row needs {need}, {missing} more than there is"));
+        return failed(format!(
+            "{root}: the largest row needs {need}, {missing} more than there is"
+        ));
     }
     Ok(())
 }
@@ -180,15 +191,21 @@ impl Tester<'_> {
         let server = Server::start(self.plan, row, &self.fixture)?;
         let progress_line = &mut self.progress_line;
         let ready = self.fixture.before(row, |moved| progress_line.set_up(row, moved));
-        let before = if server.is_ours() { None } else { self.fixture.stats(&server) };
+        let before = if server.is_ours() {
+            None
+        } else {
+            self.fixture.stats(&server)
+        };
         let task = Arc::new(self.fixture.task(row, &server));
         let progress = self.fixture.progress;
         progress.store(0, Relaxed);
         progress_line.row_begins(row, progress);
         let clients = row.clients as usize;
         let mut records = match &ready {
-            Ok(()) => clients::run(row.client_mode, clients, &task, || progress_line.show(row, progress))
-                .map_err(|error| format!("cannot run the clients: {error}"))?,
+            Ok(()) => clients::run(row.client_mode, clients, &task, || {
+                progress_line.show(row, progress)
+            })
+            .map_err(|error| format!("cannot run the clients: {error}"))?,
             // Clients would only report that a file is missing, not why.
             Err(error) => Records::not_run(clients, error),
         };
@@ -223,7 +240,9 @@ impl Tester<'_> {
         let summary = report::summary(&self.done, planned, wall, words);
         let results = report::line(words.results, &self.results.path.display().to_string());
         let told = print(&format!("\n{tables}\n{summary}{left}{results}"));
-        let written = self.results.write_tables(&report::tables(&self.done, words, "## ", report::markdown));
+        let written = self
+            .results
+            .write_tables(&report::tables(&self.done, words, "## ", report::markdown));
         if interrupted {
             // A terminal that has gone is not a second failure.
             return Err(Failure::Interrupted);
@@ -248,12 +267,16 @@ fn state(ran: &Result<(), Failure>, interrupted: bool) -> String {
 /// Appends a whole line or, on a full disk, nothing.
 fn append(file: &mut File, line: &str) -> io::Result<()> {
     let before = file.metadata()?.len();
-    file.write_all(line.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
+    file.write_all(line.as_bytes())
+        .inspect_err(|_| drop(file.set_len(before)))
 }
 
 /// Turns the records of a row into its outcome.
 fn summarize(records: &Records, words: &Words) -> Outcome {
-    let mut outcome = Outcome { wall: records.wall.as_secs_f64(), ..Outcome::default() };
+    let mut outcome = Outcome {
+        wall: records.wall.as_secs_f64(),
+        ..Outcome::default()
+    };
     for record in &records.records {
         outcome.client_cpu += record.cpu.as_secs_f64();
         match &record.failure {
@@ -263,7 +286,9 @@ fn summarize(records: &Records, words: &Words) -> Outcome {
             }
             Some((cause, why)) => {
                 outcome.failures[*cause] += 1;
-                outcome.example.get_or_insert_with(|| fill(words.client, &[&record.index, why]));
+                outcome
+                    .example
+                    .get_or_insert_with(|| fill(words.client, &[&record.index, why]));
             }
         }
     }

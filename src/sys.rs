@@ -43,5 +43,9 @@ use std::io;
 
 /// The convention of nearly all system calls, whatever integer they return: -1 means "look at errno".
 fn check<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
-    if result == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result == T::from(-1) {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }

@@ -46,25 +46,46 @@ struct Balancer {
 impl Balancer {
     /// In front of `backends`; it has said that it is ready.
     fn start(backends: &[SocketAddr], options: &[&str]) -> Balancer {
-        let named = backends.iter().flat_map(|address| ["--backend".to_owned(), address.to_string()]);
-        let words = ["balance", "--listen", "127.0.0.1:0"].map(str::to_owned).into_iter().chain(named);
+        let named = backends
+            .iter()
+            .flat_map(|address| ["--backend".to_owned(), address.to_string()]);
+        let words = ["balance", "--listen", "127.0.0.1:0"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(named);
         let words = words.chain(options.iter().map(|&word| word.to_owned()));
         Balancer::launch(kolam(words), backends.len())
     }
 
     fn launch(mut command: Command, backends: usize) -> Balancer {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (sink, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
         let reader = thread::spawn(move || {
-            stderr.lines().for_each(|line| *sink.lock().unwrap() += &format!("{}\n", line.unwrap()));
+            stderr
+                .lines()
+                .for_each(|line| *sink.lock().unwrap() += &format!("{}\n", line.unwrap()));
         });
         let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let rest = ready.strip_prefix("balancing on ").unwrap_or_else(|| panic!("first line {ready:?}"));
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut ready)
+            .unwrap();
+        let rest = ready
+            .strip_prefix("balancing on ")
+            .unwrap_or_else(|| panic!("first line {ready:?}"));
         let address = rest.split(' ').next().unwrap().parse().unwrap();
-        Balancer { child, address, backends, log, reader: Some(reader) }
+        Balancer {
+            child,
+            address,
+            backends,
+            log,
+            reader: Some(reader),
+        }
     }
 
     fn connect(&self) -> Wire {
@@ -114,7 +135,11 @@ impl Balancer {
         let cpu = || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
             let rest = stat.rsplit_once(") ").unwrap().1;
-            let ticks = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+            let ticks = rest
+                .split(' ')
+                .skip(11)
+                .take(2)
+                .map(|ticks| ticks.parse::<u64>().unwrap());
             Duration::from_millis(10 * ticks.sum::<u64>())
         };
         let before = cpu();
@@ -158,15 +183,26 @@ struct Counters {
 /// The last counters in a log, by the address of the back end. They stand in aligned columns that fit a
 /// terminal.
 fn counters(log: &str) -> HashMap<String, Counters> {
-    let Some((_, table)) = log.rsplit_once("Z counters\nback end ") else { return HashMap::new() };
-    let lines = table.lines().skip(1).take_while(|line| line.starts_with("127.0.0.1:"));
+    let Some((_, table)) = log.rsplit_once("Z counters\nback end ") else {
+        return HashMap::new();
+    };
+    let lines = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with("127.0.0.1:"));
     let entry = |line: &str| {
         assert_eq!(line.len(), 79, "{line:?}");
         let (address, rest) = line.split_once(' ').unwrap();
         let mut words = rest.split_whitespace();
         let state = words.next().unwrap().to_owned();
         let figures: Vec<u64> = words.map(|word| word.parse().unwrap()).collect();
-        (address.to_owned(), Counters { state, figures: figures.try_into().unwrap() })
+        (
+            address.to_owned(),
+            Counters {
+                state,
+                figures: figures.try_into().unwrap(),
+            },
+        )
     };
     lines.map(entry).collect()
 }
@@ -203,7 +239,12 @@ impl Backend {
                 thread::spawn(move || serve(stream.unwrap()));
             }
         });
-        Ok(Backend { address, seen, over, thread: Some(thread) })
+        Ok(Backend {
+            address,
+            seen,
+            over,
+            thread: Some(thread),
+        })
     }
 
     /// Says its name to everybody.
@@ -258,8 +299,14 @@ fn bytes_cross_unchanged_both_ways() {
                 let content = noise(length, length as u64);
                 let mut wire = balancer.connect();
                 assert_eq!(wire.ask(upload(name, &content)), stored(name, length));
-                assert!(folder.read(name) == content, "{name} has not arrived as it was sent");
-                assert!(wire.ask(format!("GET {name}\r\n\r\n")) == got(name, &content), "{name} has changed");
+                assert!(
+                    folder.read(name) == content,
+                    "{name} has not arrived as it was sent"
+                );
+                assert!(
+                    wire.ask(format!("GET {name}\r\n\r\n")) == got(name, &content),
+                    "{name} has changed"
+                );
             });
         }
     });
@@ -292,7 +339,9 @@ fn both_directions_flow_at_the_same_time() {
 #[test]
 fn an_ipv6_back_end_is_reached() {
     // A machine without IPv6 has nothing to test.
-    let Ok(backend) = Backend::start_at("[::1]:0", echo) else { return };
+    let Ok(backend) = Backend::start_at("[::1]:0", echo) else {
+        return;
+    };
     let balancer = Balancer::start(&[backend.address], &[]);
     let mut wire = balancer.connect();
     wire.send("six");
@@ -335,7 +384,10 @@ fn a_slow_reader_is_waited_for_with_little_memory() {
     for mut wire in slow {
         let rest = wire.rest().unwrap();
         assert_eq!(rest.len(), LENGTH);
-        assert!(rest.chunks(1 << 20).all(|piece| piece == content), "bytes have changed");
+        assert!(
+            rest.chunks(1 << 20).all(|piece| piece == content),
+            "bytes have changed"
+        );
     }
     assert!(balancer.peak() < 16 * 1024, "{} KiB of memory", balancer.peak());
 }
@@ -378,7 +430,10 @@ fn half_close_is_passed_on_both_ways() {
     let used = balancer.cpu_during(MOMENT);
     assert!(used <= MOMENT / 3, "{used:?} of processor time for waiting");
     wire.send("and ");
-    assert_eq!(heard.recv_timeout(Duration::from_millis(20)), Err(mpsc::RecvTimeoutError::Timeout));
+    assert_eq!(
+        heard.recv_timeout(Duration::from_millis(20)),
+        Err(mpsc::RecvTimeoutError::Timeout)
+    );
     wire.send("out");
     drop(wire);
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), "and out");
@@ -396,7 +451,10 @@ fn a_reset_is_passed_on_as_a_reset() {
     let mut half = [0; 8];
     wire.stream.read_exact(&mut half).unwrap();
     wire.send("unread");
-    assert_eq!(wire.rest().map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    assert_eq!(
+        wire.rest().map_err(|error| error.kind()),
+        Err(ErrorKind::ConnectionReset)
+    );
 }
 
 #[test]
@@ -405,7 +463,11 @@ fn a_client_that_vanishes_frees_its_place() {
     let balancer = Balancer::start(&[backend.address], &["--workers", "1"]);
     let address = backend.address.to_string();
     let open = || balancer.counters()[&address].figures[0];
-    let sockets = || fs::read_dir(format!("/proc/{}/fd", balancer.child.id())).unwrap().count();
+    let sockets = || {
+        fs::read_dir(format!("/proc/{}/fd", balancer.child.id()))
+            .unwrap()
+            .count()
+    };
     // The first connection proves that the worker has everything that it needs.
     balancer.connect().half_close();
     eventually("it is closed", || backend.seen() == 1 && open() == 0);
@@ -414,7 +476,9 @@ fn a_client_that_vanishes_frees_its_place() {
         let mut wire = balancer.connect();
         wire.send(noise(length, 1));
         // With unread bytes in its socket it resets the connection.
-        eventually("the echo begins", || length == 0 || wire.stream.peek(&mut [0]).unwrap() == 1);
+        eventually("the echo begins", || {
+            length == 0 || wire.stream.peek(&mut [0]).unwrap() == 1
+        });
     }
     eventually("all are closed", || open() == 0);
     assert_eq!(sockets(), before);
@@ -426,13 +490,23 @@ fn a_client_that_vanishes_frees_its_place() {
 #[test]
 fn shares_are_even() {
     let backends = ["a", "b", "c"].map(Backend::named);
-    let balancer = Balancer::start(&backends.each_ref().map(|backend| backend.address), &["--workers", "2"]);
+    let balancer = Balancer::start(
+        &backends.each_ref().map(|backend| backend.address),
+        &["--workers", "2"],
+    );
     let told: Vec<String> = thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..5).map(|_| scope.spawn(|| (0..6).map(|_| balancer.told()).collect::<Vec<_>>())).collect();
-        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        let clients: Vec<_> = (0..5)
+            .map(|_| scope.spawn(|| (0..6).map(|_| balancer.told()).collect::<Vec<_>>()))
+            .collect();
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
     });
-    assert_eq!(["a", "b", "c"].map(|name| count(&told, name)), [("a", 10), ("b", 10), ("c", 10)]);
+    assert_eq!(
+        ["a", "b", "c"].map(|name| count(&told, name)),
+        [("a", 10), ("b", 10), ("c", 10)]
+    );
 }
 
 #[test]
@@ -458,7 +532,9 @@ fn least_connections_evens_out_what_is_open() {
     assert_eq!(first, [0, 0, 1, 1, 2, 2]);
     open.retain(|(at, _)| *at != 1);
     let address = addresses[1].to_string();
-    eventually("the places are free", || balancer.counters()[&address].figures[0] == 0);
+    eventually("the places are free", || {
+        balancer.counters()[&address].figures[0] == 0
+    });
     assert_eq!([connect(&mut open), connect(&mut open)], [1, 1]);
 }
 
@@ -468,8 +544,10 @@ fn a_download_is_resumed_at_another_back_end_that_has_a_copy_of_the_file() {
     let folders = [Folder::new(), Folder::new()];
     folders[0].write("a.bin", &content);
     // As `cp -p` and rsync do: the same date, in another folder and so under another inode.
-    let copied =
-        Command::new("cp").arg("-p").args([folders[0].join("a.bin"), folders[1].join("a.bin")]).status();
+    let copied = Command::new("cp")
+        .arg("-p")
+        .args([folders[0].join("a.bin"), folders[1].join("a.bin")])
+        .status();
     assert!(copied.unwrap().success());
     let servers = [0, 1].map(|at| Server::start("event", 1, &folders[at], &["--protocol", "http"]));
     let balancer = Balancer::start(&[servers[0].address, servers[1].address], &[]);
@@ -489,7 +567,10 @@ fn a_download_is_resumed_at_another_back_end_that_has_a_copy_of_the_file() {
     }
     assert!(got == content, "put together wrong");
     let counters = balancer.counters();
-    assert!(counters.values().all(|of_one| of_one.figures[1] == 3), "both took part: {counters:?}");
+    assert!(
+        counters.values().all(|of_one| of_one.figures[1] == 3),
+        "both took part: {counters:?}"
+    );
     balancer.stop();
     servers.into_iter().for_each(Server::stop);
 }
@@ -622,7 +703,9 @@ fn when_all_are_down_clients_are_turned_away_until_one_is_back() {
     balancer.assert_logged("is taken out", 2);
     balancer.assert_logged("all back ends are down", 1);
     let backend = Backend::start_at(&down[1].to_string(), |mut stream| drop(stream.write_all(b"b"))).unwrap();
-    within(BACK, "it is back", || balancer.logged(&format!("back end {} is back", down[1])) == 1);
+    within(BACK, "it is back", || {
+        balancer.logged(&format!("back end {} is back", down[1])) == 1
+    });
     assert_eq!(balancer.told(), "b");
     drop(backend);
     assert_eq!([balancer.told(), balancer.told()], ["", ""]);
@@ -674,12 +757,23 @@ fn running_out_of_descriptors_is_survived() {
     let backend = Backend::start(echo);
     let mut command = Command::new("sh");
     let script = "ulimit -n 32 && exec \"$0\" balance --listen 127.0.0.1:0 --workers 2 --backend \"$1\"";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_kolam"), &backend.address.to_string()]);
+    command.args([
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_kolam"),
+        &backend.address.to_string(),
+    ]);
     let balancer = Balancer::launch(command, 1);
     let crowd: Vec<Wire> = (0..30).map(|_| balancer.connect()).collect();
-    eventually("descriptors run out", || balancer.logged("cannot take a connection for now") >= 1);
+    eventually("descriptors run out", || {
+        balancer.logged("cannot take a connection for now") >= 1
+    });
     let inside = balancer.counters()[&backend.address.to_string()].figures[0];
-    assert!((5..30).contains(&inside), "{inside} are served\n{}", balancer.log());
+    assert!(
+        (5..30).contains(&inside),
+        "{inside} are served\n{}",
+        balancer.log()
+    );
     let used = balancer.cpu_during(2 * MOMENT);
     assert!(used <= MOMENT / 2, "{used:?} of processor time for doing nothing");
     drop(crowd);
@@ -688,7 +782,12 @@ fn running_out_of_descriptors_is_survived() {
     wire.half_close();
     assert_eq!(wire.rest().unwrap(), b"still here");
     assert!(balancer.logged("cannot take") <= 3, "{}", balancer.log());
-    assert_eq!(balancer.logged("taken out"), 0, "it was not the back end's fault\n{}", balancer.log());
+    assert_eq!(
+        balancer.logged("taken out"),
+        0,
+        "it was not the back end's fault\n{}",
+        balancer.log()
+    );
 }
 
 // ---- counters, stopping, mistakes ----
@@ -712,8 +811,14 @@ fn counters_tell_what_went_where() {
         counted = balancer.counters();
         counted[&backend.address.to_string()].figures[0] == 1
     });
-    let expected = |state: &str, figures| Counters { state: state.to_owned(), figures };
-    assert_eq!(counted[&backend.address.to_string()], expected("alive", [1, 3, 0, 11, 11]));
+    let expected = |state: &str, figures| Counters {
+        state: state.to_owned(),
+        figures,
+    };
+    assert_eq!(
+        counted[&backend.address.to_string()],
+        expected("alive", [1, 3, 0, 11, 11])
+    );
     assert_eq!(counted[&dead.to_string()], expected("out", [0, 0, 1, 0, 0]));
     // Nothing but counters was written: a line with the time, the headings, and two back ends.
     assert_eq!(balancer.logged("Z counters") * 4, balancer.log().lines().count());
@@ -731,7 +836,9 @@ fn a_stop_lets_open_connections_finish_and_shows_the_counters() {
     let mut waiting: Vec<Wire> = (0..5).map(|_| balancer.connect()).collect();
     signal(balancer.child.id(), libc::SIGTERM);
     signal(balancer.child.id(), libc::SIGCONT);
-    eventually("new connections are refused", || TcpStream::connect(balancer.address).is_err());
+    eventually("new connections are refused", || {
+        TcpStream::connect(balancer.address).is_err()
+    });
     waiting.push(wire);
     for mut wire in waiting {
         wire.send("after");
@@ -741,14 +848,19 @@ fn a_stop_lets_open_connections_finish_and_shows_the_counters() {
     let log = balancer.finish(PATIENCE);
     let [open, connections, failures, to, from] = counters(&log)[&backend.address.to_string()].figures;
     // Asking whether it still takes connections made another one or two.
-    assert_eq!((open, connections >= 6, failures, to, from), (0, true, 0, 36, 36), "{log}");
+    assert_eq!(
+        (open, connections >= 6, failures, to, from),
+        (0, true, 0, 36, 36),
+        "{log}"
+    );
 }
 
 #[test]
 fn a_stop_does_not_wait_longer_than_the_grace_nor_for_a_second_request() {
     let backend = Backend::start(echo);
-    let started: Vec<Balancer> =
-        ["0.2", "0.2", "100"].map(|grace| Balancer::start(&[backend.address], &["--grace", grace])).into();
+    let started: Vec<Balancer> = ["0.2", "0.2", "100"]
+        .map(|grace| Balancer::start(&[backend.address], &["--grace", grace]))
+        .into();
     let wires: Vec<Wire> = started.iter().map(Balancer::connect).collect();
     eventually("both are connected", || backend.seen() == 3);
     let [short, hung_up, mut long]: [Balancer; 3] = started.try_into().ok().unwrap();
@@ -756,7 +868,9 @@ fn a_stop_does_not_wait_longer_than_the_grace_nor_for_a_second_request() {
         let stopped = Instant::now();
         signal(short.child.id(), number);
         if number == libc::SIGHUP {
-            eventually("new connections are refused", || TcpStream::connect(short.address).is_err());
+            eventually("new connections are refused", || {
+                TcpStream::connect(short.address).is_err()
+            });
             // The kernel and the shell both tell that the terminal has closed: that is one request.
             signal(short.child.id(), number);
         }
@@ -764,9 +878,13 @@ fn a_stop_does_not_wait_longer_than_the_grace_nor_for_a_second_request() {
         assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&stopped.elapsed()));
     }
     signal(long.child.id(), libc::SIGTERM);
-    eventually("new connections are refused", || TcpStream::connect(long.address).is_err());
+    eventually("new connections are refused", || {
+        TcpStream::connect(long.address).is_err()
+    });
     signal(long.child.id(), libc::SIGTERM);
-    within(Duration::from_secs(1), "it ends at once", || long.child.try_wait().unwrap().is_some());
+    within(Duration::from_secs(1), "it ends at once", || {
+        long.child.try_wait().unwrap().is_some()
+    });
     assert_eq!(long.child.wait().unwrap().code(), Some(130));
     drop(wires);
 }
@@ -785,7 +903,10 @@ fn mistakes_are_named() {
     run(&with(&["--wrokers", "2"])).failed(2, &["did you mean --workers?"]);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let words: Vec<&str> = with(&["--listen"]).into_iter().chain([address.as_str()]).collect();
+    let words: Vec<&str> = with(&["--listen"])
+        .into_iter()
+        .chain([address.as_str()])
+        .collect();
     run(&words).failed(1, &["cannot listen on", &address, "choose another"]);
     assert!(run(&["balance", "--help"]).ok().contains("--policy POLICY"));
 }

@@ -18,7 +18,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// What the browser may be called.
-const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const NAMES: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
 
 /// Longest wait for a browser to start or to end.
 const LONG: Duration = Duration::from_secs(20);
@@ -27,7 +32,9 @@ const LONG: Duration = Duration::from_secs(20);
 fn installed() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let found = NAMES.iter().flat_map(|name| places.iter().map(move |place| place.join(name)));
+    let found = NAMES
+        .iter()
+        .flat_map(|name| places.iter().map(move |place| place.join(name)));
     let found = found.into_iter().find(|program| program.is_file());
     if found.is_none() {
         eprintln!("skipped: there is no browser, neither {}", NAMES.join(" nor "));
@@ -54,11 +61,29 @@ impl Home {
             command.arg("--no-sandbox");
         }
         command.arg(format!("--user-data-dir={}", self.0.join("profile").display()));
-        command.args(["--headless=new", "--disable-gpu", "--no-first-run", "--no-proxy-server"]);
-        command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-        command.args(["--disable-extensions", "--disable-breakpad", "--disable-dev-shm-usage"]);
-        command.args(words).env("HOME", self.0.path()).env("TMPDIR", self.0.join("temporary"));
-        command.env("XDG_CONFIG_HOME", self.0.path()).env("XDG_CACHE_HOME", self.0.path());
+        command.args([
+            "--headless=new",
+            "--disable-gpu",
+            "--no-first-run",
+            "--no-proxy-server",
+        ]);
+        command.args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ]);
+        command.args([
+            "--disable-extensions",
+            "--disable-breakpad",
+            "--disable-dev-shm-usage",
+        ]);
+        command
+            .args(words)
+            .env("HOME", self.0.path())
+            .env("TMPDIR", self.0.join("temporary"));
+        command
+            .env("XDG_CONFIG_HOME", self.0.path())
+            .env("XDG_CACHE_HOME", self.0.path());
         command.stdin(Stdio::null());
         command
     }
@@ -70,7 +95,10 @@ impl Drop for Home {
         // With the slash behind it, for the name may be the beginning of another one.
         let ours = || common::processes(self.0.join("").as_os_str().as_encoded_bytes());
         for pid in ours() {
-            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+            let _ = Command::new("kill")
+                .args(["-KILL", &pid.to_string()])
+                .stderr(Stdio::null())
+                .status();
         }
         if !std::thread::panicking() {
             eventually("the browser has ended", || ours().is_empty());
@@ -134,7 +162,10 @@ impl Socket {
         assert!(line.starts_with("HTTP/1.1 101 "), "{line}");
         while line != "\r\n" {
             line.clear();
-            assert!(socket.0.read_line(&mut line).unwrap() > 0, "the answer has no end");
+            assert!(
+                socket.0.read_line(&mut line).unwrap() > 0,
+                "the answer has no end"
+            );
         }
         socket
     }
@@ -155,7 +186,11 @@ impl Socket {
             }
         }
         frame.extend(mask);
-        frame.extend(text.bytes().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame.extend(
+            text.bytes()
+                .zip(mask.into_iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         self.0.get_mut().write_all(&frame).unwrap();
     }
 
@@ -206,7 +241,11 @@ impl Browser {
     fn start(program: &PathBuf) -> Browser {
         let home = Home::new();
         let mut command = home.command(program, &["--remote-debugging-port=0", "about:blank"]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut whole = String::new();
         within(LONG, "the browser is ready", || {
             whole = fs::read_to_string(home.0.join("profile/DevToolsActivePort")).unwrap_or_default();
@@ -214,9 +253,18 @@ impl Browser {
         });
         let (port, path) = whole.split_once('\n').unwrap();
         let socket = Socket::connect(port.parse().unwrap(), path.trim_end());
-        let mut browser = Browser { socket, last: 0, tab: String::new(), child, home };
+        let mut browser = Browser {
+            socket,
+            last: 0,
+            tab: String::new(),
+            child,
+            home,
+        };
         let folder = browser.home.0.join("downloads").display().to_string();
-        let allow = format!("\"behavior\":\"allowAndName\",\"downloadPath\":{}", quoted(&folder));
+        let allow = format!(
+            "\"behavior\":\"allowAndName\",\"downloadPath\":{}",
+            quoted(&folder)
+        );
         browser.command("Browser.setDownloadBehavior", &allow);
         let tab = browser.command("Target.createTarget", "\"url\":\"about:blank\"");
         let tab = string_after(&tab, "\"targetId\":").unwrap();
@@ -232,8 +280,9 @@ impl Browser {
     fn command(&mut self, method: &str, parameters: &str) -> String {
         self.last += 1;
         let Browser { last, tab, .. } = self;
-        self.socket
-            .send(&format!("{{\"id\":{last},\"method\":\"{method}\",\"params\":{{{parameters}}}{tab}}}"));
+        self.socket.send(&format!(
+            "{{\"id\":{last},\"method\":\"{method}\",\"params\":{{{parameters}}}{tab}}}"
+        ));
         let answer = format!("{{\"id\":{last},");
         loop {
             let message = self.socket.receive();
@@ -264,7 +313,10 @@ impl Browser {
         let mut found = String::new();
         let deadline = std::time::Instant::now() + PATIENCE;
         while found != wanted {
-            assert!(std::time::Instant::now() < deadline, "the tab shows {found}, not {wanted}");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the tab shows {found}, not {wanted}"
+            );
             // Between two pages there is nothing to ask; a little later there is.
             std::thread::sleep(Duration::from_millis(5));
             found = self.evaluate("location.href + ' ' + document.readyState");
@@ -273,7 +325,10 @@ impl Browser {
 
     /// Clicks the link with exactly this text; returns where it leads.
     fn click(&mut self, name: &str) -> String {
-        let link = format!("[...document.links].find(a => a.textContent === {})", quoted(name));
+        let link = format!(
+            "[...document.links].find(a => a.textContent === {})",
+            quoted(name)
+        );
         let target = self.evaluate(&format!("({link} || {{}}).href"));
         assert_ne!(target, "undefined", "there is no link {name:?}");
         self.evaluate(&format!("{link}.click()"));
@@ -287,7 +342,10 @@ impl Browser {
         let input = string_after(&input, "\"objectId\":").unwrap();
         let files: Vec<String> = files.iter().map(|file| quoted(file.to_str().unwrap())).collect();
         let files = files.join(",");
-        self.command("DOM.setFileInputFiles", &format!("\"files\":[{files}],\"objectId\":\"{input}\""));
+        self.command(
+            "DOM.setFileInputFiles",
+            &format!("\"files\":[{files}],\"objectId\":\"{input}\""),
+        );
         self.evaluate("document.querySelector('button').click()");
     }
 
@@ -296,7 +354,10 @@ impl Browser {
         let mut found = String::new();
         let deadline = std::time::Instant::now() + PATIENCE;
         while !found.contains(text) {
-            assert!(std::time::Instant::now() < deadline, "the page says {found:?}, not {text:?}");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the page says {found:?}, not {text:?}"
+            );
             std::thread::sleep(Duration::from_millis(5));
             found = self.evaluate("document.body ? document.body.innerText : ''");
         }
@@ -307,19 +368,25 @@ impl Browser {
         let folder = self.home.0.join("downloads");
         let mut bytes = Vec::new();
         eventually("the download is whole", || {
-            let [name] = &*common::names(&folder) else { return false };
+            let [name] = &*common::names(&folder) else {
+                return false;
+            };
             bytes = fs::read(folder.join(name)).unwrap_or_default();
             // While it is on its way it bears another name, or is shorter.
             !name.ends_with(".crdownload") && bytes.len() >= size
         });
-        common::names(&folder).iter().for_each(|name| fs::remove_file(folder.join(name)).unwrap());
+        common::names(&folder)
+            .iter()
+            .for_each(|name| fs::remove_file(folder.join(name)).unwrap());
         bytes
     }
 
     fn close(mut self) {
         self.tab.clear();
         self.command("Browser.close", "");
-        within(LONG, "the browser ends", || self.child.try_wait().unwrap().is_some());
+        within(LONG, "the browser ends", || {
+            self.child.try_wait().unwrap().is_some()
+        });
     }
 }
 
@@ -365,7 +432,14 @@ fn a_browser_shows_the_page() {
     let ended: Ended = Run::start(&mut home.command(&program, &["--dump-dom", &address])).finish(LONG);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let page = ended.text();
-    for name in ["a.bin", "notes.txt", "&lt;img src=x", "100%.bin", "é日😀.bin", "a&amp;amp;b.bin"] {
+    for name in [
+        "a.bin",
+        "notes.txt",
+        "&lt;img src=x",
+        "100%.bin",
+        "é日😀.bin",
+        "a&amp;amp;b.bin",
+    ] {
         assert!(page.contains(name), "no {name} in {page}");
     }
     assert!(page.contains("curl -T") && page.contains(&address), "{page}");
@@ -385,15 +459,35 @@ fn a_browser_follows_the_links_and_gets_the_bytes() {
         for (at, name) in NAMES_OF_FILES.iter().enumerate() {
             browser.click(name);
             let bytes = browser.downloaded(300_000 + at);
-            assert!(bytes == noise(300_000 + at, at as u64), "{mode} {name}: {} bytes", bytes.len());
-            assert_eq!(browser.evaluate("location.href"), address, "{mode} {name}: it left the page");
+            assert!(
+                bytes == noise(300_000 + at, at as u64),
+                "{mode} {name}: {} bytes",
+                bytes.len()
+            );
+            assert_eq!(
+                browser.evaluate("location.href"),
+                address,
+                "{mode} {name}: it left the page"
+            );
         }
-        assert_eq!(browser.evaluate("document.images.length"), "0", "{mode}: a name became an image");
-        assert_ne!(browser.evaluate("document.title"), "broken", "{mode}: a name became a program");
+        assert_eq!(
+            browser.evaluate("document.images.length"),
+            "0",
+            "{mode}: a name became an image"
+        );
+        assert_ne!(
+            browser.evaluate("document.title"),
+            "broken",
+            "{mode}: a name became a program"
+        );
         let target = browser.click("notes.txt");
         browser.arrive(&target);
         assert_eq!(target, format!("{address}notes.txt"), "{mode}");
-        assert_eq!(browser.evaluate("document.body.innerText.trim()"), NOTES, "{mode}");
+        assert_eq!(
+            browser.evaluate("document.body.innerText.trim()"),
+            NOTES,
+            "{mode}"
+        );
         browser.open("about:blank");
         server.stop();
     }
@@ -414,7 +508,14 @@ fn a_browser_uploads_through_the_form() {
     for mode in MODES {
         let folder = Folder::new();
         folder.write("a b.bin", b"old");
-        let options = ["--protocol", "http", "--idle-timeout", "0.5", "--max-upload", "1M"];
+        let options = [
+            "--protocol",
+            "http",
+            "--idle-timeout",
+            "0.5",
+            "--max-upload",
+            "1M",
+        ];
         let server = Server::start(mode, 4, &folder, &options);
         let address = format!("http://{}/", server.address);
         browser.open(&format!("{address}?sort=size&other"));
@@ -422,8 +523,14 @@ fn a_browser_uploads_through_the_form() {
         // The answer has led back to the page in its order, and there the new files are.
         browser.arrive(&format!("{address}?sort=size"));
         for (at, name) in names.iter().enumerate() {
-            assert!(folder.read(name) == noise(300_000 + at, at as u64), "{mode} {name}");
-            let link = format!("[...document.links].some(a => a.textContent === {})", quoted(name));
+            assert!(
+                folder.read(name) == noise(300_000 + at, at as u64),
+                "{mode} {name}"
+            );
+            let link = format!(
+                "[...document.links].some(a => a.textContent === {})",
+                quoted(name)
+            );
             assert_eq!(browser.evaluate(&link), "true", "{mode} {name}");
         }
         // A reload shows the page again and does not send the form again.
@@ -470,7 +577,12 @@ fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
     let Some(program) = installed() else { return };
     let mut browser = Browser::start(&program);
     let folder = Folder::new();
-    for (name, size) in [("a", 5), ("b", 2000), (&*"W".repeat(255), 1), (&*"日".repeat(85), 0)] {
+    for (name, size) in [
+        ("a", 5),
+        ("b", 2000),
+        (&*"W".repeat(255), 1),
+        (&*"日".repeat(85), 0),
+    ] {
         folder.write(name, &noise(size, 1));
     }
     let server = start("event", &folder);
@@ -488,12 +600,17 @@ fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
         browser.arrive(&target);
         assert_eq!(browser.evaluate(sizes), order, "{head}");
         let heads = "document.querySelectorAll('[aria-sort]')";
-        assert_eq!(browser.evaluate(&format!("{heads}.length + {heads}[0].ariaSort")), format!("1{sorted}"));
+        assert_eq!(
+            browser.evaluate(&format!("{heads}.length + {heads}[0].ariaSort")),
+            format!("1{sorted}")
+        );
         // Nothing stands beside the screen: every cell ends on it.
         let right =
             "Math.max(...[...document.querySelectorAll('*')].map(e => e.getBoundingClientRect().right))";
         assert_eq!(
-            browser.evaluate(&format!("{right} <= 390 && document.documentElement.scrollWidth <= 390")),
+            browser.evaluate(&format!(
+                "{right} <= 390 && document.documentElement.scrollWidth <= 390"
+            )),
             "true"
         );
     }
@@ -501,7 +618,10 @@ fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
     folder.write(&format!("ก{}", "ำ".repeat(80)), b"");
     folder.write(&format!("1{}", "\u{20e3}".repeat(80)), b"");
     browser.open(&address);
-    assert_eq!(browser.evaluate("document.documentElement.scrollWidth <= 390"), "true");
+    assert_eq!(
+        browser.evaluate("document.documentElement.scrollWidth <= 390"),
+        "true"
+    );
     let covered = "[...document.querySelectorAll('td:nth-child(2)')].filter(cell => { \
          cell.scrollIntoView(); const box = cell.getBoundingClientRect(); \
          return document.elementFromPoint(box.left + 9, box.top + 9) != cell }).length";

@@ -23,8 +23,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The commands that talk to a server, each with the words it needs.
-const CLIENT: [&[&str]; 5] =
-    [&["list"], &["download", "a"], &["upload", "-", "--as", "a"], &["delete", "a"], &["stats"]];
+const CLIENT: [&[&str]; 5] = [
+    &["list"],
+    &["download", "a"],
+    &["upload", "-", "--as", "a"],
+    &["delete", "a"],
+    &["stats"],
+];
 
 /// Runs a client command against the server at `address`.
 fn ask(address: SocketAddr, words: &[&str]) -> Ended {
@@ -46,7 +51,13 @@ fn the_client_uploads_lists_downloads_counts_and_deletes() {
             ["a.bin", "empty", "b.bin"].map(|name| here.join(name).display().to_string());
         let ask = |words: &[&str]| ask(server.address, words);
         assert_eq!(ask(&["upload", &source]).ok(), "a.bin uploaded, 1500001 bytes\n");
-        assert_eq!(ask(&["upload", &empty, "--as", "my empty \"file\""]).ok().lines().count(), 1);
+        assert_eq!(
+            ask(&["upload", &empty, "--as", "my empty \"file\""])
+                .ok()
+                .lines()
+                .count(),
+            1
+        );
         assert!(files.read("a.bin") == content, "{mode}");
         assert_eq!(ask(&["list"]).ok(), "a.bin\nmy empty \"file\"\n");
         assert_eq!(
@@ -54,14 +65,20 @@ fn the_client_uploads_lists_downloads_counts_and_deletes() {
             format!("{target} downloaded, 1500001 bytes\n")
         );
         assert!(here.read("b.bin") == content, "{mode}");
-        assert_eq!(ask(&["download", "my empty \"file\"", "-o", &target]).code, Some(0));
+        assert_eq!(
+            ask(&["download", "my empty \"file\"", "-o", &target]).code,
+            Some(0)
+        );
         assert_eq!(here.read("b.bin"), b"", "{mode}");
         assert_eq!(ask(&["delete", "a.bin"]).ok(), "a.bin deleted\n");
         assert_eq!(ask(&["delete", "my empty \"file\""]).code, Some(0));
         assert_eq!(ask(&["list"]).ok(), "");
         let stats = ask(&["stats"]);
         let counted = |key: &str| stats.ok().lines().any(|line| line.starts_with(key));
-        assert!(counted("mode ") && counted("requests ") && counted("per_worker 0"), "{mode} {stats:?}");
+        assert!(
+            counted("mode ") && counted("requests ") && counted("per_worker 0"),
+            "{mode} {stats:?}"
+        );
         assert!(stats.text().contains(mode), "{mode} {stats:?}");
         assert!(files.names().is_empty(), "{mode}");
         assert_eq!(here.names(), ["a.bin", "b.bin", "empty"], "{mode}");
@@ -94,10 +111,18 @@ fn a_download_goes_to_its_own_name_in_the_current_folder() {
     files.write("-x", b"dash");
     let server = Server::start("thread", 2, &files, &[]);
     let address = format!("--server={}", server.address);
-    for words in [&["download", &address, "a b"][..], &["download", &address, "--", "-x"]] {
-        Run::start(kolam(words).current_dir(here.path())).finish(PATIENCE).ok();
+    for words in [
+        &["download", &address, "a b"][..],
+        &["download", &address, "--", "-x"],
+    ] {
+        Run::start(kolam(words).current_dir(here.path()))
+            .finish(PATIENCE)
+            .ok();
     }
-    assert_eq!((here.read("a b"), here.read("-x")), (b"content".to_vec(), b"dash".to_vec()));
+    assert_eq!(
+        (here.read("a b"), here.read("-x")),
+        (b"content".to_vec(), b"dash".to_vec())
+    );
     assert_eq!(here.names(), ["-x", "a b"]);
     server.stop();
 }
@@ -135,7 +160,10 @@ fn an_upload_that_is_refused_says_why() {
     ask(server.address, &["upload", &big, "--as", ".big"]).failed(1, &["invalid file name"]);
     ask(server.address, &["upload", &big, "--as", "a\nb"]).failed(1, &["control character"]);
     ask(server.address, &["upload", &none]).failed(1, &["cannot read", &none]);
-    assert_eq!((files.read("big"), files.names()), (b"old".to_vec(), vec!["big".to_owned()]));
+    assert_eq!(
+        (files.read("big"), files.names()),
+        (b"old".to_vec(), vec!["big".to_owned()])
+    );
     server.stop();
     let server = Server::start("thread", 2, &files, &["--read-only"]);
     ask(server.address, &["upload", &big]).failed(1, &["permission denied"]);
@@ -162,7 +190,11 @@ fn what_cannot_be_uploaded_is_told_before_there_is_a_connection() {
     if File::open(&secret).is_err() {
         upload(&secret.display().to_string()).failed(1, &["cannot read", "secret: Permission denied"]);
     }
-    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "it has connected");
+    assert_eq!(
+        listener.accept().unwrap_err().kind(),
+        io::ErrorKind::WouldBlock,
+        "it has connected"
+    );
 }
 
 #[test]
@@ -179,7 +211,10 @@ fn a_path_may_hold_any_bytes_and_a_name_on_the_wire_may_not() {
     };
     let [upload, as_name, name, output, equals] = ["upload", "--as", "a.bin", "-o", "-o="].map(OsStr::new);
     ask(&[upload, source.as_os_str()]).failed(2, &["not UTF-8", "add --as NAME"]);
-    assert_eq!(ask(&[upload, source.as_os_str(), as_name, name]).ok(), "a.bin uploaded, 7 bytes\n");
+    assert_eq!(
+        ask(&[upload, source.as_os_str(), as_name, name]).ok(),
+        "a.bin uploaded, 7 bytes\n"
+    );
     assert_eq!(fs::read(root.join("a.bin")).unwrap(), b"content");
     ask(&[OsStr::new("download"), name, output, target.as_os_str()]).ok();
     assert_eq!(fs::read(&target).unwrap(), b"content");
@@ -228,8 +263,14 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
         (&["uplaod", "a"], &["uplaod", "did you mean upload?"]),
         (&["serv"], &["did you mean serve?"]),
         (&["frobnicate"], &["frobnicate", "kolam --help"]),
-        (&["serve", "--wrokers", "3"], &["--wrokers", "did you mean --workers?"]),
-        (&["list", "--sever", "x:1"], &["--sever", "did you mean --server?"]),
+        (
+            &["serve", "--wrokers", "3"],
+            &["--wrokers", "did you mean --workers?"],
+        ),
+        (
+            &["list", "--sever", "x:1"],
+            &["--sever", "did you mean --server?"],
+        ),
         (&["stress", "--volums", "1"], &["did you mean --volumes?"]),
         (&["serve", "--xyzzyplugh"], &["unknown option --xyzzyplugh"]),
         (
@@ -237,18 +278,39 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
             &["thraed", "single, thread, process, event", "did you mean thread?"],
         ),
         (&["serve", "--mode", "evnet"], &["evnet", "did you mean event?"]),
-        (&["serve", "--protocol", "htpp"], &["--protocol htpp", "file, http", "did you mean http?"]),
-        (&["serve", "--mode", "single", "--workers", "5"], &["--workers 5", "single"]),
+        (
+            &["serve", "--protocol", "htpp"],
+            &["--protocol htpp", "file, http", "did you mean http?"],
+        ),
+        (
+            &["serve", "--mode", "single", "--workers", "5"],
+            &["--workers 5", "single"],
+        ),
         (&["serve", "--workers", "0"], &["--workers 0", "from 1"]),
         (&["serve", "--workers", "many"], &["--workers many"]),
-        (&["serve", "--host", "a.example"], &["--host", "--protocol http", "--listen HOST:PORT"]),
-        (&["serve", "--host", "127.0.0.1", "--protocol", "file"], &["--host", "--protocol http"]),
+        (
+            &["serve", "--host", "a.example"],
+            &["--host", "--protocol http", "--listen HOST:PORT"],
+        ),
+        (
+            &["serve", "--host", "127.0.0.1", "--protocol", "file"],
+            &["--host", "--protocol http"],
+        ),
         (&["serve", "--any-host"], &["--any-host", "--protocol http"]),
-        (&["stress", "--volumes", "1KB"], &["--volumes 1KB", "numbers of MiB from 1 to 100000"]),
+        (
+            &["stress", "--volumes", "1KB"],
+            &["--volumes 1KB", "numbers of MiB from 1 to 100000"],
+        ),
         (&["serve", "--workers"], &["--workers", "needs a value"]),
         (&["serve", "--quiet=yes"], &["--quiet", "no value"]),
-        (&["serve", "--listen", "localhost"], &["--listen localhost", "HOST:PORT"]),
-        (&["serve", "--listen", "127.0.0.1:70000"], &["--listen 127.0.0.1:70000"]),
+        (
+            &["serve", "--listen", "localhost"],
+            &["--listen localhost", "HOST:PORT"],
+        ),
+        (
+            &["serve", "--listen", "127.0.0.1:70000"],
+            &["--listen 127.0.0.1:70000"],
+        ),
         (&["serve", "--max-upload", "5X"], &["--max-upload 5X"]),
         (&["serve", "--max-upload", "99999999999G"], &["--max-upload"]),
         (&["serve", "--idle-timeout", "-1"], &["--idle-timeout -1"]),
@@ -261,7 +323,10 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
         (&["stress", "--volumes", "1,1"], &["--volumes 1,1"]),
         (&["stress", "--clients", "1,,5"], &["--clients 1,,5"]),
         (&["stress", "--servers", "0"], &["--servers 0"]),
-        (&["stress", "--modes", "single", "--servers", "5"], &["--servers 5", "single"]),
+        (
+            &["stress", "--modes", "single", "--servers", "5"],
+            &["--servers 5", "single"],
+        ),
     ];
     for (words, expected) in table {
         let ended = run(words);
@@ -269,35 +334,83 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
         assert_eq!(ended.text(), "", "{words:?}");
     }
     let ended = run(&[]);
-    assert!(ended.code == Some(2) && ended.stderr.contains("usage: kolam COMMAND"), "{ended:?}");
+    assert!(
+        ended.code == Some(2) && ended.stderr.contains("usage: kolam COMMAND"),
+        "{ended:?}"
+    );
 }
 
 #[test]
 fn a_guessed_option_or_command_leads_to_the_right_one() {
     let table: [(&[&str], &str); 23] = [
-        (&["serve", "--port", "80"], "--port; it is part of --listen HOST:PORT"),
+        (
+            &["serve", "--port", "80"],
+            "--port; it is part of --listen HOST:PORT",
+        ),
         (&["serve", "-p", "80"], "-p; it is part of --listen HOST:PORT"),
-        (&["balance", "--port=80"], "--port; it is part of --listen HOST:PORT"),
-        (&["list", "--port", "80"], "--port; it is part of --server HOST:PORT"),
-        (&["list", "--host", "127.0.0.1"], "--host; it is part of --server HOST:PORT"),
-        (&["stress", "--port", "80"], "--port; it is part of --target HOST:PORT"),
-        (&["serve", "--bind", "0.0.0.0"], "--bind; did you mean --listen HOST:PORT?"),
-        (&["serve", "--address", "0.0.0.0"], "--address; did you mean --listen HOST:PORT?"),
+        (
+            &["balance", "--port=80"],
+            "--port; it is part of --listen HOST:PORT",
+        ),
+        (
+            &["list", "--port", "80"],
+            "--port; it is part of --server HOST:PORT",
+        ),
+        (
+            &["list", "--host", "127.0.0.1"],
+            "--host; it is part of --server HOST:PORT",
+        ),
+        (
+            &["stress", "--port", "80"],
+            "--port; it is part of --target HOST:PORT",
+        ),
+        (
+            &["serve", "--bind", "0.0.0.0"],
+            "--bind; did you mean --listen HOST:PORT?",
+        ),
+        (
+            &["serve", "--address", "0.0.0.0"],
+            "--address; did you mean --listen HOST:PORT?",
+        ),
         (&["serve", "--dir", "x"], "--dir; did you mean --root DIR?"),
         (&["serve", "--folder", "x"], "--folder; did you mean --root DIR?"),
-        (&["serve", "--threads", "5"], "--threads; did you mean --workers N or --mode MODE?"),
-        (&["serve", "--processes", "5"], "--processes; did you mean --workers N or --mode MODE?"),
-        (&["download", "a", "--output", "b"], "--output; did you mean -o FILE?"),
+        (
+            &["serve", "--threads", "5"],
+            "--threads; did you mean --workers N or --mode MODE?",
+        ),
+        (
+            &["serve", "--processes", "5"],
+            "--processes; did you mean --workers N or --mode MODE?",
+        ),
+        (
+            &["download", "a", "--output", "b"],
+            "--output; did you mean -o FILE?",
+        ),
         (&["stress", "--output", "b"], "--output; did you mean --out DIR?"),
-        (&["bench", "http", "--concurrency", "5"], "--concurrency; did you mean -c N?"),
-        (&["serve", "--limit", "5"], "--limit; did you mean --max-upload SIZE?"),
+        (
+            &["bench", "http", "--concurrency", "5"],
+            "--concurrency; did you mean -c N?",
+        ),
+        (
+            &["serve", "--limit", "5"],
+            "--limit; did you mean --max-upload SIZE?",
+        ),
         // Near in letters to nothing, and guessed by no other program.
-        (&["serve", "--colour"], "unknown option --colour; kolam serve --help lists all"),
-        (&["delete", "a", "--force"], "unknown option --force; kolam delete --help lists all"),
+        (
+            &["serve", "--colour"],
+            "unknown option --colour; kolam serve --help lists all",
+        ),
+        (
+            &["delete", "a", "--force"],
+            "unknown option --force; kolam delete --help lists all",
+        ),
         (&["ls"], "unknown command ls; did you mean list?"),
         (&["get", "a"], "unknown command get; did you mean download?"),
         (&["server"], "unknown command server; did you mean serve?"),
-        (&["help", "nonsense"], "unknown command nonsense; try kolam --help"),
+        (
+            &["help", "nonsense"],
+            "unknown command nonsense; try kolam --help",
+        ),
         (&["help", "srve"], "unknown command srve; did you mean serve?"),
     ];
     for (words, expected) in table {
@@ -307,27 +420,67 @@ fn a_guessed_option_or_command_leads_to_the_right_one() {
 
 #[test]
 fn help_is_given_for_each_command() {
-    let commands = ["serve", "list", "download", "upload", "delete", "stats", "stress", "balance", "bench"];
-    for words in [&["--help"][..], &["-h"], &["help"], &["help", "--help"], &["help", "help"]] {
+    let commands = [
+        "serve", "list", "download", "upload", "delete", "stats", "stress", "balance", "bench",
+    ];
+    for words in [
+        &["--help"][..],
+        &["-h"],
+        &["help"],
+        &["help", "--help"],
+        &["help", "help"],
+    ] {
         let overview = run(words);
-        assert!(overview.text().lines().all(|line| line.chars().count() < 80), "{overview:?}");
-        commands.iter().for_each(|command| assert!(overview.ok().contains(command), "{overview:?}"));
+        assert!(
+            overview.text().lines().all(|line| line.chars().count() < 80),
+            "{overview:?}"
+        );
+        commands
+            .iter()
+            .for_each(|command| assert!(overview.ok().contains(command), "{overview:?}"));
     }
-    assert_eq!(run(&["--version"]).ok(), concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        run(&["--version"]).ok(),
+        concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n")
+    );
     for command in commands {
         assert_eq!(run(&["help", command]).ok(), run(&[command, "--help"]).ok());
-        for words in [&[command, "--help"][..], &[command, "-h"], &[command, "--help", "--nonsense"]] {
+        for words in [
+            &[command, "--help"][..],
+            &[command, "-h"],
+            &[command, "--help", "--nonsense"],
+        ] {
             let help = run(words);
             assert!(help.ok().contains(&format!("usage: kolam {command}")), "{help:?}");
-            assert!(help.text().lines().all(|line| line.chars().count() < 80), "{help:?}");
+            assert!(
+                help.text().lines().all(|line| line.chars().count() < 80),
+                "{help:?}"
+            );
         }
     }
     let serve = run(&["serve", "--help"]);
-    let units = ["--idle-timeout TIME", "TIME: ", "500ms", "--max-upload SIZE", "SIZE: ", "10MB", "1024"];
-    units.iter().for_each(|word| assert!(serve.text().contains(word), "{word}"));
-    for option in
-        ["--protocol", "--mode", "--workers", "--listen", "--root", "--max-upload", "--sync", "--read-only"]
-    {
+    let units = [
+        "--idle-timeout TIME",
+        "TIME: ",
+        "500ms",
+        "--max-upload SIZE",
+        "SIZE: ",
+        "10MB",
+        "1024",
+    ];
+    units
+        .iter()
+        .for_each(|word| assert!(serve.text().contains(word), "{word}"));
+    for option in [
+        "--protocol",
+        "--mode",
+        "--workers",
+        "--listen",
+        "--root",
+        "--max-upload",
+        "--sync",
+        "--read-only",
+    ] {
         assert!(serve.text().contains(option), "{option}");
     }
 }
@@ -335,7 +488,9 @@ fn help_is_given_for_each_command() {
 /// Runs make without letting it do anything; returns its exit code, stdout and stderr.
 fn make(words: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new("make");
-    command.args(["-n", "-C", env!("CARGO_MANIFEST_DIR"), "--no-print-directory"]).args(words);
+    command
+        .args(["-n", "-C", env!("CARGO_MANIFEST_DIR"), "--no-print-directory"])
+        .args(words);
     // Where the tests themselves were started by make.
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
         command.env_remove(name);
@@ -350,49 +505,94 @@ fn variables_of_make_in_small_letters_are_told() {
     let makefile = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile")).unwrap();
     let variables = makefile.lines().filter_map(|line| line.split_once(" ?="));
     // CARGO is not for users of kolam, STRESS_ROOT has no default.
-    let variables = variables.map(|(name, _)| name).filter(|name| *name != "CARGO").chain(["STRESS_ROOT"]);
+    let variables = variables
+        .map(|(name, _)| name)
+        .filter(|name| *name != "CARGO")
+        .chain(["STRESS_ROOT"]);
     let mut count = 0;
     for (variable, target) in variables.zip(["server", "stress", "help", "clean"].into_iter().cycle()) {
         let small = variable.to_lowercase();
         let (code, stdout, stderr) = make(&[target, &format!("{small}=process")]);
         let told = format!("{small}=process: variables are in capitals here: {variable}=process");
-        assert!(code == Some(2) && stderr.contains(&told), "{variable}: let a target take it. {stderr}");
+        assert!(
+            code == Some(2) && stderr.contains(&told),
+            "{variable}: let a target take it. {stderr}"
+        );
         assert_eq!((stdout.as_str(), stderr.lines().count()), ("", 1), "{variable}");
         count += 1;
     }
     assert!(count > 5, "these are not all variables");
     let (code, stdout, stderr) = make(&["server", "MODE=process", "W=5"]);
-    assert!(code == Some(0) && stdout.contains("--mode process --workers 5"), "{stdout} {stderr}");
+    assert!(
+        code == Some(0) && stdout.contains("--mode process --workers 5"),
+        "{stdout} {stderr}"
+    );
 }
 
 #[test]
 fn a_variable_that_the_target_does_not_use_is_told() {
     for (words, told) in [
-        (&["server", "Mode=process"][..], "Mode=process: variables are in capitals here: MODE=process."),
-        (&["server", "WORKERS=3"], "WORKERS=3: make server does not use it; did you mean W?."),
-        (&["server", "workers=3"], "workers=3: make server does not use it; did you mean W?."),
-        (&["server", "MODES=thread"], "MODES=thread: make server does not use it; did you mean MODE?."),
-        (&["stress", "MODE=thread"], "MODE=thread: make stress does not use it; did you mean MODES?."),
-        (&["ab", "SERVERS=3"], "SERVERS=3: make ab does not use it; did you mean BACKENDS?."),
-        (&["modes", "N=1"], "N=1: make modes does not use it; it uses OUT FORCE KOLAM SHM."),
-        (&["build", "W=3"], "W=3: make build does not use it; it uses no variable."),
+        (
+            &["server", "Mode=process"][..],
+            "Mode=process: variables are in capitals here: MODE=process.",
+        ),
+        (
+            &["server", "WORKERS=3"],
+            "WORKERS=3: make server does not use it; did you mean W?.",
+        ),
+        (
+            &["server", "workers=3"],
+            "workers=3: make server does not use it; did you mean W?.",
+        ),
+        (
+            &["server", "MODES=thread"],
+            "MODES=thread: make server does not use it; did you mean MODE?.",
+        ),
+        (
+            &["stress", "MODE=thread"],
+            "MODE=thread: make stress does not use it; did you mean MODES?.",
+        ),
+        (
+            &["ab", "SERVERS=3"],
+            "SERVERS=3: make ab does not use it; did you mean BACKENDS?.",
+        ),
+        (
+            &["modes", "N=1"],
+            "N=1: make modes does not use it; it uses OUT FORCE KOLAM SHM.",
+        ),
+        (
+            &["build", "W=3"],
+            "W=3: make build does not use it; it uses no variable.",
+        ),
         (&["stress", "FORCE=1"], "FORCE=1: expected yes."),
     ] {
         let (code, stdout, stderr) = make(words);
-        assert!(code == Some(2) && stderr.contains(told), "{words:?}: no {told} in {stderr}");
+        assert!(
+            code == Some(2) && stderr.contains(told),
+            "{words:?}: no {told} in {stderr}"
+        );
         assert_eq!((stdout.as_str(), stderr.lines().count()), ("", 1), "{words:?}");
     }
     for (words, part) in [
         (&["stress", "OUT=x", "FORCE=yes"][..], "--out 'x' --force"),
-        (&["stress-quick", "MODES=event", "STRESS_ROOT=x"], "--modes event  --root 'x'"),
+        (
+            &["stress-quick", "MODES=event", "STRESS_ROOT=x"],
+            "--modes event  --root 'x'",
+        ),
         (&["ab", "ROUNDS=3", "SHM=x", "KOLAM_SERVER=x"], "ROUNDS=3 "),
-        (&["stress", "server", "MODE=thread", "MODES=thread"], "serve --protocol file --mode thread"),
+        (
+            &["stress", "server", "MODE=thread", "MODES=thread"],
+            "serve --protocol file --mode thread",
+        ),
         (&["test", "RUSTFLAGS=-g", "CARGO=cargo"], "cargo test"),
     ] {
         let (code, stdout, stderr) = make(words);
         assert!(code == Some(0), "{words:?}: {stderr}");
         let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(plain(&stdout).contains(&plain(part)), "{words:?}: no {part} in {stdout}");
+        assert!(
+            plain(&stdout).contains(&plain(part)),
+            "{words:?}: no {part} in {stdout}"
+        );
     }
     let (_, help, _) = make(&["help"]);
     assert!(help.contains("FORCE=yes") && help.contains("ROUNDS"), "{help}");
@@ -409,7 +609,11 @@ fn a_server_that_cannot_start_says_why_in_one_line() {
         let serve = ["serve", "--mode", mode, "--listen"];
         run(&[&serve[..], &[&address, "--root", root]].concat())
             .failed(1, &["cannot listen", &address, "make: PORT="]);
-        for path in [folder.join("file"), folder.join("file/below"), "/proc/kolam".into()] {
+        for path in [
+            folder.join("file"),
+            folder.join("file/below"),
+            "/proc/kolam".into(),
+        ] {
             let root = path.to_str().unwrap();
             let ended = run(&[&serve[..], &["127.0.0.1:0", "--root", root]].concat());
             ended.failed(1, &["--root", root]);
@@ -426,28 +630,51 @@ fn a_folder_that_cannot_be_made_is_told_with_the_cause() {
     ended.failed(1, &["cannot make --root /sys/kolam: ", "; name a folder"]);
     assert!(!ended.stderr.contains("No such file"), "{ended:?}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_kolam"));
-    let output = command.args(["stress", "--quick"]).current_dir("/sys").output().unwrap();
+    let output = command
+        .args(["stress", "--quick"])
+        .current_dir("/sys")
+        .output()
+        .unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(1) && told.contains("cannot make the folder results: "), "{told}");
+    assert!(
+        output.status.code() == Some(1) && told.contains("cannot make the folder results: "),
+        "{told}"
+    );
     assert!(told.contains("name another one with --out DIR"), "{told}");
     run(&["stress", "--quick", "--out", "/sys/kolam"]).failed(1, &["cannot make --out /sys/kolam: "]);
 }
 
 /// The first line of a server that is started with `words`, after which it is stopped.
 fn first_line(words: &[&str]) -> String {
-    let mut child = kolam(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = kolam(words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     common::signal(child.id(), libc::SIGTERM);
     let ended = child.wait_with_output().unwrap();
-    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]), "{words:?}: {line}");
+    assert_eq!(
+        (ended.status.code(), ended.stderr.as_slice()),
+        (Some(0), &b""[..]),
+        "{words:?}: {line}"
+    );
     line
 }
 
 #[test]
 fn the_first_line_of_an_http_server_ends_with_a_url() {
     let folder = Folder::new();
-    let serve = ["serve", "--quiet", "--allow-write", "--root", folder.path().to_str().unwrap()];
+    let serve = [
+        "serve",
+        "--quiet",
+        "--allow-write",
+        "--root",
+        folder.path().to_str().unwrap(),
+    ];
     for (listen, url) in [
         ("127.0.0.1:0", "http://127.0.0.1:"),
         ("0.0.0.0:0", "http://127.0.0.1:"),
@@ -462,13 +689,23 @@ fn the_first_line_of_an_http_server_ends_with_a_url() {
         let (about, found) = line.trim_end().rsplit_once(' ').unwrap();
         let address: SocketAddr = about.split(' ').nth(2).unwrap().parse().unwrap();
         assert_eq!(found, format!("{url}{}/", address.port()), "{listen}: {line}");
-        assert!(about.contains("event mode"), "HTTP is served in event mode unless asked: {line}");
+        assert!(
+            about.contains("event mode"),
+            "HTTP is served in event mode unless asked: {line}"
+        );
         let line = first_line(&[&serve[..], &["--listen", listen]].concat());
-        assert!(line.contains("thread mode") && !line.contains("http://"), "{listen}: {line}");
+        assert!(
+            line.contains("thread mode") && !line.contains("http://"),
+            "{listen}: {line}"
+        );
     }
     // A port that browsers refuse, and that is free here.
-    let refused = (6665..=6669).rev().find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-    let Some(port) = refused else { return eprintln!("skipped: ports 6665 to 6669 are taken") };
+    let refused = (6665..=6669)
+        .rev()
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    let Some(port) = refused else {
+        return eprintln!("skipped: ports 6665 to 6669 are taken");
+    };
     let listen = format!("127.0.0.1:{port}");
     let line = first_line(&[&serve[..], &["--protocol", "http", "--listen", &listen]].concat());
     assert!(line.contains(&format!("browsers refuse port {port}")), "{line}");
@@ -488,27 +725,55 @@ fn each_protocol_has_a_mode_and_a_port_of_its_own() {
     for (variables, passed) in [
         (&[][..], "serve --protocol file --root 'files'"),
         (&["PROTOCOL=http"], "serve --protocol http --root 'files'"),
-        (&["PROTOCOL=http", "HOST=0.0.0.0"], "serve --protocol http --listen 0.0.0.0:8080 --root 'files'"),
-        (&["HOST=0.0.0.0"], "serve --protocol file --listen 0.0.0.0:6666 --root 'files'"),
+        (
+            &["PROTOCOL=http", "HOST=0.0.0.0"],
+            "serve --protocol http --listen 0.0.0.0:8080 --root 'files'",
+        ),
+        (
+            &["HOST=0.0.0.0"],
+            "serve --protocol file --listen 0.0.0.0:6666 --root 'files'",
+        ),
         (
             &["MODE=process", "W=5", "PORT=7"],
             "serve --protocol file --mode process --workers 5 --listen 127.0.0.1:7 --root 'files'",
         ),
     ] {
         let mut command = Command::new("make");
-        command.args(["--dry-run", "server"]).args(variables).current_dir(env!("CARGO_MANIFEST_DIR"));
-        for variable in ["PROTOCOL", "MODE", "W", "HOST", "PORT", "ROOT", "ARGS", "MAKEFLAGS"] {
+        command
+            .args(["--dry-run", "server"])
+            .args(variables)
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        for variable in [
+            "PROTOCOL",
+            "MODE",
+            "W",
+            "HOST",
+            "PORT",
+            "ROOT",
+            "ARGS",
+            "MAKEFLAGS",
+        ] {
             command.env_remove(variable);
         }
-        let Ok(made) = command.output() else { return eprintln!("skipped: make is not installed") };
+        let Ok(made) = command.output() else {
+            return eprintln!("skipped: make is not installed");
+        };
         let text = String::from_utf8(made.stdout).unwrap().replace('\\', " ");
         let words: Vec<&str> = text.split_whitespace().collect();
-        assert!(words.join(" ").contains(passed), "{variables:?}: no {passed:?} in {text}");
+        assert!(
+            words.join(" ").contains(passed),
+            "{variables:?}: no {passed:?} in {text}"
+        );
     }
-    assert!(Command::new("make").args(["--dry-run", "balancer"]).output().is_ok_and(|made| {
-        let text = String::from_utf8(made.stdout).unwrap();
-        text.contains("MODE=event PORT=7000") && text.contains("PROTOCOL=http")
-    }));
+    assert!(
+        Command::new("make")
+            .args(["--dry-run", "balancer"])
+            .output()
+            .is_ok_and(|made| {
+                let text = String::from_utf8(made.stdout).unwrap();
+                text.contains("MODE=event PORT=7000") && text.contains("PROTOCOL=http")
+            })
+    );
 }
 
 #[test]
@@ -539,7 +804,12 @@ fn closed_pipe() -> Stdio {
 
 /// Runs the program with its stdout going to `stdout`; returns exit code and stderr.
 fn run_into(stdout: Stdio, words: &[&str]) -> (Option<i32>, String) {
-    let child = kolam(words).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    let child = kolam(words)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
@@ -555,7 +825,12 @@ fn a_closed_stdout_is_a_clean_end() {
         let words = [words, &["--server", &address]].concat();
         assert_eq!(run_into(closed_pipe(), &words), clean, "{words:?}");
     }
-    for words in [&["--help"][..], &["serve", "--help"], &["--version"], &["stress", "--dry-run"]] {
+    for words in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["--version"],
+        &["stress", "--dry-run"],
+    ] {
         assert_eq!(run_into(closed_pipe(), words), clean, "{words:?}");
     }
     server.stop();
@@ -566,10 +841,20 @@ fn a_server_serves_on_when_nobody_reads_its_one_line() {
     let (files, port) = (Folder::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = port.local_addr().unwrap();
     drop(port);
-    let words =
-        ["serve", "--quiet", "--listen", &address.to_string(), "--root", files.path().to_str().unwrap()];
+    let words = [
+        "serve",
+        "--quiet",
+        "--listen",
+        &address.to_string(),
+        "--root",
+        files.path().to_str().unwrap(),
+    ];
     let mut command = kolam(words);
-    let mut child = command.stdout(closed_pipe()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdout(closed_pipe())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     eventually("it serves", || TcpStream::connect(address).is_ok());
     let listed = ask(address, &["list"]);
     signal(child.id(), libc::SIGTERM);
@@ -648,7 +933,10 @@ fn fake_that(mut serve: impl FnMut(TcpStream) + Send + 'static) -> Fake {
         serve(stream);
         true
     });
-    Fake { address, _serving: serving }
+    Fake {
+        address,
+        _serving: serving,
+    }
 }
 
 /// A server as a course makes one: it splits each request at its blanks and knows no quotes. It keeps what it
@@ -665,7 +953,10 @@ fn splitting_server() -> (Fake, Arc<Mutex<Vec<String>>>) {
                 r#"{"status":"OK","data":"stored"}"#.to_owned()
             }
             ["GET", name] if files.contains_key(name) => {
-                format!(r#"{{"status":"OK","data_namafile":"{name}","data_file":"{}"}}"#, files[name])
+                format!(
+                    r#"{{"status":"OK","data_namafile":"{name}","data_file":"{}"}}"#,
+                    files[name]
+                )
             }
             ["DELETE", name] if files.remove(name).is_some() => r#"{"status":"OK","data":"gone"}"#.to_owned(),
             _ => r#"{"status":"ERROR","data":"request tidak dikenali"}"#.to_owned(),
@@ -690,12 +981,22 @@ fn a_server_that_splits_at_blanks_gets_plain_names_without_quotes() {
     ask(&["download", "a.bin", "-o", &target]).failed(1, &["tidak dikenali"]);
     // What needs quotes has them in every verb, also where a server does not understand them.
     requests.lock().unwrap().clear();
-    for words in [&["upload", &source, "--as", "my \"a\""][..], &["download", "my \"a\"", "-o", &target]] {
+    for words in [
+        &["upload", &source, "--as", "my \"a\""][..],
+        &["download", "my \"a\"", "-o", &target],
+    ] {
         ask(words).failed(1, &["tidak dikenali"]);
     }
     ask(&["delete", "a b"]).failed(1, &["tidak dikenali"]);
-    let wanted = [r#"UPLOAD "my \"a\"" Y29udGVudA=="#, r#"GET "my \"a\"""#, r#"DELETE "a b""#];
-    assert_eq!(*requests.lock().unwrap(), wanted.map(|request| format!("{request}\r\n\r\n")));
+    let wanted = [
+        r#"UPLOAD "my \"a\"" Y29udGVudA=="#,
+        r#"GET "my \"a\"""#,
+        r#"DELETE "a b""#,
+    ];
+    assert_eq!(
+        *requests.lock().unwrap(),
+        wanted.map(|request| format!("{request}\r\n\r\n"))
+    );
 }
 
 #[test]
@@ -762,7 +1063,11 @@ fn a_download_that_is_not_whole_and_right_leaves_the_old_file() {
         let fake = fake(&reply, true);
         let ended = ask(fake.address, &["download", "a", "-o", &target]);
         ended.failed(1, &[&fake.address.to_string()]);
-        assert_eq!((here.read("a"), here.names()), (b"old".to_vec(), vec!["a".to_owned()]), "{reply}");
+        assert_eq!(
+            (here.read("a"), here.names()),
+            (b"old".to_vec(), vec!["a".to_owned()]),
+            "{reply}"
+        );
     }
 }
 
@@ -780,7 +1085,9 @@ fn broken_texts(symbols: usize, line: usize) -> Fake {
             "raw" => [b"!", &tail[1..]].concat(),
             _ => [b"\\u0021", &tail[1..]].concat(),
         };
-        let text = String::from_utf8([head, &tail].concat()).unwrap().replace('\n', "\\n");
+        let text = String::from_utf8([head, &tail].concat())
+            .unwrap()
+            .replace('\n', "\\n");
         format!("{{\"status\":\"OK\",\"data_file\":\"{text}\"}}\r\n\r\n").into_bytes()
     })
 }
@@ -790,7 +1097,9 @@ fn what_is_wrong_in_a_download_is_reported_at_its_own_offset() {
     let here = Folder::new();
     let target = here.join("a").display().to_string();
     // Around the borders of lines, of the blocks of the quick loops and of the pieces that are received.
-    let places = [1, 63, 256, 1019, 65_530, 262_114, 262_144, 262_400, 363_984, 524_288, 786_433, 1_000_001];
+    let places = [
+        1, 63, 256, 1019, 65_530, 262_114, 262_144, 262_400, 363_984, 524_288, 786_433, 1_000_001,
+    ];
     for line in [usize::MAX, 76] {
         let server = broken_texts(1 << 20, line);
         for at in places {
@@ -804,8 +1113,12 @@ fn what_is_wrong_in_a_download_is_reported_at_its_own_offset() {
             let symbols = at - if line == 76 { at / 77 } else { 0 };
             if symbols % 4 > 0 {
                 let ended = ask(server.address, &["download", &format!("cut-{at}"), "-o", &target]);
-                ended
-                    .failed(1, &[&format!("invalid base64 at byte {at}: the text ends without its padding")]);
+                ended.failed(
+                    1,
+                    &[&format!(
+                        "invalid base64 at byte {at}: the text ends without its padding"
+                    )],
+                );
             }
         }
         assert!(here.names().is_empty());
@@ -814,31 +1127,54 @@ fn what_is_wrong_in_a_download_is_reported_at_its_own_offset() {
 
 #[test]
 fn words_of_another_server_do_not_reach_the_terminal_raw() {
-    let list = fake(r#"{"status":"OK","data":["a\u001b[2Jb","c\nd"]}"#.to_owned() + "\r\n\r\n", true);
+    let list = fake(
+        r#"{"status":"OK","data":["a\u001b[2Jb","c\nd"]}"#.to_owned() + "\r\n\r\n",
+        true,
+    );
     let names = ask(list.address, &["list"]);
-    assert_eq!((names.code, names.text().lines().count()), (Some(0), 2), "{names:?}");
+    assert_eq!(
+        (names.code, names.text().lines().count()),
+        (Some(0), 2),
+        "{names:?}"
+    );
     let error = fake(
         r#"{"status":"ERROR","data":"\u001b[2J\u001b]0;title\u0007\nline"}"#.to_owned() + "\r\n\r\n",
         true,
     );
-    let stats =
-        fake(r#"{"status":"OK","data":{"mode":"\u001b[2J","x\u001b[2J\n":1}}"#.to_owned() + "\r\n\r\n", true);
-    let ended = [names, ask(stats.address, &["stats"]), ask(error.address, &["list"])];
+    let stats = fake(
+        r#"{"status":"OK","data":{"mode":"\u001b[2J","x\u001b[2J\n":1}}"#.to_owned() + "\r\n\r\n",
+        true,
+    );
+    let ended = [
+        names,
+        ask(stats.address, &["stats"]),
+        ask(error.address, &["list"]),
+    ];
     for ended in ended {
         let raw = |text: &str| text.contains(|c: char| c.is_control() && c != '\n');
-        assert!(!raw(ended.text()) && !raw(&ended.stderr) && ended.stderr.lines().count() <= 1, "{ended:?}");
+        assert!(
+            !raw(ended.text()) && !raw(&ended.stderr) && ended.stderr.lines().count() <= 1,
+            "{ended:?}"
+        );
     }
 }
 
 /// Runs the program with a terminal as its stdout; returns what appears there.
 #[allow(unsafe_code)]
 fn on_a_terminal(words: &[&str]) -> String {
-    let mut ours = OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap();
+    let mut ours = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/ptmx")
+        .unwrap();
     let unlock: libc::c_int = 0;
     // SAFETY: the first call reads one integer, which is alive; the second takes flags and gives a descriptor
     // (ioctl_tty(2)), which nothing else owns.
     let theirs = unsafe {
-        assert_eq!(libc::ioctl(ours.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock), 0);
+        assert_eq!(
+            libc::ioctl(ours.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock),
+            0
+        );
         let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
         File::from_raw_fd(libc::ioctl(ours.as_raw_fd(), libc::TIOCGPTPEER, flags))
     };
@@ -856,7 +1192,10 @@ fn names_that_deceive_are_listed_visibly_on_a_terminal_and_exactly_in_a_pipe() {
     files.write(deceptive, b"");
     files.write("плюс été 日本", b"");
     let server = Server::start("thread", 2, &files, &[]);
-    assert_eq!(ask(server.address, &["list"]).ok(), format!("{deceptive}\nплюс été 日本\n"));
+    assert_eq!(
+        ask(server.address, &["list"]).ok(),
+        format!("{deceptive}\nплюс été 日本\n")
+    );
     let shown = on_a_terminal(&["list", "--server", &server.address.to_string()]);
     assert_eq!(shown, "photo\\u{202e}gpj\\u{200b}.exe\r\nплюс été 日本\r\n");
     server.stop();
@@ -867,8 +1206,16 @@ fn names_that_deceive_are_listed_visibly_on_a_terminal_and_exactly_in_a_pipe() {
 fn tell_of_http(server: SocketAddr, here: &Folder) {
     here.write("large", &noise(16 << 20, 1));
     let [source, target] = ["large", "b"].map(|name| here.join(name).display().to_string());
-    let words = [&["list"][..], &["stats"], &["delete", "a"], &["download", "a", "-o", &target]];
-    for words in words.into_iter().chain([&["upload", "-", "--as", "a"][..], &["upload", &source]]) {
+    let words = [
+        &["list"][..],
+        &["stats"],
+        &["delete", "a"],
+        &["download", "a", "-o", &target],
+    ];
+    for words in words
+        .into_iter()
+        .chain([&["upload", "-", "--as", "a"][..], &["upload", &source]])
+    {
         let told = format!("{server}: this looks like HTTP, not the file protocol; open http://{server}/ in");
         ask(server, words).failed(1, &[&told, "curl"]);
     }
@@ -886,7 +1233,10 @@ fn a_server_that_speaks_http_is_recognised() {
         server.stop();
     }
     let page = "<!DOCTYPE HTML>\n<html><title>400 Bad Request</title></html>\n";
-    for reply in [format!("HTTP/1.0 400 Bad Request\r\nServer: other\r\n\r\n{page}"), page.to_owned()] {
+    for reply in [
+        format!("HTTP/1.0 400 Bad Request\r\nServer: other\r\n\r\n{page}"),
+        page.to_owned(),
+    ] {
         // It answers before it has read everything, and closes: what we send from then on is reset.
         let hasty = fake_that(move |mut stream| {
             let _ = stream.read(&mut [0; 8]);
@@ -902,7 +1252,10 @@ fn an_upload_that_the_server_stored_differently_is_a_failure() {
     here.write("a", b"four");
     let source = here.join("a").display().to_string();
     let reply = |size: &str| format!("{{\"status\":\"OK\",\"size\":{size}}}\r\n\r\n");
-    assert_eq!(ask(fake(reply("4"), true).address, &["upload", &source]).code, Some(0));
+    assert_eq!(
+        ask(fake(reply("4"), true).address, &["upload", &source]).code,
+        Some(0)
+    );
     for size in ["3", "5", "-4", "4.5", "\"4\"", "null"] {
         ask(fake(reply(size), true).address, &["upload", &source]).failed(1, &["size"]);
     }
@@ -931,16 +1284,32 @@ fn an_interrupted_download_ends_with_130_and_leaves_the_old_file() {
     // Often, because the signal must be noticed also just before the client begins to wait for more.
     for round in 0..20 {
         let size = 30_000 * (1 + round / 2);
-        let half = fake(r#"{"status":"OK","data_file":""#.to_owned() + &base64(&noise(size, 1)), false);
-        let words = ["download", "a", "-o", &target, "--server", &half.address.to_string()];
+        let half = fake(
+            r#"{"status":"OK","data_file":""#.to_owned() + &base64(&noise(size, 1)),
+            false,
+        );
+        let words = [
+            "download",
+            "a",
+            "-o",
+            &target,
+            "--server",
+            &half.address.to_string(),
+        ];
         let run = Run::start(&mut kolam(words));
         eventually("the download has begun", || {
             let part = here.names().into_iter().find(|name| name != "a");
             part.is_some_and(|part| here.read(&part).len() >= size / 2)
         });
-        signal(run.child.id(), [libc::SIGINT, libc::SIGTERM, libc::SIGHUP][round % 3]);
+        signal(
+            run.child.id(),
+            [libc::SIGINT, libc::SIGTERM, libc::SIGHUP][round % 3],
+        );
         run.finish(PATIENCE).failed(130, &["interrupted"]);
-        assert_eq!((here.read("a"), here.names()), (b"old".to_vec(), vec!["a".to_owned()]));
+        assert_eq!(
+            (here.read("a"), here.names()),
+            (b"old".to_vec(), vec!["a".to_owned()])
+        );
     }
 }
 
@@ -949,7 +1318,14 @@ fn an_interrupted_upload_ends_with_130_and_stores_nothing() {
     for mode in MODES {
         let files = Folder::new();
         let server = Server::start(mode, 2, &files, &[]);
-        let words = ["upload", "-", "--as", "a", "--server", &server.address.to_string()];
+        let words = [
+            "upload",
+            "-",
+            "--as",
+            "a",
+            "--server",
+            &server.address.to_string(),
+        ];
         // Often, because the signal must be noticed also just before the client begins to wait for stdin.
         for round in 0..10 {
             let mut run = Run::start(kolam(words).stdin(Stdio::piped()));
@@ -973,7 +1349,10 @@ fn a_file_as_large_as_its_limit_crosses_by_the_client() {
     ask(server.address, &["upload", &source]).ok();
     ask(server.address, &["download", "a", "-o", &target]).ok();
     assert!(here.read("b") == vec![0; 20 << 20]);
-    File::create(here.join("a")).unwrap().set_len((20 << 20) + 1).unwrap();
+    File::create(here.join("a"))
+        .unwrap()
+        .set_len((20 << 20) + 1)
+        .unwrap();
     ask(server.address, &["upload", &source]).failed(1, &["file too large"]);
     server.stop();
 }

@@ -46,7 +46,10 @@ fn assert_asleep(server: &Server, what: &str) {
     let before = processor_time(server.pid());
     thread::sleep(WATCH);
     let used = processor_time(server.pid()) - before;
-    assert!(used <= ASLEEP, "{what}: {used:?} of processor time in {WATCH:?} of waiting");
+    assert!(
+        used <= ASLEEP,
+        "{what}: {used:?} of processor time in {WATCH:?} of waiting"
+    );
 }
 
 // ---- what it is made of ----
@@ -76,13 +79,19 @@ fn all_workers_take_part() {
     eventually("each worker has served something", || {
         let mut crowd: Vec<Wire> = (0..30).map(|_| server.connect()).collect();
         crowd.iter_mut().for_each(|wire| wire.send("LIST\n"));
-        crowd.iter_mut().for_each(|wire| assert_eq!(wire.reply(), NOTHING));
+        crowd
+            .iter_mut()
+            .for_each(|wire| assert_eq!(wire.reply(), NOTHING));
         let stats = asking.ask("STATS\n");
         let (_, workers) = stats.split_once(r#""per_worker":["#).unwrap();
         !workers.contains(r#""served":0,"#)
     });
     let stats = asking.ask("STATS\n");
-    assert_eq!((number(&stats, "workers"), number(&stats, "alive")), (3, 3), "{stats}");
+    assert_eq!(
+        (number(&stats, "workers"), number(&stats, "alive")),
+        (3, 3),
+        "{stats}"
+    );
     drop(asking);
     server.stop();
 }
@@ -109,14 +118,19 @@ fn a_thousand_idle_connections_cost_little() {
     let connections = |asking: &mut Wire| number(&asking.ask("STATS\n"), "connections");
     let (seen, before) = (connections(&mut asking), resident(server.pid()));
     let mut crowd: Vec<Wire> = (0..CROWD).map(|_| server.connect()).collect();
-    eventually("all are accepted", || connections(&mut asking) == seen + CROWD as u64);
+    eventually("all are accepted", || {
+        connections(&mut asking) == seen + CROWD as u64
+    });
     let grown = resident(server.pid()).saturating_sub(before);
     assert!(grown <= CROWD_KIB, "{CROWD} fresh connections cost {grown} KiB");
     for wire in &mut crowd {
         assert_eq!(wire.ask("LIST\n"), r#"{"status":"OK","data":["a"]}"#);
     }
     let grown = resident(server.pid()).saturating_sub(before);
-    assert!(grown <= CROWD_KIB, "{CROWD} connections that have been served cost {grown} KiB");
+    assert!(
+        grown <= CROWD_KIB,
+        "{CROWD} connections that have been served cost {grown} KiB"
+    );
     assert_asleep(&server, "idle connections");
     assert!(asking.ask("GET a\n") == got("a", &noise(1 << 20, 1)));
     let start = Instant::now();
@@ -124,7 +138,11 @@ fn a_thousand_idle_connections_cost_little() {
     crowd.iter_mut().for_each(Wire::assert_closed);
     drop((crowd, asking));
     assert_eq!(server.finish(PATIENCE), "");
-    assert!(start.elapsed() < SOON, "they hold the stop up: {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < SOON,
+        "they hold the stop up: {:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -174,7 +192,10 @@ fn a_greedy_client_does_not_starve_the_others() {
     for greedy in ["download", "pipelined requests", "refused upload"] {
         let folder = Folder::new();
         folder.write("a", b"A");
-        File::create(folder.join("endless")).unwrap().set_len(ENDLESS).unwrap();
+        File::create(folder.join("endless"))
+            .unwrap()
+            .set_len(ENDLESS)
+            .unwrap();
         let server = start(1, &folder, &[]);
         let mut hog = server.connect();
         hog.send(match greedy {
@@ -185,8 +206,11 @@ fn a_greedy_client_does_not_starve_the_others() {
         let moved = Arc::new(AtomicU64::new(0));
         let reading = read_on(&hog, moved.clone());
         let sending = (greedy != "download").then(|| {
-            let what =
-                if greedy == "refused upload" { b"QUJD".repeat(50_000) } else { b"GET a\n".repeat(1000) };
+            let what = if greedy == "refused upload" {
+                b"QUJD".repeat(50_000)
+            } else {
+                b"GET a\n".repeat(1000)
+            };
             send_on(&hog, what)
         });
         if greedy != "refused upload" {
@@ -198,7 +222,9 @@ fn a_greedy_client_does_not_starve_the_others() {
         let mut honest: Vec<Wire> = (0..8).map(|_| server.connect()).collect();
         for _ in 0..25 {
             honest.iter_mut().for_each(|wire| wire.send("GET a\n"));
-            honest.iter_mut().for_each(|wire| assert_eq!(wire.reply(), got("a", b"A"), "{greedy}"));
+            honest
+                .iter_mut()
+                .for_each(|wire| assert_eq!(wire.reply(), got("a", b"A"), "{greedy}"));
         }
         let after = moved.load(Relaxed);
         assert!(after < ENDLESS, "{greedy}: the download was over before");
@@ -294,7 +320,10 @@ fn many_dripping_heads_are_ended_and_the_honest_are_answered_meanwhile() {
     while began.elapsed() < Duration::from_millis(1200) {
         let asked = Instant::now();
         assert_eq!(server.ask("LIST\n"), NOTHING);
-        assert!(asked.elapsed() < Duration::from_millis(900), "an honest client waits for the slow ones");
+        assert!(
+            asked.elapsed() < Duration::from_millis(900),
+            "an honest client waits for the slow ones"
+        );
         answered += 1;
     }
     assert!(answered > 5, "{answered} answers");
@@ -303,7 +332,11 @@ fn many_dripping_heads_are_ended_and_the_honest_are_answered_meanwhile() {
         assert!(reply.starts_with(&refused("timeout")), "{reply}");
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     }
-    assert!(began.elapsed() >= Duration::from_millis(950), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(950),
+        "{:?}",
+        began.elapsed()
+    );
     drop(dripping);
     slow.iter_mut().for_each(Wire::assert_closed);
     drop(slow);
@@ -334,7 +367,10 @@ fn each_connection_has_a_clock_of_its_own() {
         }
         wire.assert_closed();
         let elapsed = began.elapsed();
-        assert!(elapsed >= Duration::from_millis(450) && elapsed < SOON, "{first:?}: {elapsed:?}");
+        assert!(
+            elapsed >= Duration::from_millis(450) && elapsed < SOON,
+            "{first:?}: {elapsed:?}"
+        );
     }
     drop(busy);
     eventually("nothing is left", || folder.names() == ["busy"]);
@@ -395,18 +431,27 @@ fn running_out_of_descriptors_costs_no_processor_time() {
     let began = Instant::now();
     let crowd: Vec<Wire> = (0..100).map(|_| server.connect()).collect();
     // Those with higher numbers, which it may have inherited, do not count.
-    eventually("it has run out of descriptors", || descriptors(server.pid()) >= 32);
+    eventually("it has run out of descriptors", || {
+        descriptors(server.pid()) >= 32
+    });
     assert_asleep(&server, "no descriptors");
     assert!(early.ask("STATS\n").contains("OK"), "those who are in are served");
     drop(crowd);
     let asked = Instant::now();
     assert_eq!(server.ask("GET a\n"), got("a", b"A"));
-    assert!(asked.elapsed() < SOON, "{:?} until it served again", asked.elapsed());
+    assert!(
+        asked.elapsed() < SOON,
+        "{:?} until it served again",
+        asked.elapsed()
+    );
     assert_eq!(early.ask("GET a\n"), got("a", b"A"));
     drop(early);
     let log = server.stop_with_log();
     let complaints = log.lines().filter(|line| line.contains("cannot accept")).count() as u64;
-    assert!((1..=began.elapsed().as_secs() + 2).contains(&complaints), "{complaints} complaints: {log}");
+    assert!(
+        (1..=began.elapsed().as_secs() + 2).contains(&complaints),
+        "{complaints} complaints: {log}"
+    );
 }
 
 // ---- clients that vanish ----
@@ -417,7 +462,9 @@ fn clients_that_vanish_leave_no_descriptor_and_no_file() {
     folder.write("big", &noise(4 << 20, 1));
     let server = start(2, &folder, &[]);
     server.ask("LIST\n");
-    eventually("it is quiet", || number(&server.ask("STATS\n"), "connections") >= 2);
+    eventually("it is quiet", || {
+        number(&server.ask("STATS\n"), "connections") >= 2
+    });
     let settled = || descriptors(server.pid());
     let mut before = settled();
     eventually("the last connection is closed", || {
@@ -529,7 +576,12 @@ fn a_download_that_ends_late_in_the_grace_arrives_although_its_client_has_sent_o
     }
     text.extend(wire.rest().unwrap());
     let reply = [got("big", &content).as_bytes(), b"\r\n\r\n"].concat();
-    assert!(text.starts_with(&reply), "{} of {} bytes", text.len(), reply.len());
+    assert!(
+        text.starts_with(&reply),
+        "{} of {} bytes",
+        text.len(),
+        reply.len()
+    );
     drop(wire);
     server.finish(PATIENCE);
 }
@@ -553,11 +605,17 @@ fn the_grace_ends_the_stuck_and_only_them() {
     server.signal(libc::SIGTERM);
     let began = Instant::now();
     let rest = good.try_reply().unwrap();
-    assert!(format!("{{{rest}") == got("big", &content), "it is sent whole within the grace");
+    assert!(
+        format!("{{{rest}") == got("big", &content),
+        "it is sent whole within the grace"
+    );
     drop(good);
     assert_eq!(server.finish(PATIENCE), "");
     let elapsed = began.elapsed();
-    assert!(elapsed >= Duration::from_millis(900) && elapsed < SOON, "{elapsed:?}");
+    assert!(
+        elapsed >= Duration::from_millis(900) && elapsed < SOON,
+        "{elapsed:?}"
+    );
     for mut wire in stuck {
         match wire.rest() {
             Ok(part) => assert!(part.len() < content.len()),
@@ -571,15 +629,23 @@ fn one_connection_too_many_is_refused_and_the_rest_is_served() {
     let folder = Folder::new();
     let server = start(2, &folder, &["--max-connections", "50"]);
     let mut seated: Vec<Wire> = (0..50).map(|_| server.connect()).collect();
-    seated.iter_mut().for_each(|wire| assert_eq!(wire.ask("LIST\n"), NOTHING));
+    seated
+        .iter_mut()
+        .for_each(|wire| assert_eq!(wire.ask("LIST\n"), NOTHING));
     let began = Instant::now();
     let mut others: Vec<Wire> = (0..100).map(|_| server.connect()).collect();
     for wire in &mut others {
         let reply = wire.reply();
         assert!(reply.starts_with(&refused("server busy")), "{reply}");
     }
-    assert!(began.elapsed() < SOON, "a hundred refusals took {:?}", began.elapsed());
-    seated.iter_mut().for_each(|wire| assert_eq!(wire.ask("LIST\n"), NOTHING));
+    assert!(
+        began.elapsed() < SOON,
+        "a hundred refusals took {:?}",
+        began.elapsed()
+    );
+    seated
+        .iter_mut()
+        .for_each(|wire| assert_eq!(wire.ask("LIST\n"), NOTHING));
     others.iter_mut().for_each(Wire::assert_closed);
     drop((seated, others));
     eventually("there is room again", || server.ask("LIST\n") == NOTHING);

@@ -46,9 +46,19 @@ fn snapshot(folder: &Path) -> Vec<(String, Vec<u8>)> {
         let path = folder.join(&name);
         let about = fs::symlink_metadata(&path).unwrap();
         if about.is_dir() {
-            seen.extend(snapshot(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+            seen.extend(
+                snapshot(&path)
+                    .into_iter()
+                    .map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)),
+            );
         } else if about.is_symlink() {
-            seen.push((name, fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()));
+            seen.push((
+                name,
+                fs::read_link(&path)
+                    .unwrap()
+                    .into_os_string()
+                    .into_encoded_bytes(),
+            ));
         } else {
             seen.push((name, fs::read(&path).unwrap()));
         }
@@ -129,7 +139,10 @@ fn hostile_names(folder: &Folder) -> Vec<Vec<u8>> {
     names.push(absolute.into_bytes());
     names.push(b"..\xc0\xafoutside\xc0\xafsecret".to_vec());
     names.push([b"../".repeat(60), b"etc/passwd".to_vec()].concat());
-    let quoted = names.iter().map(|name| [b"\"", name.as_slice(), b"\""].concat()).collect::<Vec<_>>();
+    let quoted = names
+        .iter()
+        .map(|name| [b"\"", name.as_slice(), b"\""].concat())
+        .collect::<Vec<_>>();
     [names, quoted].concat()
 }
 
@@ -150,7 +163,11 @@ fn hostile_names_and_planted_links_never_lead_outside() {
                 assert!(reply.starts_with(&refused("")), "{mode} {shown:?} {reply}");
             }
         }
-        assert_eq!(wire.ask("LIST\n"), r#"{"status":"OK","data":["plain"]}"#, "{mode}");
+        assert_eq!(
+            wire.ask("LIST\n"),
+            r#"{"status":"OK","data":["plain"]}"#,
+            "{mode}"
+        );
         drop(wire);
         server.stop();
         assert_eq!(snapshot(folder.path()), before, "{mode}");
@@ -197,14 +214,33 @@ fn an_upload_that_fails_leaves_the_old_file_and_nothing_else() {
     in_every_mode(|mode| {
         let folder = Folder::new();
         folder.write("a.bin", b"old");
-        let options = ["--max-upload", "500000", "--idle-timeout", "0.3", "--head-timeout", "0.3"];
+        let options = [
+            "--max-upload",
+            "500000",
+            "--idle-timeout",
+            "0.3",
+            "--head-timeout",
+            "0.3",
+        ];
         let server = Server::start(mode, 1, &folder, &options);
         let text = base64(&noise(399_999, 1));
         let failures: [(&str, String, &str); 6] = [
-            ("bad base64 at the end", format!("{text}!\r\n\r\n"), "invalid base64"),
-            ("bad base64 in the middle", format!("{text}QQ=={text}\r\n\r\n"), "invalid base64"),
+            (
+                "bad base64 at the end",
+                format!("{text}!\r\n\r\n"),
+                "invalid base64",
+            ),
+            (
+                "bad base64 in the middle",
+                format!("{text}QQ=={text}\r\n\r\n"),
+                "invalid base64",
+            ),
             ("too large", format!("{text}{text}\r\n\r\n"), "file too large"),
-            ("silence in the middle", text.clone(), "timeout: nothing arrived for as long as --idle-timeout"),
+            (
+                "silence in the middle",
+                text.clone(),
+                "timeout: nothing arrived for as long as --idle-timeout",
+            ),
             ("silence in the end mark", format!("{text}\r\n\r"), "timeout"),
             ("the client closes", text.clone(), ""),
         ];
@@ -243,8 +279,13 @@ fn a_client_that_resets_its_connection_leaves_nothing() {
             }
         }
         eventually("no temporary file is left", || folder.names() == ["big"]);
-        eventually("all connections are over", || number(&server.ask("STATS\n"), "connections") >= 81);
-        assert!(server.ask("GET big\n") == got("big", &noise(1 << 20, 1)), "{mode}");
+        eventually("all connections are over", || {
+            number(&server.ask("STATS\n"), "connections") >= 81
+        });
+        assert!(
+            server.ask("GET big\n") == got("big", &noise(1 << 20, 1)),
+            "{mode}"
+        );
         server.stop();
     }
 }
@@ -277,7 +318,11 @@ fn two_uploads_of_one_name_at_once_are_each_whole() {
                     reply.len()
                 );
             });
-            seen.insert(contents.iter().position(|content| *content == folder.read("a.bin")));
+            seen.insert(
+                contents
+                    .iter()
+                    .position(|content| *content == folder.read("a.bin")),
+            );
         }
         assert!(!seen.contains(&None), "{mode}: a mixed file");
         assert_eq!(folder.names(), ["a.bin"], "{mode}");
@@ -362,7 +407,10 @@ fn a_head_that_drips_is_answered_timeout() {
                 "timeout: the head of the request took longer than --head-timeout",
             );
             let elapsed = start.elapsed();
-            assert!(elapsed >= Duration::from_millis(250) && elapsed < SOON, "{mode} {elapsed:?}");
+            assert!(
+                elapsed >= Duration::from_millis(250) && elapsed < SOON,
+                "{mode} {elapsed:?}"
+            );
             drop(dripping);
             wire.assert_closed();
         }
@@ -381,7 +429,10 @@ fn blank_lines_that_drip_do_not_hold_a_worker_for_ever() {
         let mut honest = server.connect();
         honest.stream.set_read_timeout(Some(SOON)).unwrap();
         honest.send("LIST\n");
-        assert!(honest.try_reply().is_ok(), "{mode}: the only worker listens to blank lines for ever");
+        assert!(
+            honest.try_reply().is_ok(),
+            "{mode}: the only worker listens to blank lines for ever"
+        );
         drop(dripping);
         server.stop();
     });
@@ -400,7 +451,11 @@ fn an_idle_connection_is_closed_without_a_word() {
                 wire.reply();
             }
             wire.assert_closed();
-            assert!(start.elapsed() >= Duration::from_millis(250), "{mode} {:?}", start.elapsed());
+            assert!(
+                start.elapsed() >= Duration::from_millis(250),
+                "{mode} {:?}",
+                start.elapsed()
+            );
             assert!(start.elapsed() < SOON, "{mode} {:?}", start.elapsed());
         }
         server.stop();
@@ -422,7 +477,10 @@ fn a_transfer_that_moves_may_take_longer_than_the_idle_limit() {
             thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(wire.reply(), stored("a.bin", content.len()), "{mode}");
-        assert!(start.elapsed() > Duration::from_millis(600), "{mode}: not slow enough to show anything");
+        assert!(
+            start.elapsed() > Duration::from_millis(600),
+            "{mode}: not slow enough to show anything"
+        );
         drop(wire);
         server.stop();
     });
@@ -446,7 +504,11 @@ fn a_client_that_reads_slowly_and_is_alone_is_not_cut() {
             thread::sleep(Duration::from_millis(20));
         }
         text.extend(slow.rest().unwrap());
-        assert!(text == [got("a.bin", &content).as_bytes(), b"\r\n\r\n"].concat(), "{mode}: {}", text.len());
+        assert!(
+            text == [got("a.bin", &content).as_bytes(), b"\r\n\r\n"].concat(),
+            "{mode}: {}",
+            text.len()
+        );
         drop(slow);
         server.stop();
     });
@@ -462,10 +524,17 @@ fn a_client_that_stops_reading_is_cut() {
         let mut stuck = server.connect();
         stuck.send("GET a.bin\n");
         // The only worker is free again only when the stuck client has been given up; in event mode always.
-        assert_eq!(server.ask("LIST\n"), r#"{"status":"OK","data":["a.bin"]}"#, "{mode}");
+        assert_eq!(
+            server.ask("LIST\n"),
+            r#"{"status":"OK","data":["a.bin"]}"#,
+            "{mode}"
+        );
         eventually("the stuck client has been given up", || abandoned(&stuck.stream));
         if let Ok(part) = stuck.rest() {
-            assert!(!part.ends_with(b"\r\n\r\n") && part.len() < content.len(), "{mode}");
+            assert!(
+                !part.ends_with(b"\r\n\r\n") && part.len() < content.len(),
+                "{mode}"
+            );
         }
         server.stop();
     });
@@ -487,8 +556,13 @@ fn one_connection_too_many_is_told_that_the_server_is_busy() {
         }
         let elapsed = start.elapsed();
         others.iter_mut().for_each(Wire::assert_closed);
-        assert!(elapsed < Duration::from_millis(1500), "{mode}: ten refusals took {elapsed:?}");
-        seated.iter_mut().for_each(|wire| assert!(wire.ask("LIST\n").contains("OK"), "{mode}"));
+        assert!(
+            elapsed < Duration::from_millis(1500),
+            "{mode}: ten refusals took {elapsed:?}"
+        );
+        seated
+            .iter_mut()
+            .for_each(|wire| assert!(wire.ask("LIST\n").contains("OK"), "{mode}"));
         drop((seated, others));
         eventually("there is room again", || server.ask("LIST\n").contains("OK"));
         server.stop();
@@ -503,7 +577,11 @@ fn a_read_only_server_changes_nothing() {
         let server = Server::start(mode, 2, &folder, &["--read-only"]);
         let mut wire = server.connect();
         for request in ["UPLOAD a QUJD\r\n\r\n", "UPLOAD b QUJD\r\n\r\n", "DELETE a\n"] {
-            assert_refused(mode, &wire.ask(request), "permission denied: this server runs with --read-only");
+            assert_refused(
+                mode,
+                &wire.ask(request),
+                "permission denied: this server runs with --read-only",
+            );
         }
         assert_eq!(wire.ask("GET a\n"), got("a", b"A"), "{mode}");
         drop(wire);
@@ -516,13 +594,23 @@ fn a_read_only_server_changes_nothing() {
 
 #[test]
 fn each_mode_has_the_threads_and_processes_that_its_name_says() {
-    for (mode, tasks, processes) in [("single", 1, 0), ("thread", 4, 0), ("process", 1, 3), ("event", 4, 0)] {
+    for (mode, tasks, processes) in [
+        ("single", 1, 0),
+        ("thread", 4, 0),
+        ("process", 1, 3),
+        ("event", 4, 0),
+    ] {
         let folder = Folder::new();
         let server = Server::start(mode, 3, &folder, &[]);
         assert_eq!(threads(server.pid()), tasks, "{mode}");
         let workers: BTreeSet<u32> = server.workers().into_iter().collect();
         assert_eq!(workers.len(), processes, "{mode}");
-        assert!(workers.iter().all(|&pid| threads(pid) == 1 && children(pid).is_empty()), "{mode}");
+        assert!(
+            workers
+                .iter()
+                .all(|&pid| threads(pid) == 1 && children(pid).is_empty()),
+            "{mode}"
+        );
         server.stop();
     }
 }
@@ -566,7 +654,11 @@ fn a_single_server_serves_one_after_another() {
 
 /// The process whose temporary file appeared last.
 fn uploader(folder: &Folder, known: &[String]) -> u32 {
-    let name = folder.temporary().into_iter().find(|name| !known.contains(name)).unwrap();
+    let name = folder
+        .temporary()
+        .into_iter()
+        .find(|name| !known.contains(name))
+        .unwrap();
     name.split('-').nth(1).unwrap().parse().unwrap()
 }
 
@@ -592,9 +684,15 @@ fn a_killed_worker_costs_its_own_request_and_is_replaced() {
     eventually("what it left is removed", || folder.temporary() == known);
     assert_eq!(unhurt.ask(halves(&b).1), stored("b", 5000));
     assert_eq!(folder.read("a"), b"old");
-    eventually("all are at work again", || number(&server.ask("STATS\n"), "alive") == 3);
+    eventually("all are at work again", || {
+        number(&server.ask("STATS\n"), "alive") == 3
+    });
     let stats = server.ask("STATS\n");
-    assert_eq!((number(&stats, "restarts"), number(&stats, "failed")), (1, 1), "{stats}");
+    assert_eq!(
+        (number(&stats, "restarts"), number(&stats, "failed")),
+        (1, 1),
+        "{stats}"
+    );
     assert_eq!(server.ask(&a), stored("a", 5000));
     drop(unhurt);
     server.stop();
@@ -613,7 +711,9 @@ fn twenty_killed_workers_are_all_replaced() {
             workers.len() == 4 && !workers.contains(&victim)
         });
         assert_eq!(server.ask("LIST\n"), r#"{"status":"OK","data":[]}"#);
-        eventually("the restart is counted", || number(&server.ask("STATS\n"), "restarts") == round);
+        eventually("the restart is counted", || {
+            number(&server.ask("STATS\n"), "restarts") == round
+        });
     }
     server.stop();
 }
@@ -629,7 +729,9 @@ fn a_killed_parent_takes_its_workers_along_and_frees_its_port() {
     assert_eq!(workers.len(), 4);
     server.signal(libc::SIGKILL);
     server.wait(SOON);
-    common::within(SOON, "all workers have ended", || !workers.iter().any(|&pid| alive(pid)));
+    common::within(SOON, "all workers have ended", || {
+        !workers.iter().any(|&pid| alive(pid))
+    });
     wire.assert_cut();
     drop(TcpListener::bind(server.address).unwrap());
     assert_eq!(folder.read("a"), b"old");
@@ -674,7 +776,13 @@ fn a_start_removes_what_a_killed_server_left_and_no_file_of_a_user() {
         let front = left[0].strip_suffix(".tmp").unwrap();
         let last = if front.ends_with('0') { '1' } else { '0' };
         let changed = format!("{}{last}.tmp", &front[..front.len() - 1]);
-        let mut own = vec![".kolam-notes.tmp", ".kolam-1-1.tmp", ".kolam-.tmp", &changed, "notes.tmp"];
+        let mut own = vec![
+            ".kolam-notes.tmp",
+            ".kolam-1-1.tmp",
+            ".kolam-.tmp",
+            &changed,
+            "notes.tmp",
+        ];
         own.iter().for_each(|name| folder.write(name, b"a user's"));
         let again = Server::start(mode, 2, &folder, &[]);
         own.sort_unstable();
@@ -711,16 +819,36 @@ fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
     for mode in MODES {
         let folder = Folder::new();
         folder.write("a", b"content");
-        let words = ["serve", "--quiet", "--listen", "127.0.0.1:0", "--mode", mode, "--root"];
+        let words = [
+            "serve",
+            "--quiet",
+            "--listen",
+            "127.0.0.1:0",
+            "--mode",
+            mode,
+            "--root",
+        ];
         let mut command = Command::new("sh");
-        command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_kolam")]).args(words);
+        command
+            .args([
+                "-c",
+                "trap '' HUP; exec \"$0\" \"$@\"",
+                env!("CARGO_BIN_EXE_kolam"),
+            ])
+            .args(words);
         let mut server = command.arg(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(server.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let address = line.split(' ').nth(2).unwrap().parse().unwrap();
         for pid in [vec![server.id()], children(server.id())].concat() {
             signal(pid, libc::SIGHUP);
-            assert_eq!(Wire::connect(address).ask("GET a\r\n\r\n"), got("a", b"content"), "{mode}");
+            assert_eq!(
+                Wire::connect(address).ask("GET a\r\n\r\n"),
+                got("a", b"content"),
+                "{mode}"
+            );
         }
         signal(server.id(), libc::SIGTERM);
         assert_eq!(server.wait().unwrap().code(), Some(0), "{mode}");
@@ -770,13 +898,25 @@ fn a_stop_says_in_one_line_what_was_served() {
         hurt.rest().unwrap();
         server.signal(libc::SIGTERM);
         let log = server.finish(PATIENCE);
-        let lines: Vec<&str> = log.lines().filter(|line| line.contains("stopped after ")).collect();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("stopped after "))
+            .collect();
         assert_eq!(lines.len(), 1, "{mode} {log}");
         assert_eq!(log.lines().last(), Some(lines[0]), "{mode}: it is the last {log}");
         let counts = format!("s: connections 3, requests 5, failed 2, bytes in {bytes_in}, bytes out ");
-        let (before, bytes_out) =
-            lines[0].split_once(&counts).unwrap_or_else(|| panic!("{mode} {}", lines[0]));
-        let seconds: f64 = before.rsplit_once(' ').unwrap().0.rsplit_once(' ').unwrap().1.parse().unwrap();
+        let (before, bytes_out) = lines[0]
+            .split_once(&counts)
+            .unwrap_or_else(|| panic!("{mode} {}", lines[0]));
+        let seconds: f64 = before
+            .rsplit_once(' ')
+            .unwrap()
+            .0
+            .rsplit_once(' ')
+            .unwrap()
+            .1
+            .parse()
+            .unwrap();
         assert!((0.0..60.0).contains(&seconds), "{mode} {log}");
         assert!(bytes_out.parse::<u64>().unwrap() > 100, "{mode} {log}");
     }
@@ -791,7 +931,9 @@ fn an_idle_connection_does_not_hold_the_stop_up() {
         used.ask("LIST\n");
         let mut fresh = server.connect();
         if mode != "single" {
-            eventually("both are served", || number(&used.ask("STATS\n"), "connections") == 2);
+            eventually("both are served", || {
+                number(&used.ask("STATS\n"), "connections") == 2
+            });
         }
         server.signal(libc::SIGTERM);
         used.assert_closed();
@@ -806,7 +948,12 @@ fn an_idle_connection_does_not_hold_the_stop_up() {
 #[test]
 fn a_stuck_client_is_cut_when_the_grace_is_over() {
     in_every_mode(|mode| {
-        for what in ["silent upload", "dripping upload", "dripping refusal", "unread download"] {
+        for what in [
+            "silent upload",
+            "dripping upload",
+            "dripping refusal",
+            "unread download",
+        ] {
             let folder = Folder::new();
             folder.write("a", &noise(24 << 20, 1));
             let server = Server::start(mode, 2, &folder, &["--grace", "0.5"]);
@@ -826,7 +973,9 @@ fn a_stuck_client_is_cut_when_the_grace_is_over() {
             server.signal(libc::SIGTERM);
             let start = Instant::now();
             let pause = Duration::from_millis(10);
-            let dripping = what.starts_with("dripping").then(|| Background::drip(&wire, b'Q', pause));
+            let dripping = what
+                .starts_with("dripping")
+                .then(|| Background::drip(&wire, b'Q', pause));
             let log = server.finish(2 * PATIENCE);
             drop(dripping);
             assert_eq!(log, "", "{mode}, {what}");
@@ -852,7 +1001,10 @@ fn sigterm_to_one_worker_costs_that_worker_and_nothing_else() {
         let now = server.workers();
         now.len() == 3 && !now.contains(&first)
     });
-    assert!(old[1..].iter().all(|pid| server.workers().contains(pid)), "its siblings are untouched");
+    assert!(
+        old[1..].iter().all(|pid| server.workers().contains(pid)),
+        "its siblings are untouched"
+    );
     for _ in 0..6 {
         assert_eq!(server.ask("LIST\n"), r#"{"status":"OK","data":[]}"#);
     }
@@ -885,8 +1037,9 @@ fn a_limit_on_file_sizes_is_an_answer_and_not_the_end() {
         let folder = Folder::new();
         let server = Server::start(mode, 1, &folder, &[]);
         for pid in std::iter::once(server.pid()).chain(server.workers()) {
-            let limited =
-                Command::new("prlimit").args(["--pid", &pid.to_string(), "--fsize=100000"]).status();
+            let limited = Command::new("prlimit")
+                .args(["--pid", &pid.to_string(), "--fsize=100000"])
+                .status();
             if !limited.is_ok_and(|status| status.success()) {
                 return eprintln!("skipped: prlimit is not here or may not limit {pid}");
             }
@@ -912,7 +1065,9 @@ fn a_second_sigterm_ends_the_server_at_once() {
         server.signal(libc::SIGTERM);
         let status = server.wait(SOON);
         assert_eq!(status.code(), Some(130), "{mode} {status}");
-        common::within(SOON, "all workers have ended", || !workers.iter().any(|&pid| alive(pid)));
+        common::within(SOON, "all workers have ended", || {
+            !workers.iter().any(|&pid| alive(pid))
+        });
         wire.assert_cut();
         assert_eq!(folder.read("a"), b"old", "{mode}");
         Server::start(mode, 2, &folder, &[]).stop();
@@ -935,7 +1090,10 @@ fn a_file_that_is_cut_short_while_it_is_sent_ends_without_the_end_mark() {
         file.set_len(1 << 20).unwrap();
         let rest = wire.rest().unwrap();
         assert!(rest.len() < 64 << 20, "{mode} {}", rest.len());
-        assert!(rest.iter().all(|&byte| byte == b'A'), "{mode}: more than zeroes, or an end mark");
+        assert!(
+            rest.iter().all(|&byte| byte == b'A'),
+            "{mode}: more than zeroes, or an end mark"
+        );
         drop(wire);
         assert_eq!(server.ask("LIST\n"), r#"{"status":"OK","data":["a"]}"#, "{mode}");
         server.stop();
@@ -949,7 +1107,13 @@ fn odd_files_are_answered_and_never_waited_for() {
         fs::create_dir(folder.join("folder")).unwrap();
         symlink("/dev/zero", folder.join("zero")).unwrap();
         symlink("pipe", folder.join("link")).unwrap();
-        assert!(Command::new("mkfifo").arg(folder.join("pipe")).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(folder.join("pipe"))
+                .status()
+                .unwrap()
+                .success()
+        );
         folder.write("locked", b"locked");
         fs::set_permissions(folder.join("locked"), Permissions::from_mode(0o000)).unwrap();
         // Whoever may read it all the same (root) must get the right bytes.
@@ -964,12 +1128,20 @@ fn odd_files_are_answered_and_never_waited_for() {
             assert_refused(mode, &wire.ask(upload(name, b"A")), "");
         }
         let reply = wire.ask("GET locked\n");
-        let expected = if readable { got("locked", b"locked") } else { refused("permission denied") };
+        let expected = if readable {
+            got("locked", b"locked")
+        } else {
+            refused("permission denied")
+        };
         assert!(reply.starts_with(&expected), "{mode} {reply}");
         assert!(start.elapsed() < SOON, "{mode}");
         drop(wire);
         server.stop();
-        assert_eq!(folder.names(), ["folder", "link", "locked", "pipe", "zero"], "{mode}");
+        assert_eq!(
+            folder.names(),
+            ["folder", "link", "locked", "pipe", "zero"],
+            "{mode}"
+        );
     }
 }
 
@@ -1007,7 +1179,11 @@ fn a_folder_on_which_nothing_may_be_written_is_served_read_only_or_not_at_all() 
         return;
     };
     folder.write("b", b"B");
-    let status = Command::new("mount").args(["-o", "remount,ro"]).arg(folder.path()).status().unwrap();
+    let status = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(folder.path())
+        .status()
+        .unwrap();
     assert!(status.success());
     let server = Server::start("thread", 1, &folder, &["--read-only"]);
     assert_eq!(server.ask("GET b\n"), got("b", b"B"));
@@ -1029,13 +1205,17 @@ fn running_out_of_descriptors_is_survived() {
         let mut limited = vec![limit];
         limited.extend(server.workers().iter().map(|pid| format!("--pid={pid}")));
         for pid in limited {
-            let done = Command::new("prlimit").args([pid.as_str(), "--nofile=16"]).status();
+            let done = Command::new("prlimit")
+                .args([pid.as_str(), "--nofile=16"])
+                .status();
             if !done.is_ok_and(|status| status.success()) {
                 eprintln!("skipped: there is no prlimit");
                 return;
             }
         }
-        let crowd: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+        let crowd: Vec<TcpStream> = (0..60)
+            .map(|_| TcpStream::connect(server.address).unwrap())
+            .collect();
         drop(crowd);
         assert_eq!(server.ask("LIST\n"), r#"{"status":"OK","data":[]}"#, "{mode}");
         server.stop();

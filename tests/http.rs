@@ -34,7 +34,12 @@ const SOON: Duration = Duration::from_secs(5);
 const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn start(mode: &str, workers: usize, folder: &Folder, options: &[&str]) -> Server {
-    Server::start(mode, workers, folder, &[&["--protocol", "http"], options].concat())
+    Server::start(
+        mode,
+        workers,
+        folder,
+        &[&["--protocol", "http"], options].concat(),
+    )
 }
 
 fn connect(server: &Server) -> Http {
@@ -74,7 +79,11 @@ struct Step {
 }
 
 fn step(request: impl AsRef<[u8]>, status: u16) -> Step {
-    Step { request: request.as_ref().to_vec(), status: vec![status], checks: Vec::new() }
+    Step {
+        request: request.as_ref().to_vec(),
+        status: vec![status],
+        checks: Vec::new(),
+    }
 }
 
 impl Step {
@@ -109,12 +118,17 @@ impl Step {
 
     fn check(&self, context: &str, reply: &Reply) {
         let context = format!("{context}: {}\n   got {reply:?}", shown(&self.request));
-        assert!(self.status.contains(&reply.status), "{context}\nwanted {:?}", self.status);
+        assert!(
+            self.status.contains(&reply.status),
+            "{context}\nwanted {:?}",
+            self.status
+        );
         for check in &self.checks {
             let (right, wanted) = match check {
-                Check::Header(name, value) => {
-                    (reply.header(name) == Some(value.as_str()), format!("{name}: {value}"))
-                }
+                Check::Header(name, value) => (
+                    reply.header(name) == Some(value.as_str()),
+                    format!("{name}: {value}"),
+                ),
                 Check::Without(name) => (reply.header(name).is_none(), format!("no {name}")),
                 Check::Body(body) => (reply.body == *body, shown(body)),
                 Check::Has(text) => (reply.text().contains(text.as_str()), text.clone()),
@@ -140,8 +154,11 @@ fn play(steps: &[Step], options: &[&str], prepare: impl Fn(&Folder)) {
                     "whole" => peer.send(&step.request),
                     "byte by byte" => peer.drip(&step.request),
                     _ if fresh => {
-                        let all: Vec<u8> =
-                            steps[at..].iter().flat_map(|step| &step.request).copied().collect();
+                        let all: Vec<u8> = steps[at..]
+                            .iter()
+                            .flat_map(|step| &step.request)
+                            .copied()
+                            .collect();
                         peer.send(all);
                     }
                     _ => {}
@@ -173,7 +190,8 @@ const OLD: u64 = 784_111_777;
 /// Gives a file a time, in seconds and nanoseconds since 1970.
 fn set_time(folder: &Folder, name: &str, seconds: u64, nanoseconds: u32) {
     let file = File::options().write(true).open(folder.join(name)).unwrap();
-    file.set_modified(UNIX_EPOCH + Duration::new(seconds, nanoseconds)).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::new(seconds, nanoseconds))
+        .unwrap();
 }
 
 #[test]
@@ -196,8 +214,13 @@ fn a_file_is_put_got_replaced_and_deleted() {
     play_in_empty_folder(&[
         step(get("/a.bin"), 404).has("file not found").stays(),
         step(put("/a.bin", b"kolam"), 201).stays(),
-        step(get("/a.bin"), 200).body("kolam").header("Content-Type", "application/octet-stream").stays(),
-        step(ask("HEAD", "/a.bin"), 200).header("Content-Length", "5").header("Accept-Ranges", "bytes"),
+        step(get("/a.bin"), 200)
+            .body("kolam")
+            .header("Content-Type", "application/octet-stream")
+            .stays(),
+        step(ask("HEAD", "/a.bin"), 200)
+            .header("Content-Length", "5")
+            .header("Accept-Ranges", "bytes"),
         step(put("/a.bin", b""), 204).stays(),
         step(get("/a.bin"), 200).body(""),
         step(put("/a.bin", b"kolam ikan"), 204),
@@ -210,7 +233,9 @@ fn a_file_is_put_got_replaced_and_deleted() {
         step(ask("DELETE", "/a.bin"), 404).stays(),
         step(ask("HEAD", "/a.bin"), 404),
         step(get("/a.bin"), 404),
-        step(get("/?json"), 200).has(r#""name":"b.bin""#).has(r#""name":"empty""#),
+        step(get("/?json"), 200)
+            .has(r#""name":"b.bin""#)
+            .has(r#""name":"empty""#),
         step(get("/healthz"), 200).body("ok\n"),
     ]);
 }
@@ -307,13 +332,19 @@ fn files_of_all_sizes_around_a_piece_cross_both_ways() {
         let folder = Folder::new();
         let server = start(mode, 2, &folder, &["--sync"]);
         let mut peer = connect(&server);
-        for size in [0, 1, 2, 65_535, 65_536, 65_537, 196_608, 196_609, 262_144, 262_145, 1_048_577] {
+        for size in [
+            0, 1, 2, 65_535, 65_536, 65_537, 196_608, 196_609, 262_144, 262_145, 1_048_577,
+        ] {
             let content = noise(size, size as u64);
             let target = format!("/{size}");
             assert_eq!(peer.ask(put(&target, &content)).status, 201, "{mode} {size}");
             assert!(peer.ask(get(&target)).body == content, "{mode} {size}");
             let sizes = [size / 3 + 1, 17, 4096];
-            assert_eq!(peer.ask(put_chunked(&target, &content, &sizes)).status, 204, "{mode} {size}");
+            assert_eq!(
+                peer.ask(put_chunked(&target, &content, &sizes)).status,
+                204,
+                "{mode} {size}"
+            );
             assert!(folder.read(&size.to_string()) == content, "{mode} {size}");
         }
         drop(peer);
@@ -343,7 +374,10 @@ fn a_body_in_chunks_may_be_written_in_many_ways() {
         steps.push(step(get(&target), 200).body("kolam"));
     }
     let digits = "f".repeat(15);
-    steps.push(step(chunked("/hex", &format!("f\r\n{digits}\r\nF\r\n{digits}\r\n0\r\n\r\n")), 201));
+    steps.push(step(
+        chunked("/hex", &format!("f\r\n{digits}\r\nF\r\n{digits}\r\n0\r\n\r\n")),
+        201,
+    ));
     steps.push(step(get("/hex"), 200).body("f".repeat(30)));
     let mixed = with("PUT", "/case", "transfer-encoding: Chunked\r\n") + "1\r\nA\r\n0\r\n\r\n";
     steps.push(step(mixed, 201));
@@ -390,7 +424,11 @@ fn a_file_that_is_cut_short_while_it_is_sent_ends_short() {
         file.set_len(1 << 20).unwrap();
         // Fewer bytes than promised and then the end: never another reply in their place.
         let rest = peer.rest().unwrap_or_default();
-        assert!(rest.len() < length && rest.iter().all(|&byte| byte == 0), "{mode} {}", rest.len());
+        assert!(
+            rest.len() < length && rest.iter().all(|&byte| byte == 0),
+            "{mode} {}",
+            rest.len()
+        );
         drop(peer);
         assert_eq!(once(&server, get("/healthz")).text(), "ok\n", "{mode}");
         server.stop();
@@ -438,9 +476,14 @@ fn awkward_folder() -> Folder {
 /// Text of HTML as it is meant.
 fn unescaped(html: &str) -> String {
     let mut text = html.to_owned();
-    for (entity, meant) in
-        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&#x27;", "'")]
-    {
+    for (entity, meant) in [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#x27;", "'"),
+    ] {
         text = text.replace(entity, meant);
     }
     text.replace("&amp;", "&")
@@ -454,7 +497,10 @@ fn links(page: &str) -> Vec<(String, String)> {
         let (target, rest) = rest.split_once('"').unwrap();
         let (_, rest) = rest.split_once('>').unwrap();
         let (text, _) = rest.split_once("</a>").unwrap();
-        let text = text.strip_prefix("<bdi>").and_then(|text| text.strip_suffix("</bdi>")).unwrap_or(text);
+        let text = text
+            .strip_prefix("<bdi>")
+            .and_then(|text| text.strip_suffix("</bdi>"))
+            .unwrap_or(text);
         (unescaped(text), unescaped(target))
     };
     anchors.map(link).collect()
@@ -464,9 +510,16 @@ fn links(page: &str) -> Vec<(String, String)> {
 fn resolved(target: &str) -> String {
     let first = target.split(['/', '?', '#']).next().unwrap();
     assert!(!first.contains(':'), "{target:?} leads elsewhere");
-    assert!(!target.starts_with("//") && !target.contains('#'), "{target:?} leads elsewhere");
+    assert!(
+        !target.starts_with("//") && !target.contains('#'),
+        "{target:?} leads elsewhere"
+    );
     let target = target.strip_prefix("./").unwrap_or(target);
-    if target.starts_with('/') { target.to_owned() } else { format!("/{target}") }
+    if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        format!("/{target}")
+    }
 }
 
 #[test]
@@ -477,13 +530,26 @@ fn the_links_of_the_page_lead_to_the_files() {
         let mut peer = connect(&server);
         let page = peer.ask(get("/"));
         assert_eq!(page.status, 200, "{mode}");
-        assert!(page.must("Content-Type").starts_with("text/html"), "{mode} {page:?}");
+        assert!(
+            page.must("Content-Type").starts_with("text/html"),
+            "{mode} {page:?}"
+        );
         let head = peer.ask(ask("HEAD", "/"));
         assert_eq!(head.must("Content-Type"), page.must("Content-Type"), "{mode}");
         assert_eq!(head.must("Content-Length"), page.body.len().to_string(), "{mode}");
         let text = page.text();
-        assert!(text.contains("curl -T") && text.contains("http://"), "{mode} {text}");
-        for wrong in ["<b>bold", "<script>alert", ".hidden", "back\\slash", ">inner<", ">link<"] {
+        assert!(
+            text.contains("curl -T") && text.contains("http://"),
+            "{mode} {text}"
+        );
+        for wrong in [
+            "<b>bold",
+            "<script>alert",
+            ".hidden",
+            "back\\slash",
+            ">inner<",
+            ">link<",
+        ] {
             assert!(!text.contains(wrong), "{mode}: {wrong} in {text}");
         }
         let links = links(text);
@@ -491,12 +557,21 @@ fn the_links_of_the_page_lead_to_the_files() {
             // A blank that cannot be seen is shown as an escape.
             let shown = name.replace(" led", "<span class=odd>\\u{20}</span>led");
             let mut leading = links.iter().filter(|(text, _)| *text == shown);
-            let (_, target) = leading.next().unwrap_or_else(|| panic!("{mode}: no link {name:?} in {text}"));
+            let (_, target) = leading
+                .next()
+                .unwrap_or_else(|| panic!("{mode}: no link {name:?} in {text}"));
             assert_eq!(leading.count(), 0, "{mode}: {name} is there twice");
             let target = resolved(target);
-            assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'), "{target}");
+            assert!(
+                target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'),
+                "{target}"
+            );
             let reply = peer.ask(get(&target));
-            assert_eq!((reply.status, reply.text()), (200, &*format!("content of {at}")), "{mode} {name}");
+            assert_eq!(
+                (reply.status, reply.text()),
+                (200, &*format!("content of {at}")),
+                "{mode} {name}"
+            );
         }
         drop(peer);
         server.stop();
@@ -588,7 +663,10 @@ fn the_list_tells_names_sizes_and_times() {
         let server = start(mode, 2, &folder, &[]);
         let mut peer = connect(&server);
         let reply = peer.ask(get("/?json"));
-        assert!(reply.must("Content-Type").starts_with("application/json"), "{mode} {reply:?}");
+        assert!(
+            reply.must("Content-Type").starts_with("application/json"),
+            "{mode} {reply:?}"
+        );
         let objects = Json(reply.text()).objects();
         let names: Vec<&str> = objects.iter().map(|object| object["name"].as_str()).collect();
         let mut expected = AWKWARD;
@@ -597,12 +675,23 @@ fn the_list_tells_names_sizes_and_times() {
         for object in &objects {
             let keys: Vec<&str> = object.keys().map(String::as_str).collect();
             assert_eq!(keys, ["modified", "name", "size"], "{mode}");
-            assert_eq!(object["size"], folder.read(&object["name"]).len().to_string(), "{mode}");
+            assert_eq!(
+                object["size"],
+                folder.read(&object["name"]).len().to_string(),
+                "{mode}"
+            );
         }
-        let plain = objects.iter().find(|object| object["name"] == "plain.txt").unwrap();
+        let plain = objects
+            .iter()
+            .find(|object| object["name"] == "plain.txt")
+            .unwrap();
         assert_eq!(plain["modified"], "2026-11-21T06:07:08.009Z", "{mode}");
         let head = peer.ask(ask("HEAD", "/?json"));
-        assert_eq!(head.must("Content-Length"), reply.body.len().to_string(), "{mode}");
+        assert_eq!(
+            head.must("Content-Length"),
+            reply.body.len().to_string(),
+            "{mode}"
+        );
         drop(peer);
         server.stop();
     }
@@ -630,17 +719,31 @@ fn samples(text: &str) -> BTreeMap<String, u64> {
             assert!(help.insert(name) && !about.is_empty(), "{line}");
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
-            let wanted = if name.ends_with("_total") { "counter" } else { "gauge" };
+            let wanted = if name.ends_with("_total") {
+                "counter"
+            } else {
+                "gauge"
+            };
             assert_eq!(kind, wanted, "{line}");
             assert_eq!(kinds.insert(name, kind), None, "{line}");
         } else {
             let (sample, value) = line.rsplit_once(' ').unwrap();
             let name = sample.split('{').next().unwrap();
             assert!(name.starts_with("kolam_"), "{line}");
-            assert!(help.contains(name) && kinds.contains_key(name), "{line}: HELP and TYPE come first");
-            assert!(name == current || closed.insert(name), "{line}: not beside its like");
+            assert!(
+                help.contains(name) && kinds.contains_key(name),
+                "{line}: HELP and TYPE come first"
+            );
+            assert!(
+                name == current || closed.insert(name),
+                "{line}: not beside its like"
+            );
             current = name;
-            assert_eq!(samples.insert(sample.to_owned(), value.parse().unwrap()), None, "{line}");
+            assert_eq!(
+                samples.insert(sample.to_owned(), value.parse().unwrap()),
+                None,
+                "{line}"
+            );
         }
     }
     samples
@@ -652,7 +755,12 @@ fn metrics_are_counted_right() {
         let folder = Folder::new();
         let server = start(mode, 1, &folder, &[]);
         let mut peer = connect(&server);
-        let requests = [put("/a", b"kolam"), get("/a").into(), get("/none").into(), get("/a").into()];
+        let requests = [
+            put("/a", b"kolam"),
+            get("/a").into(),
+            get("/none").into(),
+            get("/a").into(),
+        ];
         let sent: usize = requests.iter().map(Vec::len).sum();
         let statuses = requests.map(|request| peer.ask(request).status);
         assert_eq!(statuses, [201, 200, 404, 200], "{mode}");
@@ -660,7 +768,10 @@ fn metrics_are_counted_right() {
         // On a connection of its own: bytes are counted when a turn is over, and this might be in the same.
         drop(peer);
         let reply = once(&server, get("/metrics"));
-        assert!(reply.must("Content-Type").starts_with("text/plain"), "{mode} {reply:?}");
+        assert!(
+            reply.must("Content-Type").starts_with("text/plain"),
+            "{mode} {reply:?}"
+        );
         let samples = samples(reply.text());
         let value = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{mode}: no {name}"));
         // Whether the request for the metrics is in them is nobody's business.
@@ -678,7 +789,10 @@ fn metrics_are_counted_right() {
             ("kolam_worker_failed_total{worker=\"0\"}", 1, 1),
         ] {
             let found = value(name);
-            assert!((low..=high).contains(&found), "{mode}: {name} is {found}, not {low} to {high}");
+            assert!(
+                (low..=high).contains(&found),
+                "{mode}: {name} is {found}, not {low} to {high}"
+            );
         }
         server.stop();
     }
@@ -698,7 +812,11 @@ fn metrics_add_up_over_all_workers() {
         // The request before may just be counted by another worker, between the total and the rows.
         eventually("all add up", || {
             let samples = scrape();
-            assert_eq!((samples["kolam_workers"], samples["kolam_workers_alive"]), (3, 3), "{mode}");
+            assert_eq!(
+                (samples["kolam_workers"], samples["kolam_workers_alive"]),
+                (3, 3),
+                "{mode}"
+            );
             assert!(samples["kolam_connections_total"] >= 11, "{mode}");
             let sum = |what: &str| {
                 let one = |worker| samples[&format!("kolam_worker_{what}_total{{worker=\"{worker}\"}}")];
@@ -719,7 +837,11 @@ fn methods_that_a_resource_has_not_are_refused_with_those_it_has() {
     for method in ["POST", "PATCH", "TRACE"] {
         for target in ["/a", "/none", "/", "/healthz", "/metrics"] {
             // The one thing that can be sent to the folder is a form, which this is not.
-            let status = if (method, target) == ("POST", "/") { 415 } else { 405 };
+            let status = if (method, target) == ("POST", "/") {
+                415
+            } else {
+                405
+            };
             steps.push(step(ask(method, target), status));
         }
         steps.push(step(with(method, "/a", "Content-Length: 5\r\n") + "hello", 405));
@@ -766,7 +888,10 @@ fn a_put_needs_a_length() {
     play_in_empty_folder(&[
         step(ask("PUT", "/a"), 411),
         step(with("PUT", "/a", "Connection: close\r\n"), 411).closes(),
-        step(with("PUT", "/a", "Content-Length: 1\r\nContent-Range: bytes 0-0/5\r\n") + "A", 400),
+        step(
+            with("PUT", "/a", "Content-Length: 1\r\nContent-Range: bytes 0-0/5\r\n") + "A",
+            400,
+        ),
         step(get("/a"), 404),
         step(get("/?json"), 200).has("[]"),
     ]);
@@ -806,7 +931,9 @@ fn connections_stay_or_close_as_each_version_says() {
         step(with("GET", "/none", "Connection: close\r\n"), 404).closes(),
         step(with("HEAD", "/healthz", "Connection: close\r\n"), 200).closes(),
         step(put("/a", b"A"), 201).stays(),
-        step(with("GET", "/a", "Connection: close\r\n"), 200).body("A").closes(),
+        step(with("GET", "/a", "Connection: close\r\n"), 200)
+            .body("A")
+            .closes(),
     ]);
 }
 
@@ -815,7 +942,12 @@ fn a_connection_of_http_1_0_is_closed_behind_the_reply() {
     for mode in MODES {
         let folder = Folder::new();
         let server = start(mode, 2, &folder, &[]);
-        for lines in ["", "Host: localhost\r\n", "Connection: close\r\n", "Connection: x\r\n"] {
+        for lines in [
+            "",
+            "Host: localhost\r\n",
+            "Connection: close\r\n",
+            "Connection: x\r\n",
+        ] {
             let mut peer = connect(&server);
             peer.send(format!("GET /healthz HTTP/1.0\r\n{lines}\r\n{SMUGGLED}"));
             let reply = peer.reply("GET");
@@ -850,7 +982,10 @@ fn thousands_of_pipelined_requests_are_all_answered_in_order() {
         for round in 0..500 {
             let stored = peer.reply("PUT").status;
             assert_eq!(stored, if round < 3 { 201 } else { 204 }, "{mode} {round}");
-            assert!(peer.reply("GET").body == noise(round as usize % 50, round), "{mode} {round}");
+            assert!(
+                peer.reply("GET").body == noise(round as usize % 50, round),
+                "{mode} {round}"
+            );
             assert_eq!(peer.reply("HEAD").must("Content-Length"), "3", "{mode} {round}");
             assert_eq!(peer.reply("GET").status, 404, "{mode} {round}");
         }
@@ -886,10 +1021,20 @@ fn ranges_are_cut_exactly() {
     ] {
         let request = with("GET", "/a", &format!("Range: bytes={range}\r\n"));
         let part = &content[first..=last];
-        steps
-            .push(step(request, 206).body(part).header("Content-Range", format!("bytes {first}-{last}/100")));
+        steps.push(
+            step(request, 206)
+                .body(part)
+                .header("Content-Range", format!("bytes {first}-{last}/100")),
+        );
     }
-    for range in ["100-", "100-100", "101-", "1000-2000", "-0", "18446744073709551615-"] {
+    for range in [
+        "100-",
+        "100-100",
+        "101-",
+        "1000-2000",
+        "-0",
+        "18446744073709551615-",
+    ] {
         let request = with("GET", "/a", &format!("Range: bytes={range}\r\n"));
         steps.push(step(request, 416).header("Content-Range", "bytes */100").stays());
     }
@@ -914,7 +1059,11 @@ fn ranges_are_cut_exactly() {
         steps.push(step(request, 200).body(&content).without("Content-Range"));
     }
     steps.push(step(with("GET", "/empty", "Range: bytes=0-\r\n"), 416).header("Content-Range", "bytes */0"));
-    steps.push(step(get("/a"), 200).body(&content).header("Accept-Ranges", "bytes"));
+    steps.push(
+        step(get("/a"), 200)
+            .body(&content)
+            .header("Accept-Ranges", "bytes"),
+    );
     play(&steps, &[], |folder| {
         folder.write("a", &content);
         folder.write("empty", b"");
@@ -925,7 +1074,10 @@ fn ranges_are_cut_exactly() {
 fn ranges_reach_beyond_four_gibibytes() {
     for mode in MODES {
         let folder = Folder::new();
-        File::create(folder.join("a")).unwrap().set_len((5 << 30) + 7).unwrap();
+        File::create(folder.join("a"))
+            .unwrap()
+            .set_len((5 << 30) + 7)
+            .unwrap();
         let server = start(mode, 2, &folder, &[]);
         let mut peer = connect(&server);
         for (range, found) in [
@@ -934,10 +1086,21 @@ fn ranges_reach_beyond_four_gibibytes() {
             ("-3", "bytes 5368709124-5368709126/5368709127"),
         ] {
             let reply = peer.ask(with("GET", "/a", &format!("Range: bytes={range}\r\n")));
-            assert_eq!((reply.status, reply.must("Content-Range")), (206, found), "{mode}");
-            assert!(reply.body.len() < 8 && reply.body.iter().all(|&byte| byte == 0), "{mode}");
+            assert_eq!(
+                (reply.status, reply.must("Content-Range")),
+                (206, found),
+                "{mode}"
+            );
+            assert!(
+                reply.body.len() < 8 && reply.body.iter().all(|&byte| byte == 0),
+                "{mode}"
+            );
         }
-        assert_eq!(peer.ask(ask("HEAD", "/a")).must("Content-Length"), "5368709127", "{mode}");
+        assert_eq!(
+            peer.ask(ask("HEAD", "/a")).must("Content-Length"),
+            "5368709127",
+            "{mode}"
+        );
         drop(peer);
         server.stop();
     }
@@ -968,7 +1131,13 @@ fn dates_in_conditions_are_read_in_three_forms() {
             steps.push(step(with("GET", "/a", &ranged), status));
         }
     }
-    for garbage in ["yesterday", "0", "Sun, 06 Nov 1994", "Sun, 99 Nov 1994 08:49:37 GMT", "784111777"] {
+    for garbage in [
+        "yesterday",
+        "0",
+        "Sun, 06 Nov 1994",
+        "Sun, 99 Nov 1994 08:49:37 GMT",
+        "784111777",
+    ] {
         steps.push(step(request("If-Modified-Since", garbage), 200).body("content"));
         steps.push(step(request("If-Unmodified-Since", garbage), 200).body("content"));
     }
@@ -990,25 +1159,44 @@ fn tags_in_conditions_are_compared() {
         let server = start(mode, 2, &folder, &[]);
         let mut peer = connect(&server);
         let tag = peer.ask(get("/a")).must("ETag").to_owned();
-        assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{mode}: not strong: {tag}");
+        assert!(
+            tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'),
+            "{mode}: not strong: {tag}"
+        );
         assert_eq!(peer.ask(ask("HEAD", "/a")).must("ETag"), tag, "{mode}");
         let [date, other] = [dates(37)[0].clone(), "\"other\"".to_owned()];
         let table = [
             (format!("If-None-Match: {tag}"), 304, 304),
             ("If-None-Match: *".to_owned(), 304, 304),
             (format!("If-None-Match: {other}, {tag}"), 304, 304),
-            (format!("If-None-Match: {other}\r\nIf-None-Match: {tag}"), 304, 304),
+            (
+                format!("If-None-Match: {other}\r\nIf-None-Match: {tag}"),
+                304,
+                304,
+            ),
             (format!("If-None-Match: {other},{tag},\"x\""), 304, 304),
             (format!("If-None-Match: W/{tag}"), 304, 304),
             (format!("If-None-Match: {other}"), 200, 200),
-            (format!("If-None-Match: {tag}\r\nIf-Modified-Since: {}", dates(36)[0]), 304, 304),
-            (format!("If-None-Match: {other}\r\nIf-Modified-Since: {date}"), 200, 200),
+            (
+                format!("If-None-Match: {tag}\r\nIf-Modified-Since: {}", dates(36)[0]),
+                304,
+                304,
+            ),
+            (
+                format!("If-None-Match: {other}\r\nIf-Modified-Since: {date}"),
+                200,
+                200,
+            ),
             (format!("If-Match: {tag}"), 200, 200),
             ("If-Match: *".to_owned(), 200, 200),
             (format!("If-Match: {other}, {tag}"), 200, 200),
             (format!("If-Match: {other}"), 412, 412),
             (format!("If-Match: W/{tag}"), 412, 412),
-            (format!("If-Match: {tag}\r\nIf-Unmodified-Since: {}", dates(36)[0]), 200, 200),
+            (
+                format!("If-Match: {tag}\r\nIf-Unmodified-Since: {}", dates(36)[0]),
+                200,
+                200,
+            ),
             (format!("If-Match: {other}\r\nIf-None-Match: {tag}"), 412, 412),
             (format!("If-Match: {tag}\r\nIf-None-Match: {tag}"), 304, 304),
         ];
@@ -1037,7 +1225,12 @@ fn tags_in_conditions_are_compared() {
             };
             assert_eq!(reply.text(), body, "{mode} {line}");
         }
-        assert_eq!(peer.ask(with("GET", "/a", &format!("If-Range: {tag}\r\n"))).status, 200, "{mode}");
+        assert_eq!(
+            peer.ask(with("GET", "/a", &format!("If-Range: {tag}\r\n")))
+                .status,
+            200,
+            "{mode}"
+        );
         // Another content is another tag, and so is the same length at another time.
         folder.write("a", b"changed");
         set_time(&folder, "a", OLD + 1, 0);
@@ -1058,7 +1251,10 @@ fn no_two_versions_of_a_file_have_the_same_tag() {
             let mut peer = connect(&server);
             let reply = peer.ask(put("/a", format!("{round:03}").as_bytes()));
             assert!(reply.status == 201 || reply.status == 204, "{mode} {reply:?}");
-            assert!(tags.insert(peer.ask(get("/a")).must("ETag").to_owned()), "{mode}, round {round}");
+            assert!(
+                tags.insert(peer.ask(get("/a")).must("ETag").to_owned()),
+                "{mode}, round {round}"
+            );
         }
         server.stop();
     }
@@ -1075,7 +1271,10 @@ fn two_servers_give_copies_of_a_file_the_same_tag() {
     let date = http::date(UNIX_EPOCH + Duration::from_secs(OLD));
     let [one, two] = [0, 1].map(|at| once(&servers[at], get("/a")));
     assert_eq!(one.must("ETag"), two.must("ETag"));
-    assert_eq!((one.must("Last-Modified"), two.must("Last-Modified")), (&*date, &*date));
+    assert_eq!(
+        (one.must("Last-Modified"), two.must("Last-Modified")),
+        (&*date, &*date)
+    );
     // One nanosecond is another version.
     set_time(&there, "a", OLD, 123_456_790);
     assert_ne!(once(&servers[1], get("/a")).must("ETag"), one.must("ETag"));
@@ -1114,9 +1313,17 @@ fn conditions_protect_a_file_from_being_replaced_or_deleted() {
         assert_eq!(folder.read("a"), b"old", "{mode}");
         assert_eq!(conditional("PUT", "/b", "If-None-Match: *"), 201, "{mode}");
         assert_eq!(conditional("PUT", "/b", "If-None-Match: *"), 412, "{mode}");
-        assert_eq!(conditional("PUT", "/a", &format!("If-Match: {tag}")), 204, "{mode}");
+        assert_eq!(
+            conditional("PUT", "/a", &format!("If-Match: {tag}")),
+            204,
+            "{mode}"
+        );
         assert_eq!(folder.read("a"), b"new", "{mode}");
-        assert_eq!(conditional("PUT", "/a", &format!("If-Match: {tag}")), 412, "{mode}: a lost update");
+        assert_eq!(
+            conditional("PUT", "/a", &format!("If-Match: {tag}")),
+            412,
+            "{mode}: a lost update"
+        );
         assert_eq!(conditional("DELETE", "/a", "If-Match: *"), 204, "{mode}");
         assert_eq!(folder.names(), ["b"], "{mode}");
         server.stop();
@@ -1184,7 +1391,11 @@ fn who_asks_before_sending_is_told_to_go_on() {
         for (name, lines, body) in [
             ("a", "Expect: 100-continue\r\nContent-Length: 5\r\n", "kolam"),
             ("b", "expect: 100-Continue\r\nContent-Length: 5\r\n", "kolam"),
-            ("c", "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n", "5\r\nkolam\r\n0\r\n\r\n"),
+            (
+                "c",
+                "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n",
+                "5\r\nkolam\r\n0\r\n\r\n",
+            ),
         ] {
             for status in [201, 204] {
                 peer.send(with("PUT", &format!("/{name}"), lines));
@@ -1197,7 +1408,11 @@ fn who_asks_before_sending_is_told_to_go_on() {
             // Who does not wait for it may get it or not.
             peer.send(with("PUT", &format!("/{name}"), lines) + body);
             let first = peer.reply("PUT").status;
-            let last = if first == 100 { peer.reply("PUT").status } else { first };
+            let last = if first == 100 {
+                peer.reply("PUT").status
+            } else {
+                first
+            };
             assert_eq!(last, 204, "{mode}");
         }
         assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}");
@@ -1239,7 +1454,11 @@ fn who_asks_before_sending_is_refused_at_once() {
         peer.send("kolam");
         assert_eq!(peer.reply("PUT").status, 201, "{mode}");
         drop(peer);
-        assert_eq!((folder.read("a"), folder.read("b")), (b"old".to_vec(), b"kolam".to_vec()), "{mode}");
+        assert_eq!(
+            (folder.read("a"), folder.read("b")),
+            (b"old".to_vec(), b"kolam".to_vec()),
+            "{mode}"
+        );
         server.stop();
     }
 }
@@ -1278,7 +1497,10 @@ fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
         "Transfer-Encoding : chunked\r\n",
         "Content-Length\r\n",
     ] {
-        table.push((format!("PUT /smuggled HTTP/1.1\r\n{host}{lines}\r\n0\r\n\r\n").into(), bad));
+        table.push((
+            format!("PUT /smuggled HTTP/1.1\r\n{host}{lines}\r\n0\r\n\r\n").into(),
+            bad,
+        ));
     }
     // Fields.
     for lines in [
@@ -1299,7 +1521,10 @@ fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
         b"X\xc3\xa9: a\r\n",
         b"X\0: a\r\n",
     ] {
-        table.push(([b"GET /a HTTP/1.1\r\n", host.as_bytes(), lines, b"\r\n"].concat(), bad));
+        table.push((
+            [b"GET /a HTTP/1.1\r\n", host.as_bytes(), lines, b"\r\n"].concat(),
+            bad,
+        ));
     }
     // Folding and blanks right behind the request line, which some read as part of it.
     table.push((format!("GET /a HTTP/1.1\r\n {host}\r\n").into(), bad));
@@ -1324,7 +1549,10 @@ fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
         table.push((format!("GET /a HTTP/1.1\r\n{lines}\r\n").into(), bad));
     }
     for lines in ["", "Host:\r\n", "Host: a/b\r\n", "Host: a\r\nHost: a\r\n"] {
-        table.push((format!("GET http://localhost/a HTTP/1.1\r\n{lines}\r\n").into(), bad));
+        table.push((
+            format!("GET http://localhost/a HTTP/1.1\r\n{lines}\r\n").into(),
+            bad,
+        ));
     }
     // Line ends.
     table.push((format!("GET /a HTTP/1.1\n{host}\r\n").into(), bad));
@@ -1361,7 +1589,16 @@ fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
         table.push(([first, b"\r\n", host.as_bytes(), b"\r\n"].concat(), bad));
     }
     // Versions: what is no version is malformed, and what is one is not ours.
-    for version in ["HTTP/1", "HTTP/1.", "HTTP/11", "http/1.1", "HTTP/1.1x", "HTTX/1.1", "HTTP /1.1", "1.1"] {
+    for version in [
+        "HTTP/1",
+        "HTTP/1.",
+        "HTTP/11",
+        "http/1.1",
+        "HTTP/1.1x",
+        "HTTX/1.1",
+        "HTTP /1.1",
+        "1.1",
+    ] {
         table.push((format!("GET /a {version}\r\n{host}\r\n").into(), &[400, 505]));
     }
     for version in ["HTTP/2.0", "HTTP/3.0", "HTTP/9.9"] {
@@ -1370,7 +1607,10 @@ fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
     // What HTTP/2 begins with.
     table.push((b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[400, 501, 505]));
     // Something else altogether.
-    table.push((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), &[400, 501]));
+    table.push((
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(),
+        &[400, 501],
+    ));
     // Codings: one that is no other than chunked cannot be read to its end.
     let other: &[u16] = &[501];
     for (coding, status) in [
@@ -1389,7 +1629,10 @@ fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
         table.push((request.into(), status));
     }
     let twice = "Transfer-Encoding: chunked\r\n".repeat(2);
-    table.push((format!("PUT /smuggled HTTP/1.1\r\n{host}{twice}\r\n0\r\n\r\n").into(), &[400, 501]));
+    table.push((
+        format!("PUT /smuggled HTTP/1.1\r\n{host}{twice}\r\n0\r\n\r\n").into(),
+        &[400, 501],
+    ));
     let old = "PUT /smuggled HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     table.push((old.into(), bad));
     // Chunks.
@@ -1441,7 +1684,9 @@ fn refused(server: &Server, cut: &str, request: &[u8], status: &[u16]) -> Result
     } else {
         peer.drip(&all)
     }
-    let reply = peer.try_reply("GET").map_err(|error| format!("no reply: {error}"))?;
+    let reply = peer
+        .try_reply("GET")
+        .map_err(|error| format!("no reply: {error}"))?;
     if !status.contains(&reply.status) {
         return Err(format!("{} and not {status:?}: {}", reply.status, reply.text()));
     }
@@ -1537,11 +1782,20 @@ fn whatever_is_sent_is_answered_in_order_and_never_behind_a_close() {
             loop {
                 match peer.try_reply("GET") {
                     Ok(reply) => {
-                        assert!(!closed, "{mode}, {}: behind a close came {reply:?}", shown(&request));
+                        assert!(
+                            !closed,
+                            "{mode}, {}: behind a close came {reply:?}",
+                            shown(&request)
+                        );
                         closed = reply.closes();
                     }
                     Err(error) => {
-                        assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{mode} {}", shown(&request));
+                        assert_eq!(
+                            error.kind(),
+                            ErrorKind::UnexpectedEof,
+                            "{mode} {}",
+                            shown(&request)
+                        );
                         break;
                     }
                 }
@@ -1613,13 +1867,21 @@ fn a_head_has_at_most_16_kibibytes() {
         let (around, limit) = (with("GET", "/healthz", "X: \r\n").len(), 16 * 1024);
         // What exactly counts is left open: a head of that length as a whole fits in any case, and one whose
         // fields alone are longer fits in none. How many fields there may be is left open too.
-        let long =
-            |length: usize| with("GET", "/healthz", &format!("X: {}\r\n", "n".repeat(length - around)));
+        let long = |length: usize| {
+            with(
+                "GET",
+                "/healthz",
+                &format!("X: {}\r\n", "n".repeat(length - around)),
+            )
+        };
         let field = format!("X: {}\r\n", "n".repeat(295));
         let many = |length: usize| with("GET", "/healthz", &field.repeat((length - around) / field.len()));
-        for (request, status) in
-            [(long(limit), 200), (many(limit), 200), (long(limit + 100), 431), (many(limit + 600), 431)]
-        {
+        for (request, status) in [
+            (long(limit), 200),
+            (many(limit), 200),
+            (long(limit + 100), 431),
+            (many(limit + 600), 431),
+        ] {
             for cut in ["whole", "byte by byte"] {
                 let mut peer = connect(&server);
                 if cut == "whole" {
@@ -1628,7 +1890,12 @@ fn a_head_has_at_most_16_kibibytes() {
                     peer.drip(request.as_bytes())
                 }
                 let reply = peer.reply("GET");
-                assert_eq!(reply.status, status, "{mode}, {cut}, {} bytes: {reply:?}", request.len());
+                assert_eq!(
+                    reply.status,
+                    status,
+                    "{mode}, {cut}, {} bytes: {reply:?}",
+                    request.len()
+                );
                 if status == 431 {
                     peer.assert_closed();
                 }
@@ -1647,14 +1914,22 @@ fn an_upload_has_at_most_the_allowed_size() {
         let content = noise(limit + 1, 5);
         let mut peer = connect(&server);
         assert_eq!(peer.ask(put("/a", &content[..limit])).status, 201, "{mode}");
-        assert_eq!(peer.ask(put_chunked("/a", &content[..limit], &[30_000])).status, 204, "{mode}");
+        assert_eq!(
+            peer.ask(put_chunked("/a", &content[..limit], &[30_000])).status,
+            204,
+            "{mode}"
+        );
         drop(peer);
         let reply = once(&server, put("/a", &content));
         assert!(
             reply.status == 413 && reply.text().contains("file too large: more than --max-upload "),
             "{mode} {reply:?}"
         );
-        assert_eq!(once(&server, put_chunked("/a", &content, &[30_000])).status, 413, "{mode}");
+        assert_eq!(
+            once(&server, put_chunked("/a", &content, &[30_000])).status,
+            413,
+            "{mode}"
+        );
         // A length says enough: nobody waits for what it announces.
         for length in ["70001", "9223372036854775807", "18446744073709551615"] {
             let mut peer = connect(&server);
@@ -1687,10 +1962,16 @@ fn a_refusal_is_read_although_the_client_sends_on() {
             (chunked + "x", 400),
             (sized("/.hidden"), 400),
             (sized("/"), 405),
-            (with("PUT", "/a", "Expect: tea\r\nContent-Length: 8388608\r\n"), 417),
+            (
+                with("PUT", "/a", "Expect: tea\r\nContent-Length: 8388608\r\n"),
+                417,
+            ),
             ("GET /".to_owned(), 414),
             ("GET / HTTP/1.1\r\nHost: a\r\nX: ".to_owned(), 431),
-            ("PUT /a HTTP/1.1\r\nContent-Length: 8388608\r\n\r\n".to_owned(), 400),
+            (
+                "PUT /a HTTP/1.1\r\nContent-Length: 8388608\r\n\r\n".to_owned(),
+                400,
+            ),
         ];
         for round in 0..3 {
             for (start, status) in &endless {
@@ -1712,15 +1993,22 @@ fn a_limit_on_file_sizes_is_an_answer_and_not_the_end() {
         let folder = Folder::new();
         let server = start(mode, 1, &folder, &[]);
         for pid in std::iter::once(server.pid()).chain(server.workers()) {
-            let limited =
-                Command::new("prlimit").args(["--pid", &pid.to_string(), "--fsize=100000"]).status();
+            let limited = Command::new("prlimit")
+                .args(["--pid", &pid.to_string(), "--fsize=100000"])
+                .status();
             if !limited.is_ok_and(|status| status.success()) {
                 return eprintln!("skipped: prlimit is not here or may not limit {pid}");
             }
         }
-        for request in [put("/a", &noise(300_000, 1)), put_chunked("/a", &noise(300_000, 1), &[9999])] {
+        for request in [
+            put("/a", &noise(300_000, 1)),
+            put_chunked("/a", &noise(300_000, 1), &[9999]),
+        ] {
             let reply = once(&server, request);
-            assert!(reply.status == 507 && reply.text().contains("storage full"), "{mode} {reply:?}");
+            assert!(
+                reply.status == 507 && reply.text().contains("storage full"),
+                "{mode} {reply:?}"
+            );
         }
         assert_eq!(once(&server, put("/b", b"small")).status, 201, "{mode}");
         eventually("no temporary file is left", || folder.names() == ["b"]);
@@ -1744,7 +2032,13 @@ fn trap() -> Folder {
     symlink("../outside", folder.join("inside/door")).unwrap();
     symlink("../outside/new", folder.join("inside/new")).unwrap();
     symlink("/dev/zero", folder.join("inside/zero")).unwrap();
-    assert!(Command::new("mkfifo").arg(folder.join("inside/pipe")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(folder.join("inside/pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
     folder
 }
 
@@ -1819,17 +2113,29 @@ const HOSTILE: [(&[u8], &[u16]); 57] = [
 fn hostile_targets_never_lead_outside() {
     in_every_mode(|mode| {
         let folder = trap();
-        let server = Server::launch(mode, 2, &folder.join("inside"), &["--quiet", "--protocol", "http"]);
+        let server = Server::launch(
+            mode,
+            2,
+            &folder.join("inside"),
+            &["--quiet", "--protocol", "http"],
+        );
         let began = Instant::now();
         for (target, statuses) in HOSTILE {
             for method in ["GET", "HEAD", "DELETE", "PUT"] {
-                let lines = if method == "PUT" { "Content-Length: 5\r\n" } else { "" };
+                let lines = if method == "PUT" {
+                    "Content-Length: 5\r\n"
+                } else {
+                    ""
+                };
                 let body = if method == "PUT" { "storm" } else { "" };
                 let line = format!("HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n{body}");
                 let request = [method.as_bytes(), b" ", target, b" ", line.as_bytes()].concat();
                 let reply = once(&server, &request);
                 let context = format!("{mode} {}: {reply:?}", shown(&request));
-                assert!(!reply.body.windows(6).any(|window| window == b"do not"), "{context}");
+                assert!(
+                    !reply.body.windows(6).any(|window| window == b"do not"),
+                    "{context}"
+                );
                 let expected = match (statuses, method) {
                     (FOLDER, "GET" | "HEAD") => &[200],
                     (FOLDER, _) => &[405],
@@ -1839,10 +2145,17 @@ fn hostile_targets_never_lead_outside() {
                 assert!(expected.contains(&reply.status), "{context} {expected:?}");
             }
         }
-        assert!(began.elapsed() < SOON, "{mode}: somebody waited, {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < SOON,
+            "{mode}: somebody waited, {:?}",
+            began.elapsed()
+        );
         server.stop();
-        let inside =
-            [".hidden", "door", "folder", "link", "new", "pipe", "plain", "zero"].map(str::to_owned).to_vec();
+        let inside = [
+            ".hidden", "door", "folder", "link", "new", "pipe", "plain", "zero",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         assert_eq!(common::names(&folder.join("inside")), inside, "{mode}");
         assert_eq!(common::names(&folder.join("outside")), ["secret"], "{mode}");
         assert_eq!(folder.read("outside/secret"), b"do not read", "{mode}");
@@ -1863,7 +2176,9 @@ fn a_refused_name_is_told_why() {
         step(put("/a%2fb", b""), 400).has("invalid file name: contains a slash"),
         step(ask("DELETE", "/a%2fb"), 404).has("invalid file name: contains a slash"),
     ];
-    play(&steps, &[], |folder| fs::create_dir(folder.join("folder")).unwrap());
+    play(&steps, &[], |folder| {
+        fs::create_dir(folder.join("folder")).unwrap()
+    });
 }
 
 // ---- slow, silent and vanishing clients ----
@@ -1886,7 +2201,10 @@ fn a_head_that_drips_is_answered_408() {
             assert!(reply.status == 408 && reply.closes(), "{mode} {reply:?}");
             assert!(reply.text().contains("--head-timeout"), "{mode} {reply:?}");
             let elapsed = began.elapsed();
-            assert!(elapsed >= Duration::from_millis(250) && elapsed < SOON, "{mode} {elapsed:?}");
+            assert!(
+                elapsed >= Duration::from_millis(250) && elapsed < SOON,
+                "{mode} {elapsed:?}"
+            );
             drop(dripping);
             peer.assert_closed();
         }
@@ -1918,7 +2236,10 @@ fn silence_in_a_request_is_answered_408() {
             let reply = peer.reply("GET");
             // Who asked for no more than a file may have it before the rest of the request is missed.
             let got = beginning.starts_with("GET /a HTTP/1.1\r\nHost") && reply.status == 200;
-            assert!(got || (reply.status == 408 && reply.closes()), "{mode} {beginning:?} {reply:?}");
+            assert!(
+                got || (reply.status == 408 && reply.closes()),
+                "{mode} {beginning:?} {reply:?}"
+            );
             if !got {
                 peer.assert_closed();
             }
@@ -1941,7 +2262,10 @@ fn an_idle_connection_is_closed_without_a_word() {
             (0..requests).for_each(|_| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
             peer.assert_closed();
             let elapsed = began.elapsed();
-            assert!(elapsed >= Duration::from_millis(250) && elapsed < SOON, "{mode} {elapsed:?}");
+            assert!(
+                elapsed >= Duration::from_millis(250) && elapsed < SOON,
+                "{mode} {elapsed:?}"
+            );
         }
         server.stop();
     });
@@ -1962,7 +2286,10 @@ fn a_transfer_that_moves_may_take_longer_than_the_idle_limit() {
                 std::thread::sleep(Duration::from_millis(50));
             }
             assert!(matches!(peer.reply("PUT").status, 201 | 204), "{mode}");
-            assert!(began.elapsed() > Duration::from_millis(600), "{mode}: not slow enough");
+            assert!(
+                began.elapsed() > Duration::from_millis(600),
+                "{mode}: not slow enough"
+            );
             assert!(folder.read("a") == content, "{mode}");
         }
         server.stop();
@@ -2008,14 +2335,24 @@ fn a_client_that_stops_reading_is_cut_and_a_slow_one_is_not() {
             read.extend_from_slice(&piece[..count]);
             std::thread::sleep(Duration::from_millis(30));
         }
-        assert!(content.ends_with(&read) && length == content.len(), "{mode}: {} bytes", read.len());
-        assert!(began.elapsed() > Duration::from_millis(600), "{mode}: not slow enough");
+        assert!(
+            content.ends_with(&read) && length == content.len(),
+            "{mode}: {} bytes",
+            read.len()
+        );
+        assert!(
+            began.elapsed() > Duration::from_millis(600),
+            "{mode}: not slow enough"
+        );
         drop(slow);
         let mut stuck = connect(&server);
         stuck.send(get("/a"));
         assert_eq!(once(&server, get("/healthz")).status, 200, "{mode}");
         eventually("the stuck client has been given up", || abandoned(&stuck.stream));
-        assert!(stuck.rest().map_or(0, |part| part.len()) < content.len(), "{mode}");
+        assert!(
+            stuck.rest().map_or(0, |part| part.len()) < content.len(),
+            "{mode}"
+        );
         server.stop();
     });
 }
@@ -2024,7 +2361,10 @@ fn a_client_that_stops_reading_is_cut_and_a_slow_one_is_not() {
 fn a_large_download_does_not_starve_small_ones_in_event_mode() {
     let folder = Folder::new();
     folder.write("a", b"A");
-    File::create(folder.join("endless")).unwrap().set_len(16 << 30).unwrap();
+    File::create(folder.join("endless"))
+        .unwrap()
+        .set_len(16 << 30)
+        .unwrap();
     let server = start("event", 1, &folder, &[]);
     let hog = connect(&server).stream;
     std::io::Write::write_all(&mut &hog, get("/endless").as_bytes()).unwrap();
@@ -2040,10 +2380,17 @@ fn a_large_download_does_not_starve_small_ones_in_event_mode() {
     let mut honest: Vec<Http> = (0..8).map(|_| connect(&server)).collect();
     for _ in 0..25 {
         honest.iter_mut().for_each(|peer| peer.send(get("/a")));
-        honest.iter_mut().for_each(|peer| assert_eq!(peer.reply("GET").text(), "A"));
+        honest
+            .iter_mut()
+            .for_each(|peer| assert_eq!(peer.reply("GET").text(), "A"));
     }
-    assert!(moved.load(Ordering::Relaxed) < 16 << 30, "the download was over before");
-    eventually("the large one is served too", || moved.load(Ordering::Relaxed) > before);
+    assert!(
+        moved.load(Ordering::Relaxed) < 16 << 30,
+        "the download was over before"
+    );
+    eventually("the large one is served too", || {
+        moved.load(Ordering::Relaxed) > before
+    });
     hog.shutdown(std::net::Shutdown::Both).unwrap();
     drop((reading, hog, honest));
     server.stop();
@@ -2063,11 +2410,17 @@ fn a_thousand_idle_connections_cost_little_in_event_mode() {
     let before = common::resident(server.pid());
     let mut crowd: Vec<Http> = (0..1000).map(|_| connect(&server)).collect();
     for peer in &mut crowd {
-        assert_eq!(peer.ask(with("GET", "/a", "Range: bytes=0-9999\r\n")).body.len(), 10_000);
+        assert_eq!(
+            peer.ask(with("GET", "/a", "Range: bytes=0-9999\r\n")).body.len(),
+            10_000
+        );
         assert_eq!(peer.ask(put("/b", &[7; 10_000])).status / 100, 2);
     }
     let grown = common::resident(server.pid()).saturating_sub(before);
-    assert!(grown <= 3 * 1000 + 512, "a thousand connections that have been served cost {grown} KiB");
+    assert!(
+        grown <= 3 * 1000 + 512,
+        "a thousand connections that have been served cost {grown} KiB"
+    );
     drop(crowd);
     server.stop();
 }
@@ -2078,7 +2431,10 @@ fn an_upload_that_is_cut_leaves_the_old_file_and_nothing_else() {
         let folder = Folder::new();
         folder.write("a", b"old");
         let server = start(mode, 2, &folder, &[]);
-        let whole = [put("/a", &noise(500_000, 1)), put_chunked("/a", &noise(500_000, 1), &[60_000])];
+        let whole = [
+            put("/a", &noise(500_000, 1)),
+            put_chunked("/a", &noise(500_000, 1), &[60_000]),
+        ];
         for request in &whole {
             for part in [request.len() / 2, request.len() - 1] {
                 for vanish in [true, false] {
@@ -2183,7 +2539,11 @@ fn sigterm_lets_a_download_finish_and_takes_nothing_more() {
         let end = rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         let (body, behind) = rest[end..].split_at(content.len());
         assert!(rest.starts_with(b"TTP/1.1 200 ") && body == content, "{mode}");
-        assert!(behind.is_empty() || behind.starts_with(b"HTTP/1.1 503 "), "{mode} {}", shown(behind));
+        assert!(
+            behind.is_empty() || behind.starts_with(b"HTTP/1.1 503 "),
+            "{mode} {}",
+            shown(behind)
+        );
         drop(peer);
         assert_eq!(server.finish(PATIENCE), "", "{mode}");
     }
@@ -2195,7 +2555,9 @@ fn one_connection_too_many_is_told_that_the_server_is_busy() {
         let folder = Folder::new();
         let server = start(mode, 3, &folder, &["--max-connections", "2"]);
         let mut seated = [connect(&server), connect(&server)];
-        seated.iter_mut().for_each(|peer| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
+        seated
+            .iter_mut()
+            .for_each(|peer| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
         let began = Instant::now();
         let mut others: Vec<Http> = (0..10).map(|_| connect(&server)).collect();
         for (at, peer) in others.iter_mut().enumerate() {
@@ -2204,16 +2566,26 @@ fn one_connection_too_many_is_told_that_the_server_is_busy() {
                 peer.send(get("/healthz"));
             }
             let reply = peer.reply("GET");
-            assert!(reply.status == 503 && reply.text().contains("server busy: "), "{mode} {reply:?}");
+            assert!(
+                reply.status == 503 && reply.text().contains("server busy: "),
+                "{mode} {reply:?}"
+            );
             assert!(reply.text().contains("--max-connections"), "{mode} {reply:?}");
             assert!(reply.closes(), "{mode} {reply:?}");
         }
         let elapsed = began.elapsed();
         others.iter_mut().for_each(Http::assert_closed);
-        assert!(elapsed < Duration::from_millis(1500), "{mode}: ten refusals took {elapsed:?}");
-        seated.iter_mut().for_each(|peer| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
+        assert!(
+            elapsed < Duration::from_millis(1500),
+            "{mode}: ten refusals took {elapsed:?}"
+        );
+        seated
+            .iter_mut()
+            .for_each(|peer| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
         drop((seated, others));
-        eventually("there is room again", || once(&server, get("/healthz")).status == 200);
+        eventually("there is room again", || {
+            once(&server, get("/healthz")).status == 200
+        });
         server.stop();
     }
 }
@@ -2239,7 +2611,10 @@ fn a_killed_worker_costs_its_own_request_and_is_replaced() {
     eventually("what it left is removed", || folder.names() == ["a"]);
     let alive = || samples(once(&server, get("/metrics")).text())["kolam_workers_alive"];
     eventually("all are at work again", || alive() == 2);
-    assert_eq!(samples(once(&server, get("/metrics")).text())["kolam_restarts_total"], 1);
+    assert_eq!(
+        samples(once(&server, get("/metrics")).text())["kolam_restarts_total"],
+        1
+    );
     assert_eq!(once(&server, &request).status, 204);
     server.stop();
 }
@@ -2281,18 +2656,33 @@ fn a_log_has_one_line_for_each_request_and_no_control_characters() {
             peer.reply("GET");
         }
         let log = server.stop_with_log();
-        assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{mode} {log:?}");
-        assert!(log.lines().all(|line| line.contains(" worker 0 127.0.0.1:")), "{mode} {log:?}");
+        assert!(
+            !log.contains(|c: char| c.is_control() && c != '\n'),
+            "{mode} {log:?}"
+        );
+        assert!(
+            log.lines().all(|line| line.contains(" worker 0 127.0.0.1:")),
+            "{mode} {log:?}"
+        );
         assert_eq!(log.lines().count(), requests.len() + broken.len(), "{mode} {log}");
-        let malformed = log.lines().filter(|line| line.contains(" ms 400 ERROR malformed request")).count();
+        let malformed = log
+            .lines()
+            .filter(|line| line.contains(" ms 400 ERROR malformed request"))
+            .count();
         assert_eq!(malformed, broken.len(), "{mode} {log}");
-        for (method, status) in
-            [("GET", "200 OK"), ("PUT", "201 OK"), ("DELETE", "204 OK"), ("GET", "404 ERROR file not found")]
-        {
+        for (method, status) in [
+            ("GET", "200 OK"),
+            ("PUT", "201 OK"),
+            ("DELETE", "204 OK"),
+            ("GET", "404 ERROR file not found"),
+        ] {
             let told = |line: &str| {
                 line.contains(&format!(" {method} ")) && line.ends_with(&format!(" ms {status}"))
             };
-            assert!(log.lines().any(told), "{mode}: no {method} that is {status} in {log}");
+            assert!(
+                log.lines().any(told),
+                "{mode}: no {method} that is {status} in {log}"
+            );
         }
     }
 }
@@ -2315,7 +2705,11 @@ struct Keeper {
 
 impl Keeper {
     fn new(address: SocketAddr) -> Keeper {
-        Keeper { address, connection: None, lost: 0 }
+        Keeper {
+            address,
+            connection: None,
+            lost: 0,
+        }
     }
 
     fn get(&mut self, target: &str) -> Reply {
@@ -2371,7 +2765,10 @@ fn kept_connections_do_not_keep_others_waiting() {
             folder.write("a.bin", &content);
             let server = start(mode, USUAL, &folder, &[]);
             let took = fetch(&server, connections, requests, &content);
-            assert!(took < TOGETHER, "{mode}: {requests} requests over {connections} connections: {took:?}");
+            assert!(
+                took < TOGETHER,
+                "{mode}: {requests} requests over {connections} connections: {took:?}"
+            );
             // And once more with other connections, while none of the first is left to be waited for.
             let took = fetch(&server, connections, requests, &content);
             assert!(took < TOGETHER, "{mode}: the second time: {took:?}");
@@ -2424,8 +2821,14 @@ fn requests_that_have_arrived_are_answered_although_others_wait() {
         other.send(get("/a"));
         all.iter().for_each(|&pid| common::signal(pid, libc::SIGCONT));
         let replies = [(); 3].map(|()| kept.reply("GET"));
-        assert!(replies.iter().all(|reply| reply.text() == "A"), "{mode} {replies:?}");
-        assert!(replies[..2].iter().all(|reply| !reply.closes()), "{mode} {replies:?}");
+        assert!(
+            replies.iter().all(|reply| reply.text() == "A"),
+            "{mode} {replies:?}"
+        );
+        assert!(
+            replies[..2].iter().all(|reply| !reply.closes()),
+            "{mode} {replies:?}"
+        );
         kept.assert_closed();
         assert_eq!(other.reply("GET").text(), "A", "{mode}");
         drop(other);
@@ -2437,7 +2840,11 @@ fn requests_that_have_arrived_are_answered_although_others_wait() {
 fn replies_on_their_way_arrive_although_others_wait() {
     // As many requests as one read of the server takes, and more behind them.
     const READ: usize = 16 * 1024;
-    let request = with("GET", "/a", &format!("X: {}\r\n", "x".repeat(64 - get("/a").len() - 5)));
+    let request = with(
+        "GET",
+        "/a",
+        &format!("X: {}\r\n", "x".repeat(64 - get("/a").len() - 5)),
+    );
     assert_eq!(READ % request.len(), 0, "a read ends where a request ends");
     for mode in ["single", "thread", "process"] {
         let folder = Folder::new();
@@ -2457,7 +2864,10 @@ fn replies_on_their_way_arrive_although_others_wait() {
         let replies = (1..=sent).find(|_| kept.reply("GET").closes()).unwrap_or(sent);
         kept.assert_closed();
         // All, if the others were noticed only when nothing was left to be read.
-        assert!(replies == READ / request.len() || replies == sent, "{mode}: {replies}");
+        assert!(
+            replies == READ / request.len() || replies == sent,
+            "{mode}: {replies}"
+        );
         drop((kept, others));
         server.stop();
     }
@@ -2470,11 +2880,22 @@ fn a_peer_that_does_not_close_keeps_no_worker() {
         let content = noise(100_000, 5);
         folder.write("a", &content);
         let server = start(mode, 2, &folder, &[]);
-        let open = || server.workers().into_iter().chain([server.pid()]).map(descriptors).sum::<usize>();
+        let open = || {
+            server
+                .workers()
+                .into_iter()
+                .chain([server.pid()])
+                .map(descriptors)
+                .sum::<usize>()
+        };
         let (at_first, began) = (open(), Instant::now());
         let mut peers: Vec<Http> = (0..12).map(|_| connect(&server)).collect();
         for (number, peer) in peers.iter_mut().enumerate() {
-            peer.send(if number % 2 == 0 { get("/a") } else { with("GET", "/a", "Connection: close\r\n") });
+            peer.send(if number % 2 == 0 {
+                get("/a")
+            } else {
+                with("GET", "/a", "Connection: close\r\n")
+            });
         }
         for peer in &mut peers {
             assert!(peer.reply("GET").body == content, "{mode}");
@@ -2491,7 +2912,11 @@ fn a_peer_that_does_not_close_keeps_no_worker() {
 
 #[test]
 fn silent_connections_do_not_cost_their_time_one_after_another() {
-    for (mode, limit) in [("single", 2 * TOGETHER), ("thread", TOGETHER), ("process", TOGETHER)] {
+    for (mode, limit) in [
+        ("single", 2 * TOGETHER),
+        ("thread", TOGETHER),
+        ("process", TOGETHER),
+    ] {
         let folder = Folder::new();
         let server = start(mode, USUAL, &folder, &[]);
         let silent: Vec<Http> = (0..20).map(|_| connect(&server)).collect();
@@ -2516,7 +2941,10 @@ fn without_a_free_descriptor_the_answer_is_to_come_again() {
         let pid = server.workers().first().copied().unwrap_or(server.pid());
         let limit = |most: &str| {
             let words = [format!("--pid={pid}"), format!("--nofile={most}:")];
-            Command::new("prlimit").args(words).status().is_ok_and(|status| status.success())
+            Command::new("prlimit")
+                .args(words)
+                .status()
+                .is_ok_and(|status| status.success())
         };
         if !limit("3") {
             eprintln!("skipped: there is no prlimit");
@@ -2545,7 +2973,9 @@ fn a_folder_that_was_removed_is_named() {
         let form = with("POST", "/", &format!("{kind}Content-Length: {}\r\n", part.len())) + part;
         for request in [put("/a", b"A"), form.into_bytes()] {
             let reply = once(&server, request);
-            let named = reply.text().contains("storage error: the served folder has been removed");
+            let named = reply
+                .text()
+                .contains("storage error: the served folder has been removed");
             assert!(reply.status == 500 && named, "{mode}: {reply:?}");
         }
         server.stop();
@@ -2566,7 +2996,9 @@ fn uploads_give_way_too() {
                 assert_eq!(peer.ask(put(&format!("/{number}"), content)).status, 201);
                 peer
             };
-            let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || put_one(number))).collect();
+            let threads: Vec<_> = (0..8)
+                .map(|number| scope.spawn(move || put_one(number)))
+                .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(began.elapsed() < 2 * TOGETHER, "{mode}: {:?}", began.elapsed());
@@ -2580,8 +3012,9 @@ fn curl_downloads_many_at_once() {
     for mode in MODES {
         let (folder, here) = (Folder::new(), Folder::new());
         let content = noise(1_000_000, 4);
-        let mut words: Vec<String> =
-            ["--parallel", "--parallel-immediate", "--parallel-max", "12"].map(str::to_owned).to_vec();
+        let mut words: Vec<String> = ["--parallel", "--parallel-immediate", "--parallel-max", "12"]
+            .map(str::to_owned)
+            .to_vec();
         let server = start(mode, USUAL, &folder, &[]);
         for number in 0..12 {
             folder.write(&format!("{number}.bin"), &content);
@@ -2590,11 +3023,16 @@ fn curl_downloads_many_at_once() {
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let began = Instant::now();
-        let Some(ended) = curl(here.path(), &words, None) else { return };
+        let Some(ended) = curl(here.path(), &words, None) else {
+            return;
+        };
         let took = began.elapsed();
         assert_eq!(ended.code, Some(0), "{mode}: {}", ended.stderr);
         assert!(took < TOGETHER, "{mode}: {took:?}");
-        assert!((0..12).all(|number| here.read(&format!("{number}.bin")) == content), "{mode}");
+        assert!(
+            (0..12).all(|number| here.read(&format!("{number}.bin")) == content),
+            "{mode}"
+        );
         server.stop();
     }
 }
@@ -2604,10 +3042,23 @@ fn curl_downloads_many_at_once() {
 /// Runs curl in a folder; `None`: there is none.
 fn curl(here: &Path, words: &[&str], input: Option<&Path>) -> Option<Ended> {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "20"]);
+    command.args([
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "20",
+    ]);
     command.args(words).current_dir(here);
     command.stdin(input.map_or(Stdio::null(), |path| File::open(path).unwrap().into()));
-    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
+    if Command::new("curl")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_err()
+    {
         eprintln!("skipped: curl is not installed");
         return None;
     }
@@ -2624,7 +3075,9 @@ fn curl_uploads_downloads_resumes_and_asks() {
         let content = noise(3_000_000, 1);
         here.write("a b.bin", &content);
         let (root, file) = (url(""), url("a%20b.bin"));
-        let Some(ended) = curl(here.path(), &["-T", "a b.bin", &root], None) else { return };
+        let Some(ended) = curl(here.path(), &["-T", "a b.bin", &root], None) else {
+            return;
+        };
         ended.ok();
         assert!(folder.read("a b.bin") == content, "{mode}");
         let run = |words: &[&str]| curl(here.path(), words, None).unwrap();
@@ -2642,7 +3095,10 @@ fn curl_uploads_downloads_resumes_and_asks() {
         run(&["--http1.0", "-o", "old", &file]).ok();
         assert!(here.read("old") == content, "{mode}");
         run(&["-o", "one", &url("piped"), "-o", "two", &file]).ok();
-        assert!(here.read("one") == content && here.read("two") == content, "{mode}");
+        assert!(
+            here.read("one") == content && here.read("two") == content,
+            "{mode}"
+        );
         run(&["-z", "a b.bin", "-o", "unchanged", &file]).ok();
         run(&["-X", "DELETE", &url("piped")]).ok();
         assert_eq!(run(&[&url("piped")]).code, Some(22), "{mode}: 404 is a failure");
@@ -2662,7 +3118,10 @@ fn every_escape_of_a_name_means_the_same_file() {
         let reply = peer.ask(get(&format!("/{}", escaped(name))));
         assert!(reply.body == folder.read(name), "{name}");
         let all: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        assert!(peer.ask(get(&format!("/{all}"))).body == folder.read(name), "{name}");
+        assert!(
+            peer.ask(get(&format!("/{all}"))).body == folder.read(name),
+            "{name}"
+        );
     }
     drop(peer);
     server.stop();
@@ -2696,7 +3155,11 @@ fn a_connection_that_only_listens_is_told_nothing() {
         peer.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n");
         peer.half_close();
         let rest = peer.rest().unwrap();
-        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{mode} {}", shown(&rest));
+        assert!(
+            rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"),
+            "{mode} {}",
+            shown(&rest)
+        );
         drop(peer);
         drop(TcpStream::connect(server.address).unwrap());
         server.stop();

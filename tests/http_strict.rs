@@ -27,7 +27,10 @@ fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
     let reply = Http::connect(server.address).ask(&request);
     // What changes a file has been done the first time.
     let changes = ["PUT", "DELETE"].contains(&method) && reply.status < 500;
-    assert!(changes || reply.status == dripped, "{dripped} byte by byte, {reply:?} at once");
+    assert!(
+        changes || reply.status == dripped,
+        "{dripped} byte by byte, {reply:?} at once"
+    );
     reply
 }
 
@@ -50,7 +53,11 @@ fn dot_segments_are_removed_before_a_name_is_judged() {
             "http://localhost/./x.deb",
         ] {
             assert_eq!(once(&server, get(target)).body, b"package", "{mode} {target}");
-            assert_eq!(once(&server, ask("HEAD", target)).must("Content-Length"), "7", "{mode} {target}");
+            assert_eq!(
+                once(&server, ask("HEAD", target)).must("Content-Length"),
+                "7",
+                "{mode} {target}"
+            );
         }
         for (target, reason) in [
             ("/./..x", "begins with a dot"),
@@ -63,9 +70,15 @@ fn dot_segments_are_removed_before_a_name_is_judged() {
             ("/%252e/x.deb", "contains a slash"),
         ] {
             let reply = once(&server, get(target));
-            assert!(reply.status == 404 && reply.text().contains(reason), "{mode} {target} {reply:?}");
+            assert!(
+                reply.status == 404 && reply.text().contains(reason),
+                "{mode} {target} {reply:?}"
+            );
         }
-        assert_eq!(once(&server, get("/healthz/..")).must("Content-Type"), "text/html; charset=utf-8");
+        assert_eq!(
+            once(&server, get("/healthz/..")).must("Content-Type"),
+            "text/html; charset=utf-8"
+        );
         assert_eq!(once(&server, get("/a/../healthz")).body, b"ok\n", "{mode}");
         once(&server, put("/./new", b"new"));
         assert_eq!(folder.read("new"), b"new", "{mode}");
@@ -93,19 +106,31 @@ fn prepare_apt(here: &Folder, source: &str) {
 
 /// Runs apt-get there; `None`: it is not installed.
 fn apt_get(here: &Folder, words: &[&str]) -> Option<Ended> {
-    if Command::new("apt-get").arg("--version").stdout(Stdio::null()).status().is_err() {
+    if Command::new("apt-get")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_err()
+    {
         eprintln!("skipped: apt-get is not installed");
         return None;
     }
     let mut command = Command::new("apt-get");
-    command.args(words).current_dir(here.path()).env("APT_CONFIG", here.join("apt.conf"));
+    command
+        .args(words)
+        .current_dir(here.path())
+        .env("APT_CONFIG", here.join("apt.conf"));
     command.env_remove("http_proxy").stdin(Stdio::null());
     Some(Run::start(&mut command).finish(PATIENCE * 3))
 }
 
 /// The index of a repository with one package, as `dpkg-scanpackages -m .` writes it.
 fn packages(folder: &Folder, deb: &str) -> String {
-    let sum = Command::new("sha256sum").arg(folder.join(deb)).output().unwrap().stdout;
+    let sum = Command::new("sha256sum")
+        .arg(folder.join(deb))
+        .output()
+        .unwrap()
+        .stdout;
     let sum = String::from_utf8(sum).unwrap();
     format!(
         "Package: hello\nVersion: 1.0\nArchitecture: all\nFilename: ./{deb}\nSize: {}\nSHA256: {}\n\
@@ -122,12 +147,20 @@ fn apt_installs_from_a_flat_repository() {
         folder.write("hello_1.0_all.deb", &common::noise(300_000, 1));
         folder.write("Packages", packages(&folder, "hello_1.0_all.deb").as_bytes());
         let server = start(mode, &folder, &[]);
-        prepare_apt(&here, &format!("deb [trusted=yes] http://{}/ ./\n", server.address));
-        let Some(updated) = apt_get(&here, &["update"]) else { return };
+        prepare_apt(
+            &here,
+            &format!("deb [trusted=yes] http://{}/ ./\n", server.address),
+        );
+        let Some(updated) = apt_get(&here, &["update"]) else {
+            return;
+        };
         assert_eq!(updated.code, Some(0), "{mode} {updated:?}");
         let fetched = apt_get(&here, &["download", "hello"]).unwrap();
         assert_eq!(fetched.code, Some(0), "{mode} {fetched:?}");
-        assert!(here.read("hello_1.0_all.deb") == folder.read("hello_1.0_all.deb"), "{mode}");
+        assert!(
+            here.read("hello_1.0_all.deb") == folder.read("hello_1.0_all.deb"),
+            "{mode}"
+        );
         server.stop();
     }
 }
@@ -156,10 +189,17 @@ fn a_name_that_no_file_can_have_is_not_found_and_cannot_be_made() {
                 assert!(told, "{mode} {method} {target} {reply:?}");
             }
             let reply = once(&server, put(target, b"content"));
-            assert!(reply.status == 400 && reply.text().contains(reason), "{mode} {target} {reply:?}");
+            assert!(
+                reply.status == 400 && reply.text().contains(reason),
+                "{mode} {target} {reply:?}"
+            );
             // Whoever asks for a condition is told the same.
             let lines = "Content-Length: 1\r\nIf-None-Match: *\r\n";
-            assert_eq!(once(&server, with("PUT", target, lines) + "x").status, 400, "{mode} {target}");
+            assert_eq!(
+                once(&server, with("PUT", target, lines) + "x").status,
+                400,
+                "{mode} {target}"
+            );
         }
         assert_eq!(folder.names(), [""; 0], "{mode}");
         server.stop();
@@ -175,11 +215,30 @@ fn the_authority_of_a_whole_url_replaces_the_host() {
         let folder = Folder::new();
         let server = start(mode, &folder, &[]);
         let reply = once(&server, request("GET", "127.0.0.1:81", "localhost:82"));
-        assert!(reply.text().contains("127.0.0.1:81") && !reply.text().contains("localhost:82"), "{mode}");
-        assert_eq!(once(&server, request("GET", "localhost", "example.org")).status, 200, "{mode}");
-        assert_eq!(once(&server, request("GET", "example.org", "localhost")).status, 421, "{mode}");
-        assert_eq!(once(&server, "GET http://example.org/ HTTP/1.0\r\n\r\n").status, 421, "{mode}");
-        assert_eq!(once(&server, "GET http://localhost/ HTTP/1.0\r\n\r\n").status, 200, "{mode}");
+        assert!(
+            reply.text().contains("127.0.0.1:81") && !reply.text().contains("localhost:82"),
+            "{mode}"
+        );
+        assert_eq!(
+            once(&server, request("GET", "localhost", "example.org")).status,
+            200,
+            "{mode}"
+        );
+        assert_eq!(
+            once(&server, request("GET", "example.org", "localhost")).status,
+            421,
+            "{mode}"
+        );
+        assert_eq!(
+            once(&server, "GET http://example.org/ HTTP/1.0\r\n\r\n").status,
+            421,
+            "{mode}"
+        );
+        assert_eq!(
+            once(&server, "GET http://localhost/ HTTP/1.0\r\n\r\n").status,
+            200,
+            "{mode}"
+        );
         server.stop();
     }
 }
@@ -190,7 +249,11 @@ fn a_method_longer_than_all_known_ones_is_not_implemented() {
         let folder = Folder::new();
         let server = start(mode, &folder, &[]);
         for (length, status) in [(8, 501), (100, 501), (8000, 501), (9000, 501), (20_000, 501)] {
-            assert_eq!(once(&server, ask(&"M".repeat(length), "/")).status, status, "{mode} {length}");
+            assert_eq!(
+                once(&server, ask(&"M".repeat(length), "/")).status,
+                status,
+                "{mode} {length}"
+            );
         }
         for (method, status) in [("M(".repeat(50), 400), ("M(".repeat(5000), 414)] {
             assert_eq!(once(&server, ask(&method, "/")).status, status, "{mode}");
@@ -208,7 +271,11 @@ fn no_cache_keeps_what_is_made_up_for_a_request() {
         for target in ["/", "/?json", "/metrics", "/healthz"] {
             for method in ["GET", "HEAD"] {
                 let reply = once(&server, ask(method, target));
-                assert_eq!(reply.must("Cache-Control"), "no-store", "{mode} {method} {target}");
+                assert_eq!(
+                    reply.must("Cache-Control"),
+                    "no-store",
+                    "{mode} {method} {target}"
+                );
             }
         }
         assert_eq!(once(&server, get("/a")).header("Cache-Control"), None, "{mode}");
@@ -227,16 +294,29 @@ fn asked_as(server: &Server, host: &str) -> u16 {
 fn names_given_with_host_are_answered_to_and_no_others() {
     for mode in MODES {
         let folder = Folder::new();
-        let server = start(mode, &folder, &["--host", "Files.example", "--host=other.example:8443"]);
-        for host in
-            ["files.example", "FILES.example:80", "files.example.", "other.example", "other.example:1"]
-        {
+        let server = start(
+            mode,
+            &folder,
+            &["--host", "Files.example", "--host=other.example:8443"],
+        );
+        for host in [
+            "files.example",
+            "FILES.example:80",
+            "files.example.",
+            "other.example",
+            "other.example:1",
+        ] {
             assert_eq!(asked_as(&server, host), 200, "{mode} {host}");
         }
         for host in ["localhost", "127.0.0.1:80", "[::1]"] {
             assert_eq!(asked_as(&server, host), 200, "{mode} {host}");
         }
-        for host in ["example", "www.files.example", "files.example.org", "xfiles.example"] {
+        for host in [
+            "example",
+            "www.files.example",
+            "files.example.org",
+            "xfiles.example",
+        ] {
             assert_eq!(asked_as(&server, host), 421, "{mode} {host}");
         }
         server.stop();
@@ -269,7 +349,10 @@ fn a_host_option_that_makes_no_sense_is_a_usage_error() {
         (&["--host", "[::1]:80"], "to listen there, use --listen"),
         (&["--host", "::"], "to listen there, use --listen"),
         (&["--host", ""], "expected the name of a host"),
-        (&["--host", "http://files.example/"], "expected the name of a host"),
+        (
+            &["--host", "http://files.example/"],
+            "expected the name of a host",
+        ),
         (&["--host", "*.example"], "expected the name of a host"),
         (&["--host", "files.example:http"], "expected the name of a host"),
         (&["--host", "a.example", "--host", "a b"], "--host a b: expected"),

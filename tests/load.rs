@@ -41,7 +41,10 @@ struct Counts {
 /// The value of a field of a head.
 fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
-    lines.filter(|(found, _)| *found == name).map(|(_, value)| value).next()
+    lines
+        .filter(|(found, _)| *found == name)
+        .map(|(_, value)| value)
+        .next()
 }
 
 impl Guest {
@@ -97,8 +100,16 @@ fn serve(script: impl Fn(&mut Guest) + Send + Sync + 'static) -> Server {
             }
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             shared.connections.fetch_add(1, SeqCst);
-            shared.most.fetch_max(shared.open.fetch_add(1, SeqCst) + 1, SeqCst);
-            let (mut guest, script) = (Guest { stream, counts: shared.clone() }, script.clone());
+            shared
+                .most
+                .fetch_max(shared.open.fetch_add(1, SeqCst) + 1, SeqCst);
+            let (mut guest, script) = (
+                Guest {
+                    stream,
+                    counts: shared.clone(),
+                },
+                script.clone(),
+            );
             thread::spawn(move || {
                 script(&mut guest);
                 // Before the client can know.
@@ -106,7 +117,11 @@ fn serve(script: impl Fn(&mut Guest) + Send + Sync + 'static) -> Server {
             });
         }
     });
-    Server { address, counts, thread: Some(thread) }
+    Server {
+        address,
+        counts,
+        thread: Some(thread),
+    }
 }
 
 impl Server {
@@ -164,7 +179,10 @@ fn one_each(answer: impl Fn(usize) -> String + Send + Sync + 'static) -> Server 
 }
 
 fn close_with(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nServer: test/1\r\nContent-Length: 5\r\n\r\nhello";
@@ -173,12 +191,17 @@ const GOOD_CLOSE: &str =
 
 /// What stands behind `name:` in a report.
 fn value<'t>(ended: &'t Ended, name: &str) -> &'t str {
-    let line = ended.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let line = ended
+        .text()
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {name} in {ended:?}")).trim()
 }
 
 fn count(ended: &Ended, name: &str) -> usize {
-    value(ended, name).parse().unwrap_or_else(|_| panic!("{name} is no number in {ended:?}"))
+    value(ended, name)
+        .parse()
+        .unwrap_or_else(|_| panic!("{name} is no number in {ended:?}"))
 }
 
 /// All requests are over, so many of them complete, and all others failed for `cause` alone.
@@ -186,10 +209,24 @@ fn count(ended: &Ended, name: &str) -> usize {
 fn assert_failed(ended: &Ended, complete: usize, failed: usize, cause: &str) {
     let counts = [count(ended, "Complete requests"), count(ended, "Failed requests")];
     assert_eq!(counts, [complete, failed], "{ended:?}");
-    let causes = ended.text().lines().find(|line| line.starts_with("   (")).unwrap();
-    let counted = causes.trim_matches([' ', '(', ')']).split(", ").filter(|part| !part.ends_with(": 0"));
-    assert_eq!(counted.collect::<Vec<_>>(), [format!("{cause}: {failed}")], "{ended:?}");
-    ended.failed(1, &[&format!("{failed} of {} requests failed", complete + failed)]);
+    let causes = ended
+        .text()
+        .lines()
+        .find(|line| line.starts_with("   ("))
+        .unwrap();
+    let counted = causes
+        .trim_matches([' ', '(', ')'])
+        .split(", ")
+        .filter(|part| !part.ends_with(": 0"));
+    assert_eq!(
+        counted.collect::<Vec<_>>(),
+        [format!("{cause}: {failed}")],
+        "{ended:?}"
+    );
+    ended.failed(
+        1,
+        &[&format!("{failed} of {} requests failed", complete + failed)],
+    );
 }
 
 // ---- good runs ----
@@ -200,7 +237,11 @@ fn every_request_has_a_connection_of_its_own() {
     let ended = server.bench(&["-n", "200", "-c", "10"]);
     ended.ok();
     assert_eq!((server.connections(), server.requests()), (200, 200));
-    assert!(server.counts.most.load(SeqCst) <= 10, "{} connections at once", server.counts.most.load(SeqCst));
+    assert!(
+        server.counts.most.load(SeqCst) <= 10,
+        "{} connections at once",
+        server.counts.most.load(SeqCst)
+    );
     let head = server.last();
     let lines: Vec<&str> = head.lines().collect();
     assert_eq!(lines[0], "GET /a?b=c HTTP/1.1");
@@ -208,7 +249,11 @@ fn every_request_has_a_connection_of_its_own() {
     assert!(
         lines[2].starts_with("User-Agent: kolam/") && lines[3..] == ["Accept: */*", "Connection: close", ""]
     );
-    let names = ended.text().lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect::<Vec<_>>();
+    let names = ended
+        .text()
+        .lines()
+        .filter_map(|line| Some(line.split_once(": ")?.0))
+        .collect::<Vec<_>>();
     let expected = [
         "Server Software",
         "Server Hostname",
@@ -243,19 +288,35 @@ fn every_request_has_a_connection_of_its_own() {
     ] {
         assert_eq!(value(&ended, name), expected, "{name}");
     }
-    let percentages = ended.text().lines().filter(|line| line[..line.len().min(5)].ends_with('%')).count();
+    let percentages = ended
+        .text()
+        .lines()
+        .filter(|line| line[..line.len().min(5)].ends_with('%'))
+        .count();
     assert_eq!(percentages, 9, "{ended:?}");
-    let bars = ended.text().lines().filter_map(|line| line.split_once(" to ")?.1.split_whitespace().nth(1));
+    let bars = ended
+        .text()
+        .lines()
+        .filter_map(|line| line.split_once(" to ")?.1.split_whitespace().nth(1));
     let counts: Vec<usize> = bars.map(|count| count.parse().unwrap()).collect();
     assert_eq!(counts.iter().sum::<usize>(), 200, "{ended:?}");
-    assert!(ended.text().is_ascii() && ended.text().lines().all(|line| line.len() <= 80), "{ended:?}");
+    assert!(
+        ended.text().is_ascii() && ended.text().lines().all(|line| line.len() <= 80),
+        "{ended:?}"
+    );
 }
 
 #[test]
 fn a_url_without_a_path_names_the_root() {
     let server = polite(GOOD_CLOSE);
     for (end, target) in [("", "/"), ("/", "/"), ("?a=b", "/?a=b")] {
-        let ended = run(&["bench", "http", &format!("http://{}{end}", server.address), "-n", "2"]);
+        let ended = run(&[
+            "bench",
+            "http",
+            &format!("http://{}{end}", server.address),
+            "-n",
+            "2",
+        ]);
         ended.ok();
         let first = server.last().lines().next().unwrap().to_owned();
         assert_eq!(first, format!("GET {target} HTTP/1.1"));
@@ -269,9 +330,28 @@ fn connections_are_kept_when_asked() {
     let ended = server.bench(&["-n", "200", "-c", "10", "-k"]);
     ended.ok();
     assert_eq!((server.connections(), server.requests()), (10, 200));
-    assert!(server.counts.last.lock().unwrap().contains("\r\nConnection: keep-alive\r\n"));
-    assert_eq!((count(&ended, "Complete requests"), count(&ended, "Failed requests")), (200, 0));
-    assert_eq!((count(&ended, "Keep-Alive requests"), count(&ended, "Reconnected requests")), (200, 0));
+    assert!(
+        server
+            .counts
+            .last
+            .lock()
+            .unwrap()
+            .contains("\r\nConnection: keep-alive\r\n")
+    );
+    assert_eq!(
+        (
+            count(&ended, "Complete requests"),
+            count(&ended, "Failed requests")
+        ),
+        (200, 0)
+    );
+    assert_eq!(
+        (
+            count(&ended, "Keep-Alive requests"),
+            count(&ended, "Reconnected requests")
+        ),
+        (200, 0)
+    );
 }
 
 #[test]
@@ -308,19 +388,43 @@ fn an_answer_may_come_in_every_form_and_in_pieces() {
 fn the_line_of_figures_has_all_cells_and_they_agree() {
     let server = polite(GOOD_CLOSE);
     let ended = server.bench(&["-n", "60", "-c", "6", "--csv"]);
-    let cells: Vec<f64> = ended.ok().trim_end().split(',').map(|cell| cell.parse().unwrap()).collect();
+    let cells: Vec<f64> = ended
+        .ok()
+        .trim_end()
+        .split(',')
+        .map(|cell| cell.parse().unwrap())
+        .collect();
     assert_eq!((ended.text().lines().count(), cells.len()), (1, 13), "{ended:?}");
     let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
-    let [connections, seconds, complete, failed, bytes, rate, mean, all, transfer] = cells[..9] else {
+    let [
+        connections,
+        seconds,
+        complete,
+        failed,
+        bytes,
+        rate,
+        mean,
+        all,
+        transfer,
+    ] = cells[..9]
+    else {
         panic!()
     };
     assert_eq!((connections, complete, failed), (6.0, 60.0, 0.0));
     assert_eq!(bytes, (60 * GOOD_CLOSE.len()) as f64);
-    assert!(near(rate, 60.0 / seconds) && near(mean, 6e3 * seconds / 60.0), "{ended:?}");
+    assert!(
+        near(rate, 60.0 / seconds) && near(mean, 6e3 * seconds / 60.0),
+        "{ended:?}"
+    );
     assert!(near(all, 1e3 * seconds / 60.0), "{ended:?}");
     assert!(near(transfer, bytes / 1024.0 / seconds), "{ended:?}");
-    let [p50, p90, p99, max] = cells[9..] else { panic!() };
-    assert!(0.0 < p50 && p50 <= p90 && p90 <= p99 && p99 <= max && max <= 1e3 * seconds + 0.001, "{ended:?}");
+    let [p50, p90, p99, max] = cells[9..] else {
+        panic!()
+    };
+    assert!(
+        0.0 < p50 && p50 <= p90 && p90 <= p99 && p99 <= max && max <= 1e3 * seconds + 0.001,
+        "{ended:?}"
+    );
 }
 
 // ---- what is asked, and for how long ----
@@ -336,12 +440,23 @@ fn the_time_ends_a_run_and_what_has_begun_is_finished() {
     for options in [&["-k"][..], &[]] {
         server.counts.requests.store(0, SeqCst);
         let ended = server.bench(&[&["-z", "500ms", "-c", "2", "--csv"], options].concat());
-        let cells: Vec<f64> = ended.ok().trim_end().split(',').map(|cell| cell.parse().unwrap()).collect();
-        let [_, seconds, complete, failed, ..] = cells[..] else { panic!() };
+        let cells: Vec<f64> = ended
+            .ok()
+            .trim_end()
+            .split(',')
+            .map(|cell| cell.parse().unwrap())
+            .collect();
+        let [_, seconds, complete, failed, ..] = cells[..] else {
+            panic!()
+        };
         assert!((0.5..5.0).contains(&seconds), "{ended:?}");
         // Ten rounds of two at most, and one that had begun.
         assert!((2.0..=22.0).contains(&complete) && failed == 0.0, "{ended:?}");
-        assert_eq!(server.requests(), complete as usize, "a request was dropped: {ended:?}");
+        assert_eq!(
+            server.requests(),
+            complete as usize,
+            "a request was dropped: {ended:?}"
+        );
     }
 }
 
@@ -366,12 +481,26 @@ fn of_time_and_number_the_first_ends_a_run() {
 #[test]
 fn fields_are_added_and_replace_ours() {
     let server = polite(GOOD_CLOSE);
-    let words = ["-n", "2", "-H", "host: example.org", "-H", "X-A: 1", "-H", "X-A:2", "-H", "Accept: a, b"];
+    let words = [
+        "-n",
+        "2",
+        "-H",
+        "host: example.org",
+        "-H",
+        "X-A: 1",
+        "-H",
+        "X-A:2",
+        "-H",
+        "Accept: a, b",
+    ];
     server.bench(&words).ok();
     let head = server.last();
     let lines: Vec<&str> = head.trim_end().lines().collect();
     assert_eq!(lines[..2], ["GET /a?b=c HTTP/1.1", "host: example.org"]);
-    assert_eq!(lines[3..], ["Accept: a, b", "Connection: close", "X-A: 1", "X-A: 2"]);
+    assert_eq!(
+        lines[3..],
+        ["Accept: a, b", "Connection: close", "X-A: 1", "X-A: 2"]
+    );
     for (field, words) in [
         ("A", &["Name: value"][..]),
         ("A: b\r\nC: d", &["-H", "no line end"]),
@@ -381,7 +510,9 @@ fn fields_are_added_and_replace_ours() {
     ] {
         server.bench(&["-H", field]).failed(2, words);
     }
-    server.bench(&["-H", "Host: a", "-H", "Host: b"]).failed(2, &["Host", "once"]);
+    server
+        .bench(&["-H", "Host: a", "-H", "Host: b"])
+        .failed(2, &["Host", "once"]);
     assert_eq!(server.requests(), 2, "a bad command line asks nothing");
 }
 
@@ -396,16 +527,24 @@ fn a_body_is_sent_whole_with_its_length() {
         let ended = server.bench(&[&["-n", "6", "-c", "2", "-d", &path("body")][..], options].concat());
         ended.ok();
         let head = server.last();
-        assert!(head.starts_with(&format!("{method} /a?b=c HTTP/1.1\r\n")), "{head}");
+        assert!(
+            head.starts_with(&format!("{method} /a?b=c HTTP/1.1\r\n")),
+            "{head}"
+        );
         assert_eq!(field(&head, "Content-Length"), Some("3000000"));
         assert_eq!(field(&head, "Content-Type"), Some("application/octet-stream"));
-        assert!(*server.counts.body.lock().unwrap() == body, "another body arrived");
+        assert!(
+            *server.counts.body.lock().unwrap() == body,
+            "another body arrived"
+        );
         assert_eq!(
             (value(&ended, "Request Method"), value(&ended, "Request Body")),
             (method, "3000000 bytes")
         );
     }
-    server.bench(&["-n", "1", "-d", &path("empty"), "-H", "Content-Type: text/plain"]).ok();
+    server
+        .bench(&["-n", "1", "-d", &path("empty"), "-H", "Content-Type: text/plain"])
+        .ok();
     let head = server.last();
     assert_eq!(
         (field(&head, "Content-Length"), field(&head, "Content-Type")),
@@ -414,7 +553,9 @@ fn a_body_is_sent_whole_with_its_length() {
     let url = format!("http://{}/", server.address);
     run_with_input(&["bench", "http", &url, "-n", "1", "-d", "-"], b"from stdin").ok();
     assert_eq!(*server.counts.body.lock().unwrap(), b"from stdin");
-    server.bench(&["-d", &path("none")]).failed(1, &["-d", "none: cannot read it"]);
+    server
+        .bench(&["-d", &path("none")])
+        .failed(1, &["-d", "none: cannot read it"]);
 }
 
 #[test]
@@ -425,9 +566,13 @@ fn every_method_is_sent_as_it_should_be() {
             guest.send(if head { &GOOD[..GOOD.len() - 5] } else { GOOD });
         }
     });
-    for (method, length) in
-        [("HEAD", None), ("OPTIONS", None), ("DELETE", None), ("POST", Some("0")), ("PURGE", Some("0"))]
-    {
+    for (method, length) in [
+        ("HEAD", None),
+        ("OPTIONS", None),
+        ("DELETE", None),
+        ("POST", Some("0")),
+        ("PURGE", Some("0")),
+    ] {
         for options in [&["-k"][..], &["-c", "2"]] {
             let ended = server.bench(&[&["-n", "4", "-m", method], options].concat());
             ended.ok();
@@ -436,7 +581,11 @@ fn every_method_is_sent_as_it_should_be() {
             assert_eq!(field(&head, "Content-Length"), length, "{method}");
         }
     }
-    assert_eq!(server.connections(), 5 + 5 * 4, "an answer to HEAD keeps its connection too");
+    assert_eq!(
+        server.connections(),
+        5 + 5 * 4,
+        "an answer to HEAD keeps its connection too"
+    );
     for method in ["get", "", "G T", "CONNECT"] {
         server.bench(&["-m", method]).failed(2, &["-m"]);
     }
@@ -453,7 +602,10 @@ fn an_answer_to_half_a_request_is_an_answer() {
         guest.send(close_with("413 Too Large", "no"));
         guest.wait();
     });
-    for options in [&["-n", "4", "-c", "2", "-d", &path][..], &["-n", "4", "-k", "-d", &path]] {
+    for options in [
+        &["-n", "4", "-c", "2", "-d", &path][..],
+        &["-n", "4", "-k", "-d", &path],
+    ] {
         assert_failed(&refusing.bench(options), 0, 4, "Status");
     }
     let stuck = serve(|guest| {
@@ -464,7 +616,10 @@ fn an_answer_to_half_a_request_is_an_answer() {
     });
     let ended = stuck.bench(&["-n", "2", "-k", "-d", &path]);
     ended.ok();
-    assert_eq!((stuck.connections(), count(&ended, "Keep-Alive requests")), (2, 0));
+    assert_eq!(
+        (stuck.connections(), count(&ended, "Keep-Alive requests")),
+        (2, 0)
+    );
     let gone = serve(|guest| {
         guest.head();
     });
@@ -481,17 +636,30 @@ fn a_lost_request_is_sent_again_only_if_that_does_no_harm() {
             let _ = guest.stream.read(&mut [0]);
         }
     };
-    for (method, again) in [("GET", true), ("PUT", true), ("DELETE", true), ("POST", false), ("PATCH", false)]
-    {
+    for (method, again) in [
+        ("GET", true),
+        ("PUT", true),
+        ("DELETE", true),
+        ("POST", false),
+        ("PATCH", false),
+    ] {
         let server = serve(script);
         let ended = server.bench(&["-n", "10", "-k", "-m", method]);
         if again {
             ended.ok();
-            assert_eq!((count(&ended, "Reconnected requests"), server.requests()), (9, 10), "{method}");
+            assert_eq!(
+                (count(&ended, "Reconnected requests"), server.requests()),
+                (9, 10),
+                "{method}"
+            );
         } else {
             assert_failed(&ended, 5, 5, "Receive");
             ended.failed(1, &[&format!("{method} is not sent a second time")]);
-            assert_eq!((count(&ended, "Reconnected requests"), server.requests()), (0, 5), "{method}");
+            assert_eq!(
+                (count(&ended, "Reconnected requests"), server.requests()),
+                (0, 5),
+                "{method}"
+            );
         }
     }
 }
@@ -522,17 +690,25 @@ fn the_object_has_every_figure_by_its_name() {
             assert!(text.contains(pair), "no {pair} in {text}");
         }
     }
-    server.bench(&["--csv", "--json"]).failed(2, &["--csv and --json", "choose one"]);
+    server
+        .bench(&["--csv", "--json"])
+        .failed(2, &["--csv and --json", "choose one"]);
 }
 
 #[test]
 fn the_line_of_figures_has_a_note_about_stray_bytes() {
     let server = one_each(|_| format!("{GOOD_CLOSE}\r\n\r\n"));
     let ended = server.bench(&["-n", "3", "--csv"]);
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "kolam: bench: stray bytes after 3 answers\n"));
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (Some(0), "kolam: bench: stray bytes after 3 answers\n")
+    );
     assert_eq!(ended.text().trim_end().split(',').count(), 13);
     let ended = server.bench(&["-n", "3", "--json"]);
-    assert!(ended.ok().contains("\"stray_answers\":3,\"stray_bytes\":12"), "{ended:?}");
+    assert!(
+        ended.ok().contains("\"stray_answers\":3,\"stray_bytes\":12"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -544,14 +720,21 @@ fn a_terminal_shows_progress_in_one_line_of_its_own() {
     });
     let url = server.url();
     let mut command = kolam(["bench", "http", &url, "-n", "2", "-c", "2"]);
-    command.env_remove("COLUMNS").env_remove("NO_COLOR").env("TERM", "xterm");
+    command
+        .env_remove("COLUMNS")
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm");
     let terminal = Terminal::start(&mut command, 80);
     terminal.wait_for(0, "bench http: 0 of 2 requests, 0 failed | ");
     server.counts.over.store(true, SeqCst);
     let (code, bytes) = terminal.finish(PATIENCE);
     let screen = Screen::show(80, &bytes);
     assert_eq!((code, screen.wrapped), (Some(0), 0), "{:?}", screen.lines());
-    assert_eq!(screen.lines()[0], "Server Software:        test/1", "the live line is still there");
+    assert_eq!(
+        screen.lines()[0],
+        "Server Software:        test/1",
+        "the live line is still there"
+    );
 }
 
 // ---- connections that end ----
@@ -569,7 +752,13 @@ fn a_server_that_announces_to_close_is_connected_to_again() {
     let ended = server.bench(&["-n", "70", "-c", "1", "-k"]);
     ended.ok();
     assert_eq!((server.connections(), server.requests()), (10, 70));
-    assert_eq!((count(&ended, "Keep-Alive requests"), count(&ended, "Reconnected requests")), (60, 0));
+    assert_eq!(
+        (
+            count(&ended, "Keep-Alive requests"),
+            count(&ended, "Reconnected requests")
+        ),
+        (60, 0)
+    );
 }
 
 #[test]
@@ -587,7 +776,11 @@ fn a_server_that_closes_between_two_requests_is_connected_to_again() {
         let ended = server.bench(&["-n", "350", "-c", "5", "-k"]);
         ended.ok();
         assert!(server.connections() >= 50, "{ended:?}");
-        assert_eq!(count(&ended, "Reconnected requests"), server.connections() - 5, "{ended:?}");
+        assert_eq!(
+            count(&ended, "Reconnected requests"),
+            server.connections() - 5,
+            "{ended:?}"
+        );
         assert_eq!(count(&ended, "Complete requests"), 350);
     }
 }
@@ -641,10 +834,19 @@ fn stray_bytes_after_the_last_answer_are_counted_and_do_no_harm() {
     for options in [&["-n", "40", "-c", "4"][..], &["-n", "40", "-c", "4", "-k"]] {
         let ended = old.bench(options);
         ended.ok();
-        assert_eq!((count(&ended, "Complete requests"), count(&ended, "Failed requests")), (40, 0));
+        assert_eq!(
+            (
+                count(&ended, "Complete requests"),
+                count(&ended, "Failed requests")
+            ),
+            (40, 0)
+        );
         assert_eq!(value(&ended, "Stray bytes"), "160 after 40 answers");
         assert_eq!(value(&ended, "HTML transferred"), "200 bytes");
-        assert_eq!(value(&ended, "Total transferred"), format!("{} bytes", 40 * (head.len() + 9)));
+        assert_eq!(
+            value(&ended, "Total transferred"),
+            format!("{} bytes", 40 * (head.len() + 9))
+        );
     }
     let later = serve(move |guest| {
         guest.request();
@@ -661,7 +863,10 @@ fn stray_bytes_after_the_last_answer_are_counted_and_do_no_harm() {
     let open = one_each(|_| "HTTP/1.0 200\r\n\r\nhello\r\n\r\n".to_owned());
     let ended = open.bench(&["-n", "4", "-c", "2"]);
     ended.ok();
-    assert_eq!((value(&ended, "Document Length"), ended.text().contains("Stray")), ("9 bytes", false));
+    assert_eq!(
+        (value(&ended, "Document Length"), ended.text().contains("Stray")),
+        ("9 bytes", false)
+    );
 }
 
 #[test]
@@ -675,7 +880,10 @@ fn stray_bytes_without_end_do_not_hold_a_request() {
     let ended = server.bench(&["-n", "2", "-c", "2"]);
     ended.ok();
     assert!(start.elapsed() < PATIENCE, "{ended:?}");
-    assert!(value(&ended, "Stray bytes").ends_with(" after 2 answers"), "{ended:?}");
+    assert!(
+        value(&ended, "Stray bytes").ends_with(" after 2 answers"),
+        "{ended:?}"
+    );
 }
 
 // ---- failures by cause ----
@@ -685,7 +893,13 @@ fn any_status_but_2xx_is_a_failure() {
     let server = one_each(|_| close_with("500 Oh", "no"));
     let ended = server.bench(&["-n", "30", "-c", "3"]);
     assert_failed(&ended, 0, 30, "Status");
-    assert_eq!((count(&ended, "Non-2xx responses"), value(&ended, "Document Length")), (30, "- bytes"));
+    assert_eq!(
+        (
+            count(&ended, "Non-2xx responses"),
+            value(&ended, "Document Length")
+        ),
+        (30, "- bytes")
+    );
     assert_eq!(value(&ended, "Requests per second"), "- [#/sec] (mean)");
     ended.failed(1, &["status 500"]);
     let server = one_each(|number| close_with(["200 OK", "204 OK", "301 Moved", "404 No"][number % 4], ""));
@@ -701,7 +915,13 @@ fn any_status_but_2xx_is_a_failure() {
 fn assert_cause(answer: &str, cause: &str, why: &str) {
     let bad = answer.to_owned();
     let good = |number: usize| number < 2 || number.is_multiple_of(2);
-    let server = one_each(move |number| if good(number) { GOOD_CLOSE.to_owned() } else { bad.clone() });
+    let server = one_each(move |number| {
+        if good(number) {
+            GOOD_CLOSE.to_owned()
+        } else {
+            bad.clone()
+        }
+    });
     for options in [&["-n", "20", "-c", "2"][..], &["-n", "20", "-c", "2", "-k"]] {
         server.counts.requests.store(0, SeqCst);
         let ended = server.bench(options);
@@ -712,9 +932,21 @@ fn assert_cause(answer: &str, cause: &str, why: &str) {
 
 #[test]
 fn an_answer_of_another_length_is_a_failure() {
-    assert_cause(&close_with("200 OK", "hell"), "Length", "4 bytes of body where 5 were");
-    assert_cause(&close_with("200 OK", ""), "Length", "0 bytes of body where 5 were");
-    assert_cause("HTTP/1.1 200 OK\r\n\r\nhell", "Length", "4 bytes of body where 5 were");
+    assert_cause(
+        &close_with("200 OK", "hell"),
+        "Length",
+        "4 bytes of body where 5 were",
+    );
+    assert_cause(
+        &close_with("200 OK", ""),
+        "Length",
+        "0 bytes of body where 5 were",
+    );
+    assert_cause(
+        "HTTP/1.1 200 OK\r\n\r\nhell",
+        "Length",
+        "4 bytes of body where 5 were",
+    );
 }
 
 #[test]
@@ -729,7 +961,11 @@ fn an_answer_that_is_cut_short_is_a_failure() {
 #[test]
 fn an_answer_that_is_no_http_is_a_failure() {
     assert_cause("garbage", "Malformed", "does not begin with HTTP/1.");
-    assert_cause("HTTP/1.1 200 OK\nContent-Length: 0\n\n", "Malformed", "carriage return");
+    assert_cause(
+        "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        "Malformed",
+        "carriage return",
+    );
     let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(64 * 1024));
     assert_cause(&endless, "Malformed", "head and trailer are longer");
 }
@@ -745,10 +981,17 @@ fn stray_bytes_on_a_connection_that_stays_open_are_a_failure() {
     let ended = server.bench(&["-n", "6", "-c", "2", "-k"]);
     assert_failed(&ended, 0, 6, "Malformed");
     ended.failed(1, &["bytes come after it, on a connection that stays open"]);
-    assert_eq!((server.connections(), ended.text().contains("Stray")), (6, false), "{ended:?}");
+    assert_eq!(
+        (server.connections(), ended.text().contains("Stray")),
+        (6, false),
+        "{ended:?}"
+    );
     // Without -k the same server does no harm.
     let ended = server.bench(&["-n", "6", "-c", "2"]);
-    assert_eq!((count(&ended, "Complete requests"), value(&ended, "Stray bytes")), (6, "24 after 6 answers"));
+    assert_eq!(
+        (count(&ended, "Complete requests"), value(&ended, "Stray bytes")),
+        (6, "24 after 6 answers")
+    );
 }
 
 #[test]
@@ -763,7 +1006,15 @@ fn a_body_is_in_memory_once() {
         eventually("its memory has been looked at", || waiting.load(SeqCst));
     });
     let path = folder.join("body").display().to_string();
-    let run = Run::start(&mut kolam(["bench", "http", &server.url(), "-n", "1", "-d", &path]));
+    let run = Run::start(&mut kolam([
+        "bench",
+        "http",
+        &server.url(),
+        "-n",
+        "1",
+        "-d",
+        &path,
+    ]));
     eventually("the request comes", || server.requests() == 1);
     let peak = common::peak_memory(run.child.id());
     looked.store(true, SeqCst);
@@ -791,11 +1042,23 @@ fn a_connection_that_is_refused_is_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     drop(taken);
-    let ended = run(&["bench", "http", &format!("http://{address}/"), "-n", "50", "-c", "5"]);
+    let ended = run(&[
+        "bench",
+        "http",
+        &format!("http://{address}/"),
+        "-n",
+        "50",
+        "-c",
+        "5",
+    ]);
     assert_failed(&ended, 0, 50, "Connect");
     ended.failed(1, &["cannot connect to", &address.to_string(), "refused"]);
     let line = run(&["bench", "http", &format!("http://{address}/"), "-n", "1", "--csv"]);
-    assert_eq!((line.code, line.text().split(',').count()), (Some(1), 13), "{line:?}");
+    assert_eq!(
+        (line.code, line.text().split(',').count()),
+        (Some(1), 13),
+        "{line:?}"
+    );
     assert!(line.text().contains(",0,1,0,,,,,,,,"), "{line:?}");
 }
 
@@ -823,7 +1086,10 @@ fn a_server_that_is_silent_is_given_up() {
         let ended = server.bench(&["-n", "6", "-c", "3", "--timeout", "0.2"]);
         assert_failed(&ended, 0, 6, "Timeout");
         ended.failed(1, &["nothing moved for 200ms"]);
-        assert!(begin.elapsed() >= Duration::from_millis(400), "too early: {ended:?}");
+        assert!(
+            begin.elapsed() >= Duration::from_millis(400),
+            "too early: {ended:?}"
+        );
     }
 }
 
@@ -838,7 +1104,10 @@ fn a_server_that_is_slow_and_moves_is_waited_for() {
     });
     let ended = server.bench(&["-n", "3", "-c", "3", "--timeout", "0.5", "--csv"]);
     let p50: f64 = ended.ok().split(',').nth(9).unwrap().parse().unwrap();
-    assert!(p50 >= 600.0, "the time of a request does not go to its last byte: {ended:?}");
+    assert!(
+        p50 >= 600.0,
+        "the time of a request does not go to its last byte: {ended:?}"
+    );
 }
 
 // ---- the user ----
@@ -860,7 +1129,10 @@ fn ctrl_c_reports_what_was_done_so_far() {
         let ended = run.finish(PATIENCE);
         ended.failed(130, &["interrupted"]);
         assert_eq!(
-            (count(&ended, "Complete requests"), count(&ended, "Failed requests")),
+            (
+                count(&ended, "Complete requests"),
+                count(&ended, "Failed requests")
+            ),
             (5, 0),
             "{ended:?}"
         );
@@ -884,7 +1156,10 @@ fn mistakes_end_with_2_and_say_what_to_do() {
     let table: [(&[&str], &[&str]); 22] = [
         (&["http"], &["URL is missing", "http://HOST[:PORT][/PATH]"]),
         (&["http", url, "b"], &["unexpected word 'b'"]),
-        (&["http", "127.0.0.1:1/"], &["127.0.0.1:1/", "http://HOST[:PORT][/PATH]", "does not begin"]),
+        (
+            &["http", "127.0.0.1:1/"],
+            &["127.0.0.1:1/", "http://HOST[:PORT][/PATH]", "does not begin"],
+        ),
         (&["http", "https://127.0.0.1/"], &["https://127.0.0.1/", "no TLS"]),
         (&["http", "http://127.0.0.1#a"], &["%23"]),
         (&["http", "http:///"], &["host is missing"]),
@@ -901,9 +1176,18 @@ fn mistakes_end_with_2_and_say_what_to_do() {
         (&["htpp", url], &["cannot time htpp", "base64, request or http"]),
         (&["base64", url], &["is for http, not for base64"]),
         (&["request", "-n", "5"], &["-n is for http, not for request"]),
-        (&["http", url, "--server", "127.0.0.1:1"], &["--server is for request, not for http"]),
-        (&["http", url, "--port", "80"], &["unknown option --port; kolam bench --help lists all"]),
-        (&["request", "--port", "80"], &["unknown option --port; it is part of --server HOST:PORT"]),
+        (
+            &["http", url, "--server", "127.0.0.1:1"],
+            &["--server is for request, not for http"],
+        ),
+        (
+            &["http", url, "--port", "80"],
+            &["unknown option --port; kolam bench --help lists all"],
+        ),
+        (
+            &["request", "--port", "80"],
+            &["unknown option --port; it is part of --server HOST:PORT"],
+        ),
     ];
     for (words, expected) in table {
         let ended = run(&[&["bench"], words].concat());
@@ -911,6 +1195,9 @@ fn mistakes_end_with_2_and_say_what_to_do() {
         assert_eq!(ended.text(), "", "{words:?}");
     }
     let help = run(&["bench", "--help"]);
-    assert!(help.ok().contains("usage: kolam bench WHAT [URL] [options]"), "{help:?}");
+    assert!(
+        help.ok().contains("usage: kolam bench WHAT [URL] [options]"),
+        "{help:?}"
+    );
     assert!(help.text().lines().all(|line| line.len() <= 110), "{help:?}");
 }

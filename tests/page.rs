@@ -39,7 +39,8 @@ fn rows(page: &str) -> Vec<&str> {
 fn file(folder: &Folder, name: &str, size: u64, second: u64) {
     let file = File::create(folder.join(name)).unwrap();
     file.set_len(size).unwrap();
-    file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(second))
+        .unwrap();
 }
 
 #[test]
@@ -65,7 +66,11 @@ fn rows_are_sorted_as_the_url_says() {
             let text = reply.text();
             assert_eq!(rows(text).concat(), names, "{mode} {target}");
             // The one column that the rows are sorted by leads to the other direction.
-            let way = if target.contains("desc") { "descending" } else { "ascending" };
+            let way = if target.contains("desc") {
+                "descending"
+            } else {
+                "ascending"
+            };
             let head = format!("<th scope=col aria-sort={way}><a href={sorted}>");
             assert!(
                 text.contains(&head) && text.matches(" aria-sort=").count() == 1,
@@ -84,7 +89,11 @@ fn rows_are_sorted_as_the_url_says() {
         }
         // What programs read stays as it is.
         let json = peer.ask(get("/?json"));
-        assert!(json.text().starts_with("[{\"name\":\"a\",\"size\":5,\"modified\":"), "{mode} {json:?}");
+        assert!(
+            json.text()
+                .starts_with("[{\"name\":\"a\",\"size\":5,\"modified\":"),
+            "{mode} {json:?}"
+        );
         drop(peer);
         server.stop();
     });
@@ -93,8 +102,14 @@ fn rows_are_sorted_as_the_url_says() {
 #[test]
 fn names_are_isolated_and_what_deceives_is_shown() {
     let folder = Folder::new();
-    let names =
-        ["invoice\u{202e}fdp.exe", "\u{2066}<b>\u{200b}", "שלום.txt", "a:b", "two  blanks", ".hidden"];
+    let names = [
+        "invoice\u{202e}fdp.exe",
+        "\u{2066}<b>\u{200b}",
+        "שלום.txt",
+        "a:b",
+        "two  blanks",
+        ".hidden",
+    ];
     let blank = ["ok.txt", "ok.txt ", "\u{2800}", "\u{fe0f}"];
     for name in names.into_iter().chain(blank) {
         file(&folder, name, 1, 1_000_000_000);
@@ -127,7 +142,10 @@ fn folders_are_counted_and_nothing_else_is() {
     let folder = Folder::new();
     let server = start("thread", &folder, &[]);
     let text = page(&server, "");
-    assert!(text.contains("No files yet.\n") && !text.contains("<table"), "{text}");
+    assert!(
+        text.contains("No files yet.\n") && !text.contains("<table"),
+        "{text}"
+    );
     for name in ["x", ".git"] {
         fs::create_dir(folder.join(name)).unwrap();
     }
@@ -153,11 +171,20 @@ fn the_line_with_curl_is_right_behind_a_proxy() {
     for (lines, address) in [
         ("", "http://localhost/"),
         ("X-Forwarded-Proto: https\r\n", "https://localhost/"),
-        ("X-Forwarded-Proto: http\r\nX-Forwarded-Prefix: /files\r\n", "http://localhost/files/"),
-        ("X-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /a/b-c_d.e~/\r\n", "https://localhost/a/b-c_d.e~/"),
+        (
+            "X-Forwarded-Proto: http\r\nX-Forwarded-Prefix: /files\r\n",
+            "http://localhost/files/",
+        ),
+        (
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /a/b-c_d.e~/\r\n",
+            "https://localhost/a/b-c_d.e~/",
+        ),
         // Nothing else is believed, and whoever says two things says nothing.
         ("X-Forwarded-Proto: https, http\r\n", "http://localhost/"),
-        ("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: https\r\n", "http://localhost/"),
+        (
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: https\r\n",
+            "http://localhost/",
+        ),
         ("X-Forwarded-Proto: javascript\r\n", "http://localhost/"),
         ("X-Forwarded-Prefix: files\r\n", "http://localhost/"),
         ("X-Forwarded-Prefix: //example.org\r\n", "http://localhost/"),
@@ -168,17 +195,29 @@ fn the_line_with_curl_is_right_behind_a_proxy() {
     ] {
         assert_eq!(line(lines), address, "{lines}");
     }
-    let old = |host: &str| once(&server, format!("GET / HTTP/1.0\r\n{host}\r\n")).text().to_owned();
+    let old = |host: &str| {
+        once(&server, format!("GET / HTTP/1.0\r\n{host}\r\n"))
+            .text()
+            .to_owned()
+    };
     assert!(old("").contains("<code>curl -T FILE http://HOST:PORT/</code>"));
     assert!(old("Host: 127.0.0.1:80\r\n").contains("<code>curl -T FILE http://127.0.0.1:80/</code>"));
     server.stop();
     // A host may hold what means something to a shell.
     let server = start("thread", &folder, &["--any-host"]);
-    let text = once(&server, "GET / HTTP/1.1\r\nHost: a;$(b)\r\n\r\n").text().to_owned();
-    assert!(text.contains("<code>curl -T FILE http://HOST:PORT/</code>"), "{text}");
+    let text = once(&server, "GET / HTTP/1.1\r\nHost: a;$(b)\r\n\r\n")
+        .text()
+        .to_owned();
+    assert!(
+        text.contains("<code>curl -T FILE http://HOST:PORT/</code>"),
+        "{text}"
+    );
     server.stop();
     let server = start("thread", &folder, &["--read-only"]);
-    assert!(!page(&server, "").contains("curl"), "a server that takes nothing says how to send");
+    assert!(
+        !page(&server, "").contains("curl"),
+        "a server that takes nothing says how to send"
+    );
     server.stop();
 }
 
@@ -189,13 +228,20 @@ fn the_page_needs_nothing_else_and_runs_nothing() {
     let server = start("thread", &folder, &[]);
     let reply = once(&server, get("/"));
     let policy = reply.must("Content-Security-Policy");
-    for part in ["default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"] {
+    for part in [
+        "default-src 'none'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ] {
         assert!(policy.contains(part), "no {part} in {policy}");
     }
     assert!(!policy.contains("script"), "{policy}");
     assert_eq!(reply.must("X-Content-Type-Options"), "nosniff");
     let text = reply.text();
-    for outside in ["<script", "<link", "<img", "@import", "url(", "src=", "//", "style=\"", " onclick"] {
+    for outside in [
+        "<script", "<link", "<img", "@import", "url(", "src=", "//", "style=\"", " onclick",
+    ] {
         let count = text.matches(outside).count();
         assert_eq!(count, usize::from(outside == "//"), "{outside} in {text}");
     }
@@ -249,10 +295,16 @@ fn a_form_stores_its_files_and_leads_back_to_the_page() {
             assert!(text.contains(part), "{mode}: no {part} in {text}");
         }
         // Ends like the beginning of a boundary, many times.
-        let trap = format!("\r\n--{}", &BOUNDARY[..BOUNDARY.len() - 1]).repeat(50).into_bytes();
+        let trap = format!("\r\n--{}", &BOUNDARY[..BOUNDARY.len() - 1])
+            .repeat(50)
+            .into_bytes();
         let large = noise(700_000, 1);
-        let files: [(&str, &[u8]); 4] =
-            [("old.bin", &large), ("é日😀.txt", b""), ("t%22rap", &trap), ("d/n", b"n")];
+        let files: [(&str, &[u8]); 4] = [
+            ("old.bin", &large),
+            ("é日😀.txt", b""),
+            ("t%22rap", &trap),
+            ("d/n", b"n"),
+        ];
         let request = post(&files, "Sec-Fetch-Site: same-origin\r\n");
         let small = post(&files[1..], "");
         let chunked = {
@@ -261,7 +313,12 @@ fn a_form_stores_its_files_and_leads_back_to_the_page() {
                 format!("POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=\"{BOUNDARY}\"\r\n");
             [kind.as_bytes(), &put[b"PUT / HTTP/1.1\r\n".len()..]].concat()
         };
-        for (request, drip) in [(request, false), (small.clone(), true), (small, false), (chunked, true)] {
+        for (request, drip) in [
+            (request, false),
+            (small.clone(), true),
+            (small, false),
+            (chunked, true),
+        ] {
             let mut peer = Http::connect(server.address);
             if drip {
                 peer.drip(&request);
@@ -270,13 +327,20 @@ fn a_form_stores_its_files_and_leads_back_to_the_page() {
                 peer.send([&request[..], get("/healthz").as_bytes()].concat());
             }
             let reply = peer.reply("POST");
-            assert_eq!((reply.status, reply.must("Location")), (303, "./"), "{mode} {reply:?}");
+            assert_eq!(
+                (reply.status, reply.must("Location")),
+                (303, "./"),
+                "{mode} {reply:?}"
+            );
             assert!(reply.text().ends_with(" files stored\n"), "{mode} {reply:?}");
             if !drip {
                 assert_eq!(peer.reply("GET").text(), "ok\n", "{mode}");
             }
             assert_eq!(folder.names(), ["n", "old.bin", "t\"rap", "é日😀.txt"], "{mode}");
-            assert!(folder.read("t\"rap") == trap && folder.read("old.bin") == large, "{mode}");
+            assert!(
+                folder.read("t\"rap") == trap && folder.read("old.bin") == large,
+                "{mode}"
+            );
             for name in ["n", "t\"rap", "é日😀.txt"] {
                 fs::remove_file(folder.join(name)).unwrap();
             }
@@ -310,13 +374,24 @@ fn the_log_names_each_file_of_a_form() {
     in_every_mode(|mode| {
         let folder = Folder::new();
         let server = Server::start_with_log(mode, 2, &folder, &["--protocol", "http"]);
-        let reply = once(&server, post(&[("a b", b"A"), ("line%22end", b"BC"), (".x", b"")], ""));
+        let reply = once(
+            &server,
+            post(&[("a b", b"A"), ("line%22end", b"BC"), (".x", b"")], ""),
+        );
         assert_eq!(reply.status, 400, "{mode}");
         let log = server.stop_with_log();
         let lines = |part: &str| log.lines().filter(|line| line.contains(part)).count();
-        for part in [" FILE \"a b\" 1 bytes OK", " FILE \"line\\\"end\" 2 bytes OK", " FILE ", " POST \"/\" "]
-        {
-            assert_eq!(lines(part), if part == " FILE " { 2 } else { 1 }, "{mode} {part}: {log}");
+        for part in [
+            " FILE \"a b\" 1 bytes OK",
+            " FILE \"line\\\"end\" 2 bytes OK",
+            " FILE ",
+            " POST \"/\" ",
+        ] {
+            assert_eq!(
+                lines(part),
+                if part == " FILE " { 2 } else { 1 },
+                "{mode} {part}: {log}"
+            );
         }
     });
 }
@@ -332,14 +407,29 @@ fn a_form_that_fails_stores_what_came_before_and_says_so() {
         let none = "; stored before that: none\n";
         for (name, content, status, reason, stored) in [
             ("b", vec![b'x'; 1001], 413, "b: file too large", before),
-            (".x", Vec::new(), 400, ".x: invalid file name: begins with a dot", before),
+            (
+                ".x",
+                Vec::new(),
+                400,
+                ".x: invalid file name: begins with a dot",
+                before,
+            ),
             ("inner", b"x".to_vec(), 403, "inner: not a regular file", before),
-            ("x%0Ay", Vec::new(), 400, "x\\u{a}y: invalid file name: contains a control character", before),
+            (
+                "x%0Ay",
+                Vec::new(),
+                400,
+                "x\\u{a}y: invalid file name: contains a control character",
+                before,
+            ),
         ] {
             let request = post(&[("a", b"A"), (name, &content), ("c", b"C")], "");
             let reply = once(&server, &request);
             assert_eq!(reply.status, status, "{mode} {name} {reply:?}");
-            assert!(reply.text().starts_with(reason) && reply.text().ends_with(stored), "{mode} {reply:?}");
+            assert!(
+                reply.text().starts_with(reason) && reply.text().ends_with(stored),
+                "{mode} {reply:?}"
+            );
             assert_eq!(
                 (folder.names(), folder.read("b")),
                 (["a", "b", "inner"].map(str::to_owned).to_vec(), b"old".to_vec())
@@ -347,9 +437,15 @@ fn a_form_that_fails_stores_what_came_before_and_says_so() {
             fs::remove_file(folder.join("a")).unwrap();
         }
         for (files, reason) in [
-            (&[("", &b""[..])][..], "no file was chosen: go back and choose one\n"),
+            (
+                &[("", &b""[..])][..],
+                "no file was chosen: go back and choose one\n",
+            ),
             (&[], "no file was chosen: go back and choose one\n"),
-            (&[("", b"x")], &*format!("malformed request: a file without a name{none}")),
+            (
+                &[("", b"x")],
+                &*format!("malformed request: a file without a name{none}"),
+            ),
         ] {
             let reply = once(&server, post(files, ""));
             assert_eq!((reply.status, reply.text()), (400, reason), "{mode}");
@@ -370,7 +466,10 @@ fn a_form_that_is_cut_leaves_the_files_before_the_cut_alone() {
             peer.send(&request[..request.len() - short]);
             eventually("the first file is stored", || folder.join("a").exists());
             peer.half_close();
-            assert!(peer.rest().unwrap().is_empty(), "{mode}: an answer to half a form");
+            assert!(
+                peer.rest().unwrap().is_empty(),
+                "{mode}: an answer to half a form"
+            );
             drop(peer);
             eventually("no temporary file is left", || folder.names() == ["a", "b"]);
             // Its last boundary was there, or it was not.
@@ -390,7 +489,10 @@ fn a_form_of_another_site_is_refused() {
         let server = start(mode, &folder, &[]);
         let mut peer = Http::connect(server.address);
         for (lines, status) in [
-            ("Sec-Fetch-Site: cross-site\r\nOrigin: http://evil.example\r\n", 403),
+            (
+                "Sec-Fetch-Site: cross-site\r\nOrigin: http://evil.example\r\n",
+                403,
+            ),
             ("Sec-Fetch-Site: same-site\r\n", 403),
             ("Origin: http://evil.example\r\n", 403),
             ("Origin: null\r\n", 403),
@@ -401,7 +503,11 @@ fn a_form_of_another_site_is_refused() {
             let reply = peer.ask(post(&[("a", b"A")], lines));
             assert_eq!(reply.status, status, "{mode} {lines} {reply:?}");
             let names = folder.names();
-            assert_eq!(names.len(), usize::from(status == 303), "{mode} {lines} {names:?}");
+            assert_eq!(
+                names.len(),
+                usize::from(status == 303),
+                "{mode} {lines} {names:?}"
+            );
             if status == 303 {
                 fs::remove_file(folder.join("a")).unwrap();
             } else {
@@ -418,16 +524,32 @@ fn a_server_that_takes_no_form_neither_shows_nor_reads_one() {
     let folder = Folder::new();
     folder.write("a", b"old");
     let server = start("thread", &folder, &["--read-only"]);
-    assert!(!page(&server, "").contains("<form"), "a form on a read-only server");
+    assert!(
+        !page(&server, "").contains("<form"),
+        "a form on a read-only server"
+    );
     let reply = once(&server, post(&[("a", b"new")], ""));
-    assert!(reply.status == 403 && reply.text().contains("read-only"), "{reply:?}");
+    assert!(
+        reply.status == 403 && reply.text().contains("read-only"),
+        "{reply:?}"
+    );
     assert_eq!(folder.read("a"), b"old");
     server.stop();
     let server = start("thread", &folder, &[]);
     for (request, status) in [
         (ask("POST", "/"), 415),
-        (with("POST", "/", "Content-Type: text/plain\r\nContent-Length: 1\r\n") + "x", 415),
-        (with("POST", "/", &format!("Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n")), 411),
+        (
+            with("POST", "/", "Content-Type: text/plain\r\nContent-Length: 1\r\n") + "x",
+            415,
+        ),
+        (
+            with(
+                "POST",
+                "/",
+                &format!("Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"),
+            ),
+            411,
+        ),
         (head(0, ""), 400),
         (head(5, "").replace("; boundary", "; border") + "hello", 400),
         (head(5, "").replace("POST / ", "POST /a ") + "hello", 405),

@@ -20,7 +20,10 @@ fn lacks_a_tool(ended: &Output) -> bool {
 #[test]
 fn every_proxy_that_is_installed_works_with_its_configuration() {
     let ended = try_with(env!("CARGO_BIN_EXE_kolam"));
-    let (told, wrong) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    let (told, wrong) = (
+        String::from_utf8_lossy(&ended.stdout),
+        String::from_utf8_lossy(&ended.stderr),
+    );
     if lacks_a_tool(&ended) {
         eprintln!("skipped: {wrong}");
         return;
@@ -28,7 +31,10 @@ fn every_proxy_that_is_installed_works_with_its_configuration() {
     assert_eq!((ended.status.code(), &*wrong), (Some(0), ""), "{told}");
     assert_eq!(told.lines().count(), 3, "{told}");
     for line in told.lines() {
-        assert!(line.ends_with(": ok") || line.ends_with(": skipped, not installed"), "{told}");
+        assert!(
+            line.ends_with(": ok") || line.ends_with(": skipped, not installed"),
+            "{told}"
+        );
         eprintln!("{line}");
     }
 }

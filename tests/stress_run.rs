@@ -39,12 +39,17 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Bench { out: Folder::new(), root: Folder::new() }
+        Bench {
+            out: Folder::new(),
+            root: Folder::new(),
+        }
     }
 
     fn start(&self, words: &[&str]) -> Run {
         let [out, root] = [&self.out, &self.root].map(|folder| folder.path().to_str().unwrap());
-        Run::start(&mut kolam([&["stress", "--out", out, "--root", root], words].concat()))
+        Run::start(&mut kolam(
+            [&["stress", "--out", out, "--root", root], words].concat(),
+        ))
     }
 
     fn run(&self, words: &[&str]) -> Ended {
@@ -79,7 +84,12 @@ impl Cells {
     fn new(line: &str) -> Cells {
         let cells: Vec<&str> = line.split(',').collect();
         assert_eq!(cells.len(), HEADER.split(',').count(), "{line}");
-        Cells(HEADER.split(',').zip(cells.into_iter().map(str::to_owned)).collect())
+        Cells(
+            HEADER
+                .split(',')
+                .zip(cells.into_iter().map(str::to_owned))
+                .collect(),
+        )
     }
 
     fn text(&self, title: &str) -> &str {
@@ -87,11 +97,20 @@ impl Cells {
     }
 
     fn number(&self, title: &str) -> f64 {
-        self.text(title).parse().unwrap_or_else(|_| panic!("{title} is {:?}", self.text(title)))
+        self.text(title)
+            .parse()
+            .unwrap_or_else(|_| panic!("{title} is {:?}", self.text(title)))
     }
 
     fn row(&self) -> [&str; 6] {
-        let titles = ["operation", "volume_mib", "client_workers", "server_workers", "mode", "client_mode"];
+        let titles = [
+            "operation",
+            "volume_mib",
+            "client_workers",
+            "server_workers",
+            "mode",
+            "client_mode",
+        ];
         titles.map(|title| self.text(title))
     }
 
@@ -102,21 +121,38 @@ impl Cells {
             assert!(!self.text(title).is_empty(), "{row}: {title} is empty");
         }
         let [clients, servers] = ["client_workers", "server_workers"].map(|title| self.number(title));
-        assert_eq!((self.number("client_ok"), self.number("client_failed")), (clients, 0.0), "{row}");
-        assert_eq!((self.number("server_ok"), self.number("server_failed")), (servers, 0.0), "{row}");
+        assert_eq!(
+            (self.number("client_ok"), self.number("client_failed")),
+            (clients, 0.0),
+            "{row}"
+        );
+        assert_eq!(
+            (self.number("server_ok"), self.number("server_failed")),
+            (servers, 0.0),
+            "{row}"
+        );
         assert_eq!(self.text("errors"), "", "{row}");
         let [p50, p95, max, wall] = ["p50_s", "p95_s", "max_s", "wall_s"].map(|title| self.number(title));
         let mean = self.number("time_per_client_s");
         assert!(0.0 < p50 && p50 <= p95 && p95 <= max && mean <= max, "{row}");
         // Cells are rounded to a microsecond.
         assert!(max <= wall + 2e-6, "{row}: a client took {max} of {wall}");
-        assert!(self.number("server_peak_rss_kib") > 100.0 && self.number("server_cpu_s") >= 0.0, "{row}");
+        assert!(
+            self.number("server_peak_rss_kib") > 100.0 && self.number("server_cpu_s") >= 0.0,
+            "{row}"
+        );
         assert!(self.number("client_cpu_s") <= clients * max + 0.1, "{row}");
         if self.text("operation") != "list" {
             let bytes = self.number("volume_mib") * MIB;
             let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
-            assert!(near(self.number("total_Bps") * wall, bytes * clients), "{row}: total");
-            assert!(near(self.number("throughput_per_client_Bps") * mean, bytes), "{row}: throughput");
+            assert!(
+                near(self.number("total_Bps") * wall, bytes * clients),
+                "{row}: total"
+            );
+            assert!(
+                near(self.number("throughput_per_client_Bps") * mean, bytes),
+                "{row}: throughput"
+            );
         }
     }
 }
@@ -161,25 +197,61 @@ fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
         assert_eq!(rows.iter().map(Cells::row).collect::<Vec<_>>(), expected);
         rows.iter().for_each(Cells::check);
         let numbers: Vec<f64> = rows.iter().map(|row| row.number("no")).collect();
-        assert_eq!(numbers, (1..=rows.len()).map(|number| number as f64).collect::<Vec<_>>());
-        assert!(ended.text().contains(&format!("\nmode {mode}\n\n")), "{}", ended.text());
+        assert_eq!(
+            numbers,
+            (1..=rows.len()).map(|number| number as f64).collect::<Vec<_>>()
+        );
+        assert!(
+            ended.text().contains(&format!("\nmode {mode}\n\n")),
+            "{}",
+            ended.text()
+        );
     }
     let time = "\ntime       less than 10 seconds, judged by how long making the files took\n";
-    for words in ["\nrows       84: modes ", time, "Throughput", "rows       84 of 84", "failures   0\n"] {
-        assert!(format!("\n{}", ended.text()).contains(words), "no {words:?} in {}", ended.text());
+    for words in [
+        "\nrows       84: modes ",
+        time,
+        "Throughput",
+        "rows       84 of 84",
+        "failures   0\n",
+    ] {
+        assert!(
+            format!("\n{}", ended.text()).contains(words),
+            "no {words:?} in {}",
+            ended.text()
+        );
     }
     // A path may be as long as it likes.
     let is_path = |line: &str| line.starts_with("files ") || line.starts_with("results ");
     let bad = |line: &&str| line.contains(['|', '\x1b']) || line.chars().count() > 79 && !is_path(line);
     assert_eq!(ended.text().lines().find(bad), None, "{}", ended.text());
     let tables = String::from_utf8(bench.out.read("tables.md")).unwrap();
-    assert_eq!(tables.lines().filter(|line| line.starts_with('|')).count(), 84 + 4 * 2, "{tables}");
-    let names = ["event.csv", "machine.txt", "process.csv", "single.csv", "tables.md", "thread.csv"];
+    assert_eq!(
+        tables.lines().filter(|line| line.starts_with('|')).count(),
+        84 + 4 * 2,
+        "{tables}"
+    );
+    let names = [
+        "event.csv",
+        "machine.txt",
+        "process.csv",
+        "single.csv",
+        "tables.md",
+        "thread.csv",
+    ];
     assert_eq!(bench.out.names(), names);
     let machine = String::from_utf8(bench.out.read("machine.txt")).unwrap();
-    let fields = ["date", "version", "commit", "cpu", "cores", "memory", "kernel", "root on"];
-    for field in fields.into_iter().chain(["command", "options", "started", "ended"]) {
-        assert!(machine.lines().any(|line| line.starts_with(field)), "no {field} in {machine}");
+    let fields = [
+        "date", "version", "commit", "cpu", "cores", "memory", "kernel", "root on",
+    ];
+    for field in fields
+        .into_iter()
+        .chain(["command", "options", "started", "ended"])
+    {
+        assert!(
+            machine.lines().any(|line| line.starts_with(field)),
+            "no {field} in {machine}"
+        );
     }
     assert_eq!(state_of(bench.out.path()), "complete");
     bench.assert_nothing_left();
@@ -187,9 +259,12 @@ fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
 
 #[test]
 fn clients_may_be_of_another_kind_than_the_server() {
-    for (mode, client_mode) in
-        [("thread", "process"), ("process", "thread"), ("single", "process"), ("event", "process")]
-    {
+    for (mode, client_mode) in [
+        ("thread", "process"),
+        ("process", "thread"),
+        ("single", "process"),
+        ("event", "process"),
+    ] {
         let bench = Bench::new();
         let servers = workers_of(mode, "2");
         let words = [
@@ -209,7 +284,10 @@ fn clients_may_be_of_another_kind_than_the_server() {
         let rows = bench.rows(mode);
         assert_eq!(rows.len(), 2);
         rows.iter().for_each(Cells::check);
-        assert!(rows.iter().all(|row| row.text("mode") == mode && row.text("client_mode") == client_mode));
+        assert!(
+            rows.iter()
+                .all(|row| row.text("mode") == mode && row.text("client_mode") == client_mode)
+        );
         bench.assert_nothing_left();
     }
 }
@@ -240,10 +318,19 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
     assert!(listener.accept().is_err(), "it has connected");
     let full = run(&["stress", "--dry-run"]);
     let words = "\nrows       108: modes thread, process; download, upload\n";
-    assert!(full.ok().starts_with("   1 thread download 1 × 10 MiB, 1 worker\n"), "{full:?}");
+    assert!(
+        full.ok()
+            .starts_with("   1 thread download 1 × 10 MiB, 1 worker\n"),
+        "{full:?}"
+    );
     assert!(full.text().contains(words), "{full:?}");
     let quick = run(&["stress", "--dry-run", "--quick", "--modes", "single"]);
-    assert!(quick.ok().contains("\nrows       12: mode single; download, upload\n"), "{quick:?}");
+    assert!(
+        quick
+            .ok()
+            .contains("\nrows       12: mode single; download, upload\n"),
+        "{quick:?}"
+    );
 }
 
 /// The titles of the assignment, as its own table has them.
@@ -262,17 +349,40 @@ const ASSIGNMENT: [&str; 9] = [
 #[test]
 fn the_report_speaks_english_or_indonesian_and_the_csv_neither() {
     let table = [
-        ("id", ASSIGNMENT[0], "sukses/ sukses/", "baris      1 dari 1\ngagal      0\nisi "),
-        ("en", "No", "ok/     ok/", "rows       1 of 1\nfailures   0\ncontent "),
+        (
+            "id",
+            ASSIGNMENT[0],
+            "sukses/ sukses/",
+            "baris      1 dari 1\ngagal      0\nisi ",
+        ),
+        (
+            "en",
+            "No",
+            "ok/     ok/",
+            "rows       1 of 1\nfailures   0\ncontent ",
+        ),
     ];
     for (lang, first, divided, summary) in table {
         let bench = Bench::new();
-        let words = ["--modes", "thread", "--ops", "upload", "--volumes", "1", "--clients", "2"];
+        let words = [
+            "--modes",
+            "thread",
+            "--ops",
+            "upload",
+            "--volumes",
+            "1",
+            "--clients",
+            "2",
+        ];
         let ended = bench.run(&[&words[..], &["--servers", "1", "--lang", lang]].concat());
         let text = ended.ok();
         assert!(text.contains(summary), "{text}");
         assert!(text.contains(divided), "{text}");
-        assert!(text.lines().any(|line| line.trim_start().starts_with(&format!("{first} "))), "{text}");
+        assert!(
+            text.lines()
+                .any(|line| line.trim_start().starts_with(&format!("{first} "))),
+            "{text}"
+        );
         let tables = String::from_utf8(bench.out.read("tables.md")).unwrap();
         let lines: Vec<&str> = tables.lines().collect();
         assert_eq!((lines[0], lines.len()), ("## mode thread", 5), "{tables}");
@@ -280,7 +390,11 @@ fn the_report_speaks_english_or_indonesian_and_the_csv_neither() {
             assert_eq!(lines[2], format!("| {} |", ASSIGNMENT.join(" | ")));
         }
         // The third line of the headings divides the columns for whoever reads Markdown.
-        assert_eq!([2, 3, 4].map(|at: usize| lines[at].matches('|').count()), [10; 3], "{tables}");
+        assert_eq!(
+            [2, 3, 4].map(|at: usize| lines[at].matches('|').count()),
+            [10; 3],
+            "{tables}"
+        );
         bench.rows("thread")[0].check();
     }
     run(&["stress", "--lang", "fr"]).failed(2, &["--lang fr", "en, id"]);
@@ -289,7 +403,9 @@ fn the_report_speaks_english_or_indonesian_and_the_csv_neither() {
 #[test]
 fn server_workers_that_are_still_starting_are_not_counted_as_failed() {
     // Other work on the machine lets them start late.
-    let busy: Vec<Background> = (0..4).map(|_| Background::repeat(|| (0..10_000).sum::<u64>() > 0)).collect();
+    let busy: Vec<Background> = (0..4)
+        .map(|_| Background::repeat(|| (0..10_000).sum::<u64>() > 0))
+        .collect();
     for mode in ["thread", "process", "event"] {
         let bench = Bench::new();
         let words = [
@@ -315,7 +431,14 @@ fn server_workers_that_are_still_starting_are_not_counted_as_failed() {
 fn what_does_not_fit_on_the_disk_is_not_begun() {
     let bench = Bench::new();
     let ended = bench.run(&["--volumes", "100000", "--clients", "10000"]);
-    ended.failed(1, &["needs 954 TiB", "more than there is", bench.root.path().to_str().unwrap()]);
+    ended.failed(
+        1,
+        &[
+            "needs 954 TiB",
+            "more than there is",
+            bench.root.path().to_str().unwrap(),
+        ],
+    );
     bench.assert_nothing_left();
     assert!(bench.out.names().is_empty());
 }
@@ -325,7 +448,14 @@ fn a_start_that_is_refused_leaves_no_folder() {
     let here = Folder::new();
     fs::create_dir(here.join("mine")).unwrap();
     let too_much: &[&str] = &["--out", "mine/w/x", "--volumes", "100000", "--clients", "10000"];
-    let inside: &[&str] = &["--root", "results/w/x", "--volumes", "100000", "--clients", "10000"];
+    let inside: &[&str] = &[
+        "--root",
+        "results/w/x",
+        "--volumes",
+        "100000",
+        "--clients",
+        "10000",
+    ];
     let no_file: &[&str] = &["--out", "z", "--root", "file/r"];
     here.write("file", b"");
     for words in [too_much, inside, no_file] {
@@ -333,7 +463,11 @@ fn a_start_that_is_refused_leaves_no_folder() {
         let ended = Run::start(kolam(&words).current_dir(here.path())).finish(LONG);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert_eq!(here.names(), ["file", "mine"], "{words:?}");
-        assert_eq!(common::names(&here.join("mine")), Vec::<String>::new(), "{words:?}");
+        assert_eq!(
+            common::names(&here.join("mine")),
+            Vec::<String>::new(),
+            "{words:?}"
+        );
     }
 }
 
@@ -342,8 +476,19 @@ fn results_that_cannot_be_written_are_a_failure() {
     let bench = Bench::new();
     bench.out.write("file", b"");
     let out = bench.out.join("file").display().to_string();
-    let words = ["--modes", "thread", "--volumes", "1", "--clients", "1", "--servers", "1"];
-    bench.run(&[&["--out", &out], &words[..]].concat()).failed(1, &["--out", &out]);
+    let words = [
+        "--modes",
+        "thread",
+        "--volumes",
+        "1",
+        "--clients",
+        "1",
+        "--servers",
+        "1",
+    ];
+    bench
+        .run(&[&["--out", &out], &words[..]].concat())
+        .failed(1, &["--out", &out]);
     fs::create_dir(bench.out.join("thread.csv")).unwrap();
     bench.run(&words).failed(1, &["thread.csv"]);
     bench.assert_nothing_left();
@@ -354,7 +499,10 @@ fn results_that_cannot_be_written_are_a_failure() {
 /// The value of the line `name` in a run's `machine.txt`.
 fn about(run: &Path, name: &str) -> String {
     let machine = fs::read_to_string(run.join("machine.txt")).unwrap();
-    let found = machine.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+    let found = machine
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(|value| value.trim().to_owned());
     found.unwrap_or_else(|| panic!("no {name} in {machine}"))
 }
 
@@ -363,7 +511,16 @@ fn state_of(run: &Path) -> String {
 }
 
 /// One row a mode, of next to no work.
-const TINY: [&str; 8] = ["--ops", "list", "--volumes", "1", "--clients", "1", "--servers", "1"];
+const TINY: [&str; 8] = [
+    "--ops",
+    "list",
+    "--volumes",
+    "1",
+    "--clients",
+    "1",
+    "--servers",
+    "1",
+];
 
 /// A tester in the folder `here`, whose results go where they go by themselves.
 fn start_in(here: &Folder, words: &[&str]) -> Run {
@@ -385,12 +542,25 @@ fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
         let ended = start_in(&here, &["--client-mode", client_mode]).finish(LONG);
         let newest = runs(&here).into_iter().find(|name| !seen.contains(name)).unwrap();
         let (date, what) = newest.split_at("2026-11-21T070809".len());
-        assert!(date.bytes().all(|byte| byte.is_ascii_digit() || b"-T".contains(&byte)), "{newest}");
+        assert!(
+            date.bytes()
+                .all(|byte| byte.is_ascii_digit() || b"-T".contains(&byte)),
+            "{newest}"
+        );
         assert!(what.starts_with("-custom"), "{newest}");
-        assert!(ended.ok().contains(&format!("results    results/{newest}\n")), "{ended:?}");
+        assert!(
+            ended.ok().contains(&format!("results    results/{newest}\n")),
+            "{ended:?}"
+        );
         let run = here.join("results").join(&newest);
-        assert_eq!(common::names(&run), ["machine.txt", "process.csv", "tables.md", "thread.csv"]);
-        assert_eq!(fs::read_link(here.join("results/latest")).unwrap().to_str(), Some(newest.as_str()));
+        assert_eq!(
+            common::names(&run),
+            ["machine.txt", "process.csv", "tables.md", "thread.csv"]
+        );
+        assert_eq!(
+            fs::read_link(here.join("results/latest")).unwrap().to_str(),
+            Some(newest.as_str())
+        );
         let command = about(&run, "command");
         assert!(command.ends_with(&format!("stress {} --client-mode {client_mode}", TINY.join(" "))));
         assert!(about(&run, "options").contains("--modes thread,process --client-mode"));
@@ -399,11 +569,16 @@ fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
     }
     assert_eq!((runs(&here).len(), here.names()), (3, vec!["results".to_owned()]));
     // Every file of every run is still that of its own run.
-    for (run, clients) in seen.iter().zip(["thread,process", "process,process", "thread,thread"]) {
+    for (run, clients) in seen
+        .iter()
+        .zip(["thread,process", "process,process", "thread,thread"])
+    {
         let rows = ["thread", "process"].map(|mode| {
             let text =
                 fs::read_to_string(here.join("results").join(run).join(format!("{mode}.csv"))).unwrap();
-            Cells::new(text.lines().nth(1).unwrap()).text("client_mode").to_owned()
+            Cells::new(text.lines().nth(1).unwrap())
+                .text("client_mode")
+                .to_owned()
         });
         assert_eq!(rows.join(","), clients, "{run}");
     }
@@ -417,7 +592,9 @@ fn runs_at_the_same_time_do_not_meet() {
         run.finish(LONG).ok();
     }
     assert_eq!(runs(&here).len(), 4);
-    let states = runs(&here).into_iter().map(|run| state_of(&here.join("results").join(run)));
+    let states = runs(&here)
+        .into_iter()
+        .map(|run| state_of(&here.join("results").join(run)));
     assert!(states.into_iter().all(|state| state == "complete"));
 }
 
@@ -427,7 +604,12 @@ fn a_latest_that_is_no_link_is_left_alone() {
     fs::create_dir(here.join("results")).unwrap();
     here.write("results/latest", b"a user's notes");
     let ended = start_in(&here, &["--modes", "thread"]).finish(LONG);
-    assert!(ended.ok().contains("results/latest is no symbolic link and stays as it is\n"), "{ended:?}");
+    assert!(
+        ended
+            .ok()
+            .contains("results/latest is no symbolic link and stays as it is\n"),
+        "{ended:?}"
+    );
     assert_eq!(here.read("results/latest"), b"a user's notes");
     assert_eq!(runs(&here).len(), 1);
 }
@@ -452,7 +634,10 @@ fn a_folder_that_has_rows_is_refused_unless_forced() {
     ended.failed(1, &["thread.csv", "--force", bench.out.path().to_str().unwrap()]);
     assert!(bench.out.read("thread.csv") == before && state_of(bench.out.path()) == "complete");
     tiny(&["--modes", "process", "--force"]).ok();
-    assert_eq!(bench.out.names(), ["machine.txt", "notes.txt", "process.csv", "tables.md"]);
+    assert_eq!(
+        bench.out.names(),
+        ["machine.txt", "notes.txt", "process.csv", "tables.md"]
+    );
     bench.rows("process").iter().for_each(Cells::check);
     run(&["stress", "--force"]).failed(2, &["--force", "--out"]);
     bench.assert_nothing_left();
@@ -461,7 +646,16 @@ fn a_folder_that_has_rows_is_refused_unless_forced() {
 #[test]
 fn a_run_that_cannot_go_on_says_so_beside_its_rows() {
     let bench = Bench::new();
-    let words = ["--modes", "thread,process", "--volumes", "8,9,10", "--clients", "4", "--servers", "1,2"];
+    let words = [
+        "--modes",
+        "thread,process",
+        "--volumes",
+        "8,9,10",
+        "--clients",
+        "4",
+        "--servers",
+        "1,2",
+    ];
     let run = bench.start(&words);
     wait_for_rows(&bench, "thread", 1);
     assert_eq!(state_of(bench.out.path()), "running");
@@ -469,7 +663,10 @@ fn a_run_that_cannot_go_on_says_so_beside_its_rows() {
     bench.out.write("process.csv", b"somebody else's");
     run.finish(LONG).failed(1, &["process.csv"]);
     let state = state_of(bench.out.path());
-    assert!(state.starts_with("failed: ") && state.contains("process.csv"), "{state}");
+    assert!(
+        state.starts_with("failed: ") && state.contains("process.csv"),
+        "{state}"
+    );
     assert_eq!(bench.out.read("process.csv"), b"somebody else's");
     assert_eq!(bench.rows("thread").len(), 12);
     bench.assert_nothing_left();
@@ -483,9 +680,19 @@ fn a_full_disk_leaves_whole_rows_and_the_reason() {
         eprintln!("skipped: only root may mount the small disk that this test fills");
         return;
     };
-    let words =
-        ["--modes", "thread", "--ops", "list", "--volumes", "1,2,3,4,5,6,7,8", "--clients", "1,2,3,4,5,6"];
-    bench.run(&[&words[..], &["--servers", "1"]].concat()).failed(1, &["thread.csv"]);
+    let words = [
+        "--modes",
+        "thread",
+        "--ops",
+        "list",
+        "--volumes",
+        "1,2,3,4,5,6,7,8",
+        "--clients",
+        "1,2,3,4,5,6",
+    ];
+    bench
+        .run(&[&words[..], &["--servers", "1"]].concat())
+        .failed(1, &["thread.csv"]);
     let rows = bench.rows("thread");
     assert!((20..48).contains(&rows.len()), "{}", rows.len());
     rows.iter().for_each(Cells::check);
@@ -515,17 +722,35 @@ fn a_target_is_measured_like_a_server_of_our_own_and_left_as_it_was() {
         let ended = bench.run(&[&words[..], &["--ops", "download,upload", "--servers", workers]].concat());
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
         // How fast somebody else's server is cannot be told from our own files.
-        assert!(ended.text().contains("target     127.") && !ended.text().contains("judged"), "{ended:?}");
+        assert!(
+            ended.text().contains("target     127.") && !ended.text().contains("judged"),
+            "{ended:?}"
+        );
         let rows = bench.rows(mode);
         assert_eq!(rows.len(), 8, "{mode}");
         for row in &rows {
-            assert_eq!((row.text("server_ok"), row.text("server_failed")), (workers, "0"), "{mode}");
+            assert_eq!(
+                (row.text("server_ok"), row.text("server_failed")),
+                (workers, "0"),
+                "{mode}"
+            );
             // Nobody can see the memory and the processor time of a server that is not ours.
-            assert_eq!((row.text("server_peak_rss_kib"), row.text("server_cpu_s")), ("", ""), "{mode}");
-            assert_eq!((row.text("client_failed"), row.text("errors")), ("0", ""), "{mode}");
+            assert_eq!(
+                (row.text("server_peak_rss_kib"), row.text("server_cpu_s")),
+                ("", ""),
+                "{mode}"
+            );
+            assert_eq!(
+                (row.text("client_failed"), row.text("errors")),
+                ("0", ""),
+                "{mode}"
+            );
         }
         bench.assert_nothing_left();
-        assert_eq!((files.names(), files.read("theirs")), (vec!["theirs".to_owned()], b"not ours".to_vec()));
+        assert_eq!(
+            (files.names(), files.read("theirs")),
+            (vec!["theirs".to_owned()], b"not ours".to_vec())
+        );
         server.stop();
     }
 }
@@ -535,8 +760,16 @@ fn the_list_of_a_target_may_hold_files_that_are_not_ours() {
     let (bench, files) = (Bench::new(), Folder::new());
     files.write("theirs", b"not ours");
     let server = Server::start("thread", 3, &files, &[]);
-    let words =
-        ["--target", &server.address.to_string(), "--volumes", "1", "--clients", "2", "--servers", "3"];
+    let words = [
+        "--target",
+        &server.address.to_string(),
+        "--volumes",
+        "1",
+        "--clients",
+        "2",
+        "--servers",
+        "3",
+    ];
     let ended = bench.run(&[&words[..], &["--ops", "list", "--modes", "thread"]].concat());
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
     assert_eq!(bench.rows("thread")[0].text("client_ok"), "2");
@@ -589,7 +822,11 @@ impl Fake {
             // The listener goes with this closure.
             !shared.lock().unwrap().gone
         });
-        Fake { address, shelf, _accepting: accepting }
+        Fake {
+            address,
+            shelf,
+            _accepting: accepting,
+        }
     }
 
     fn names(&self) -> Vec<String> {
@@ -619,7 +856,11 @@ fn talk(
     let request = String::from_utf8(request).unwrap();
     let mut words = request.split_whitespace();
     // Some servers fold names to lower case.
-    let (verb, name, text) = (words.next()?, words.next().unwrap_or_default().to_lowercase(), words.next());
+    let (verb, name, text) = (
+        words.next()?,
+        words.next().unwrap_or_default().to_lowercase(),
+        words.next(),
+    );
     let no = |reason: &str| format!(r#"{{"status":"ERROR","data":"{reason}"}}"#);
     let done = r#"{"status":"OK"}"#.to_owned();
     let reply = match (verb, lie) {
@@ -641,7 +882,11 @@ fn talk(
             return None;
         }
         ("UPLOAD", _) => {
-            shelf.lock().unwrap().files.insert(name, text.unwrap_or_default().to_owned());
+            shelf
+                .lock()
+                .unwrap()
+                .files
+                .insert(name, text.unwrap_or_default().to_owned());
             done
         }
         ("DELETE", "keeps all") => done,
@@ -661,8 +906,10 @@ fn talk(
             }
             let mut text = shelf.lock().unwrap().files.get(&name)?.clone();
             match lie {
-                "flips a byte" => text
-                    .replace_range(700_000..700_001, if &text[700_000..700_001] == "A" { "B" } else { "A" }),
+                "flips a byte" => text.replace_range(
+                    700_000..700_001,
+                    if &text[700_000..700_001] == "A" { "B" } else { "A" },
+                ),
                 "drops the end" => text.truncate(text.len() - 4),
                 "adds a byte" => text = text.trim_end_matches('=').to_owned() + "AAAA",
                 "stops" => {
@@ -688,13 +935,26 @@ fn talk(
         }
         _ => no("request tidak dikenali"),
     };
-    stream.write_all(reply.as_bytes()).and_then(|()| stream.write_all(END)).ok()
+    stream
+        .write_all(reply.as_bytes())
+        .and_then(|()| stream.write_all(END))
+        .ok()
 }
 
 /// A test of a target: one volume, two clients, one server worker.
 fn against(bench: &Bench, address: SocketAddr, words: &[&str]) -> Ended {
     let address = address.to_string();
-    let fixed = ["--target", &address, "--volumes", "1", "--clients", "2", "--servers", "1", "--modes"];
+    let fixed = [
+        "--target",
+        &address,
+        "--volumes",
+        "1",
+        "--clients",
+        "2",
+        "--servers",
+        "1",
+        "--modes",
+    ];
     bench.run(&[&fixed[..], words].concat())
 }
 
@@ -706,7 +966,11 @@ fn an_honest_server_of_another_make_passes_and_counts_nothing() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
     for row in bench.rows("thread") {
         assert_eq!((row.text("client_ok"), row.text("client_failed")), ("2", "0"));
-        assert_eq!((row.text("server_ok"), row.text("server_failed")), ("", ""), "nobody counted them");
+        assert_eq!(
+            (row.text("server_ok"), row.text("server_failed")),
+            ("", ""),
+            "nobody counted them"
+        );
     }
     let is_row = |line: &&str| line.trim_start().starts_with("1 download");
     let row = ended.text().lines().find(is_row).unwrap();
@@ -731,7 +995,11 @@ fn every_lie_of_a_target_is_counted_under_its_cause() {
         for (lie, operation, errors) in table {
             let fake = Fake::start(lie);
             let bench = Bench::new();
-            let ended = against(&bench, fake.address, &[mode, "--ops", operation, "--timeout", "0.5"]);
+            let ended = against(
+                &bench,
+                fake.address,
+                &[mode, "--ops", operation, "--timeout", "0.5"],
+            );
             ended.failed(1, &["2 client worker"]);
             let rows = bench.rows(mode);
             assert_eq!(rows.len(), 1, "{mode} {lie}");
@@ -741,10 +1009,22 @@ fn every_lie_of_a_target_is_counted_under_its_cause() {
                 ("0", "2"),
                 "{mode} {lie}"
             );
-            assert_eq!((rows[0].text("time_per_client_s"), rows[0].text("p95_s")), ("", ""), "{mode} {lie}");
-            assert!(ended.text().contains("failures   2 ("), "{mode} {lie} {}", ended.text());
+            assert_eq!(
+                (rows[0].text("time_per_client_s"), rows[0].text("p95_s")),
+                ("", ""),
+                "{mode} {lie}"
+            );
+            assert!(
+                ended.text().contains("failures   2 ("),
+                "{mode} {lie} {}",
+                ended.text()
+            );
             // When everything failed there is nothing that could be best.
-            assert!(!ended.text().contains("best") && !ended.text().contains("worst"), "{}", ended.text());
+            assert!(
+                !ended.text().contains("best") && !ended.text().contains("worst"),
+                "{}",
+                ended.text()
+            );
             assert_eq!(fake.names(), Vec::<String>::new(), "{mode} {lie}");
             bench.assert_nothing_left();
         }
@@ -761,15 +1041,26 @@ fn a_target_that_is_silent_is_named_at_once_and_not_waited_for_longer_than_the_t
     // It accepts, as the kernel does for it, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let (bench, address) = (Bench::new(), silent.local_addr().unwrap().to_string());
-    let words = ["--target", &address, "--timeout", "0.3", "--volumes", "1", "--clients", "1"];
+    let words = [
+        "--target",
+        &address,
+        "--timeout",
+        "0.3",
+        "--volumes",
+        "1",
+        "--clients",
+        "1",
+    ];
     let start = Instant::now();
     let ended = bench.run(&[&words[..], &["--ops", "download"]].concat());
     // STATS, LIST, GET, the upload, and the removal after the row and at the end.
     assert!(start.elapsed() < Duration::from_secs(14), "{:?}", start.elapsed());
     ended.failed(1, &["1 client worker failed\n"]);
     assert!(ended.text().starts_with(&asking(&address, 0.3)), "{ended:?}");
-    for words in ["note       no STATS there: ", "note       cannot see whether names are free there, LIST: "]
-    {
+    for words in [
+        "note       no STATS there: ",
+        "note       cannot see whether names are free there, LIST: ",
+    ] {
         assert!(ended.text().contains(words), "{ended:?}");
     }
 }
@@ -817,31 +1108,57 @@ fn a_target_that_goes_away_still_gives_a_whole_table() {
 
 #[test]
 fn files_of_the_target_stay_whatever_they_are_called() {
-    let names = ["10MiB.bin", "1MiB.bin", "1mib.bin", "kolam-1mib.bin", "upload-0.bin", "upload-1.bin"];
+    let names = [
+        "10MiB.bin",
+        "1MiB.bin",
+        "1mib.bin",
+        "kolam-1mib.bin",
+        "upload-0.bin",
+        "upload-1.bin",
+    ];
     for mode in MODES {
         let (bench, files) = (Bench::new(), Folder::new());
-        names.iter().for_each(|name| files.write(name, format!("a user's {name}").as_bytes()));
+        names
+            .iter()
+            .for_each(|name| files.write(name, format!("a user's {name}").as_bytes()));
         let server = Server::start(mode, 2, &files, &[]);
         let address = server.address.to_string();
-        let words =
-            ["--target", &address, "--volumes", "1", "--clients", "2", "--ops", "download,upload,list"];
+        let words = [
+            "--target",
+            &address,
+            "--volumes",
+            "1",
+            "--clients",
+            "2",
+            "--ops",
+            "download,upload,list",
+        ];
         bench.run(&words).ok();
         assert_eq!(files.names(), names, "{mode}");
-        names.iter().for_each(|name| assert_eq!(files.read(name), format!("a user's {name}").as_bytes()));
+        names
+            .iter()
+            .for_each(|name| assert_eq!(files.read(name), format!("a user's {name}").as_bytes()));
         server.stop();
     }
 }
 
 /// The id of the run that has its folder in `root`.
 fn run_id(root: &Path) -> Option<String> {
-    common::names(root).into_iter().find_map(|name| name.strip_prefix("kolam-stress-").map(str::to_owned))
+    common::names(root)
+        .into_iter()
+        .find_map(|name| name.strip_prefix("kolam-stress-").map(str::to_owned))
 }
 
 #[test]
 fn a_target_that_has_a_file_of_that_name_is_not_touched() {
     let bench = Bench::new();
     let root = bench.root.path().to_owned();
-    let guests = move || run_id(&root).into_iter().map(|id| format!("Kolam-{id}-1MiB.bin")).collect();
+    let guests = move || {
+        run_id(&root)
+            .into_iter()
+            .map(|id| format!("Kolam-{id}-1MiB.bin"))
+            .collect()
+    };
     let fake = Fake::with_guests("tells the truth", guests);
     let ended = against(&bench, fake.address, &["thread"]);
     ended.failed(1, &[&fake.address.to_string(), "-1MiB.bin", "already"]);
@@ -854,12 +1171,23 @@ fn all_names_of_a_run_are_new_short_and_lower_case() {
     let fake = Fake::start("knows no DELETE");
     let mut ids = HashSet::new();
     for _ in 0..3 {
-        against(&Bench::new(), fake.address, &["thread", "--ops", "download,upload"]).ok();
+        against(
+            &Bench::new(),
+            fake.address,
+            &["thread", "--ops", "download,upload"],
+        )
+        .ok();
     }
     for name in fake.names() {
         let words: Vec<&str> = name.split('-').collect();
-        assert!(["1mib.bin", "upload"].contains(&words[2]) && words[0] == "kolam", "{name}");
-        assert!(words[1].len() <= 8 && words[1].bytes().all(|byte| byte.is_ascii_alphanumeric()), "{name}");
+        assert!(
+            ["1mib.bin", "upload"].contains(&words[2]) && words[0] == "kolam",
+            "{name}"
+        );
+        assert!(
+            words[1].len() <= 8 && words[1].bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "{name}"
+        );
         ids.insert(words[1].to_owned());
     }
     assert_eq!((ids.len(), fake.names().len()), (3, 9));
@@ -875,7 +1203,10 @@ fn a_target_without_list_is_tested_and_the_user_told_once() {
     assert!(ended.text().contains(note), "{ended:?}");
     assert_eq!(fake.names(), Vec::<String>::new());
     let asked = fake.shelf.lock().unwrap().probed.clone();
-    let asked: Vec<&str> = asked.iter().map(|name| name.rsplit('-').next().unwrap()).collect();
+    let asked: Vec<&str> = asked
+        .iter()
+        .map(|name| name.rsplit('-').next().unwrap())
+        .collect();
     assert_eq!(asked, ["1mib.bin", "0.bin", "1.bin"]);
 }
 
@@ -901,13 +1232,24 @@ fn a_target_that_lies_about_delete_is_told_of() {
         let ended = against(&bench, fake.address, &words);
         let names = fake.names();
         let pattern = format!("kolam-{}-*{why}", names[0].split('-').nth(1).unwrap());
-        let left =
-            if lang == "en" { "left       3 files stay on" } else { "tersisa    3 file tertinggal di" };
+        let left = if lang == "en" {
+            "left       3 files stay on"
+        } else {
+            "tersisa    3 file tertinggal di"
+        };
         let left = format!("{left} {}, 3.00 MiB: {} (1.00 MiB), ", fake.address, names[0]);
         for words in [&left, &pattern] {
             assert!(ended.ok().contains(words), "no {words:?} in {}", ended.text());
         }
-        let english = ["asking ", "note ", "STATS there", "left ", " stay", "row", "first "];
+        let english = [
+            "asking ",
+            "note ",
+            "STATS there",
+            "left ",
+            " stay",
+            "row",
+            "first ",
+        ];
         let found = english.into_iter().find(|word| ended.text().contains(word));
         assert_eq!(found.is_some(), lang == "en", "{found:?} in {}", ended.text());
         assert_eq!(names.len(), 3);
@@ -919,13 +1261,28 @@ fn what_a_target_does_not_delete_is_named_once_with_its_size() {
     for lie in ["knows no DELETE", "knows neither"] {
         let fake = Fake::start(lie);
         let address = fake.address.to_string();
-        let words = ["--target", &address, "--volumes", "1", "--clients", "2,50", "--ops", "download,upload"];
+        let words = [
+            "--target",
+            &address,
+            "--volumes",
+            "1",
+            "--clients",
+            "2,50",
+            "--ops",
+            "download,upload",
+        ];
         let ended = Bench::new().run(&words);
-        let left: Vec<&str> = ended.ok().lines().filter(|line| line.starts_with("left ")).collect();
+        let left: Vec<&str> = ended
+            .ok()
+            .lines()
+            .filter(|line| line.starts_with("left "))
+            .collect();
         assert_eq!(left.len(), 1, "{ended:?}");
         let count = format!("51 files stay on {address}, 51.0 MiB: ");
-        let pattern =
-            format!("and 48 more, all named kolam-{}-*; ", fake.names()[0].split('-').nth(1).unwrap());
+        let pattern = format!(
+            "and 48 more, all named kolam-{}-*; ",
+            fake.names()[0].split('-').nth(1).unwrap()
+        );
         for words in [&count, "(1.00 MiB)", &pattern, "dikenali", &fake.names()[0]] {
             assert!(left[0].contains(words), "no {words:?} in {}", left[0]);
         }
@@ -941,9 +1298,20 @@ fn an_interrupted_test_leaves_nothing_on_its_target() {
             files.write("a.theirs", b"not ours");
             let server = Server::start(mode, 2, &files, &[]);
             let address = server.address.to_string();
-            let words = ["--target", &address, "--volumes", "50", "--clients", "4,5,6", "--ops", operation];
+            let words = [
+                "--target",
+                &address,
+                "--volumes",
+                "50",
+                "--clients",
+                "4,5,6",
+                "--ops",
+                operation,
+            ];
             let run = bench.start(&words);
-            within(LONG, "a file arrives", || files.names().last().is_some_and(|name| name != "a.theirs"));
+            within(LONG, "a file arrives", || {
+                files.names().last().is_some_and(|name| name != "a.theirs")
+            });
             signal(run.child.id(), number);
             let ended = run.finish(PATIENCE);
             ended.failed(130, &["interrupted"]);
@@ -959,13 +1327,25 @@ fn an_interrupted_test_leaves_nothing_on_its_target() {
 fn an_interrupted_test_does_not_wait_long_for_a_target_that_removes_nothing() {
     let fake = Fake::start("is deaf");
     let (bench, address) = (Bench::new(), fake.address.to_string());
-    let words = ["--target", &address, "--volumes", "1", "--clients", "2", "--ops", "download"];
+    let words = [
+        "--target",
+        &address,
+        "--volumes",
+        "1",
+        "--clients",
+        "2",
+        "--ops",
+        "download",
+    ];
     let run = bench.start(&words);
     eventually("the file is stored", || !fake.names().is_empty());
     signal(run.child.id(), libc::SIGINT);
     let ended = run.finish(Duration::from_secs(4));
     ended.failed(130, &["interrupted"]);
-    let left = format!("left       1 file may stay on {address}, 1.00 MiB: {}", fake.names()[0]);
+    let left = format!(
+        "left       1 file may stay on {address}, 1.00 MiB: {}",
+        fake.names()[0]
+    );
     assert!(ended.text().contains(&left), "{ended:?}");
     assert_eq!(state_of(bench.out.path()), "interrupted");
 }
@@ -978,7 +1358,16 @@ fn the_state_of_a_run_whose_cleaning_is_interrupted_agrees_with_its_exit_code() 
             scope.spawn(move || {
                 let fake = Fake::start("is deaf");
                 let (bench, address) = (Bench::new(), fake.address.to_string());
-                let words = ["--target", &address, "--volumes", "1", "--clients", "2", "--ops", "download"];
+                let words = [
+                    "--target",
+                    &address,
+                    "--volumes",
+                    "1",
+                    "--clients",
+                    "2",
+                    "--ops",
+                    "download",
+                ];
                 let run = bench.start(&words);
                 eventually("the file is stored", || !fake.names().is_empty());
                 if rows == 0 {
@@ -987,7 +1376,10 @@ fn the_state_of_a_run_whose_cleaning_is_interrupted_agrees_with_its_exit_code() 
                 within(LONG, "it is cleaned", || {
                     bench.out.join("machine.txt").exists() && state_of(bench.out.path()) == "interrupted"
                 });
-                signal(run.child.id(), if rows == 0 { libc::SIGINT } else { libc::SIGTERM });
+                signal(
+                    run.child.id(),
+                    if rows == 0 { libc::SIGINT } else { libc::SIGTERM },
+                );
                 let ended = run.finish(LONG);
                 assert_eq!(ended.code, Some(130), "{ended:?}");
                 assert_eq!(bench.rows("single").len(), rows, "{ended:?}");
@@ -1002,8 +1394,18 @@ fn an_interrupted_test_removes_what_is_stored_after_its_clients_have_gone() {
     for mode in ["thread", "process"] {
         let fake = Fake::start("stores late");
         let (bench, address) = (Bench::new(), fake.address.to_string());
-        let words =
-            ["--target", &address, "--volumes", "1", "--clients", "3", "--ops", "upload", "--modes", mode];
+        let words = [
+            "--target",
+            &address,
+            "--volumes",
+            "1",
+            "--clients",
+            "3",
+            "--ops",
+            "upload",
+            "--modes",
+            mode,
+        ];
         let run = bench.start(&words);
         eventually("one upload is stored and two wait", || {
             fake.names().len() == 1 && fake.shelf.lock().unwrap().stalled == 2
@@ -1011,7 +1413,10 @@ fn an_interrupted_test_removes_what_is_stored_after_its_clients_have_gone() {
         signal(run.child.id(), libc::SIGINT);
         let ended = run.finish(PATIENCE);
         ended.failed(130, &["interrupted"]);
-        assert!(ended.text().contains("removing the files of this run"), "{ended:?}");
+        assert!(
+            ended.text().contains("removing the files of this run"),
+            "{ended:?}"
+        );
         eventually("the two are stored", || fake.shelf.lock().unwrap().stalled == 0);
         assert_eq!(fake.names(), Vec::<String>::new(), "{mode} {ended:?}");
     }
@@ -1024,19 +1429,39 @@ fn a_set_up_that_fails_is_the_cause_and_the_clients_are_not_run() {
         files.write("theirs", b"not ours");
         let server = Server::start(mode, 2, &files, &["--read-only"]);
         let address = server.address.to_string();
-        let words = ["--target", &address, "--volumes", "1", "--clients", "3", "--ops", "download,list"];
+        let words = [
+            "--target",
+            &address,
+            "--volumes",
+            "1",
+            "--clients",
+            "3",
+            "--ops",
+            "download,list",
+        ];
         let ended = bench.run(&words);
         ended.failed(1, &["6 client workers"]);
         for row in bench.rows(mode) {
-            assert_eq!((row.text("errors"), row.text("client_failed")), ("server error=3", "3"), "{mode}");
+            assert_eq!(
+                (row.text("errors"), row.text("client_failed")),
+                ("server error=3", "3"),
+                "{mode}"
+            );
             assert_eq!(
                 (row.text("wall_s"), row.text("total_Bps"), row.text("p50_s")),
                 ("", "", ""),
                 "{mode}"
             );
         }
-        let first = ended.text().lines().find(|line| line.starts_with("first ")).unwrap();
-        assert!(first.contains("row 1: set-up, upload") && first.contains("permission denied"), "{first}");
+        let first = ended
+            .text()
+            .lines()
+            .find(|line| line.starts_with("first "))
+            .unwrap();
+        assert!(
+            first.contains("row 1: set-up, upload") && first.contains("permission denied"),
+            "{first}"
+        );
         for word in ["best", "worst", "file not found"] {
             assert!(!ended.text().contains(word), "{word:?} in {}", ended.text());
         }
@@ -1046,7 +1471,10 @@ fn a_set_up_that_fails_is_the_cause_and_the_clients_are_not_run() {
     let fake = Fake::start("has no room");
     let ended = against(&Bench::new(), fake.address, &["thread", "--ops", "download"]);
     ended.failed(1, &["2 client workers"]);
-    assert!(ended.text().contains("set-up, upload") && ended.text().contains("disk full"), "{ended:?}");
+    assert!(
+        ended.text().contains("set-up, upload") && ended.text().contains("disk full"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -1060,22 +1488,32 @@ fn labels_that_the_target_contradicts_are_refused_before_anything_is_sent() {
         let table: [(&[&str], &[&str]); 4] = [
             (&["--modes", other], &["--modes", other, &address, mode]),
             (&["--modes", &both], &["--modes", &both, &address, mode]),
-            (&["--servers", "7"], &["--servers 7", &format!("{workers} worker")]),
+            (
+                &["--servers", "7"],
+                &["--servers 7", &format!("{workers} worker")],
+            ),
             (&["--servers", "1,3"], &["--servers 1,3"]),
         ];
         for (words, told) in table {
             let ended = bench.run(&[&["--target", &address], words].concat());
             ended.failed(2, told);
             // What cannot be true of any server is refused before one is asked.
-            let asked = if words[1].contains(',') { String::new() } else { asking(&address, 5.0) };
+            let asked = if words[1].contains(',') {
+                String::new()
+            } else {
+                asking(&address, 5.0)
+            };
             assert_eq!(ended.text(), asked, "{mode} {words:?}");
         }
         assert!(files.names().is_empty() && bench.out.names().is_empty(), "{mode}");
         // Without labels of the user's, they are the target's own.
-        bench.run(&["--target", &address, "--volumes", "1", "--clients", "2"]).ok();
+        bench
+            .run(&["--target", &address, "--volumes", "1", "--clients", "2"])
+            .ok();
         let rows = bench.rows(mode);
         assert_eq!(rows.len(), 2);
-        rows.iter().for_each(|row| assert_eq!(row.text("server_workers"), workers, "{mode}"));
+        rows.iter()
+            .for_each(|row| assert_eq!(row.text("server_workers"), workers, "{mode}"));
         server.stop();
     }
 }
@@ -1084,7 +1522,16 @@ fn labels_that_the_target_contradicts_are_refused_before_anything_is_sent() {
 fn a_target_that_tells_nothing_has_one_label_and_the_user_is_told() {
     let fake = Fake::start("tells the truth");
     let (bench, address) = (Bench::new(), fake.address.to_string());
-    let words = ["--target", &address, "--volumes", "1", "--clients", "1,2", "--ops", "download"];
+    let words = [
+        "--target",
+        &address,
+        "--volumes",
+        "1",
+        "--clients",
+        "1,2",
+        "--ops",
+        "download",
+    ];
     let ended = bench.run(&words);
     let note = "note       no STATS there: the rows are labelled single mode, 1 worker; \
                 give --modes and --servers to label them otherwise\n";
@@ -1099,11 +1546,17 @@ fn a_target_that_tells_nothing_has_one_label_and_the_user_is_told() {
 
 /// Flips the last byte of every upload that lies in the served folder and was not flipped yet.
 fn spoil(root: &Path, spoilt: &mut HashSet<String>) {
-    let served = common::names(root).into_iter().find(|name| name.starts_with("kolam-stress-"));
-    let Some(entries) = served.and_then(|served| fs::read_dir(root.join(served)).ok()) else { return };
+    let served = common::names(root)
+        .into_iter()
+        .find(|name| name.starts_with("kolam-stress-"));
+    let Some(entries) = served.and_then(|served| fs::read_dir(root.join(served)).ok()) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name().into_string().unwrap();
-        let Ok(file) = OpenOptions::new().read(true).write(true).open(entry.path()) else { continue };
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(entry.path()) else {
+            continue;
+        };
         let mut byte = [0];
         if name.contains("-upload-") && spoilt.insert(name) {
             let last = file.metadata().unwrap().len() - 1;
@@ -1122,15 +1575,32 @@ fn an_upload_that_is_not_what_was_sent_is_counted_as_corrupt() {
             spoil(&root, &mut spoilt);
             true
         });
-        let words =
-            ["--modes", mode, "--ops", "upload", "--volumes", "40", "--clients", "4", "--servers", "2"];
+        let words = [
+            "--modes",
+            mode,
+            "--ops",
+            "upload",
+            "--volumes",
+            "40",
+            "--clients",
+            "4",
+            "--servers",
+            "2",
+        ];
         let ended = bench.run(&words);
         drop(spoiling);
         let row = &bench.rows(mode)[0];
         let failed = row.number("client_failed");
-        assert!(failed >= 1.0 && failed + row.number("client_ok") == 4.0, "{ended:?}");
+        assert!(
+            failed >= 1.0 && failed + row.number("client_ok") == 4.0,
+            "{ended:?}"
+        );
         assert_eq!(row.text("errors"), format!("corrupt={failed}"), "{ended:?}");
-        assert_eq!((row.text("server_ok"), row.text("server_failed")), ("2", "0"), "{ended:?}");
+        assert_eq!(
+            (row.text("server_ok"), row.text("server_failed")),
+            ("2", "0"),
+            "{ended:?}"
+        );
         ended.failed(1, &["client worker"]);
         bench.assert_nothing_left();
     }
@@ -1149,18 +1619,33 @@ fn an_interrupted_test_keeps_its_finished_rows_and_leaves_nothing() {
     for mode in MODES {
         for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             let bench = Bench::new();
-            let words = ["--modes", mode, "--volumes", "20,21,22,23,24,25,26,27,28,29", "--clients", "4,5,6"];
+            let words = [
+                "--modes",
+                mode,
+                "--volumes",
+                "20,21,22,23,24,25,26,27,28,29",
+                "--clients",
+                "4,5,6",
+            ];
             let run = bench.start(&[&words[..], &["--servers", workers_of(mode, "2")]].concat());
             wait_for_rows(&bench, mode, 1);
             let start = Instant::now();
             signal(run.child.id(), number);
             let ended = run.finish(PATIENCE);
-            assert!(start.elapsed() < Duration::from_secs(5), "{mode} {:?}", start.elapsed());
+            assert!(
+                start.elapsed() < Duration::from_secs(5),
+                "{mode} {:?}",
+                start.elapsed()
+            );
             ended.failed(130, &["interrupted"]);
             let rows = bench.rows(mode);
             assert!((1..60).contains(&rows.len()), "{mode} {}", rows.len());
             rows.iter().for_each(Cells::check);
-            assert!(ended.text().contains(&format!("rows       {} of 60", rows.len())), "{}", ended.text());
+            assert!(
+                ended.text().contains(&format!("rows       {} of 60", rows.len())),
+                "{}",
+                ended.text()
+            );
             assert!(ended.text().contains("Throughput"), "{}", ended.text());
             assert_eq!(state_of(bench.out.path()), "interrupted");
             bench.assert_nothing_left();
@@ -1173,12 +1658,28 @@ fn an_interrupt_does_not_wait_for_a_target_that_stalls() {
     for mode in ["thread", "process"] {
         let fake = Fake::start("is silent");
         let (bench, address) = (Bench::new(), fake.address.to_string());
-        let words =
-            ["--modes", mode, "--target", &address, "--volumes", "1", "--clients", "2", "--servers", "1"];
+        let words = [
+            "--modes",
+            mode,
+            "--target",
+            &address,
+            "--volumes",
+            "1",
+            "--clients",
+            "2",
+            "--servers",
+            "1",
+        ];
         let run = bench.start(&words);
         wait_for_rows(&bench, mode, 0);
         // The source is uploaded, statistics are refused, and then both clients wait for content.
-        let waiting = |pid: u32| if mode == "process" { children(pid).len() } else { threads(pid) - 1 };
+        let waiting = |pid: u32| {
+            if mode == "process" {
+                children(pid).len()
+            } else {
+                threads(pid) - 1
+            }
+        };
         eventually("the clients wait", || waiting(run.child.id()) == 2);
         signal(run.child.id(), libc::SIGINT);
         run.finish(Duration::from_secs(5)).failed(130, &["interrupted"]);
@@ -1190,13 +1691,23 @@ fn an_interrupt_does_not_wait_for_a_target_that_stalls() {
 fn a_killed_tester_leaves_no_process() {
     for mode in MODES {
         let bench = Bench::new();
-        let words = ["--modes", mode, "--volumes", "20,40,60", "--clients", "4,6", "--servers"];
+        let words = [
+            "--modes",
+            mode,
+            "--volumes",
+            "20,40,60",
+            "--clients",
+            "4,6",
+            "--servers",
+        ];
         let mut run = bench.start(&[&words[..], &[workers_of(mode, "3")]].concat());
         wait_for_rows(&bench, mode, 1);
         eventually("a server runs", || bench.processes().len() > 1);
         signal(run.child.id(), libc::SIGKILL);
         run.child.wait().unwrap();
-        within(Duration::from_secs(5), "all processes have ended", || bench.processes().is_empty());
+        within(Duration::from_secs(5), "all processes have ended", || {
+            bench.processes().is_empty()
+        });
         assert_eq!(state_of(bench.out.path()), "running");
     }
 }
@@ -1205,16 +1716,31 @@ fn a_killed_tester_leaves_no_process() {
 fn killed_clients_are_counted_and_the_row_is_finished() {
     let fake = Fake::start("is silent");
     let (bench, address) = (Bench::new(), fake.address.to_string());
-    let words =
-        ["--modes", "process", "--target", &address, "--volumes", "1", "--clients", "3", "--servers", "1"];
+    let words = [
+        "--modes",
+        "process",
+        "--target",
+        &address,
+        "--volumes",
+        "1",
+        "--clients",
+        "3",
+        "--servers",
+        "1",
+    ];
     let run = bench.start(&[&words[..], &["--ops", "download"]].concat());
     let tester = run.child.id();
     eventually("the clients wait", || children(tester).len() == 3);
-    children(tester).into_iter().for_each(|pid| signal(pid, libc::SIGKILL));
+    children(tester)
+        .into_iter()
+        .for_each(|pid| signal(pid, libc::SIGKILL));
     let ended = run.finish(PATIENCE);
     ended.failed(1, &["3 client worker"]);
     let rows = bench.rows("process");
-    assert_eq!((rows[0].text("client_ok"), rows[0].text("client_failed")), ("0", "3"));
+    assert_eq!(
+        (rows[0].text("client_ok"), rows[0].text("client_failed")),
+        ("0", "3")
+    );
     bench.assert_nothing_left();
 }
 
@@ -1223,7 +1749,16 @@ fn killed_clients_are_counted_and_the_row_is_finished() {
 #[test]
 fn the_next_tester_removes_what_a_killed_one_has_left() {
     let bench = Bench::new();
-    let words = ["--modes", "process", "--ops", "upload", "--volumes", "1,100", "--clients", "3"];
+    let words = [
+        "--modes",
+        "process",
+        "--ops",
+        "upload",
+        "--volumes",
+        "1,100",
+        "--clients",
+        "3",
+    ];
     let mut run = bench.start(&[&words[..], &["--servers", "2"]].concat());
     within(LONG, "a worker receives", || {
         let workers: Vec<u32> = children(run.child.id()).into_iter().flat_map(children).collect();
@@ -1233,10 +1768,14 @@ fn the_next_tester_removes_what_a_killed_one_has_left() {
     run.child.wait().unwrap();
     eventually("all processes have ended", || bench.processes().is_empty());
     let left = bench.root.names();
-    assert!(left.len() == 1 && left[0].starts_with("kolam-stress-"), "{left:?}");
+    assert!(
+        left.len() == 1 && left[0].starts_with("kolam-stress-"),
+        "{left:?}"
+    );
     let next = Bench::new();
     let root = bench.root.path().to_str().unwrap();
-    next.run(&[&TINY[..], &["--modes", "thread", "--root", root]].concat()).ok();
+    next.run(&[&TINY[..], &["--modes", "thread", "--root", root]].concat())
+        .ok();
     bench.assert_nothing_left();
 }
 
@@ -1255,13 +1794,22 @@ fn only_the_folders_of_dead_testers_are_removed() {
     bench.root.write("kolam-stress-notes", b"a user's");
     bench.root.write("kolam-stress-plainfil", b"a user's");
     bench.root.write("kolam-stress-plainfi2", b"a user's");
-    folder("kolam-stress-run1", &[("thread.csv", "a user's"), (".kolam-stress", &mark("run1"))]);
+    folder(
+        "kolam-stress-run1",
+        &[("thread.csv", "a user's"), (".kolam-stress", &mark("run1"))],
+    );
     folder("kolam-stress-nomark00", &[(&source("nomark00"), "a user's")]);
     folder(
         "kolam-stress-other000",
-        &[(&source("other000"), "a user's"), (".kolam-stress", &mark("other001"))],
+        &[
+            (&source("other000"), "a user's"),
+            (".kolam-stress", &mark("other001")),
+        ],
     );
-    folder("kolam-stress-longer00", &[(".kolam-stress", &(mark("longer00") + "\n"))]);
+    folder(
+        "kolam-stress-longer00",
+        &[(".kolam-stress", &(mark("longer00") + "\n"))],
+    );
     fs::create_dir(elsewhere.join("kolam-stress-linked00")).unwrap();
     elsewhere.write("kolam-stress-linked00/.kolam-stress", mark("linked00").as_bytes());
     let link = |from: &Path, to: &str| std::os::unix::fs::symlink(from, bench.root.join(to)).unwrap();
@@ -1270,8 +1818,14 @@ fn only_the_folders_of_dead_testers_are_removed() {
     elsewhere.write("mark", mark("linkmark").as_bytes());
     link(&elsewhere.join("mark"), "kolam-stress-linkmark/.kolam-stress");
     // Two that are ours; in one of them lies something that is not.
-    folder("kolam-stress-dead0000", &[(&source("dead0000"), ""), (".kolam-stress", &mark("dead0000"))]);
-    folder("kolam-stress-dead0001", &[(&source("dead0001"), ""), (".kolam-stress", &mark("dead0001"))]);
+    folder(
+        "kolam-stress-dead0000",
+        &[(&source("dead0000"), ""), (".kolam-stress", &mark("dead0000"))],
+    );
+    folder(
+        "kolam-stress-dead0001",
+        &[(&source("dead0001"), ""), (".kolam-stress", &mark("dead0001"))],
+    );
     bench.root.write("kolam-stress-dead0001/thesis.txt", b"a user's");
     // One that its tester had no time to mark, and one that is empty too, with a name of another form.
     folder("kolam-stress-unmarked", &[]);
@@ -1284,7 +1838,10 @@ fn only_the_folders_of_dead_testers_are_removed() {
     let inside = |name: &str| common::names(&bench.root.join(name));
     assert_eq!(inside("kolam-stress-run1"), [".kolam-stress", "thread.csv"]);
     assert_eq!(inside("kolam-stress-nomark00"), ["kolam-nomark00-10mib.bin"]);
-    assert_eq!(inside("kolam-stress-other000"), [".kolam-stress", "kolam-other000-10mib.bin"]);
+    assert_eq!(
+        inside("kolam-stress-other000"),
+        [".kolam-stress", "kolam-other000-10mib.bin"]
+    );
     assert_eq!(inside("kolam-stress-dead0001"), [".kolam-stress", "thesis.txt"]);
     assert_eq!(elsewhere.names(), ["kolam-stress-linked00", "mark"]);
 }
@@ -1297,13 +1854,19 @@ fn results_whose_folder_looks_like_a_testers_survive_the_next_run() {
     run("kolam-stress-abcdefgh").ok();
     run(".").ok();
     for name in ["kolam-stress-run1", "kolam-stress-abcdefgh"] {
-        assert_eq!(common::names(&here.join(name)), ["machine.txt", "tables.md", "thread.csv"], "{name}");
+        assert_eq!(
+            common::names(&here.join(name)),
+            ["machine.txt", "tables.md", "thread.csv"],
+            "{name}"
+        );
     }
 }
 
 /// The process that writes the temporary file of an upload in the served folder, if there is one.
 fn uploader(root: &Path) -> Option<u32> {
-    let served = common::names(root).into_iter().find(|name| name.starts_with("kolam-stress-"))?;
+    let served = common::names(root)
+        .into_iter()
+        .find(|name| name.starts_with("kolam-stress-"))?;
     let entries = fs::read_dir(root.join(served)).ok()?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut uploads = names.filter(|name| name.starts_with(".kolam-") && name.ends_with(".tmp"));
@@ -1313,8 +1876,18 @@ fn uploader(root: &Path) -> Option<u32> {
 #[test]
 fn a_killed_server_worker_is_counted_on_both_sides() {
     let bench = Bench::new();
-    let words =
-        ["--modes", "process", "--ops", "upload", "--volumes", "100", "--clients", "2", "--servers", "2"];
+    let words = [
+        "--modes",
+        "process",
+        "--ops",
+        "upload",
+        "--volumes",
+        "100",
+        "--clients",
+        "2",
+        "--servers",
+        "2",
+    ];
     let run = bench.start(&words);
     let mut victim = None;
     // The server's own look at its folder, when it starts, makes a file too, but has no children's pid.
@@ -1329,6 +1902,10 @@ fn a_killed_server_worker_is_counted_on_both_sides() {
     let row = &bench.rows("process")[0];
     assert_eq!((row.text("client_ok"), row.text("client_failed")), ("1", "1"));
     assert_eq!((row.text("server_ok"), row.text("server_failed")), ("1", "1"));
-    assert!(["reset=1", "short=1"].contains(&row.text("errors")), "{}", row.text("errors"));
+    assert!(
+        ["reset=1", "short=1"].contains(&row.text("errors")),
+        "{}",
+        row.text("errors")
+    );
     bench.assert_nothing_left();
 }

@@ -20,7 +20,10 @@ use std::time::Duration;
 /// The program with an environment that says nothing about terminals but `settings`.
 fn on_a_terminal(words: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = kolam(words);
-    command.env_remove("COLUMNS").env_remove("NO_COLOR").env("TERM", "xterm");
+    command
+        .env_remove("COLUMNS")
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm");
     command.envs(settings.iter().copied());
     command
 }
@@ -52,7 +55,11 @@ impl SlowServer {
             let _ = sent.and_then(|()| if over { stream.write_all(END) } else { Ok(()) });
             !over
         });
-        SlowServer { address, enough, _sending: sending }
+        SlowServer {
+            address,
+            enough,
+            _sending: sending,
+        }
     }
 }
 
@@ -74,7 +81,9 @@ fn slow_download(columns: u16, settings: &[(&str, &str)], look: impl FnOnce(&Ter
 /// The drawings of a live line and, last, what was printed after them.
 fn drawings(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
-    text.split('\r').map(|piece| piece.trim_end_matches("\x1b[J").to_owned()).collect()
+    text.split('\r')
+        .map(|piece| piece.trim_end_matches("\x1b[J").to_owned())
+        .collect()
 }
 
 #[test]
@@ -83,10 +92,19 @@ fn a_long_name_gives_way_to_the_figures_at_every_width() {
         let bytes = slow_download(columns, &[], |_| {});
         let pieces = drawings(&bytes);
         let (last, live) = pieces.split_last().unwrap();
-        assert!(last.ends_with(" bytes\n") && last.contains("downloaded"), "{last:?}");
-        assert!(live.iter().any(|line| line.ends_with("…: 0.0 MiB, 0.0 MiB/s")), "{live:?}");
+        assert!(
+            last.ends_with(" bytes\n") && last.contains("downloaded"),
+            "{last:?}"
+        );
+        assert!(
+            live.iter().any(|line| line.ends_with("…: 0.0 MiB, 0.0 MiB/s")),
+            "{live:?}"
+        );
         for line in live {
-            assert!(line.chars().count() < usize::from(columns), "{columns} columns: {line:?}");
+            assert!(
+                line.chars().count() < usize::from(columns),
+                "{columns} columns: {line:?}"
+            );
         }
         // What is printed when the line has gone begins in the place where it stood.
         let screen = Screen::show(500, &bytes);
@@ -100,11 +118,28 @@ fn a_target_that_takes_nothing_is_seen_to_be_waited_for() {
     // The kernel accepts for it; nobody reads.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let (folder, address) = (Folder::new(), silent.local_addr().unwrap().to_string());
-    let words = ["stress", "--target", &address, "--timeout", "0.3", "--volumes", "9", "--clients", "1"];
-    let words = [&words[..], &["--ops", "download", "--out", folder.path().to_str().unwrap()]].concat();
+    let words = [
+        "stress",
+        "--target",
+        &address,
+        "--timeout",
+        "0.3",
+        "--volumes",
+        "9",
+        "--clients",
+        "1",
+    ];
+    let words = [
+        &words[..],
+        &["--ops", "download", "--out", folder.path().to_str().unwrap()],
+    ]
+    .concat();
     let terminal = Terminal::start(&mut on_a_terminal(&words, &[]), 100);
     terminal.wait_for(0, &format!("asking     {address} for "));
-    terminal.wait_for(0, "1/1 single download 1 × 9 MiB, 1 worker | set-up: 0 B of 9.00 MiB");
+    terminal.wait_for(
+        0,
+        "1/1 single download 1 × 9 MiB, 1 worker | set-up: 0 B of 9.00 MiB",
+    );
 }
 
 #[test]
@@ -117,7 +152,11 @@ fn the_width_is_read_again_before_each_drawing() {
         // The drawing that goes on at this moment may still have the old width.
         eventually("a drawing of the new width", || {
             let since = terminal.bytes().split_off(resized);
-            drawings(&since).iter().filter(|line| line.ends_with("MiB/s")).count() > 2
+            drawings(&since)
+                .iter()
+                .filter(|line| line.ends_with("MiB/s"))
+                .count()
+                > 2
         });
     });
     let since = drawings(&bytes[resized..]);
@@ -132,7 +171,11 @@ fn columns_of_the_environment_come_first_if_they_make_sense() {
         let bytes = slow_download(80, &[("COLUMNS", told)], |_| {});
         let pieces = drawings(&bytes);
         let live = pieces.split_last().unwrap().1;
-        assert_eq!(live.iter().map(|line| line.chars().count()).max(), Some(widest), "{told}: {live:?}");
+        assert_eq!(
+            live.iter().map(|line| line.chars().count()).max(),
+            Some(widest),
+            "{told}: {live:?}"
+        );
     };
     // Each waits more than it works.
     thread::scope(|scope| {
@@ -147,17 +190,35 @@ fn a_terminal_that_wants_no_escapes_gets_none() {
     let tables: [&[(&str, &str)]; 3] = [&[("NO_COLOR", "1")], &[("TERM", "dumb")], &[("TERM", "")]];
     for settings in tables {
         let bytes = slow_download(60, settings, |_| {});
-        assert!(!bytes.contains(&0x1b), "{settings:?}: {:?}", String::from_utf8_lossy(&bytes));
+        assert!(
+            !bytes.contains(&0x1b),
+            "{settings:?}: {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
         let screen = Screen::show(500, &bytes);
-        assert!(!screen.lines()[0].contains("MiB"), "{settings:?}: {:?}", screen.lines());
+        assert!(
+            !screen.lines()[0].contains("MiB"),
+            "{settings:?}: {:?}",
+            screen.lines()
+        );
     }
     let bytes = slow_download(60, &[("NO_COLOR", "")], |_| {});
     assert!(bytes.contains(&0x1b), "an empty NO_COLOR asks for nothing");
 }
 
 /// Two rows of about 100 MiB: long enough for the live line to be drawn.
-const ROWS: [&str; 10] =
-    ["stress", "--modes", "process", "--ops", "download", "--volumes", "20", "--clients", "5", "--servers"];
+const ROWS: [&str; 10] = [
+    "stress",
+    "--modes",
+    "process",
+    "--ops",
+    "download",
+    "--volumes",
+    "20",
+    "--clients",
+    "5",
+    "--servers",
+];
 
 /// A stress test in a folder of its own, on a terminal.
 fn stress(columns: u16, settings: &[(&str, &str)]) -> Vec<u8> {
@@ -176,8 +237,11 @@ fn unmeasured(lines: impl Iterator<Item = String>) -> Vec<String> {
         None if line.contains("download ") => line[..38].to_owned(),
         None => line,
     };
-    let is_measured =
-        |line: &String| ["best", "worst", "time", "results"].iter().any(|word| line.starts_with(word));
+    let is_measured = |line: &String| {
+        ["best", "worst", "time", "results"]
+            .iter()
+            .any(|word| line.starts_with(word))
+    };
     lines.filter(|line| !is_measured(line)).map(fixed).collect()
 }
 
@@ -189,24 +253,43 @@ fn everything_that_a_stress_test_says_fits_80_columns() {
         let lines = screen.lines();
         assert_eq!(screen.wrapped, 0, "{lines:?}");
         assert_eq!(bytes.contains(&0x1b), settings.is_empty(), "{lines:?}");
-        assert!(lines[0].starts_with("rows       2: mode process; download"), "{lines:?}");
+        assert!(
+            lines[0].starts_with("rows       2: mode process; download"),
+            "{lines:?}"
+        );
         assert!(lines[5].starts_with("time       "), "{lines:?}");
-        assert!(lines[6].starts_with("1/2 process download  5 ×  20 MiB,   1 worker   5/5 ok "), "{lines:?}");
-        assert!(lines[7].starts_with("2/2 process download  5 ×  20 MiB,  5 workers   5/5 ok "), "{lines:?}");
+        assert!(
+            lines[6].starts_with("1/2 process download  5 ×  20 MiB,   1 worker   5/5 ok "),
+            "{lines:?}"
+        );
+        assert!(
+            lines[7].starts_with("2/2 process download  5 ×  20 MiB,  5 workers   5/5 ok "),
+            "{lines:?}"
+        );
         assert!(lines.iter().all(|line| !line.contains('|')), "{lines:?}");
         let live = drawings(&bytes);
         let row = "1/2 process download 5 × 20 MiB, 1 worker | ";
-        assert!(live.iter().any(|line| line.starts_with(row) && line.ends_with(" left")), "{live:?}");
+        assert!(
+            live.iter()
+                .any(|line| line.starts_with(row) && line.ends_with(" left")),
+            "{live:?}"
+        );
     }
 }
 
 #[test]
 fn the_live_line_of_a_stress_test_fits_40_columns() {
     let bytes = stress(40, &[]);
-    let live: Vec<String> = drawings(&bytes).into_iter().filter(|line| line.ends_with(" left")).collect();
+    let live: Vec<String> = drawings(&bytes)
+        .into_iter()
+        .filter(|line| line.ends_with(" left"))
+        .collect();
     assert!(!live.is_empty(), "{:?}", String::from_utf8_lossy(&bytes));
     for line in live {
-        assert!(line.starts_with("1/2 process") || line.starts_with("2/2 process"), "{line:?}");
+        assert!(
+            line.starts_with("1/2 process") || line.starts_with("2/2 process"),
+            "{line:?}"
+        );
         assert!(line.contains("…") && line.chars().count() < 40, "{line:?}");
     }
 }
@@ -219,10 +302,22 @@ fn finished_rows_and_tables_are_the_same_on_a_terminal_and_in_a_pipe() {
     let piped = Run::start(command.current_dir(here.path())).finish(PATIENCE * 3);
     assert!(!piped.ok().contains(['\r', '\x1b']), "{piped:?}");
     let mut shown = Screen::show(80, &stress(80, &[])).lines();
-    assert_eq!(shown.pop().as_deref(), Some(""), "the cursor waits below the last line");
-    let [shown, piped] = [unmeasured(shown.into_iter()), unmeasured(piped.text().lines().map(str::to_owned))];
+    assert_eq!(
+        shown.pop().as_deref(),
+        Some(""),
+        "the cursor waits below the last line"
+    );
+    let [shown, piped] = [
+        unmeasured(shown.into_iter()),
+        unmeasured(piped.text().lines().map(str::to_owned)),
+    ];
     assert_eq!(shown, piped);
     let row = "2/2 process download  5 ×  20 MiB,  5 workers   5/5";
     assert!(shown.iter().any(|line| line == row), "{shown:?}");
-    assert!(shown.iter().any(|line| line == "    2 download      20       5       5"), "{shown:?}");
+    assert!(
+        shown
+            .iter()
+            .any(|line| line == "    2 download      20       5       5"),
+        "{shown:?}"
+    );
 }

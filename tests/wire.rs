@@ -35,7 +35,11 @@ fn deleted(name: &str) -> String {
 
 #[track_caller]
 fn check(context: &str, request: &[u8], reply: &str, expected: &str) {
-    let right = if expected.ends_with('}') { reply == expected } else { reply.starts_with(expected) };
+    let right = if expected.ends_with('}') {
+        reply == expected
+    } else {
+        reply.starts_with(expected)
+    };
     let shown = String::from_utf8_lossy(&request[..request.len().min(300)]);
     assert!(right, "{context}: {shown:?}\n   got {reply}\nwanted {expected}");
 }
@@ -49,7 +53,11 @@ fn play(transcript: &Transcript, prepare: impl Fn(&Folder)) {
             let server = Server::start(mode, 2, &folder, &[]);
             let mut wire = server.connect();
             if cut == "all at once" {
-                let all: Vec<u8> = transcript.iter().flat_map(|(request, _)| request).copied().collect();
+                let all: Vec<u8> = transcript
+                    .iter()
+                    .flat_map(|(request, _)| request)
+                    .copied()
+                    .collect();
                 wire.send(all);
                 wire.half_close();
             }
@@ -118,7 +126,10 @@ fn names_may_hold_spaces_quotes_and_any_script() {
         line("GET my notes.pdf\r\n\r\n", got("my notes.pdf", b"A")),
         line("GET \"my notes.pdf\"\n", got("my notes.pdf", b"A")),
         line("GET  my notes.pdf \t\r\n", got("my notes.pdf", b"A")),
-        line(r#"UPLOAD "say \"hi\"" QQ=="#.to_owned() + "\r\n\r\n", uploaded(r#"say \"hi\""#)),
+        line(
+            r#"UPLOAD "say \"hi\"" QQ=="#.to_owned() + "\r\n\r\n",
+            uploaded(r#"say \"hi\""#),
+        ),
         line("GET \"say \\\"hi\\\"\"\n", got(r#"say \"hi\""#, b"A")),
         line("GET say \"hi\"\n", got(r#"say \"hi\""#, b"A")),
         line("UPLOAD é日😀.txt QQ==\r\n\r\n", uploaded("é日😀.txt")),
@@ -126,7 +137,10 @@ fn names_may_hold_spaces_quotes_and_any_script() {
         line("UPLOAD -rf QQ==\r\n\r\n", uploaded("-rf")),
         line("UPLOAD \" led\" QQ==\r\n\r\n", uploaded(" led")),
         line("GET \" led\"\n", got(" led", b"A")),
-        line("LIST\n", listed(&[" led", "-rf", "my notes.pdf", r#"say \"hi\""#, "é日😀.txt"])),
+        line(
+            "LIST\n",
+            listed(&[" led", "-rf", "my notes.pdf", r#"say \"hi\""#, "é日😀.txt"]),
+        ),
         line("DELETE my notes.pdf\n", deleted("my notes.pdf")),
         line("DELETE \"say \\\"hi\\\"\"\n", deleted(r#"say \"hi\""#)),
         line("DELETE é日😀.txt\n", deleted("é日😀.txt")),
@@ -137,7 +151,11 @@ fn names_may_hold_spaces_quotes_and_any_script() {
 fn content_may_be_empty_short_unpadded_or_wrapped() {
     let long = noise(1000, 1);
     let text = base64(&long);
-    let wrapped: Vec<&str> = text.as_bytes().chunks(76).map(|row| str::from_utf8(row).unwrap()).collect();
+    let wrapped: Vec<&str> = text
+        .as_bytes()
+        .chunks(76)
+        .map(|row| str::from_utf8(row).unwrap())
+        .collect();
     let by_unix = format!("UPLOAD w {}\n\r\n\r\n", wrapped.join("\n"));
     let by_mail = format!("UPLOAD w {}\r\n\r\n", wrapped.join("\r\n"));
     play_in_empty_folder(vec![
@@ -148,7 +166,10 @@ fn content_may_be_empty_short_unpadded_or_wrapped() {
         line("UPLOAD a QQ\r\n\r\n", stored("a", 1)),
         line("UPLOAD a QUI\r\n\r\n", stored("a", 2)),
         line("GET a\n", got("a", b"AB")),
-        line("UPLOAD a \t Q\r\nU \tJ\nD\r\n \r\nR A\r=\n= \r\n\r\n", stored("a", 4)),
+        line(
+            "UPLOAD a \t Q\r\nU \tJ\nD\r\n \r\nR A\r=\n= \r\n\r\n",
+            stored("a", 4),
+        ),
         line("GET a\n", got("a", b"ABCD")),
         line(by_unix, stored("w", 1000)),
         line("GET w\n", got("w", &long)),
@@ -163,10 +184,28 @@ fn unknown_verbs_and_missing_arguments_are_told_apart() {
     let no_name = refused("missing file name");
     let no_content = refused("missing file content");
     let mut transcript = Vec::new();
-    for request in ["FROB", "GETa.bin", "LISTS", "UPLOADS a QQ==", "{}", "GE", "\u{e9}", "\"LIST\""] {
+    for request in [
+        "FROB",
+        "GETa.bin",
+        "LISTS",
+        "UPLOADS a QQ==",
+        "{}",
+        "GE",
+        "\u{e9}",
+        "\"LIST\"",
+    ] {
         transcript.push(line(format!("{request}\r\n\r\n"), &unknown));
     }
-    for request in ["GET", "GET ", "get \t ", "DELETE", "DELETE  ", "UPLOAD", "UPLOAD ", "upload\t "] {
+    for request in [
+        "GET",
+        "GET ",
+        "get \t ",
+        "DELETE",
+        "DELETE  ",
+        "UPLOAD",
+        "UPLOAD ",
+        "upload\t ",
+    ] {
         transcript.push(line(format!("{request}\r\n\r\n"), &no_name));
     }
     for request in ["GET", "DELETE\t"] {
@@ -212,7 +251,11 @@ fn bad_names_are_refused_by_all_three_verbs() {
         }
         transcript.push(line(format!("UPLOAD {name} QQ==\r\n\r\n"), &bad));
     }
-    for request in [&b"GET a\xff\n"[..], b"DELETE \xc0\xaf\n", b"UPLOAD \xed\xa0\x80 QQ==\r\n\r\n"] {
+    for request in [
+        &b"GET a\xff\n"[..],
+        b"DELETE \xc0\xaf\n",
+        b"UPLOAD \xed\xa0\x80 QQ==\r\n\r\n",
+    ] {
         transcript.push(line(request, &bad));
     }
     transcript.push(line("LIST\n", listed(&[])));
@@ -223,7 +266,10 @@ fn bad_names_are_refused_by_all_three_verbs() {
 fn names_have_at_most_255_bytes() {
     let bad = refused("invalid file name");
     let mut transcript = Vec::new();
-    for (good, long) in [("n".repeat(255), "n".repeat(256)), ("é".repeat(127) + "n", "é".repeat(128))] {
+    for (good, long) in [
+        ("n".repeat(255), "n".repeat(256)),
+        ("é".repeat(127) + "n", "é".repeat(128)),
+    ] {
         transcript.push(line(upload(&good, b"A"), stored(&good, 1)));
         transcript.push(line(format!("GET {good}\n"), got(&good, b"A")));
         transcript.push(line(format!("DELETE \"{good}\"\n"), deleted(&good)));
@@ -242,7 +288,10 @@ fn names_have_at_most_255_bytes() {
 fn broken_base64_is_refused_with_its_place() {
     let old = || line("GET a\n", got("a", b"old"));
     let bad = |text: &str, at: &str| {
-        line(format!("UPLOAD a {text}\r\n\r\n"), refused(&format!("invalid base64 at byte {at}")))
+        line(
+            format!("UPLOAD a {text}\r\n\r\n"),
+            refused(&format!("invalid base64 at byte {at}")),
+        )
     };
     let mut transcript = vec![line(upload("a", b"old"), stored("a", 3)), old()];
     let table = [
@@ -283,7 +332,10 @@ fn the_payload_of_a_refused_upload_is_never_taken_for_requests() {
         keep(),
         line(format!("UPLOAD \"b\"b {payload}"), refused("invalid file name")),
         keep(),
-        line(format!("UPLOAD b !{payload}"), refused("invalid base64 at byte 0")),
+        line(
+            format!("UPLOAD b !{payload}"),
+            refused("invalid base64 at byte 0"),
+        ),
         keep(),
         line("UPLOAD b\nDELETE a\n\r\n\r\n", refused("missing file content")),
         keep(),
@@ -302,7 +354,10 @@ fn folders_links_and_pipes_are_no_regular_files() {
     let mut transcript = Vec::new();
     for name in ["folder", "link", "dangling", "loop", "pipe", "socket"] {
         transcript.push(line(format!("GET {name}\r\n\r\n"), refused("not a regular file")));
-        transcript.push(line(format!("DELETE {name}\r\n\r\n"), refused("not a regular file")));
+        transcript.push(line(
+            format!("DELETE {name}\r\n\r\n"),
+            refused("not a regular file"),
+        ));
         transcript.push(line(upload(name, b"A"), refused("")));
     }
     transcript.push(line("LIST\n", listed(&["a"])));
@@ -314,7 +369,13 @@ fn folders_links_and_pipes_are_no_regular_files() {
         symlink("a", folder.join("link")).unwrap();
         symlink("nowhere", folder.join("dangling")).unwrap();
         symlink("loop", folder.join("loop")).unwrap();
-        assert!(Command::new("mkfifo").arg(folder.join("pipe")).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(folder.join("pipe"))
+                .status()
+                .unwrap()
+                .success()
+        );
         drop(UnixListener::bind(folder.join("socket")).unwrap());
     });
 }
@@ -325,11 +386,15 @@ fn files_of_all_sizes_around_a_piece_cross_both_ways() {
         let folder = Folder::new();
         let server = Server::start(mode, 2, &folder, &["--sync"]);
         let mut wire = server.connect();
-        for size in [1, 2, 3, 4, 255, 196_607, 196_608, 196_609, 262_143, 393_217, 1_048_577] {
+        for size in [
+            1, 2, 3, 4, 255, 196_607, 196_608, 196_609, 262_143, 393_217, 1_048_577,
+        ] {
             let content = noise(size, size as u64);
             let request = upload("a.bin", &content);
             // Odd pieces, so that groups of four symbols are cut everywhere.
-            request.chunks(request.len() / 7 + 1).for_each(|piece| wire.send(piece));
+            request
+                .chunks(request.len() / 7 + 1)
+                .for_each(|piece| wire.send(piece));
             assert_eq!(wire.reply(), stored("a.bin", size), "{mode}");
             assert!(folder.read("a.bin") == content, "{mode} {size}");
             assert!(wire.ask("GET a.bin\n") == got("a.bin", &content), "{mode} {size}");
@@ -379,8 +444,15 @@ fn thousands_of_pipelined_requests_are_all_answered() {
         for round in 0..500 {
             let name = format!("f{}", round % 3);
             assert_eq!(wire.reply(), stored(&name, round % 50), "{mode}");
-            assert_eq!(wire.reply(), got(&name, &noise(round % 50, round as u64)), "{mode}");
-            assert!(wire.reply().starts_with(r#"{"status":"OK","data":["f0""#), "{mode}");
+            assert_eq!(
+                wire.reply(),
+                got(&name, &noise(round % 50, round as u64)),
+                "{mode}"
+            );
+            assert!(
+                wire.reply().starts_with(r#"{"status":"OK","data":["f0""#),
+                "{mode}"
+            );
             assert!(wire.reply().starts_with(&refused("request tidak")), "{mode}");
         }
         sender.join().unwrap();
@@ -399,7 +471,11 @@ fn the_head_of_a_request_has_at_most_8192_bytes() {
             let long = |verb: &str, length: usize| {
                 let head = format!("{verb} {}", "n".repeat(length - verb.len() - 1));
                 assert_eq!(head.len(), length);
-                head + if verb == "UPLOAD" { " QQ==\r\n\r\n" } else { "\r\n\r\n" }
+                head + if verb == "UPLOAD" {
+                    " QQ==\r\n\r\n"
+                } else {
+                    "\r\n\r\n"
+                }
             };
             let ask = |wire: &mut Wire, request: &str| {
                 if drip {
@@ -411,9 +487,15 @@ fn the_head_of_a_request_has_at_most_8192_bytes() {
             };
             for verb in ["GET", "DELETE", "UPLOAD"] {
                 let reply = ask(&mut wire, &long(verb, 8192));
-                assert!(reply.starts_with(&refused("invalid file name")), "{mode} {verb} {reply}");
+                assert!(
+                    reply.starts_with(&refused("invalid file name")),
+                    "{mode} {verb} {reply}"
+                );
                 let reply = ask(&mut wire, &long(verb, 8193));
-                assert!(reply.starts_with(&refused("request too long")), "{mode} {verb} {reply}");
+                assert!(
+                    reply.starts_with(&refused("request too long")),
+                    "{mode} {verb} {reply}"
+                );
                 wire.assert_closed();
                 wire = server.connect();
             }
@@ -436,9 +518,16 @@ fn an_upload_has_at_most_the_allowed_size() {
             let server = Server::start(mode, 2, &folder, &["--max-upload", &limit.to_string()]);
             let mut wire = server.connect();
             let content = noise(limit + 1, 5);
-            assert_eq!(wire.ask(upload("a", &content[..limit])), stored("a", limit), "{mode}");
+            assert_eq!(
+                wire.ask(upload("a", &content[..limit])),
+                stored("a", limit),
+                "{mode}"
+            );
             let reply = wire.ask(upload("a", &content));
-            assert!(reply.starts_with(&refused("file too large: more than --max-upload ")), "{mode} {reply}");
+            assert!(
+                reply.starts_with(&refused("file too large: more than --max-upload ")),
+                "{mode} {reply}"
+            );
             wire.assert_closed();
             drop(wire);
             assert!(folder.read("a") == content[..limit], "{mode}");
@@ -471,7 +560,12 @@ fn a_request_without_its_end_does_nothing() {
         let server = Server::start(mode, 2, &folder, &[]);
         let whole = upload("a", b"new!");
         let cut = (1..=whole.len()).map(|left| whole[..whole.len() - left].to_vec());
-        for part in cut.chain(["DELETE a".into(), "DELETE a\r".into(), "GET a".into(), "LIST".into()]) {
+        for part in cut.chain([
+            "DELETE a".into(),
+            "DELETE a\r".into(),
+            "GET a".into(),
+            "LIST".into(),
+        ]) {
             let mut wire = server.connect();
             wire.send(&part);
             wire.half_close();
@@ -481,7 +575,11 @@ fn a_request_without_its_end_does_nothing() {
                 "{}: the stream ended before the request did\"}}\r\n\r\n",
                 refused("request cut off")
             );
-            assert_eq!(rest, if part.is_empty() { String::new() } else { told }, "{mode} {part:?}");
+            assert_eq!(
+                rest,
+                if part.is_empty() { String::new() } else { told },
+                "{mode} {part:?}"
+            );
             assert_eq!(folder.read("a"), b"old", "{mode} {part:?}");
         }
         assert_eq!(folder.names(), ["a"], "{mode}");
@@ -494,7 +592,10 @@ fn a_refusal_is_heard_by_a_client_that_gave_up_sending() {
     for mode in MODES {
         let folder = Folder::new();
         let server = Server::start(mode, 2, &folder, &[]);
-        for (request, reason) in [("UPLOAD .. QUJD", "invalid file name"), ("UPLOAD a !", "invalid base64")] {
+        for (request, reason) in [
+            ("UPLOAD .. QUJD", "invalid file name"),
+            ("UPLOAD a !", "invalid base64"),
+        ] {
             let mut wire = server.connect();
             wire.send(request);
             wire.half_close();
@@ -511,16 +612,32 @@ fn stats_are_counted() {
     for mode in MODES {
         let folder = Folder::new();
         let server = Server::start(mode, 1, &folder, &[]);
-        let requests = ["UPLOAD a QUJD\r\n\r\n", "GET a\n", "GET b\n", "DELETE a\n", "FROB\n", "LIST\n"];
+        let requests = [
+            "UPLOAD a QUJD\r\n\r\n",
+            "GET a\n",
+            "GET b\n",
+            "DELETE a\n",
+            "FROB\n",
+            "LIST\n",
+        ];
         let mut wire = server.connect();
-        let bytes_out: usize = requests.iter().map(|request| wire.ask(request).len() + END.len()).sum();
+        let bytes_out: usize = requests
+            .iter()
+            .map(|request| wire.ask(request).len() + END.len())
+            .sum();
         let bytes_in: usize = requests.iter().map(|request| request.len()).sum();
         drop(wire);
         let reply = server.ask("STATS\r\n\r\n");
         let (head, tail) = reply.split_once(r#""bytes_in":"#).unwrap();
         let crew = r#""workers":1,"alive":1,"restarts":0,"connections":2,"requests":6,"failed":2,"#;
-        assert_eq!(head, format!(r#"{{"status":"OK","data":{{"mode":"{mode}",{crew}"#));
-        assert!(tail.ends_with(r#","per_worker":[{"served":4,"failed":2}]}}"#), "{mode} {tail}");
+        assert_eq!(
+            head,
+            format!(r#"{{"status":"OK","data":{{"mode":"{mode}",{crew}"#)
+        );
+        assert!(
+            tail.ends_with(r#","per_worker":[{"served":4,"failed":2}]}}"#),
+            "{mode} {tail}"
+        );
         assert_eq!(number(&reply, "bytes_in"), bytes_in as u64, "{mode}");
         assert_eq!(number(&reply, "bytes_out"), bytes_out as u64, "{mode}");
         server.stop();
@@ -542,7 +659,11 @@ fn stats_add_up_over_all_workers() {
         // The STATS before may just be counted by another worker, between the total and the rows.
         eventually("all add up", || {
             let reply = server.ask("STATS\n");
-            assert_eq!((number(&reply, "workers"), number(&reply, "alive")), (3, 3), "{mode}");
+            assert_eq!(
+                (number(&reply, "workers"), number(&reply, "alive")),
+                (3, 3),
+                "{mode}"
+            );
             assert!(number(&reply, "connections") >= 5, "{mode} {reply}");
             let (_, workers) = reply.split_once(r#""per_worker":["#).unwrap();
             let workers: Vec<&str> = workers.trim_end_matches("]}}").split("},{").collect();
@@ -573,8 +694,14 @@ fn a_log_has_one_line_for_each_request_and_no_control_characters() {
         drop(wire);
         let log = server.stop_with_log();
         assert_eq!(log.lines().count(), requests.len(), "{mode} {log:?}");
-        assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{mode} {log:?}");
-        assert!(log.lines().all(|line| line.contains(" worker 0 127.0.0.1:")), "{mode} {log:?}");
+        assert!(
+            !log.contains(|c: char| c.is_control() && c != '\n'),
+            "{mode} {log:?}"
+        );
+        assert!(
+            log.lines().all(|line| line.contains(" worker 0 127.0.0.1:")),
+            "{mode} {log:?}"
+        );
         assert!(log.ends_with(" ms OK\n"), "{mode} {log:?}");
     }
 }

@@ -67,26 +67,40 @@ fn list() -> Result<String, String> {
 
 fn get(name: &str) -> Result<String, String> {
     let content = fs::read(path_of(name)?).map_err(|error| format!("file not found: {error}"))?;
-    Ok(format!("\"data_namafile\":{},\"data_file\":\"{}\"", quoted(name), encode(&content)))
+    Ok(format!(
+        "\"data_namafile\":{},\"data_file\":\"{}\"",
+        quoted(name),
+        encode(&content)
+    ))
 }
 
 fn upload(name: &str, text: &str) -> Result<String, String> {
     let path = path_of(name)?;
     let content = decode(text).ok_or("invalid base64")?;
     fs::write(path, content).map_err(|error| error.to_string())?;
-    Ok(format!("\"data\":{}", quoted(&format!("{name} uploaded successfully"))))
+    Ok(format!(
+        "\"data\":{}",
+        quoted(&format!("{name} uploaded successfully"))
+    ))
 }
 
 fn delete(name: &str) -> Result<String, String> {
     fs::remove_file(path_of(name)?).map_err(|error| format!("file not found: {error}"))?;
-    Ok(format!("\"data\":{}", quoted(&format!("{name} deleted successfully"))))
+    Ok(format!(
+        "\"data\":{}",
+        quoted(&format!("{name} deleted successfully"))
+    ))
 }
 
 /// A name is one part of a path, or it is refused: `../../etc/passwd` must not leave the folder.
 fn path_of(name: &str) -> Result<PathBuf, String> {
     let safe = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
     let path = Path::new(FOLDER).join(name);
-    if safe && !path.is_symlink() { Ok(path) } else { Err("invalid file name".to_owned()) }
+    if safe && !path.is_symlink() {
+        Ok(path)
+    } else {
+        Err("invalid file name".to_owned())
+    }
 }
 
 /// A JSON string (RFC 8259, section 7).
@@ -108,8 +122,10 @@ const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 fn encode(content: &[u8]) -> String {
     let mut text = String::with_capacity(content.len().div_ceil(3) * 4);
     for group in content.chunks(3) {
-        let bits =
-            group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+        let bits = group
+            .iter()
+            .fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte))
+            << (8 * (3 - group.len()));
         for place in 0..4 {
             let symbol = SYMBOLS[(bits >> (18 - 6 * place) & 63) as usize];
             text.push(if place <= group.len() { symbol as char } else { '=' });

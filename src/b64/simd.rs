@@ -93,8 +93,16 @@ mod x86 {
     use crate::b64::simd::Kernel;
     use std::arch::x86_64::*;
 
-    static AVX512: Kernel = Kernel { name: "avx512", encode: encode_avx512, decode: decode_avx512 };
-    static AVX2: Kernel = Kernel { name: "avx2", encode: encode_avx2, decode: decode_avx2 };
+    static AVX512: Kernel = Kernel {
+        name: "avx512",
+        encode: encode_avx512,
+        decode: decode_avx512,
+    };
+    static AVX2: Kernel = Kernel {
+        name: "avx2",
+        encode: encode_avx2,
+        decode: decode_avx2,
+    };
 
     pub fn available() -> Vec<&'static Kernel> {
         let mut kernels = Vec::new();
@@ -172,7 +180,12 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn encode_192(bytes: &[u8], out: &mut [u8]) -> usize {
-        let spread = [load_512(&SPREAD[0]), load_512(&SPREAD[1]), load_512(&SPREAD[2]), load_512(&SPREAD[3])];
+        let spread = [
+            load_512(&SPREAD[0]),
+            load_512(&SPREAD[1]),
+            load_512(&SPREAD[2]),
+            load_512(&SPREAD[3]),
+        ];
         let (symbols, shifts) = (load_512(&SYMBOLS), _mm512_set1_epi64(SHIFTS));
         let (blocks, _) = bytes.as_chunks::<192>();
         let (outputs, _) = out.as_chunks_mut::<256>();
@@ -225,7 +238,10 @@ mod x86 {
                 _mm512_permutex2var_epi8(b, pack[1], c),
                 _mm512_permutex2var_epi8(c, pack[2], d),
             ];
-            thirds.iter_mut().zip(packed).for_each(|(third, packed)| store_512(third, packed));
+            thirds
+                .iter_mut()
+                .zip(packed)
+                .for_each(|(third, packed)| store_512(third, packed));
             used += 256;
         }
         used
@@ -234,7 +250,12 @@ mod x86 {
     #[target_feature(enable = "avx512f")]
     fn quarters(block: &[u8; 256]) -> [__m512i; 4] {
         let (quarters, _) = block.as_chunks::<64>();
-        [load_512(&quarters[0]), load_512(&quarters[1]), load_512(&quarters[2]), load_512(&quarters[3])]
+        [
+            load_512(&quarters[0]),
+            load_512(&quarters[1]),
+            load_512(&quarters[2]),
+            load_512(&quarters[3]),
+        ]
     }
 
     #[target_feature(enable = "avx512f")]
@@ -263,7 +284,9 @@ mod x86 {
         let (blocks, _) = out.as_chunks_mut::<32>();
         for block in blocks {
             // 12 bytes go into each half, but 16 are read.
-            let Some(input) = bytes[used..].first_chunk::<28>() else { break };
+            let Some(input) = bytes[used..].first_chunk::<28>() else {
+                break;
+            };
             let lanes = _mm256_shuffle_epi8(halves(input), spread);
             // There is no shift for each byte, so each value is cut out of its lane and moved alone: a from
             // bit 10 to 0, b from 4 to 8, c from 22 to 16, d from 16 to 24.
@@ -302,8 +325,12 @@ mod x86 {
         let mut wrote = 0;
         let (blocks, _) = text.as_chunks::<32>();
         for block in blocks {
-            let Some(output) = out[wrote..].first_chunk_mut::<32>() else { break };
-            let Some(values) = values(load_256(block)) else { break };
+            let Some(output) = out[wrote..].first_chunk_mut::<32>() else {
+                break;
+            };
+            let Some(values) = values(load_256(block)) else {
+                break;
+            };
             let halves = _mm256_maddubs_epi16(values, _mm256_set1_epi32(0x0140_0140));
             let lanes = _mm256_madd_epi16(halves, _mm256_set1_epi32(0x0001_1000));
             // 12 bytes at the front of each half, then the second half up to the first.

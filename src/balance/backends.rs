@@ -62,7 +62,15 @@ impl Backend {
         let zero = || AtomicU64::new(0);
         let (open, connections, failures) = (zero(), zero(), zero());
         let alive = AtomicBool::new(true);
-        Backend { address, alive, open, connections, failures, bytes_to: zero(), bytes_from: zero() }
+        Backend {
+            address,
+            alive,
+            open,
+            connections,
+            failures,
+            bytes_to: zero(),
+            bytes_from: zero(),
+        }
     }
 }
 
@@ -123,14 +131,24 @@ pub enum ConnectAttempt<'b> {
 
 /// No descriptor or no memory for one more socket: a fault of this process, not of a back end.
 pub fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 impl Backends {
     pub fn new(addresses: &[SocketAddr], policy: Policy, log: bool) -> Backends {
         let list = addresses.iter().copied().map(Backend::new).collect();
         let last = AtomicUsize::new(addresses.len().saturating_sub(1));
-        Backends { list, policy, last, all_down: AtomicBool::new(false), log, limiter: RateLimiter::new() }
+        Backends {
+            list,
+            policy,
+            last,
+            all_down: AtomicBool::new(false),
+            log,
+            limiter: RateLimiter::new(),
+        }
     }
 
     /// Writes a line to the log, unless --quiet.
@@ -221,7 +239,9 @@ impl Backends {
                 }
                 Err(error) => error.kind() == ErrorKind::WouldBlock,
             });
-            let waiting = attempts.iter().map(|(_, attempt)| PollFd::new(attempt.as_fd(), Interest::Write));
+            let waiting = attempts
+                .iter()
+                .map(|(_, attempt)| PollFd::new(attempt.as_fd(), Interest::Write));
             let mut fds: Vec<PollFd> = waiting.collect();
             fds.push(PollFd::new(stop.as_fd(), Interest::Read));
             if stop.requested() || sys::poll(&mut fds, Some(deadline))? == 0 {
@@ -236,8 +256,19 @@ impl Backends {
         let head = ["open", "total", "failed", "bytes to it", "bytes from it"].map(str::to_owned);
         let mut text = "counters\n".to_owned() + &counters("back end", "state", &head);
         for backend in &self.list {
-            let state = if backend.alive.load(Relaxed) { "alive" } else { "out" };
-            let Backend { open, connections, failures, bytes_to, bytes_from, .. } = backend;
+            let state = if backend.alive.load(Relaxed) {
+                "alive"
+            } else {
+                "out"
+            };
+            let Backend {
+                open,
+                connections,
+                failures,
+                bytes_to,
+                bytes_from,
+                ..
+            } = backend;
             let figures = [open, connections, failures, bytes_to, bytes_from];
             let figures = figures.map(|counter: &AtomicU64| counter.load(Relaxed).to_string());
             text += &counters(&backend.address.to_string(), state, &figures);
@@ -258,18 +289,25 @@ mod tests {
 
     /// Back ends at ports 1, 2, …, none of which is ever asked.
     fn row(count: u16, policy: Policy) -> Backends {
-        let addresses: Vec<SocketAddr> =
-            (1..=count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        let addresses: Vec<SocketAddr> = (1..=count)
+            .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+            .collect();
         Backends::new(&addresses, policy, false)
     }
 
     /// The ports of the next `count` choices, all closed at once.
     fn turns(backends: &Backends, count: usize) -> Vec<u16> {
-        (0..count).filter_map(|_| backends.choose()).map(|lease| lease.0.address.port()).collect()
+        (0..count)
+            .filter_map(|_| backends.choose())
+            .map(|lease| lease.0.address.port())
+            .collect()
     }
 
     fn lose(backends: &Backends, index: usize) {
-        backends.mark_down(&BackendLease::new(&backends.list[index]), &ErrorKind::ConnectionRefused.into());
+        backends.mark_down(
+            &BackendLease::new(&backends.list[index]),
+            &ErrorKind::ConnectionRefused.into(),
+        );
     }
 
     #[test]
@@ -277,7 +315,11 @@ mod tests {
         let backends = row(3, Policy::RoundRobin);
         assert_eq!(turns(&backends, 7), [1, 2, 3, 1, 2, 3, 1]);
         lose(&backends, 1);
-        assert_eq!(turns(&backends, 5), [3, 1, 3, 1, 3], "the next one gets no more than his share");
+        assert_eq!(
+            turns(&backends, 5),
+            [3, 1, 3, 1, 3],
+            "the next one gets no more than his share"
+        );
         backends.mark_up(&backends.list[1]);
         assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
         (0..3).for_each(|index| lose(&backends, index));
@@ -316,14 +358,22 @@ mod tests {
     #[test]
     fn everybody_is_tried_once() {
         let closed: Vec<SocketAddr> = (0..3)
-            .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+            .map(|_| {
+                std::net::TcpListener::bind("127.0.0.1:0")
+                    .unwrap()
+                    .local_addr()
+                    .unwrap()
+            })
             .collect();
         let backends = Backends::new(&closed, Policy::RoundRobin, false);
         let mut tried = 0;
         let mut asked = Vec::new();
         // On loopback the refusal comes after the call, with the first write.
         while let ConnectAttempt::Begun(mut stream, lease) = backends.connect_next(&mut tried) {
-            assert_eq!(stream.write(&[]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused));
+            assert_eq!(
+                stream.write(&[]).map_err(|error| error.kind()),
+                Err(ErrorKind::ConnectionRefused)
+            );
             asked.push(lease.0.address);
         }
         assert_eq!((tried, asked), (3, closed));

@@ -102,7 +102,16 @@ impl<'h> Link<'h> {
         now: Instant,
     ) -> Link<'h> {
         let (relay, counted, watched) = (Relay::new(client, backend), [0; 2], [None; 2]);
-        Link { relay, lease, asked: Some(now), tried, moved: now, counted, unsent: 0, watched }
+        Link {
+            relay,
+            lease,
+            asked: Some(now),
+            tried,
+            moved: now,
+            counted,
+            unsent: 0,
+            watched,
+        }
     }
 
     /// The first step. By now the client has probably sent something, and a back end on this machine has
@@ -165,7 +174,8 @@ impl<'h> Link<'h> {
     fn count(&mut self, now: Instant) {
         let crossed = Side::BOTH.map(|side| self.relay.crossed(side));
         if crossed != self.counted {
-            self.lease.moved(crossed[0] - self.counted[0], crossed[1] - self.counted[1]);
+            self.lease
+                .moved(crossed[0] - self.counted[0], crossed[1] - self.counted[1]);
             self.counted = crossed;
             self.moved = now;
         }
@@ -180,7 +190,9 @@ impl<'h> Link<'h> {
         // A slow peer may need longer than the limit to make room in a large socket buffer. If the buffer
         // shrinks, that is progress.
         let full = Side::BOTH.iter().filter(|side| self.relay.keeps(side.other()));
-        let unsent = full.map(|&side| sys::unsent(self.relay.stream(side).as_fd()).unwrap_or(0)).sum();
+        let unsent = full
+            .map(|&side| sys::unsent(self.relay.stream(side).as_fd()).unwrap_or(0))
+            .sum();
         if unsent < mem::replace(&mut self.unsent, unsent) {
             self.moved = now;
         }
@@ -197,7 +209,11 @@ impl<'h> Link<'h> {
     /// An orderly end; a reset if bytes are left, so that the end does not hide the loss.
     pub fn end(&self) -> StepOutcome {
         let more = Side::BOTH.iter().any(|&side| self.relay.keeps(side));
-        if more { StepOutcome::Broken } else { StepOutcome::Over }
+        if more {
+            StepOutcome::Broken
+        } else {
+            StepOutcome::Over
+        }
     }
 
     /// Lets `epoll` watch both sides for what the connection waits for, if that has changed.

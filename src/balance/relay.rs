@@ -87,7 +87,12 @@ struct Pipe {
 
 impl RelayBuffers {
     pub fn new() -> RelayBuffers {
-        RelayBuffers { scratch: vec![0; PIECE], pipes: Vec::new(), count: Rc::new(()), limit: PIPES }
+        RelayBuffers {
+            scratch: vec![0; PIECE],
+            pipes: Vec::new(),
+            count: Rc::new(()),
+            limit: PIPES,
+        }
     }
 
     /// An empty pipe: a free one or a new one; `None`: at the limit.
@@ -109,14 +114,21 @@ impl Pipe {
     fn new(count: Rc<()>) -> io::Result<Pipe> {
         let (out, into) = io::pipe()?;
         sys::set_pipe_size(into.as_fd(), PIPE)?;
-        Ok(Pipe { out, into, held: 0, _count: count })
+        Ok(Pipe {
+            out,
+            into,
+            held: 0,
+            _count: count,
+        })
     }
 
     /// Moves what it holds, as far as there is room; returns how much that was.
     fn drain(&mut self, to: &TcpStream) -> io::Result<usize> {
         let before = self.held;
         while self.held > 0 {
-            let Some(count) = or_later(sys::splice(self.out.as_fd(), to.as_fd(), self.held))? else { break };
+            let Some(count) = or_later(sys::splice(self.out.as_fd(), to.as_fd(), self.held))? else {
+                break;
+            };
             self.held -= count;
         }
         Ok(before - self.held)
@@ -166,9 +178,23 @@ impl Relay {
     /// `client` has TCP_NODELAY from its listener, so Nagle's algorithm does not delay it. `backend` may
     /// still be connecting: `poll_connect` tells.
     pub fn new(client: TcpStream, backend: TcpStream) -> Relay {
-        let first = Flow::Waiting(Kept::Bytes { bytes: Vec::new(), gone: 0, last: false });
-        let client = End { stream: client, flow: first, crossed: 0, nodelay: false };
-        let backend = End { stream: backend, flow: Flow::Moving, crossed: 0, nodelay: true };
+        let first = Flow::Waiting(Kept::Bytes {
+            bytes: Vec::new(),
+            gone: 0,
+            last: false,
+        });
+        let client = End {
+            stream: client,
+            flow: first,
+            crossed: 0,
+            nodelay: false,
+        };
+        let backend = End {
+            stream: backend,
+            flow: Flow::Moving,
+            crossed: 0,
+            nodelay: true,
+        };
         Relay { client, backend }
     }
 
@@ -181,7 +207,11 @@ impl Relay {
     pub fn read_early(&mut self, buffers: &mut RelayBuffers) -> io::Result<()> {
         if let Some(count) = or_later((&self.client.stream).read(&mut buffers.scratch))? {
             let bytes = buffers.scratch[..count].to_vec();
-            self.client.flow = Flow::Waiting(Kept::Bytes { bytes, gone: 0, last: count == 0 });
+            self.client.flow = Flow::Waiting(Kept::Bytes {
+                bytes,
+                gone: 0,
+                last: count == 0,
+            });
         }
         Ok(())
     }
@@ -190,7 +220,10 @@ impl Relay {
     /// connection is made (true), in progress (false) or refused (an error). Called until it is made.
     pub fn poll_connect(&mut self, buffers: &mut RelayBuffers) -> io::Result<bool> {
         self.push(Side::Client, buffers)?;
-        Ok(!matches!(self.client.flow, Flow::Waiting(Kept::Bytes { gone: 0, .. })))
+        Ok(!matches!(
+            self.client.flow,
+            Flow::Waiting(Kept::Bytes { gone: 0, .. })
+        ))
     }
 
     /// The client, when there is no back end for it.
@@ -214,7 +247,10 @@ impl Relay {
 
     /// The events at this end that the relay needs to go on; `None`: it needs none.
     pub fn wants(&self, side: Side) -> Option<Interest> {
-        match (matches!(self.end(side).flow, Flow::Moving), self.keeps(side.other())) {
+        match (
+            matches!(self.end(side).flow, Flow::Moving),
+            self.keeps(side.other()),
+        ) {
             (true, true) => Some(Interest::Both),
             (true, false) => Some(Interest::Read),
             (false, true) => Some(Interest::Write),
@@ -224,13 +260,17 @@ impl Relay {
 
     /// Both directions are over.
     pub fn is_over(&self) -> bool {
-        Side::BOTH.iter().all(|&side| matches!(self.end(side).flow, Flow::Over))
+        Side::BOTH
+            .iter()
+            .all(|&side| matches!(self.end(side).flow, Flow::Over))
     }
 
     /// Lets both connections end with a reset, so that no peer takes a part for the whole.
     pub fn reset(&self) {
         // It fails only for a connection that is closed already.
-        Side::BOTH.iter().for_each(|&side| drop(sys::reset_on_close(self.stream(side).as_fd())));
+        Side::BOTH
+            .iter()
+            .for_each(|&side| drop(sys::reset_on_close(self.stream(side).as_fd())));
     }
 
     /// One bounded turn after something happened at `side`.
@@ -264,7 +304,9 @@ impl Relay {
         source.set_nodelay(sink)?;
         let (count, all, last) = match &mut source.flow {
             Flow::Waiting(Kept::Bytes { bytes, gone, last }) => {
-                let Some(count) = send(sink, &bytes[*gone..], *last)? else { return Ok(()) };
+                let Some(count) = send(sink, &bytes[*gone..], *last)? else {
+                    return Ok(());
+                };
                 *gone += count;
                 (count, *gone == bytes.len(), *last)
             }
@@ -287,7 +329,11 @@ impl Relay {
         let end = source.crossed + TURN;
         let mut more = true;
         while more && source.crossed < end && matches!(source.flow, Flow::Moving) {
-            let pipe = if source.crossed < LARGE { None } else { buffers.pipe() };
+            let pipe = if source.crossed < LARGE {
+                None
+            } else {
+                buffers.pipe()
+            };
             more = match pipe {
                 None => source.copy(sink, &mut buffers.scratch)?,
                 Some(pipe) => source.splice(sink, pipe, buffers)?,
@@ -310,7 +356,9 @@ impl End {
 
     /// Reads and writes what has come; returns whether there may be more.
     fn copy(&mut self, sink: &End, scratch: &mut [u8]) -> io::Result<bool> {
-        let Some(mut count) = or_later((&self.stream).read(scratch))? else { return Ok(false) };
+        let Some(mut count) = or_later((&self.stream).read(scratch))? else {
+            return Ok(false);
+        };
         let (mut last, mut more) = (count == 0, count == scratch.len());
         // The end of the stream often comes right after a reply.
         if !last && !more {
@@ -321,7 +369,10 @@ impl End {
         let bytes = &scratch[..count];
         let taken = match count {
             0 => 0,
-            _ => self.set_nodelay(sink).and_then(|()| send(sink, bytes, last))?.unwrap_or(0),
+            _ => self
+                .set_nodelay(sink)
+                .and_then(|()| send(sink, bytes, last))?
+                .unwrap_or(0),
         };
         self.crossed += taken as u64;
         if taken < count {
@@ -352,7 +403,11 @@ impl End {
 
 /// Sends bytes to an end; `None`: it takes nothing now.
 fn send(sink: &End, bytes: &[u8], last: bool) -> io::Result<Option<usize>> {
-    or_later(if last { sys::send_last(sink.stream.as_fd(), bytes) } else { (&sink.stream).write(bytes) })
+    or_later(if last {
+        sys::send_last(sink.stream.as_fd(), bytes)
+    } else {
+        (&sink.stream).write(bytes)
+    })
 }
 
 /// Passes the end of a stream on to `sink`.
@@ -417,7 +472,10 @@ mod tests {
         let mut all = String::new();
         backend.read_to_string(&mut all).unwrap();
         assert_eq!((all.as_str(), relay.crossed(Side::Client)), ("hello", 5));
-        assert_eq!([Side::Client, Side::Backend].map(|side| relay.wants(side)), [None, Some(Interest::Read)]);
+        assert_eq!(
+            [Side::Client, Side::Backend].map(|side| relay.wants(side)),
+            [None, Some(Interest::Read)]
+        );
     }
 
     /// Sends `length` bytes to a back end that does not read until everything is full.
@@ -432,7 +490,10 @@ mod tests {
         while !relay.keeps(Side::Client) {
             relay.turn(Side::Client, buffers).unwrap();
         }
-        assert_eq!([Side::Client, Side::Backend].map(|side| relay.wants(side)), [None, Some(Interest::Both)]);
+        assert_eq!(
+            [Side::Client, Side::Backend].map(|side| relay.wants(side)),
+            [None, Some(Interest::Both)]
+        );
         let piped = matches!(relay.end(Side::Client).flow, Flow::Waiting(Kept::Pipe(_)));
         let reader = std::thread::spawn(move || {
             let mut all = vec![0; length];
@@ -440,9 +501,14 @@ mod tests {
             all
         });
         while relay.crossed(Side::Client) < length as u64 {
-            Side::BOTH.iter().for_each(|&side| relay.turn(side, buffers).unwrap());
+            Side::BOTH
+                .iter()
+                .for_each(|&side| relay.turn(side, buffers).unwrap());
         }
-        assert!(reader.join().unwrap() == sender.join().unwrap(), "bytes have changed");
+        assert!(
+            reader.join().unwrap() == sender.join().unwrap(),
+            "bytes have changed"
+        );
         piped
     }
 
@@ -450,7 +516,11 @@ mod tests {
     fn what_is_kept_keeps_its_order_in_pipes_and_in_vectors() {
         let buffers = &mut RelayBuffers::new();
         assert!(stall(buffers, 32 << 20));
-        assert_eq!((buffers.pipes.len(), Rc::strong_count(&buffers.count)), (1, 2), "the pipe is back");
+        assert_eq!(
+            (buffers.pipes.len(), Rc::strong_count(&buffers.count)),
+            (1, 2),
+            "the pipe is back"
+        );
         // As if no pipe could be made.
         (buffers.limit, buffers.pipes) = (0, Vec::new());
         assert!(!stall(buffers, 32 << 20));

@@ -60,8 +60,19 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
     let run = Load::new(&plan, stop).and_then(Load::run);
     let stats = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
-    let Plan { url, request, connections, keep, .. } = &plan;
-    let target = Target { url, request, connections: *connections, keep: *keep };
+    let Plan {
+        url,
+        request,
+        connections,
+        keep,
+        ..
+    } = &plan;
+    let target = Target {
+        url,
+        request,
+        connections: *connections,
+        keep: *keep,
+    };
     let form = match (args.has("--csv"), args.has("--json")) {
         (true, _) => report::csv,
         (_, true) => report::json,
@@ -77,7 +88,9 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
         _ if stop.requested() => Err(Failure::Interrupted),
         (Some(first), count) => {
             let over = count + stats.complete();
-            failed(format!("bench: {count} of {over} requests failed; the first: {first}"))
+            failed(format!(
+                "bench: {count} of {over} requests failed; the first: {first}"
+            ))
         }
         (None, _) => Ok(()),
     }
@@ -87,7 +100,11 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
 fn notes(plan: &Plan, stats: &LoadStats, csv: bool) {
     // The other forms show it themselves.
     if csv && stats.stray_answers > 0 {
-        let _ = writeln!(io::stderr(), "kolam: bench: stray bytes after {} answers", stats.stray_answers);
+        let _ = writeln!(
+            io::stderr(),
+            "kolam: bench: stray bytes after {} answers",
+            stats.stray_answers
+        );
     }
     if let (None, Some(time)) = plan.limits()
         && stats.complete() + stats.failed() == plan.requests
@@ -133,7 +150,10 @@ struct ConnectionSlot {
 impl ConnectionSlot {
     /// The connection was kept and has ended; may the server have closed it before it read the request?
     fn may_be_unread(&self, cause: Cause) -> bool {
-        let unsent = self.stream.as_ref().map_or(0, |stream| sys::unsent(stream.as_fd()).unwrap_or(0));
+        let unsent = self
+            .stream
+            .as_ref()
+            .map_or(0, |stream| sys::unsent(stream.as_fd()).unwrap_or(0));
         let was_reset = cause == Cause::Receive;
         let is_unacknowledged = unsent > 0;
         self.kept && !self.answer.has_begun() && (was_reset || is_unacknowledged)
@@ -179,7 +199,19 @@ impl<'p> Load<'p> {
         let (busy, next_check) = (slots.len(), now + plan.timeout);
         let (buffer, stats) = (vec![0; PIECE], LoadStats::new(plan.requests));
         let line = LiveLine::new(io::stderr());
-        Ok(Load { plan, stop, epoll, slots, busy, begun: 0, until: None, next_check, line, buffer, stats })
+        Ok(Load {
+            plan,
+            stop,
+            epoll,
+            slots,
+            busy,
+            begun: 0,
+            until: None,
+            next_check,
+            line,
+            buffer,
+            stats,
+        })
     }
 
     /// Runs until all requests are over, or the user stops it.
@@ -193,9 +225,15 @@ impl<'p> Load<'p> {
             self.advance(index);
         }
         while self.busy > 0 && !self.stop.requested() {
-            let wake = self.line.due().map_or(self.next_check, |due| due.min(self.next_check));
+            let wake = self
+                .line
+                .due()
+                .map_or(self.next_check, |due| due.min(self.next_check));
             self.epoll.wait(&mut ready, Some(wake))?;
-            ready.iter().filter(|&&token| token != STOP).for_each(|&token| self.advance(token as usize));
+            ready
+                .iter()
+                .filter(|&&token| token != STOP)
+                .for_each(|&token| self.advance(token as usize));
             let now = Instant::now();
             self.show(now);
             if now >= self.next_check {
@@ -272,13 +310,20 @@ impl<'p> Load<'p> {
     /// that sending at once nearly always works, and saves a wait. A server may reply to a long request
     /// before it has read all of it, and then read nothing more.
     fn send(&mut self, index: usize, from: usize) -> Result<Option<Duration>, Fault> {
-        let refused = |error| (Cause::Connect, format!("cannot connect to {}: {error}", self.plan.server));
+        let refused = |error| {
+            (
+                Cause::Connect,
+                format!("cannot connect to {}: {error}", self.plan.server),
+            )
+        };
         let slot = &mut self.slots[index];
         if slot.stream.is_none() {
             slot.stream = Some(sys::begin_connect(self.plan.server).map_err(refused)?);
             (slot.kept, slot.watched) = (false, None);
         }
-        let Some(mut stream) = slot.stream.as_ref() else { return Ok(None) };
+        let Some(mut stream) = slot.stream.as_ref() else {
+            return Ok(None);
+        };
         let request = &self.plan.request.bytes;
         let sent = match stream.write(&request[from..]) {
             Ok(count) => from + count,
@@ -314,7 +359,9 @@ impl<'p> Load<'p> {
     /// Reads once: the other slots wait too, and epoll reports again what is left.
     fn receive(&mut self, index: usize) -> Result<Option<Duration>, Fault> {
         let slot = &mut self.slots[index];
-        let Some(mut stream) = slot.stream.as_ref() else { return Ok(None) };
+        let Some(mut stream) = slot.stream.as_ref() else {
+            return Ok(None);
+        };
         let count = match stream.read(&mut self.buffer) {
             Ok(0) if slot.answer.end() => 0,
             Ok(0) if !slot.sent => {
@@ -368,7 +415,9 @@ impl<'p> Load<'p> {
     /// not move the deadline.
     fn close(&mut self, index: usize, took: Duration) -> Result<Option<Duration>, Fault> {
         let slot = &mut self.slots[index];
-        let Some(mut stream) = slot.stream.as_ref() else { return Ok(Some(took)) };
+        let Some(mut stream) = slot.stream.as_ref() else {
+            return Ok(Some(took));
+        };
         match stream.read(&mut self.buffer) {
             // More may come; epoll reports it again.
             Ok(count @ 1..) => {
@@ -396,7 +445,10 @@ impl<'p> Load<'p> {
         }
         if !self.plan.request.is_idempotent() {
             let method = &self.plan.request.method;
-            return Err((fault.0, format!("{}; {method} is not sent a second time by itself", fault.1)));
+            return Err((
+                fault.0,
+                format!("{}; {method} is not sent a second time by itself", fault.1),
+            ));
         }
         self.reconnect(index)
     }
@@ -422,14 +474,23 @@ impl<'p> Load<'p> {
                     continue;
                 }
                 Phase::Closing(took) => Ok(took),
-                _ => Err((Cause::Timeout, format!("nothing moved for {:?}", self.plan.timeout))),
+                _ => Err((
+                    Cause::Timeout,
+                    format!("nothing moved for {:?}", self.plan.timeout),
+                )),
             };
             self.slots[index].stream = None;
             self.end(index, verdict);
             self.advance(index);
         }
-        let busy = self.slots.iter().filter(|slot| !matches!(slot.phase, Phase::Idle));
-        self.next_check = busy.map(|slot| slot.deadline).min().unwrap_or(now + self.plan.timeout);
+        let busy = self
+            .slots
+            .iter()
+            .filter(|slot| !matches!(slot.phase, Phase::Idle));
+        self.next_check = busy
+            .map(|slot| slot.deadline)
+            .min()
+            .unwrap_or(now + self.plan.timeout);
     }
 }
 

@@ -28,7 +28,11 @@ pub const OPTIONS: &[Opt] = &[
     opt("-k", "", "for http: keep connections, use them again"),
     opt("-m", "METHOD", "for http: the method (GET; with -d POST)"),
     opt("-d", "FILE", "for http: body of each request (-: stdin)"),
-    opt("-H", "'NAME: VALUE'", "for http: add or replace a field; repeatable"),
+    opt(
+        "-H",
+        "'NAME: VALUE'",
+        "for http: add or replace a field; repeatable",
+    ),
     opt("--timeout", "TIME", "for http: longest wait for the server (30s)"),
     opt("--csv", "", "for http: print the figures as a line"),
     opt("--json", "", "for http: print the figures as a JSON object"),
@@ -57,8 +61,11 @@ pub struct Plan {
 impl Plan {
     /// Reads and checks the options, and looks the host up.
     pub fn from(args: &Args, text: &str) -> Result<Plan, Failure> {
-        let bad =
-            |why: &str| Failure::Usage(format!("bench: {text}: expected http://HOST[:PORT][/PATH]; {why}"));
+        let bad = |why: &str| {
+            Failure::Usage(format!(
+                "bench: {text}: expected http://HOST[:PORT][/PATH]; {why}"
+            ))
+        };
         let url = Url::parse(text).map_err(bad)?;
         if args.has("--csv") && args.has("--json") {
             return Err(Failure::Usage("--csv and --json: choose one of them".to_owned()));
@@ -76,7 +83,16 @@ impl Plan {
         let server = url.look_up().map_err(|why| bad(&why))?;
         // Last, because it may read a large file.
         let request = Request::from(args, &url)?;
-        Ok(Plan { url, server, request, requests, time, connections, keep: args.has("-k"), timeout })
+        Ok(Plan {
+            url,
+            server,
+            request,
+            requests,
+            time,
+            connections,
+            keep: args.has("-k"),
+            timeout,
+        })
     }
 
     /// The most requests, and the time in which they may begin; `None`: the user has not limited it.

@@ -89,18 +89,34 @@ pub fn text(stats: &LoadStats, target: &Target) -> String {
         line("Reconnected requests", stats.reconnects.to_string());
     }
     if stats.stray_answers > 0 {
-        line("Stray bytes", format!("{} after {} answers", stats.stray_bytes, stats.stray_answers));
+        line(
+            "Stray bytes",
+            format!("{} after {} answers", stats.stray_bytes, stats.stray_answers),
+        );
     }
     line("Total transferred", format!("{} bytes", stats.received));
     line("HTML transferred", format!("{} bytes", stats.body));
-    line("Requests per second", digits(stats.rate(), 2, "-") + " [#/sec] (mean)");
+    line(
+        "Requests per second",
+        digits(stats.rate(), 2, "-") + " [#/sec] (mean)",
+    );
     let [each, all] = [target.connections, 1].map(|at_once| digits(stats.mean(at_once), 3, "-"));
     line("Time per request", each + " [ms] (mean)");
-    line("Time per request", all + " [ms] (mean, across all concurrent requests)");
-    line("Transfer rate", digits(stats.transfer(), 2, "-") + " [Kbytes/sec] received");
+    line(
+        "Time per request",
+        all + " [ms] (mean, across all concurrent requests)",
+    );
+    line(
+        "Transfer rate",
+        digits(stats.transfer(), 2, "-") + " [Kbytes/sec] received",
+    );
     text += "\nPercentage of the requests served within a certain time (ms)\n";
     for thousandths in SHOWN {
-        let longest = if thousandths == 1000 { " (longest request)" } else { "" };
+        let longest = if thousandths == 1000 {
+            " (longest request)"
+        } else {
+            ""
+        };
         let (percent, time) = (thousandths / 10, digits(stats.percentile(thousandths), 3, "-"));
         text += &format!("{percent:>4}% {time:>10}{longest}\n");
     }
@@ -149,7 +165,11 @@ fn causes(stats: &LoadStats) -> String {
     let counts: Vec<String> = counts.map(|(cause, count)| format!("{cause}: {count}")).collect();
     // Four of them fit into a line.
     let lines: Vec<String> = counts.chunks(4).map(|four| four.join(", ")).collect();
-    if lines.is_empty() { String::new() } else { format!("\n   ({})", lines.join(",\n    ")) }
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("\n   ({})", lines.join(",\n    "))
+    }
 }
 
 /// A figure with `decimals`, or `nothing` if there is none.
@@ -175,7 +195,9 @@ fn edge(index: u32) -> u64 {
 /// The bins from the shortest time to the longest, those without any time too, of times that are sorted. From
 /// a nanosecond to thirty years they are 54, from a microsecond to the usual timeout 23.
 fn histogram(times: &[u64]) -> Vec<Bin> {
-    let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Vec::new() };
+    let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
+        return Vec::new();
+    };
     let mut bins = Vec::new();
     let mut before = 0;
     for index in 0.. {
@@ -183,7 +205,11 @@ fn histogram(times: &[u64]) -> Vec<Bin> {
         let below = times.partition_point(|&time| time < to);
         // A time of 0 belongs to the first bin.
         if to > first {
-            bins.push(Bin { from, to, count: (below - before) as u64 });
+            bins.push(Bin {
+                from,
+                to,
+                count: (below - before) as u64,
+            });
         }
         before = below;
         if to > last {
@@ -218,9 +244,15 @@ pub fn json(stats: &LoadStats, target: &Target) -> String {
     let mut out = Vec::new();
     let mut json = Writer::new(&mut out);
     json.open(b'{');
-    json.pair("url", &format!("http://{}{}", target.url.authority, target.url.path));
+    json.pair(
+        "url",
+        &format!("http://{}{}", target.url.authority, target.url.path),
+    );
     json.pair("method", &target.request.method);
-    for (key, count) in [("request_body_bytes", target.request.body), ("concurrency", target.connections)] {
+    for (key, count) in [
+        ("request_body_bytes", target.request.body),
+        ("concurrency", target.connections),
+    ] {
         json.key(key);
         json.number(count);
     }
@@ -309,7 +341,11 @@ mod tests {
     }
 
     fn get() -> Request {
-        Request { method: "GET".to_owned(), body: 0, bytes: Vec::new() }
+        Request {
+            method: "GET".to_owned(),
+            body: 0,
+            bytes: Vec::new(),
+        }
     }
 
     /// Stats with complete requests of these microseconds, within 2 seconds.
@@ -318,7 +354,9 @@ mod tests {
         let mut good = Answer::new("GET");
         let text = "HTTP/1.1 200 OK\r\nServer: a\u{9b}b\r\nContent-Length: 3\r\n\r\nabc";
         assert_eq!(good.feed(text.as_bytes()), Ok(true));
-        times.iter().for_each(|&time| stats.note(stats.start, &good, Ok(Duration::from_micros(time))));
+        times
+            .iter()
+            .for_each(|&time| stats.note(stats.start, &good, Ok(Duration::from_micros(time))));
         stats.end = stats.start + Duration::from_secs(2);
         stats.received = 4096;
         stats.finish();
@@ -333,7 +371,10 @@ mod tests {
     #[track_caller]
     fn assert_lines(report: &str, lines: &[&str]) {
         for line in lines {
-            assert!(report.lines().any(|found| found == *line), "no {line:?} in\n{report}");
+            assert!(
+                report.lines().any(|found| found == *line),
+                "no {line:?} in\n{report}"
+            );
         }
         assert!(report.lines().all(|line| line.len() <= 80), "too wide:\n{report}");
     }
@@ -341,7 +382,12 @@ mod tests {
     #[test]
     fn the_three_forms_say_the_same() {
         let (url, request) = (url(), get());
-        let target = Target { url: &url, request: &request, connections: 5, keep: false };
+        let target = Target {
+            url: &url,
+            request: &request,
+            connections: 5,
+            keep: false,
+        };
         let mut stats = stats(&[10_000, 20_000, 30_000, 40_000]);
         fail(&mut stats, Cause::Timeout, "late");
         let line = "5,2.000000,4,1,4096,2.00,2500.000,500.000,2.00,20.000,40.000,40.000,40.000\n";
@@ -399,32 +445,57 @@ mod tests {
             assert_eq!(number(key), figure, "{key}");
         }
         let text_of = |key| value.get(key).and_then(Value::as_str);
-        assert_eq!((text_of("url"), text_of("method")), (Some("http://host/a"), Some("GET")));
+        assert_eq!(
+            (text_of("url"), text_of("method")),
+            (Some("http://host/a"), Some("GET"))
+        );
         assert_eq!(
             (text_of("first_failure"), value.get("keep_alive")),
             (Some("late"), Some(&Value::Bool(false)))
         );
-        assert_eq!(value.get("failures").and_then(|found| found.get("timeout")), Some(&Value::Number(1.0)));
+        assert_eq!(
+            value.get("failures").and_then(|found| found.get("timeout")),
+            Some(&Value::Number(1.0))
+        );
         let bins = value.get("histogram").and_then(Value::as_array).unwrap();
-        let counts: Vec<_> = bins.iter().map(|bin| bin.get("count").and_then(Value::as_u64)).collect();
-        assert_eq!((counts, bins[0].get("from_ms")), (vec![Some(1), Some(3)], Some(&Value::Number(10.0))));
+        let counts: Vec<_> = bins
+            .iter()
+            .map(|bin| bin.get("count").and_then(Value::as_u64))
+            .collect();
+        assert_eq!(
+            (counts, bins[0].get("from_ms")),
+            (vec![Some(1), Some(3)], Some(&Value::Number(10.0)))
+        );
     }
 
     #[test]
     fn what_was_not_measured_is_not_zero() {
         let (url, request) = (url(), get());
-        let target = Target { url: &url, request: &request, connections: 5, keep: true };
+        let target = Target {
+            url: &url,
+            request: &request,
+            connections: 5,
+            keep: true,
+        };
         let mut stats = LoadStats::new(1);
         fail(&mut stats, Cause::Connect, "refused");
         stats.end = stats.start;
         assert_eq!(csv(&stats, &target), "5,0.000000,0,1,0,,,,,,,,\n");
         let report = text(&stats, &target);
-        let lines =
-            ["Server Software:        -", "Requests per second:    - [#/sec] (mean)", "  50%          -"];
+        let lines = [
+            "Server Software:        -",
+            "Requests per second:    - [#/sec] (mean)",
+            "  50%          -",
+        ];
         assert_lines(&report, &lines);
         assert!(!report.contains("How many requests took"), "{report}");
         let object = json(&stats, &target);
-        for pair in ["\"server\":null", "\"requests_per_s\":null", "\"p50_ms\":null", "\"histogram\":[]"] {
+        for pair in [
+            "\"server\":null",
+            "\"requests_per_s\":null",
+            "\"p50_ms\":null",
+            "\"histogram\":[]",
+        ] {
             assert!(object.contains(pair), "no {pair} in {object}");
         }
     }
@@ -432,7 +503,12 @@ mod tests {
     #[test]
     fn all_causes_fit_into_the_width() {
         let (url, request) = (url(), get());
-        let target = Target { url: &url, request: &request, connections: 20_000, keep: true };
+        let target = Target {
+            url: &url,
+            request: &request,
+            connections: 20_000,
+            keep: true,
+        };
         let mut stats = stats(&[1]);
         for cause in [
             Cause::Connect,
@@ -445,8 +521,10 @@ mod tests {
         ] {
             fail(&mut stats, cause, "why");
         }
-        let lines =
-            ["   (Connect: 1, Receive: 1, Length: 1, Short: 1,", "    Malformed: 1, Timeout: 1, Status: 1)"];
+        let lines = [
+            "   (Connect: 1, Receive: 1, Length: 1, Short: 1,",
+            "    Malformed: 1, Timeout: 1, Status: 1)",
+        ];
         assert_lines(&text(&stats, &target), &lines);
     }
 
@@ -454,13 +532,31 @@ mod tests {
     fn a_time_is_in_one_bin_and_every_bin_is_there() {
         let counts = |times: &[u64]| histogram(times).iter().map(|bin| bin.count).collect::<Vec<_>>();
         assert_eq!(histogram(&[]), []);
-        assert_eq!(histogram(&[7]), [Bin { from: 5, to: 10, count: 1 }]);
-        assert_eq!(histogram(&[0]), [Bin { from: 1, to: 2, count: 1 }]);
+        assert_eq!(
+            histogram(&[7]),
+            [Bin {
+                from: 5,
+                to: 10,
+                count: 1
+            }]
+        );
+        assert_eq!(
+            histogram(&[0]),
+            [Bin {
+                from: 1,
+                to: 2,
+                count: 1
+            }]
+        );
         assert_eq!(counts(&[1, 2, 4, 5, 9, 10]), [1, 2, 2, 1]);
         assert_eq!(counts(&[1, 100]), [1, 0, 0, 0, 0, 0, 1]);
         let thirty_years = 1_000_000_000 * 1_000_000_000;
         let bins = histogram(&[0, thirty_years]);
-        assert!(bins.len() <= 55 && bins.iter().map(|bin| bin.count).sum::<u64>() == 2, "{}", bins.len());
+        assert!(
+            bins.len() <= 55 && bins.iter().map(|bin| bin.count).sum::<u64>() == 2,
+            "{}",
+            bins.len()
+        );
         assert!(bins.windows(2).all(|two| two[0].to == two[1].from));
     }
 
@@ -470,8 +566,17 @@ mod tests {
         times.extend([150, 30_000_000]);
         let bars = bars(&stats(&times));
         let lines: Vec<&str> = bars.lines().skip(2).collect();
-        assert_eq!(lines[0], format!("    0.05 to 0.1           4000  {}", "#".repeat(40)));
-        assert_eq!(lines[1..3], ["     0.1 to 0.2              1  #", "     0.2 to 0.5              0"]);
+        assert_eq!(
+            lines[0],
+            format!("    0.05 to 0.1           4000  {}", "#".repeat(40))
+        );
+        assert_eq!(
+            lines[1..3],
+            [
+                "     0.1 to 0.2              1  #",
+                "     0.2 to 0.5              0"
+            ]
+        );
         assert_eq!(lines.last(), Some(&"   20000 to 50000            1  #"));
         assert!(lines.iter().all(|line| line.len() <= 80), "{bars}");
     }
@@ -484,9 +589,18 @@ mod tests {
             let (text, figures) = progress(&stats, now, (requests, time));
             text + &figures
         };
-        assert_eq!(line(Some(1000), None), "bench http: 30 of 1000 requests, 0 failed | 1.5 s | 20/s");
+        assert_eq!(
+            line(Some(1000), None),
+            "bench http: 30 of 1000 requests, 0 failed | 1.5 s | 20/s"
+        );
         let ten = Some(Duration::from_secs(10));
-        assert_eq!(line(None, ten), "bench http: 30 requests, 0 failed | 1.5 s of 10 s | 20/s");
-        assert_eq!(line(Some(40), ten), "bench http: 30 of 40 requests, 0 failed | 1.5 s of 10 s | 20/s");
+        assert_eq!(
+            line(None, ten),
+            "bench http: 30 requests, 0 failed | 1.5 s of 10 s | 20/s"
+        );
+        assert_eq!(
+            line(Some(40), ten),
+            "bench http: 30 of 40 requests, 0 failed | 1.5 s of 10 s | 20/s"
+        );
     }
 }

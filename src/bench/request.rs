@@ -43,7 +43,10 @@ const WITHOUT_BODY: [&str; 5] = ["GET", "HEAD", "OPTIONS", "TRACE", "DELETE"];
 const OURS: [(&str, &str); 3] = [
     ("Connection", "-k keeps connections, without it they are closed"),
     ("Content-Length", "it follows from -d"),
-    ("Transfer-Encoding", "the body of -d is sent as it is, with its length"),
+    (
+        "Transfer-Encoding",
+        "the body of -d is sent as it is, with its length",
+    ),
 ];
 
 /// The request of a run.
@@ -59,7 +62,9 @@ impl Request {
     /// The request for `url` with the options `-m`, `-d`, `-H` and `-k`.
     pub fn from(args: &Args, url: &Url) -> Result<Request, Failure> {
         let body = args.path("-d");
-        let method = args.text("-m").unwrap_or(if body.is_some() { "POST" } else { "GET" });
+        let method = args
+            .text("-m")
+            .unwrap_or(if body.is_some() { "POST" } else { "GET" });
         check_method(method)?;
         let mut fields = vec![
             ("Host", url.authority.as_str()),
@@ -90,7 +95,11 @@ impl Request {
         // Only now the length is known. The body moves a few bytes within its buffer: there is no second
         // copy.
         bytes.splice(head..head, (last + "\r\n").bytes());
-        Ok(Request { method: method.to_owned(), body: length, bytes })
+        Ok(Request {
+            method: method.to_owned(),
+            body: length,
+            bytes,
+        })
     }
 
     /// May it be sent again when it is unknown whether the server has processed it?
@@ -119,9 +128,13 @@ fn append_body(bytes: &mut Vec<u8>, path: &Path) -> Result<u64, Failure> {
 
 /// method = 1*32( capital letter / "-" ) ; methods that are in use have no other characters
 fn check_method(method: &str) -> Result<(), Failure> {
-    let letters = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    let letters = method
+        .bytes()
+        .all(|byte| byte.is_ascii_uppercase() || byte == b'-');
     if !letters || method.is_empty() || method.len() > METHOD_LIMIT {
-        return usage(format!("-m {method:?}: expected capital letters, such as HEAD, POST or PUT"));
+        return usage(format!(
+            "-m {method:?}: expected capital letters, such as HEAD, POST or PUT"
+        ));
     }
     if method == "CONNECT" {
         return usage("-m CONNECT: it opens a tunnel, through which no answer comes".to_owned());
@@ -132,13 +145,19 @@ fn check_method(method: &str) -> Result<(), Failure> {
 /// field = name ":" value ; name = 1*( letter / digit / one of !#$%&'*+-.^_`|~ ) (RFC 9110, section 5.6.2)
 fn read_field(text: &str) -> Result<(&str, &str), Failure> {
     let good = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let field = text.split_once(':').filter(|(name, _)| !name.is_empty() && name.chars().all(good));
+    let field = text
+        .split_once(':')
+        .filter(|(name, _)| !name.is_empty() && name.chars().all(good));
     let Some((name, value)) = field else {
-        return usage(format!("-H {text:?}: expected 'Name: value', the name without blanks"));
+        return usage(format!(
+            "-H {text:?}: expected 'Name: value', the name without blanks"
+        ));
     };
     // A line end in a value would begin another field, or a request of its own.
     if value.chars().any(|c| c.is_ascii_control() && c != '\t') {
-        return usage(format!("-H {text:?}: a value has no line end and no other control character"));
+        return usage(format!(
+            "-H {text:?}: a value has no line end and no other control character"
+        ));
     }
     if let Some((_, why)) = OURS.iter().find(|(ours, _)| name.eq_ignore_ascii_case(ours)) {
         return usage(format!("-H {name}: {why}"));
@@ -150,7 +169,10 @@ fn read_field(text: &str) -> Result<(&str, &str), Failure> {
 fn replace<'t>(fields: &mut Vec<(&'t str, &'t str)>, given: Vec<(&'t str, &'t str)>) {
     let mut ours: Vec<usize> = (0..fields.len()).collect();
     for (name, value) in given {
-        match ours.iter().position(|&at| fields[at].0.eq_ignore_ascii_case(name)) {
+        match ours
+            .iter()
+            .position(|&at| fields[at].0.eq_ignore_ascii_case(name))
+        {
             Some(found) => fields[ours.swap_remove(found)] = (name, value),
             None => fields.push((name, value)),
         }
@@ -194,23 +216,48 @@ mod tests {
             ("Transfer-Encoding: chunked", "-d"),
         ] {
             let fault = fault(read_field(text));
-            assert!(fault.contains(why) && !fault.contains(['\r', '\n']), "{text:?}: {fault}");
+            assert!(
+                fault.contains(why) && !fault.contains(['\r', '\n']),
+                "{text:?}: {fault}"
+            );
         }
     }
 
     #[test]
     fn the_first_field_of_a_name_replaces_ours() {
         let mut fields = vec![("Host", "a"), ("Accept", "*/*")];
-        replace(&mut fields, vec![("X", "1"), ("accept", "b"), ("ACCEPT", "c"), ("host", "d"), ("X", "2")]);
-        let expected = [("host", "d"), ("accept", "b"), ("X", "1"), ("ACCEPT", "c"), ("X", "2")];
+        replace(
+            &mut fields,
+            vec![
+                ("X", "1"),
+                ("accept", "b"),
+                ("ACCEPT", "c"),
+                ("host", "d"),
+                ("X", "2"),
+            ],
+        );
+        let expected = [
+            ("host", "d"),
+            ("accept", "b"),
+            ("X", "1"),
+            ("ACCEPT", "c"),
+            ("X", "2"),
+        ];
         assert_eq!(fields, expected);
     }
 
     #[test]
     fn methods_are_capital_letters() {
-        assert!(["GET", "PUT", "M-SEARCH", "A"].iter().all(|method| check_method(method).is_ok()));
+        assert!(
+            ["GET", "PUT", "M-SEARCH", "A"]
+                .iter()
+                .all(|method| check_method(method).is_ok())
+        );
         for method in ["", "get", "P T", "A\r\n", "\u{c4}", &"A".repeat(33)] {
-            assert!(fault(check_method(method)).contains("capital letters"), "{method:?}");
+            assert!(
+                fault(check_method(method)).contains("capital letters"),
+                "{method:?}"
+            );
         }
         assert!(fault(check_method("CONNECT")).contains("tunnel"));
     }

@@ -157,8 +157,10 @@ impl Answer {
     fn take_line(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(bytes.len(), |at| at + 1);
-        let (piece, in_head) =
-            (&bytes[..taken], matches!(self.part, Part::Status | Part::Field | Part::Trailer));
+        let (piece, in_head) = (
+            &bytes[..taken],
+            matches!(self.part, Part::Status | Part::Field | Part::Trailer),
+        );
         if in_head {
             self.head_length += taken;
         }
@@ -189,7 +191,9 @@ impl Answer {
 
     /// Reads a whole line; returns what comes next.
     fn read_line(&mut self, line: &[u8]) -> Result<Part, Fault> {
-        let line = line.strip_suffix(b"\r\n").ok_or("a line has no carriage return")?;
+        let line = line
+            .strip_suffix(b"\r\n")
+            .ok_or("a line has no carriage return")?;
         // Without an early exit the compiler makes this loop check 32 bytes at once.
         let control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
         if line.iter().fold(false, |found, &byte| found | control(byte)) {
@@ -203,7 +207,9 @@ impl Answer {
             (Part::ChunkEnd, b"") => Ok(Part::Size),
             (Part::ChunkEnd, _) => Err("a chunk is longer than its size"),
             (_, b"") => Ok(Part::Nothing),
-            (_, _) => split_field(line).map(|_| Part::Trailer).ok_or("a trailer is malformed"),
+            (_, _) => split_field(line)
+                .map(|_| Part::Trailer)
+                .ok_or("a trailer is malformed"),
         }
     }
 
@@ -215,7 +221,11 @@ impl Answer {
         let (status, reason) = rest.split_at_checked(3).unwrap_or_default();
         match (version, read_number(status, 10)) {
             ([minor @ b'0'..=b'9', b' '], Some(status @ 100..)) if matches!(reason, [] | [b' ', ..]) => {
-                self.head = Head { minor: minor - b'0', status: status as u16, ..Head::default() };
+                self.head = Head {
+                    minor: minor - b'0',
+                    status: status as u16,
+                    ..Head::default()
+                };
                 Ok(())
             }
             _ => Err("its status line is malformed"),
@@ -249,7 +259,14 @@ impl Answer {
 
     /// The head is whole: how will the body end (RFC 9112, section 6.3)?
     fn end_head(&mut self) -> Result<Part, Fault> {
-        let Head { minor, status, length, chunked, close, keep } = self.head;
+        let Head {
+            minor,
+            status,
+            length,
+            chunked,
+            close,
+            keep,
+        } = self.head;
         let part = match (status, length, chunked) {
             (101, ..) => return Err("it changes to a protocol that nobody asked for"),
             (_, Some(_), true) => return Err("it has both Content-Length and Transfer-Encoding"),
@@ -271,12 +288,20 @@ impl Answer {
 /// Can this be the beginning of a reply?
 fn check_start(line: &[u8]) -> Result<(), Fault> {
     let known = line.len().min(START.len());
-    if line[..known] == START[..known] { Ok(()) } else { Err("it does not begin with HTTP/1.") }
+    if line[..known] == START[..known] {
+        Ok(())
+    } else {
+        Err("it does not begin with HTTP/1.")
+    }
 }
 
 /// size = 1*hexdigit *blank [ ";" extension ] ; 0 is that of the last chunk, which has no data
 fn read_size(line: &[u8]) -> Result<Part, Fault> {
-    let size = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
+    let size = line
+        .split(|&byte| byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii_end();
     match read_number(size, 16).ok_or("the size of a chunk is no number")? {
         0 => Ok(Part::Trailer),
         size => Ok(Part::Chunk(size)),
@@ -319,19 +344,59 @@ mod tests {
     const WHOLE: [(&str, u16, u64, bool); 18] = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, 5, true),
         ("HTTP/1.1 200 OK\r\ncontent-length:5\r\n\r\nhello", 200, 5, true),
-        ("HTTP/1.1 200 OK\r\nContent-Length: \t05 \r\n\r\nhello", 200, 5, true),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: \t05 \r\n\r\nhello",
+            200,
+            5,
+            true,
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, 0, true),
         ("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200, 0, true),
-        ("HTTP/1.1 200 \r\nContent-Length: 4\r\nServer: \r\n\r\n\r\n\r\n", 200, 4, true),
+        (
+            "HTTP/1.1 200 \r\nContent-Length: 4\r\nServer: \r\n\r\n\r\n\r\n",
+            200,
+            4,
+            true,
+        ),
         ("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", 200, 1, false),
-        ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx", 200, 1, true),
-        ("HTTP/1.1 200 OK\r\nConnection: x, CLOSE\r\nContent-Length: 1\r\n\r\nx", 200, 1, false),
-        ("HTTP/1.1 204 A\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", 204, 0, false),
+        (
+            "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx",
+            200,
+            1,
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nConnection: x, CLOSE\r\nContent-Length: 1\r\n\r\nx",
+            200,
+            1,
+            false,
+        ),
+        (
+            "HTTP/1.1 204 A\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n",
+            204,
+            0,
+            false,
+        ),
         ("HTTP/1.1 204 No Content\r\n\r\n", 204, 0, true),
-        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", 304, 0, true),
+        (
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
+            304,
+            0,
+            true,
+        ),
         ("HTTP/1.1 500 Oh\r\nContent-Length: 1\r\n\r\nx", 500, 1, true),
-        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", 200, 1, true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 200, 5, true),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+            200,
+            1,
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            200,
+            5,
+            true,
+        ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n\
              1\r\na\r\n00A ;x=y\r\n0123456789\r\n0\r\n\r\n",
@@ -339,14 +404,27 @@ mod tests {
             11,
             true,
         ),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\nC: d\r\n\r\n", 200, 0, true),
-        ("HTTP/1.1 200 OK\r\nX: \u{e9}\tb\r\nContent-Length: 2\r\n\r\n\n\n", 200, 2, true),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\nC: d\r\n\r\n",
+            200,
+            0,
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nX: \u{e9}\tb\r\nContent-Length: 2\r\n\r\n\n\n",
+            200,
+            2,
+            true,
+        ),
     ];
 
     #[test]
     fn a_trailer_does_not_go_on_for_ever() {
         let mut answer = Answer::new("GET");
-        assert_eq!(answer.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), Ok(false));
+        assert_eq!(
+            answer.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"),
+            Ok(false)
+        );
         let bound = (0..HEAD_LIMIT).find_map(|_| answer.feed(b"A: b\r\n").err());
         assert_eq!(bound, Some("its head and trailer are longer than 16 KiB"));
     }
@@ -375,7 +453,11 @@ mod tests {
         for (text, ..) in WHOLE {
             for length in 0..text.len() {
                 let mut answer = Answer::new("GET");
-                assert_eq!(answer.feed(&text.as_bytes()[..length]), Ok(false), "{text:?} to {length}");
+                assert_eq!(
+                    answer.feed(&text.as_bytes()[..length]),
+                    Ok(false),
+                    "{text:?} to {length}"
+                );
                 assert!(!answer.end(), "{text:?} to {length}");
             }
             let longer = [text.as_bytes(), b"\r\n\r\n"].concat();
@@ -383,8 +465,15 @@ mod tests {
             for size in [longer.len(), 1, text.len()] {
                 answer.restart();
                 let fed: Vec<_> = longer.chunks(size).map(|piece| answer.feed(piece)).collect();
-                assert_eq!((fed.last(), answer.stray), (Some(&Ok(true)), 4), "{text:?} by {size}");
-                assert_eq!(fed.iter().filter(|fed| **fed == Ok(false)).count(), (text.len() - 1) / size);
+                assert_eq!(
+                    (fed.last(), answer.stray),
+                    (Some(&Ok(true)), 4),
+                    "{text:?} by {size}"
+                );
+                assert_eq!(
+                    fed.iter().filter(|fed| **fed == Ok(false)).count(),
+                    (text.len() - 1) / size
+                );
             }
         }
     }
@@ -395,7 +484,11 @@ mod tests {
             let mut answer = Answer::new("HEAD");
             let text = format!("HTTP/1.1 200 OK\r\n{head}\r\n");
             assert_eq!(answer.feed(text.as_bytes()), Ok(true), "{head:?}");
-            assert_eq!((answer.body, answer.keeps, answer.stray), (0, true, 0), "{head:?}");
+            assert_eq!(
+                (answer.body, answer.keeps, answer.stray),
+                (0, true, 0),
+                "{head:?}"
+            );
             assert_eq!(answer.feed(b"hello"), Ok(true));
             assert_eq!(answer.stray, 5, "a body that must not be there");
         }
@@ -426,7 +519,10 @@ mod tests {
             ("Content-Length:", "no number"),
             ("Content-Length: 1\r\nTransfer-Encoding: chunked", "both"),
             ("Transfer-Encoding: gzip, chunked", "not chunked"),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "not chunked"),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+                "not chunked",
+            ),
             ("Content-Length : 1", "malformed"),
             ("A: b\r\n Content-Length: 1", "malformed"),
             (": b", "malformed"),
@@ -438,8 +534,14 @@ mod tests {
             ("A: \x1b[2J", "control character"),
         ];
         let whole = heads.map(|(head, why)| (format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n"), why));
-        let starts =
-            ["HTTP/1.1 20 OK", "HTTP/1.1 2000", "HTTP/1.1 099", "HTTP/1.1  200", "HTTP/1.x 200", "HTTP/1.1"];
+        let starts = [
+            "HTTP/1.1 20 OK",
+            "HTTP/1.1 2000",
+            "HTTP/1.1 099",
+            "HTTP/1.1  200",
+            "HTTP/1.x 200",
+            "HTTP/1.1",
+        ];
         let starts = starts.map(|start| (format!("{start}\r\nContent-Length: 0\r\n\r\n"), "status line"));
         let chunks = [
             ("-1\r\n", "no number"),
@@ -452,10 +554,17 @@ mod tests {
             ("1\r\nab\r\n", "longer than its size"),
             ("0\r\nx\r\n", "trailer"),
         ];
-        let chunks = chunks
-            .map(|(text, why)| (format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{text}"), why));
+        let chunks = chunks.map(|(text, why)| {
+            (
+                format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{text}"),
+                why,
+            )
+        });
         let others = [
-            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "not chunked"),
+            (
+                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+                "not chunked",
+            ),
             ("HTTP/1.1 101 Switching\r\n\r\n".to_owned(), "protocol"),
             ("garbage".to_owned(), "does not begin"),
             ("x\r\n\r\n".to_owned(), "does not begin"),
@@ -474,7 +583,10 @@ mod tests {
     fn heads_and_lines_have_a_limit() {
         let head = |length: usize| {
             let frame = "HTTP/1.1 200 OK\r\nA: \r\nContent-Length: 0\r\n\r\n".len();
-            format!("HTTP/1.1 200 OK\r\nA: {}\r\nContent-Length: 0\r\n\r\n", "a".repeat(length - frame))
+            format!(
+                "HTTP/1.1 200 OK\r\nA: {}\r\nContent-Length: 0\r\n\r\n",
+                "a".repeat(length - frame)
+            )
         };
         let line = |length: usize| {
             let start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -483,16 +595,24 @@ mod tests {
         for size in [1, 1000, 100_000] {
             let fed = |text: String| feed(&mut Answer::new("GET"), text.as_bytes(), size).0;
             assert_eq!(fed(head(HEAD_LIMIT)), Ok(true));
-            assert_eq!(fed(head(HEAD_LIMIT + 1)), Err("its head and trailer are longer than 16 KiB"));
+            assert_eq!(
+                fed(head(HEAD_LIMIT + 1)),
+                Err("its head and trailer are longer than 16 KiB")
+            );
             assert_eq!(fed(line(LINE_LIMIT)), Ok(true));
-            assert_eq!(fed(line(LINE_LIMIT + 1)), Err("a line between chunks is too long"));
+            assert_eq!(
+                fed(line(LINE_LIMIT + 1)),
+                Err("a line between chunks is too long")
+            );
         }
     }
 
     #[test]
     fn the_server_is_called_what_it_says_first() {
         let mut answer = Answer::new("GET");
-        answer.feed(b"HTTP/1.1 200 OK\r\nserver:  a b \r\nServer: c\r\nContent-Length: 0\r\n\r\n").unwrap();
+        answer
+            .feed(b"HTTP/1.1 200 OK\r\nserver:  a b \r\nServer: c\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
         assert_eq!(answer.server, b"a b");
         answer.restart();
         assert_eq!(answer.server, b"");

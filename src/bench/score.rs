@@ -42,7 +42,15 @@ pub enum Cause {
 }
 
 /// Names of the causes, in their order.
-const CAUSES: [&str; 7] = ["Connect", "Receive", "Length", "Short", "Malformed", "Timeout", "Status"];
+const CAUSES: [&str; 7] = [
+    "Connect",
+    "Receive",
+    "Length",
+    "Short",
+    "Malformed",
+    "Timeout",
+    "Status",
+];
 
 /// Times that the first allocation has room for: 8 MiB, of which the kernel provides only what is used. To
 /// grow it moves pages, not bytes (mremap(2)), and so without a pause.
@@ -100,7 +108,9 @@ impl LoadStats {
 
     /// A request that began at `start` is over.
     pub fn note(&mut self, start: Instant, answer: &Answer, verdict: Result<Duration, Fault>) {
-        let end = verdict.as_ref().map_or_else(|_| Instant::now(), |took| start + *took);
+        let end = verdict
+            .as_ref()
+            .map_or_else(|_| Instant::now(), |took| start + *took);
         self.end = self.end.max(end);
         self.body += answer.body;
         if self.server.is_none() && answer.status > 0 {
@@ -126,9 +136,10 @@ impl LoadStats {
         }
         match *self.length.get_or_insert(answer.body) {
             length if length == answer.body => Ok(()),
-            length => {
-                Err((Cause::Length, format!("{} bytes of body where {length} were before", answer.body)))
-            }
+            length => Err((
+                Cause::Length,
+                format!("{} bytes of body where {length} were before", answer.body),
+            )),
         }
     }
 
@@ -200,7 +211,9 @@ mod tests {
     fn stats(times: &[u64]) -> LoadStats {
         let mut stats = LoadStats::new(times.len() as u64);
         let good = answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
-        times.iter().for_each(|&time| stats.note(stats.start, &good, Ok(Duration::from_millis(time))));
+        times
+            .iter()
+            .for_each(|&time| stats.note(stats.start, &good, Ok(Duration::from_millis(time))));
         stats.finish();
         stats
     }
@@ -224,7 +237,11 @@ mod tests {
     #[test]
     fn rates_are_those_of_the_complete_requests() {
         let mut stats = stats(&[10, 20, 30, 40]);
-        stats.note(stats.start, &Answer::new("GET"), Err((Cause::Timeout, "late".to_owned())));
+        stats.note(
+            stats.start,
+            &Answer::new("GET"),
+            Err((Cause::Timeout, "late".to_owned())),
+        );
         stats.end = stats.start + Duration::from_secs(2);
         stats.received = 4096;
         assert_eq!((stats.complete(), stats.failed(), stats.body), (4, 1, 12));
@@ -235,9 +252,18 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_not_zero() {
         let mut stats = LoadStats::new(1);
-        stats.note(stats.start, &Answer::new("GET"), Err((Cause::Connect, "refused".to_owned())));
+        stats.note(
+            stats.start,
+            &Answer::new("GET"),
+            Err((Cause::Connect, "refused".to_owned())),
+        );
         assert_eq!(
-            (stats.rate(), stats.mean(1), stats.transfer(), stats.percentile(500)),
+            (
+                stats.rate(),
+                stats.mean(1),
+                stats.transfer(),
+                stats.percentile(500)
+            ),
             (None, None, None, None)
         );
     }
@@ -263,7 +289,10 @@ mod tests {
         }
         assert_eq!((stats.complete(), stats.failed()), (3, 4));
         let counted = [Cause::Status, Cause::Length].map(|cause| stats.failures[cause as usize]);
-        assert_eq!((counted, stats.first_fault.as_deref()), ([2, 2], Some("status 500")));
+        assert_eq!(
+            (counted, stats.first_fault.as_deref()),
+            ([2, 2], Some("status 500"))
+        );
         assert_eq!(stats.refused(), 2);
     }
 }

@@ -60,13 +60,22 @@ impl Url {
         let port = port.ok_or("the port is not a number from 1 to 65535")?;
         let slash = if path.starts_with('/') { "" } else { "/" };
         let path = format!("{slash}{path}");
-        Ok(Url { host: host.to_owned(), port, authority: authority.to_owned(), path })
+        Ok(Url {
+            host: host.to_owned(),
+            port,
+            authority: authority.to_owned(),
+            path,
+        })
     }
 
     /// The address; of several the first IPv4 one, as for the server's `--listen`.
     pub fn look_up(&self) -> Result<SocketAddr, String> {
-        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| error.to_string())?;
-        found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| "the host has no address".to_owned())
+        let found = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| error.to_string())?;
+        found
+            .min_by_key(SocketAddr::is_ipv6)
+            .ok_or_else(|| "the host has no address".to_owned())
     }
 }
 
@@ -82,14 +91,31 @@ mod tests {
             ("http://127.0.0.1:8080", "127.0.0.1", 8080, "127.0.0.1:8080", "/"),
             ("HTTP://a?x", "a", 80, "a", "/?x"),
             ("http://a:1?b=/c", "a", 1, "a:1", "/?b=/c"),
-            ("http://a.b-c_d:8080/x/y?z=%20&w", "a.b-c_d", 8080, "a.b-c_d:8080", "/x/y?z=%20&w"),
-            ("http://127.0.0.1:65535/:1/]", "127.0.0.1", 65535, "127.0.0.1:65535", "/:1/]"),
+            (
+                "http://a.b-c_d:8080/x/y?z=%20&w",
+                "a.b-c_d",
+                8080,
+                "a.b-c_d:8080",
+                "/x/y?z=%20&w",
+            ),
+            (
+                "http://127.0.0.1:65535/:1/]",
+                "127.0.0.1",
+                65535,
+                "127.0.0.1:65535",
+                "/:1/]",
+            ),
             ("http://[::1]/", "::1", 80, "[::1]", "/"),
             ("http://[::1]", "::1", 80, "[::1]", "/"),
             ("http://[::1]:1//", "::1", 1, "[::1]:1", "//"),
         ] {
             let url = Url::parse(text).map_err(|why| format!("{text}: {why}")).unwrap();
-            let found = (url.host.as_str(), url.port, url.authority.as_str(), url.path.as_str());
+            let found = (
+                url.host.as_str(),
+                url.port,
+                url.authority.as_str(),
+                url.path.as_str(),
+            );
             assert_eq!(found, (host, port, authority, path), "{text}");
         }
     }
@@ -124,7 +150,9 @@ mod tests {
             ("http://a/\u{e9}", "ASCII"),
             ("http://a/\r\nX: y", "blanks"),
         ] {
-            let found = Url::parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+            let found = Url::parse(text)
+                .err()
+                .unwrap_or_else(|| panic!("{text} was taken"));
             assert!(found.contains(why), "{text}: {found}");
         }
     }

@@ -25,22 +25,65 @@ pub const OTHER_OPTIONS: &[(&[&str], &[&str], bool)] = &[
     (&["-t", "--time", "--duration"], &["-z"], false),
     (&["-X", "--method", "--request"], &["-m"], false),
     (&["--header", "--headers"], &["-H"], false),
-    (&["--port", "-p", "--host", "--hostname", "--ip"], &["--listen", "--server", "--target"], true),
-    (&["--address", "--addr", "--bind"], &["--listen", "--server", "--target"], false),
-    (&["--dir", "--directory", "--folder", "--path", "--files", "-d"], &["--root"], false),
-    (&["--output", "--output-dir", "--results", "--save"], &["-o", "--out"], false),
+    (
+        &["--port", "-p", "--host", "--hostname", "--ip"],
+        &["--listen", "--server", "--target"],
+        true,
+    ),
+    (
+        &["--address", "--addr", "--bind"],
+        &["--listen", "--server", "--target"],
+        false,
+    ),
+    (
+        &["--dir", "--directory", "--folder", "--path", "--files", "-d"],
+        &["--root"],
+        false,
+    ),
+    (
+        &["--output", "--output-dir", "--results", "--save"],
+        &["-o", "--out"],
+        false,
+    ),
     (&["--dir", "--directory", "--folder", "--file"], &["-o"], false),
-    (&["--threads", "--processes", "--procs", "--jobs", "-t", "-j"], &["--workers", "--mode"], false),
-    (&["--threads", "--processes", "--workers", "-w"], &["--servers", "--clients", "--modes"], false),
-    (&["--threads", "--processes", "--clients", "--users", "--concurrency", "--connections"], &["-c"], false),
+    (
+        &["--threads", "--processes", "--procs", "--jobs", "-t", "-j"],
+        &["--workers", "--mode"],
+        false,
+    ),
+    (
+        &["--threads", "--processes", "--workers", "-w"],
+        &["--servers", "--clients", "--modes"],
+        false,
+    ),
+    (
+        &[
+            "--threads",
+            "--processes",
+            "--clients",
+            "--users",
+            "--concurrency",
+            "--connections",
+        ],
+        &["-c"],
+        false,
+    ),
     (&["--concurrency", "--users", "-c"], &["--clients"], false),
     (&["--connections", "--clients"], &["--max-connections"], false),
     (&["--requests", "--number", "--count"], &["-n"], false),
     (&["--keepalive", "--keep-alive"], &["-k"], false),
     (&["--size", "--sizes", "--files"], &["--volumes"], false),
-    (&["--limit", "--max-size", "--max-file-size"], &["--max-upload"], false),
+    (
+        &["--limit", "--max-size", "--max-file-size"],
+        &["--max-upload"],
+        false,
+    ),
     (&["--silent", "-q"], &["--quiet"], false),
-    (&["--write", "--writable", "--writeable"], &["--allow-write"], false),
+    (
+        &["--write", "--writable", "--writeable"],
+        &["--allow-write"],
+        false,
+    ),
     (&["--name", "--rename"], &["--as"], false),
     (&["--upstream", "--servers", "--peer"], &["--backend"], false),
     (&["--algorithm", "--strategy", "--method"], &["--policy"], false),
@@ -65,7 +108,10 @@ pub fn for_option(word: &str, known: &[(&str, &str)]) -> Option<String> {
     let guessed = OTHER_OPTIONS.iter().filter(|(words, ..)| words.contains(&word));
     for (_, meant, part) in guessed {
         let here = |name: &&str| known.iter().find(|(known, _)| known == name);
-        let named = meant.iter().filter_map(here).map(|(name, value)| format!("{name} {value}"));
+        let named = meant
+            .iter()
+            .filter_map(here)
+            .map(|(name, value)| format!("{name} {value}"));
         let named: Vec<String> = named.map(|text| text.trim_end().to_owned()).collect();
         match named.join(" or ") {
             none if none.is_empty() => {}
@@ -89,7 +135,9 @@ const LETTERS_AN_EDIT: usize = 3;
 /// The known word that is the fewest edits away, if it is near. Dashes in front count for nothing.
 pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let letters = |word: &str| word.trim_start_matches('-').to_lowercase();
-    let near = known.map(|known| (distance(&letters(word), &letters(known)), known)).min()?;
+    let near = known
+        .map(|known| (distance(&letters(word), &letters(known)), known))
+        .min()?;
     (near.0 <= letters(word).len() / LETTERS_AN_EDIT).then_some(near.1)
 }
 
@@ -135,21 +183,38 @@ mod tests {
         for word in ["--quiet", "--port", "--more-nodes", "-x", "-", "--", "", "é"] {
             assert_eq!(find(word), None, "{word}");
         }
-        assert_eq!([distance("", "ab"), distance("ab", "ba"), distance("abc", "abd")], [2, 1, 1]);
+        assert_eq!(
+            [distance("", "ab"), distance("ab", "ba"), distance("abc", "abd")],
+            [2, 1, 1]
+        );
     }
 
     #[test]
     fn a_guessed_word_leads_to_what_the_command_has() {
-        let serve = [("--listen", "HOST:PORT"), ("--root", "DIR"), ("--workers", "N"), ("--quiet", "")];
+        let serve = [
+            ("--listen", "HOST:PORT"),
+            ("--root", "DIR"),
+            ("--workers", "N"),
+            ("--quiet", ""),
+        ];
         let hint = |word| for_option(word, &serve);
-        assert_eq!(hint("--port").as_deref(), Some("it is part of --listen HOST:PORT"));
-        assert_eq!(hint("--bind").as_deref(), Some("did you mean --listen HOST:PORT?"));
+        assert_eq!(
+            hint("--port").as_deref(),
+            Some("it is part of --listen HOST:PORT")
+        );
+        assert_eq!(
+            hint("--bind").as_deref(),
+            Some("did you mean --listen HOST:PORT?")
+        );
         assert_eq!(hint("--folder").as_deref(), Some("did you mean --root DIR?"));
         assert_eq!(hint("--threads").as_deref(), Some("did you mean --workers N?"));
         assert_eq!(hint("--silent").as_deref(), Some("did you mean --quiet?"));
         assert_eq!(hint("--lisen").as_deref(), Some("did you mean --listen?"));
         assert_eq!([hint("--output"), hint("--colour")], [None, None]);
         let server = [("--server", "HOST:PORT")];
-        assert_eq!(for_option("--port", &server).as_deref(), Some("it is part of --server HOST:PORT"));
+        assert_eq!(
+            for_option("--port", &server).as_deref(),
+            Some("it is part of --server HOST:PORT")
+        );
     }
 }

@@ -38,7 +38,11 @@ const REFRESH: Duration = Duration::from_millis(200);
 pub fn columns(stream: &impl AsFd) -> usize {
     let told = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     told.filter(|columns| (1..=9999).contains(columns))
-        .or_else(|| sys::terminal_columns(stream.as_fd()).ok().filter(|&columns| columns > 0))
+        .or_else(|| {
+            sys::terminal_columns(stream.as_fd())
+                .ok()
+                .filter(|&columns| columns > 0)
+        })
         .unwrap_or(USUAL_COLUMNS)
 }
 
@@ -111,7 +115,9 @@ pub fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.chars().map(visible).collect();
     }
-    let Some(room) = columns.checked_sub(1) else { return String::new() };
+    let Some(room) = columns.checked_sub(1) else {
+        return String::new();
+    };
     let mut used = 0;
     let fits = |c: &char| {
         used += columns_of(*c);
@@ -134,7 +140,12 @@ pub struct LiveLine<S: Write + AsFd> {
 impl<S: Write + AsFd + IsTerminal> LiveLine<S> {
     pub fn new(stream: S) -> LiveLine<S> {
         let due = stream.is_terminal().then(Instant::now);
-        LiveLine { stream, escapes: escapes_allowed(), drawn: 0, due }
+        LiveLine {
+            stream,
+            escapes: escapes_allowed(),
+            drawn: 0,
+            due,
+        }
     }
 }
 
@@ -186,7 +197,10 @@ impl<S: Write + AsFd> LiveLine<S> {
 
     /// In one write, so that half a line is never seen.
     fn write(&mut self, text: &str) {
-        let _ = self.stream.write_all(text.as_bytes()).and_then(|()| self.stream.flush());
+        let _ = self
+            .stream
+            .write_all(text.as_bytes())
+            .and_then(|()| self.stream.flush());
     }
 }
 
@@ -245,14 +259,25 @@ mod tests {
 
     fn line(escapes: bool, drawn: usize) -> LiveLine<File> {
         let stream = File::options().write(true).open("/dev/null").unwrap();
-        LiveLine { stream, escapes, drawn, due: Some(Instant::now()) }
+        LiveLine {
+            stream,
+            escapes,
+            drawn,
+            due: Some(Instant::now()),
+        }
     }
 
     #[test]
     fn a_drawing_fits_and_its_text_gives_way_to_its_figures() {
         let drawing = |escapes, drawn, columns| line(escapes, drawn).drawing("row 1 of 9", " | 5/s", columns);
-        assert_eq!(drawing(true, 0, 80), ("\rrow 1 of 9 | 5/s\x1b[J\r".to_owned(), 16));
-        assert_eq!(drawing(true, 0, 17), ("\rrow 1 of 9 | 5/s\x1b[J\r".to_owned(), 16));
+        assert_eq!(
+            drawing(true, 0, 80),
+            ("\rrow 1 of 9 | 5/s\x1b[J\r".to_owned(), 16)
+        );
+        assert_eq!(
+            drawing(true, 0, 17),
+            ("\rrow 1 of 9 | 5/s\x1b[J\r".to_owned(), 16)
+        );
         assert_eq!(drawing(true, 0, 16), ("\rrow 1 of… | 5/s\x1b[J\r".to_owned(), 15));
         assert_eq!(drawing(true, 0, 8), ("\r… | 5/s\x1b[J\r".to_owned(), 7));
         assert_eq!(drawing(true, 0, 5), ("\r | …\x1b[J\r".to_owned(), 4));
@@ -279,6 +304,10 @@ mod tests {
         assert_eq!(line(false, 9).drawing("abc", "de", 80).0, "\rabcde    \r");
         assert_eq!(line(false, 3).drawing("abc", "de", 80).0, "\rabcde\r");
         assert_eq!(line(false, 3).drawing("", "", 80).0, "\r   \r");
-        assert_eq!(line(false, 70).drawing("", "", 41).0.len(), 42, "no blank may wrap");
+        assert_eq!(
+            line(false, 70).drawing("", "", 41).0.len(),
+            42,
+            "no blank may wrap"
+        );
     }
 }

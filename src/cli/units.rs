@@ -17,7 +17,10 @@ use std::time::Duration;
 /// Values with units, by their name in the tables, and what the help says about them.
 pub const FORMS: [(&str, &str); 2] = [
     ("TIME", "seconds, or with a unit: 30, 1.5, 500ms, 2s, 5m, 1h"),
-    ("SIZE", "bytes, or with a unit: 1048576, 512K, 10MB, 1GiB; K, M and G are powers of 1024"),
+    (
+        "SIZE",
+        "bytes, or with a unit: 1048576, 512K, 10MB, 1GiB; K, M and G are powers of 1024",
+    ),
 ];
 
 /// What the letters of a size stand for: kibi, mebi and gibi, as a binary shift.
@@ -43,7 +46,9 @@ pub fn parse_size(text: &str) -> Option<u64> {
 
 /// Digits only: `str::parse` would take a sign too.
 fn parse_digits(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 /// Units of time in seconds. `ms` stands before `s`, because it ends with it.
@@ -53,10 +58,13 @@ const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3
 /// a millisecond to 1e9 seconds, which is 31 years.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
-    let (number, scale) =
-        unit.map_or((text, 1.0), |(unit, scale)| (&text[..text.len() - unit.len()], *scale));
+    let (number, scale) = unit.map_or((text, 1.0), |(unit, scale)| {
+        (&text[..text.len() - unit.len()], *scale)
+    });
     let seconds = number.parse::<f64>().ok()? * scale;
-    (0.001..=1e9).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+    (0.001..=1e9)
+        .contains(&seconds)
+        .then(|| Duration::from_secs_f64(seconds))
 }
 
 /// `1 worker`, `2 workers`.
@@ -77,13 +85,19 @@ mod tests {
 
     #[test]
     fn one_is_singular_and_none_is_not() {
-        assert_eq!([0, 1, 2].map(|count| counted(count, "file")), ["0 files", "1 file", "2 files"]);
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "file")),
+            ["0 files", "1 file", "2 files"]
+        );
     }
 
     #[test]
     fn a_percentile_is_a_value_and_the_last_one_is_the_largest() {
         assert_eq!([1, 500, 1000].map(|rank| nearest_rank(0, rank)), [None; 3]);
         assert_eq!([1, 500, 1000].map(|rank| nearest_rank(1, rank)), [Some(0); 3]);
-        assert_eq!([500, 501, 950, 1000].map(|rank| nearest_rank(20, rank)), [9, 10, 18, 19].map(Some));
+        assert_eq!(
+            [500, 501, 950, 1000].map(|rank| nearest_rank(20, rank)),
+            [9, 10, 18, 19].map(Some)
+        );
     }
 }

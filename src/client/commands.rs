@@ -45,7 +45,10 @@ pub static DOWNLOAD: Command = Command {
     name: "download",
     words: &["NAME"],
     about: "fetch a file",
-    options: &[&[opt("-o", "FILE", "where to put it; - is stdout (NAME)")], CONNECTION],
+    options: &[
+        &[opt("-o", "FILE", "where to put it; - is stdout (NAME)")],
+        CONNECTION,
+    ],
     run: download,
 };
 
@@ -53,7 +56,10 @@ pub static UPLOAD: Command = Command {
     name: "upload",
     words: &["FILE"],
     about: "send a file; - is stdin",
-    options: &[&[opt("--as", "NAME", "its name on the server (that of FILE)")], CONNECTION],
+    options: &[
+        &[opt("--as", "NAME", "its name on the server (that of FILE)")],
+        CONNECTION,
+    ],
     run: upload,
 };
 
@@ -121,7 +127,9 @@ fn delete(args: &Args) -> Result<(), Failure> {
 /// Prints one line for each count and one for each worker.
 fn stats(args: &Args) -> Result<(), Failure> {
     let stats = ask(args, |client| client.stats())?;
-    let Value::Object(pairs) = stats else { return failed("the server's STATS is no object") };
+    let Value::Object(pairs) = stats else {
+        return failed("the server's STATS is no object");
+    };
     let mut text = String::new();
     for (key, value) in pairs {
         let key = visible(&key);
@@ -157,7 +165,9 @@ fn download(args: &Args) -> Result<(), Failure> {
     let name = args.word(0).unwrap_or_default();
     let path = args.path("-o").unwrap_or(Path::new(name));
     if !args.has("-o") && check_name(name.as_bytes()).is_err() {
-        return Err(Failure::Usage(format!("download: say with -o FILE where to put {name:?}")));
+        return Err(Failure::Usage(format!(
+            "download: say with -o FILE where to put {name:?}"
+        )));
     }
     let target = &path.display().to_string();
     let cannot = |error| Error::Local(in_words("write", target, error));
@@ -177,12 +187,20 @@ fn download(args: &Args) -> Result<(), Failure> {
         file.commit().map_err(cannot)?;
         Ok(size)
     })?;
-    if is_standard(path) { Ok(()) } else { print(&format!("{target} downloaded, {size} bytes\n")) }
+    if is_standard(path) {
+        Ok(())
+    } else {
+        print(&format!("{target} downloaded, {size} bytes\n"))
+    }
 }
 
 fn upload(args: &Args) -> Result<(), Failure> {
     let path = args.path_word(0).unwrap_or(Path::new(""));
-    let shown = &if is_standard(path) { "stdin".to_owned() } else { path.display().to_string() };
+    let shown = &if is_standard(path) {
+        "stdin".to_owned()
+    } else {
+        path.display().to_string()
+    };
     let cannot = |error| Failure::Failed(in_words("read", shown, error).to_string());
     let (file, total) = open_source(path).map_err(cannot)?;
     let name = match args.text("--as") {
@@ -190,7 +208,13 @@ fn upload(args: &Args) -> Result<(), Failure> {
         None => own_name(path)?,
     };
     let size = ask(args, |client| {
-        let source = BufReader::with_capacity(PIECE, Interruptible { file, stop: client.stop() });
+        let source = BufReader::with_capacity(
+            PIECE,
+            Interruptible {
+                file,
+                stop: client.stop(),
+            },
+        );
         client.upload(name, &mut Progress::new(source, "read", shown, total))
     })?;
     print(&format!("{name} uploaded, {size} bytes\n"))
@@ -219,7 +243,10 @@ fn open_source(path: &Path) -> io::Result<(File, Option<u64>)> {
     let file = File::open(path)?;
     let about = file.metadata()?;
     if about.is_dir() {
-        return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder; name a file"));
+        return Err(io::Error::new(
+            ErrorKind::IsADirectory,
+            "it is a folder; name a file",
+        ));
     }
     Ok((file, about.is_file().then_some(about.len())))
 }
@@ -239,7 +266,11 @@ impl Read for Interruptible {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let watch = |fd| PollFd::new(fd, Interest::Read);
         sys::poll(&mut [watch(self.file.as_fd()), watch(self.stop.as_fd())], None)?;
-        if self.stop.requested() { Err(ErrorKind::Interrupted.into()) } else { self.file.read(out) }
+        if self.stop.requested() {
+            Err(ErrorKind::Interrupted.into())
+        } else {
+            self.file.read(out)
+        }
     }
 }
 
@@ -258,7 +289,9 @@ impl Temporary {
         // A link stays a link to what is replaced.
         let real = fs::canonicalize(target);
         let target = real.as_deref().unwrap_or(target);
-        let Some(name) = target.file_name() else { return Err(io::ErrorKind::InvalidFilename.into()) };
+        let Some(name) = target.file_name() else {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        };
         let temporary = (0_u32..).find_map(|number| {
             // The target's own name may be as long as names can be, so it is not part of this one.
             let path = target.with_file_name(format!(".kolam-download-{}-{number}", process::id()));
@@ -268,7 +301,11 @@ impl Temporary {
             }
         });
         let (file, path) = temporary.unwrap_or_else(|| Err(ErrorKind::AlreadyExists.into()))?;
-        let temporary = Temporary { file, path, target: target.with_file_name(name) };
+        let temporary = Temporary {
+            file,
+            path,
+            target: target.with_file_name(name),
+        };
         if let Ok(old) = fs::metadata(target) {
             temporary.file.set_permissions(old.permissions())?;
         }
@@ -309,7 +346,15 @@ struct Progress<'n, T> {
 impl<'n, T> Progress<'n, T> {
     fn new(inner: T, verb: &'static str, name: &'n str, total: Option<u64>) -> Progress<'n, T> {
         let line = LiveLine::new(io::stderr());
-        Progress { inner, verb, name, total, done: 0, start: Instant::now(), line }
+        Progress {
+            inner,
+            verb,
+            name,
+            total,
+            done: 0,
+            start: Instant::now(),
+            line,
+        }
     }
 
     fn count(&mut self, bytes: usize) {
@@ -319,8 +364,13 @@ impl<'n, T> Progress<'n, T> {
         }
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let rate = mib(self.done) / self.start.elapsed().as_secs_f64();
-        let of = self.total.map_or(String::new(), |total| format!(" of {:.1}", mib(total)));
-        self.line.draw(self.name, &format!(": {:.1}{of} MiB, {rate:.1} MiB/s", mib(self.done)));
+        let of = self
+            .total
+            .map_or(String::new(), |total| format!(" of {:.1}", mib(total)));
+        self.line.draw(
+            self.name,
+            &format!(": {:.1}{of} MiB, {rate:.1} MiB/s", mib(self.done)),
+        );
     }
 }
 

@@ -166,7 +166,11 @@ impl Body {
             Body::Length(left) => {
                 let content = prefix(bytes, *left);
                 *left -= content.len() as u64;
-                Ok(Step { used: content.len(), content, over: *left == 0 })
+                Ok(Step {
+                    used: content.len(),
+                    content,
+                    over: *left == 0,
+                })
             }
             Body::Chunked(Chunk::Data(left)) => {
                 let content = prefix(bytes, *left);
@@ -174,9 +178,17 @@ impl Body {
                 if *left == 0 {
                     *self = Body::Chunked(Chunk::DataEnd(0));
                 }
-                Ok(Step { used: content.len(), content, over: false })
+                Ok(Step {
+                    used: content.len(),
+                    content,
+                    over: false,
+                })
             }
-            Body::Chunked(chunk) => Ok(Step { used: 1, content: &[], over: chunk.feed(bytes[0])? }),
+            Body::Chunked(chunk) => Ok(Step {
+                used: 1,
+                content: &[],
+                over: chunk.feed(bytes[0])?,
+            }),
         }
     }
 }
@@ -203,16 +215,29 @@ impl Chunk {
                 Some(_) if *digits == SIZE_DIGITS => return malformed("a chunk size that is too long"),
                 Some(digit) => (*value, *digits) = (*value << 4 | u64::from(digit), *digits + 1),
                 None => match ExtensionState::first(byte).filter(|_| *digits > 0) {
-                    Some(part) => *self = Chunk::Extension { value: *value, length: 1, part },
+                    Some(part) => {
+                        *self = Chunk::Extension {
+                            value: *value,
+                            length: 1,
+                            part,
+                        }
+                    }
                     None => return malformed("a chunk size that is no hexadecimal number"),
                 },
             },
-            Chunk::Extension { value, part: ExtensionState::Cr, .. } => match byte {
+            Chunk::Extension {
+                value,
+                part: ExtensionState::Cr,
+                ..
+            } => match byte {
                 b'\n' => *self = Chunk::open(*value),
                 _ => return malformed("a CR without LF"),
             },
             Chunk::Extension { length: EXTRAS, .. } if byte != b'\r' => {
-                return Err(Refusal::closing(431, format!("chunk extension larger than {EXTRAS} bytes")));
+                return Err(Refusal::closing(
+                    431,
+                    format!("chunk extension larger than {EXTRAS} bytes"),
+                ));
             }
             Chunk::Extension { length, part, .. } => match part.next(byte) {
                 Some(next) => (*part, *length) = (next, *length + 1),
@@ -226,7 +251,10 @@ impl Chunk {
             Chunk::Trailer { lines, length, name } => {
                 *length += 1;
                 if *length > EXTRAS {
-                    return Err(Refusal::closing(431, format!("trailer larger than {EXTRAS} bytes")));
+                    return Err(Refusal::closing(
+                        431,
+                        format!("trailer larger than {EXTRAS} bytes"),
+                    ));
                 }
                 *name = match (*name, byte) {
                     (_, b'\n') => Some(0),
@@ -244,7 +272,11 @@ impl Chunk {
     /// The line of the size is over.
     fn open(size: u64) -> Chunk {
         match size {
-            0 => Chunk::Trailer { lines: Lines::default(), length: 0, name: Some(0) },
+            0 => Chunk::Trailer {
+                lines: Lines::default(),
+                length: 0,
+                name: Some(0),
+            },
             size => Chunk::Data(size),
         }
     }
@@ -272,19 +304,40 @@ pub enum BodyAction {
 
 impl BodyReader {
     pub fn new(request: Request, body: Body, action: BodyAction) -> BodyReader {
-        BodyReader { request, body, action, arrived: 0, overhead: 0 }
+        BodyReader {
+            request,
+            body,
+            action,
+            arrived: 0,
+            overhead: 0,
+        }
     }
 
     /// The refusal to send without waiting for the body. Usually a refused body is read to its end, because a
     /// peer that is still sending does not read; but not if it has not begun to send, or if the body is long.
     pub fn refuse_early(&mut self, expects_continue: bool) -> Option<Refusal> {
-        let BodyAction::Discard(refusal) = &mut self.action else { return None };
-        let left = if let Body::Length(left) = self.body { left } else { 0 };
+        let BodyAction::Discard(refusal) = &mut self.action else {
+            return None;
+        };
+        let left = if let Body::Length(left) = self.body {
+            left
+        } else {
+            0
+        };
         let long = self.arrived + left > UNWANTED;
-        let closes = refusal.as_ref().is_some_and(|refusal| refusal.close || expects_continue);
-        let refusal = if long || closes { refusal.take() } else { return None };
+        let closes = refusal
+            .as_ref()
+            .is_some_and(|refusal| refusal.close || expects_continue);
+        let refusal = if long || closes {
+            refusal.take()
+        } else {
+            return None;
+        };
         let refusal = refusal.unwrap_or_else(|| Refusal::new(413, "a body that nobody asked for"));
-        Some(Refusal { close: true, ..refusal })
+        Some(Refusal {
+            close: true,
+            ..refusal
+        })
     }
 
     /// Reads the body from `bytes` until the body ends (true) or the bytes do (false); `used` grows. After an
@@ -299,7 +352,10 @@ impl BodyReader {
             self.arrived += step.content.len() as u64;
             self.overhead += (step.used - step.content.len()) as u64;
             if self.overhead > OVERHEAD + 16 * self.arrived {
-                return Err(Refusal::closing(431, "chunks that consist of everything but content"));
+                return Err(Refusal::closing(
+                    431,
+                    "chunks that consist of everything but content",
+                ));
             }
             if gathered.is_empty() && step.content.len() >= GATHER {
                 self.write(step.content)?;
@@ -361,9 +417,15 @@ mod tests {
     #[test]
     fn a_length_is_counted() {
         for piece in 1..8 {
-            assert_eq!(read(Framing::Length(5), b"helloGET", piece), Ok((b"hello".to_vec(), Some(5))));
+            assert_eq!(
+                read(Framing::Length(5), b"helloGET", piece),
+                Ok((b"hello".to_vec(), Some(5)))
+            );
         }
-        assert_eq!(read(Framing::Length(u64::MAX), b"hello", 2), Ok((b"hello".to_vec(), None)));
+        assert_eq!(
+            read(Framing::Length(u64::MAX), b"hello", 2),
+            Ok((b"hello".to_vec(), None))
+        );
         assert!(Body::new(Framing::Length(0)).is_none() && Body::new(Framing::None).is_none());
     }
 
@@ -372,10 +434,16 @@ mod tests {
         let table: [(&[u8], &[u8]); 9] = [
             (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
             (b"2\r\nhe\r\n00003\r\nllo\r\n0000\r\n\r\n", b"hello"),
-            (b"a;name=\"v\";x\r\n0123456789\r\n0;last\r\nTrailer: x\r\nMore: y\r\n\r\n", b"0123456789"),
+            (
+                b"a;name=\"v\";x\r\n0123456789\r\n0;last\r\nTrailer: x\r\nMore: y\r\n\r\n",
+                b"0123456789",
+            ),
             (b"5;a;b=c;d=\"e\"\r\nhello\r\n0\r\n\r\n", b"hello"),
             (b"5 \t; \ta \t= \tb \t; \tc\r\nhello\r\n0 ;a\r\n\r\n", b"hello"),
-            (b"5;a=\"\" ;b= \"\\\"\\\\;=\xff\t\"\r\nhello\r\n0\r\n\r\n", b"hello"),
+            (
+                b"5;a=\"\" ;b= \"\\\"\\\\;=\xff\t\"\r\nhello\r\n0\r\n\r\n",
+                b"hello",
+            ),
             (b"5;a=\"\\\xff\"\r\nhello\r\n0;!=~\r\n\r\n", b"hello"),
             (b"A\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n\r\n\r\n\r\n"),
             (b"0\r\n\r\n", b""),

@@ -11,7 +11,11 @@ use crate::http::head::{Refusal, malformed, tchar};
 /// ```
 pub fn file_name(head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
     let mut disposition = None;
-    for line in head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()) {
+    for line in head
+        .split(|b| *b == b'\n')
+        .map(<[u8]>::trim_ascii_end)
+        .filter(|line| !line.is_empty())
+    {
         let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(0));
         if name.is_empty() || !name.iter().all(|&byte| tchar(byte)) {
             return malformed("a part of a form with a line that is no field");
@@ -21,12 +25,16 @@ pub fn file_name(head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
             return malformed("a part of a form with more than one Content-Disposition");
         }
         // Deprecated (RFC 7578, section 4.7), and to ignore it would store other bytes than were meant.
-        let plain = [&b"binary"[..], b"8bit", b"7bit"].iter().any(|plain| value.eq_ignore_ascii_case(plain));
+        let plain = [&b"binary"[..], b"8bit", b"7bit"]
+            .iter()
+            .any(|plain| value.eq_ignore_ascii_case(plain));
         if name.eq_ignore_ascii_case(b"content-transfer-encoding") && !plain {
             return malformed("a part of a form in an encoding; send its bytes as they are");
         }
     }
-    let disposition = disposition.and_then(parameters).filter(|(kind, _)| kind == "form-data");
+    let disposition = disposition
+        .and_then(parameters)
+        .filter(|(kind, _)| kind == "form-data");
     let Some((_, list)) = disposition else {
         return malformed("a part of a form without Content-Disposition: form-data");
     };
@@ -45,7 +53,10 @@ pub fn file_name(head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
 fn last_component(text: &[u8]) -> Vec<u8> {
     let windows = is_windows_path(text);
     let mut name = Vec::with_capacity(text.len());
-    let mut rest = text.rsplit(|&byte| byte == b'/' || byte == b'\\' && windows).next().unwrap_or_default();
+    let mut rest = text
+        .rsplit(|&byte| byte == b'/' || byte == b'\\' && windows)
+        .next()
+        .unwrap_or_default();
     while let [first, after @ ..] = rest {
         let (byte, length) = match after.get(..2) {
             Some(b"22") if *first == b'%' => (b'"', 3),
@@ -119,7 +130,10 @@ fn value_of(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 
 /// The value of a parameter that may come once.
 pub fn one<'l>(list: &'l [Parameter], name: &str) -> Result<Option<&'l [u8]>, Refusal> {
-    let mut values = list.iter().filter(|parameter| parameter.0 == name).map(|parameter| &*parameter.1);
+    let mut values = list
+        .iter()
+        .filter(|parameter| parameter.0 == name)
+        .map(|parameter| &*parameter.1);
     match (values.next(), values.next()) {
         (_, Some(_)) => malformed(&format!("more than one {name}")),
         (value, None) => Ok(value),

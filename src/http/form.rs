@@ -97,16 +97,31 @@ impl Form {
             return malformed("a Content-Type that is none");
         };
         if kind != "multipart/form-data" {
-            return Err(Refusal::new(415, "send files as multipart/form-data, or each with PUT /NAME"));
+            return Err(Refusal::new(
+                415,
+                "send files as multipart/form-data, or each with PUT /NAME",
+            ));
         }
         let delimiter = delimiter(&list)?;
         if request.framing == Framing::None {
-            return Err(Refusal::closing(411, "say the length of the form, or send it in chunks"));
+            return Err(Refusal::closing(
+                411,
+                "say the length of the form, or send it in chunks",
+            ));
         }
         // The first delimiter may be at the very beginning: begin as if its CR LF had been seen.
         let state = FormState::Content(Part::Other, 2);
         let (stored, back) = (BTreeSet::new(), listing::location(&request.query));
-        Ok(Form { store, delimiter, state, extras: 0, stored, bytes: 0, back, log })
+        Ok(Form {
+            store,
+            delimiter,
+            state,
+            extras: 0,
+            stored,
+            bytes: 0,
+            back,
+            log,
+        })
     }
 
     /// Takes the next piece of the body.
@@ -147,7 +162,9 @@ impl Form {
             match &mut part {
                 _ if content.is_empty() => {}
                 Part::File(upload) => {
-                    upload.write(content).map_err(|error| refusal(upload.name(), error))?;
+                    upload
+                        .write(content)
+                        .map_err(|error| refusal(upload.name(), error))?;
                 }
                 Part::NotChosen => return malformed("a file without a name"),
                 Part::Other => self.extras += content.len(),
@@ -197,19 +214,26 @@ impl Form {
     /// The next byte of a part's head.
     fn head(&mut self, mut text: Vec<u8>, mut lines: Lines, byte: u8) -> Result<usize, Refusal> {
         if text.len() == HEAD_LIMIT {
-            return malformed(&format!("the head of a part of a form larger than {HEAD_LIMIT} bytes"));
+            return malformed(&format!(
+                "the head of a part of a form larger than {HEAD_LIMIT} bytes"
+            ));
         }
         self.forget(1)?;
         text.push(byte);
         let complete = lines.feed(byte)?;
-        self.state =
-            if complete { FormState::Content(self.open(&text)?, 0) } else { FormState::Head(text, lines) };
+        self.state = if complete {
+            FormState::Content(self.open(&text)?, 0)
+        } else {
+            FormState::Head(text, lines)
+        };
         Ok(1)
     }
 
     /// A part begins.
     fn open(&mut self, head: &[u8]) -> Result<Part, Refusal> {
-        let Some(name) = file_name(head)? else { return Ok(Part::Other) };
+        let Some(name) = file_name(head)? else {
+            return Ok(Part::Other);
+        };
         if name.is_empty() {
             return Ok(Part::NotChosen);
         }
@@ -220,14 +244,19 @@ impl Form {
             // The first one has just been stored: the second must not take its place without a word.
             Ok(name) if self.stored.contains(name) => return refuse("more than one file of this name"),
             Ok(_) if self.stored.len() == FILES => {
-                return refuse(&format!("more than {FILES} files in a form; send the rest in another one"));
+                return refuse(&format!(
+                    "more than {FILES} files in a form; send the rest in another one"
+                ));
             }
             Ok(_) => {}
         }
         if Resource::file(&[b"/", &name[..]].concat()).is_err() {
             return refuse("this name is an address of the server itself; choose another");
         }
-        self.store.create(&name).map(Part::File).map_err(|error| refusal(&shown, error))
+        self.store
+            .create(&name)
+            .map(Part::File)
+            .map_err(|error| refusal(&shown, error))
     }
 
     /// Skips bytes that belong to no file.
@@ -240,7 +269,10 @@ impl Form {
     /// Refuses a form with more bytes between two files than a form needs.
     fn check_extras(&self) -> Result<(), Refusal> {
         if self.extras > EXTRAS {
-            return Err(Refusal::closing(413, format!("a form with more than {EXTRAS} bytes besides files")));
+            return Err(Refusal::closing(
+                413,
+                format!("a form with more than {EXTRAS} bytes besides files"),
+            ));
         }
         Ok(())
     }
@@ -251,16 +283,26 @@ impl Form {
             0 => "none".to_owned(),
             files => counted(files as u64, "file"),
         };
-        Refusal { reason: format!("{}; stored before that: {before}", refusal.reason), ..refusal }
+        Refusal {
+            reason: format!("{}; stored before that: {before}", refusal.reason),
+            ..refusal
+        }
     }
 }
 
 /// Why this file is not stored, or not for certain.
 fn refusal(name: &str, error: store::Error) -> Refusal {
     let uncertain = matches!(error, store::Error::Uncertain(_));
-    let but = if uncertain { "in its place, but perhaps not on the disk: " } else { "" };
+    let but = if uncertain {
+        "in its place, but perhaps not on the disk: "
+    } else {
+        ""
+    };
     let refusal = Refusal::from(error);
-    Refusal { reason: format!("{name}: {but}{}", refusal.reason), ..refusal }
+    Refusal {
+        reason: format!("{name}: {but}{}", refusal.reason),
+        ..refusal
+    }
 }
 
 /// Stops cross-site request forgery (CSRF). A page may send a form to any site without permission: without
@@ -268,17 +310,24 @@ fn refusal(name: &str, error: store::Error) -> Refusal {
 /// (PUT and DELETE need permission, which this server never gives: CORS.) Browsers name the sender of a form
 /// in `Sec-Fetch-Site`, older ones in `Origin`. A request with neither does not come from a browser.
 fn require_own_page(request: &Request) -> Result<(), Refusal> {
-    let own = match (request.fields.one("sec-fetch-site")?, request.fields.one("origin")?) {
+    let own = match (
+        request.fields.one("sec-fetch-site")?,
+        request.fields.one("origin")?,
+    ) {
         (Some(site), _) => ["same-origin", "none"].contains(&site),
         // origin = "null" / scheme "://" host [ ":" port ] (RFC 6454, section 7.1). A proxy may have removed
         // TLS, so the scheme is not compared.
-        (None, Some(origin)) => {
-            origin.split_once("://").is_some_and(|(_, host)| host.eq_ignore_ascii_case(request.host()))
-        }
+        (None, Some(origin)) => origin
+            .split_once("://")
+            .is_some_and(|(_, host)| host.eq_ignore_ascii_case(request.host())),
         (None, None) => true,
     };
     let reason = "this form was sent by a page of another site; use the form on the page of this server";
-    if own { Ok(()) } else { Err(Refusal::new(403, reason)) }
+    if own {
+        Ok(())
+    } else {
+        Err(Refusal::new(403, reason))
+    }
 }
 
 /// CR LF "--" boundary
@@ -328,7 +377,12 @@ fn find(delimiter: &[u8], seen: usize, bytes: &[u8]) -> Found {
     let same = |at: usize, b: &[u8]| b.iter().zip(&delimiter[at..]).take_while(|(a, b)| a == b).count();
     let more = if seen > 0 { same(seen, bytes) } else { 0 };
     if seen > 0 && (more == bytes.len() || seen + more == delimiter.len()) {
-        return Found { freed: false, content: 0, seen: seen + more, used: more };
+        return Found {
+            freed: false,
+            content: 0,
+            seen: seen + more,
+            used: more,
+        };
     }
     let (freed, mut at) = (seen > 0, more);
     while let Some(gap) = next_line_end(&bytes[at..]) {
@@ -336,10 +390,20 @@ fn find(delimiter: &[u8], seen: usize, bytes: &[u8]) -> Found {
         let seen = same(0, &bytes[start..]);
         at = start + seen;
         if at == bytes.len() || seen == delimiter.len() {
-            return Found { freed, content: start, seen, used: at };
+            return Found {
+                freed,
+                content: start,
+                seen,
+                used: at,
+            };
         }
     }
-    Found { freed, content: bytes.len(), seen: 0, used: bytes.len() }
+    Found {
+        freed,
+        content: bytes.len(),
+        seen: 0,
+        used: bytes.len(),
+    }
 }
 
 /// The next CR with an LF after it, or at the very end. Block by block: a whole block is compared at once,
@@ -348,7 +412,10 @@ fn next_line_end(bytes: &[u8]) -> Option<usize> {
     let after = bytes.get(1..)?;
     let is_end = |(cr, lf): (&u8, &u8)| (*cr == b'\r') & (*lf == b'\n');
     let has_end = |(block, next): (&[u8], &[u8])| {
-        block.iter().zip(next).fold(false, |found, pair| found | is_end(pair))
+        block
+            .iter()
+            .zip(next)
+            .fold(false, |found, pair| found | is_end(pair))
     };
     let Some(block) = bytes.chunks(BLOCK).zip(after.chunks(BLOCK)).position(has_end) else {
         return bytes.ends_with(b"\r").then(|| bytes.len() - 1);
@@ -365,7 +432,11 @@ mod tests {
     use crate::store::Policy;
 
     fn store(folder: &Folder) -> Arc<Store> {
-        let policy = Policy { read_only: None, max_upload: 300_000, sync: false };
+        let policy = Policy {
+            read_only: None,
+            max_upload: 300_000,
+            sync: false,
+        };
         Arc::new(Store::open(folder.path(), policy).unwrap())
     }
 
@@ -394,11 +465,19 @@ mod tests {
                 let content = std::fs::read(folder.path().join(&name)).unwrap();
                 (name, content)
             });
-            (result.map_err(|refusal| (refusal.status, refusal.reason)), files.collect::<Vec<_>>())
+            (
+                result.map_err(|refusal| (refusal.status, refusal.reason)),
+                files.collect::<Vec<_>>(),
+            )
         };
         let whole = play(usize::MAX);
         for piece in [1, 2, 3, 7, 64, 65] {
-            assert_eq!(play(piece), whole, "in pieces of {piece}: {}", String::from_utf8_lossy(text));
+            assert_eq!(
+                play(piece),
+                whole,
+                "in pieces of {piece}: {}",
+                String::from_utf8_lossy(text)
+            );
         }
         whole
     }
@@ -430,13 +509,28 @@ mod tests {
             &[b'\r'; 300],
         ];
         for content in contents {
-            let form =
-                [&file("a", content)[2..], &part("", b"text"), &file("b", b"B"), END, b"more"].concat();
-            let files = vec![("a".to_owned(), content.to_vec()), ("b".to_owned(), b"B".to_vec())];
+            let form = [
+                &file("a", content)[2..],
+                &part("", b"text"),
+                &file("b", b"B"),
+                END,
+                b"more",
+            ]
+            .concat();
+            let files = vec![
+                ("a".to_owned(), content.to_vec()),
+                ("b".to_owned(), b"B".to_vec()),
+            ];
             assert_eq!(play(&form), (Ok(()), files));
         }
-        let form =
-            [b"preamble", &file("a", b"A")[..], b"\r\n--XX \t \r\n", &file("b", b"B")[8..], END].concat();
+        let form = [
+            b"preamble",
+            &file("a", b"A")[..],
+            b"\r\n--XX \t \r\n",
+            &file("b", b"B")[8..],
+            END,
+        ]
+        .concat();
         let files = vec![("a".to_owned(), b"A".to_vec()), ("b".to_owned(), b"B".to_vec())];
         assert_eq!(play(&form), (Ok(()), files));
     }
@@ -494,28 +588,48 @@ mod tests {
     fn a_form_that_fails_tells_what_is_stored() {
         let refused = |form: Vec<u8>, status, reason: &str, names: &[&str]| {
             let (result, files) = play(&form);
-            assert_eq!(result, Err((status, reason.to_owned())), "{}", String::from_utf8_lossy(&form));
+            assert_eq!(
+                result,
+                Err((status, reason.to_owned())),
+                "{}",
+                String::from_utf8_lossy(&form)
+            );
             assert_eq!(files.into_iter().map(|file| file.0).collect::<Vec<_>>(), names);
         };
         let large = vec![b'x'; 300_001];
         let after = |name: &str, content: &[u8]| [file("a", b"A"), file(name, content), END.into()].concat();
         let dot = "invalid file name: begins with a dot";
-        refused(after(".x", b""), 400, &format!(".x: {dot}; stored before that: 1 file"), &["a"]);
+        refused(
+            after(".x", b""),
+            400,
+            &format!(".x: {dot}; stored before that: 1 file"),
+            &["a"],
+        );
         refused(
             [file("x/.y", b""), END.into()].concat(),
             400,
             &format!(".y: {dot}; stored before that: none"),
             &[],
         );
-        let (Err((413, reason)), files) = play(&after("b", &large)) else { panic!("no limit") };
-        assert!(reason.starts_with("b: file too large") && reason.ends_with("1 file"), "{reason}");
+        let (Err((413, reason)), files) = play(&after("b", &large)) else {
+            panic!("no limit")
+        };
+        assert!(
+            reason.starts_with("b: file too large") && reason.ends_with("1 file"),
+            "{reason}"
+        );
         assert_eq!(files.len(), 1);
         let twice = "a: more than one file of this name; stored before that: 1 file";
         refused(after("a", b"second"), 400, twice, &["a"]);
         assert_eq!(play(&after("a", b"second")).1[0].1, b"A");
         for name in ["healthz", "metrics"] {
             let own = "this name is an address of the server itself; choose another";
-            refused(after(name, b""), 400, &format!("{name}: {own}; stored before that: 1 file"), &["a"]);
+            refused(
+                after(name, b""),
+                400,
+                &format!("{name}: {own}; stored before that: 1 file"),
+                &["a"],
+            );
         }
         let slash = "invalid file name: contains a slash or backslash; stored before that: 1 file";
         for name in ["back\\slash.txt", "\\slash.txt", "end\\"] {
@@ -525,10 +639,18 @@ mod tests {
             "x\\u{d}\\u{a}y: invalid file name: contains a control character; stored before that: none";
         refused([file("x%0D%0Ay", b""), END.into()].concat(), 400, control, &[]);
         let none = "no file was chosen: go back and choose one";
-        refused([part("; filename=\"\"", b""), END.into()].concat(), 400, none, &[]);
+        refused(
+            [part("; filename=\"\"", b""), END.into()].concat(),
+            400,
+            none,
+            &[],
+        );
         refused([part("", b"text"), END.into()].concat(), 400, none, &[]);
         refused(b"--XX--".to_vec(), 400, none, &[]);
-        let uncertain = refusal("a", store::Error::Uncertain(std::io::ErrorKind::StorageFull.into()));
+        let uncertain = refusal(
+            "a",
+            store::Error::Uncertain(std::io::ErrorKind::StorageFull.into()),
+        );
         assert!(
             uncertain.status == 500 && uncertain.reason.starts_with("a: in its place, but"),
             "{uncertain:?}"
@@ -542,8 +664,11 @@ mod tests {
             &file("a", b"A"),
             &[file("a", b""), END[..7].into()].concat(),
         ] {
-            let stored =
-                if form.ends_with(b"-") { "stored before that: 1 file" } else { "stored before that: none" };
+            let stored = if form.ends_with(b"-") {
+                "stored before that: 1 file"
+            } else {
+                "stored before that: none"
+            };
             let names: &[&str] = if form.ends_with(b"-") { &["a"] } else { &[] };
             refused(form.to_vec(), 400, &format!("{broken}; {stored}"), names);
         }
@@ -588,13 +713,19 @@ mod tests {
             format!("--XX-\r\n{disposition}\r\n\r\nA\r\n--XX--"),
         ] {
             let (result, files) = play(form.as_bytes());
-            assert!(matches!(result, Err((400, _))) && files.is_empty(), "{form}: {result:?}");
+            assert!(
+                matches!(result, Err((400, _))) && files.is_empty(),
+                "{form}: {result:?}"
+            );
         }
         let plain = head(
             "X-More: y\r\ncontent-disposition:FORM-DATA ;NAME=f ; FileName=a;\r\n\
              Content-Transfer-Encoding: binary",
         );
-        assert_eq!(play(plain.as_bytes()), (Ok(()), vec![("a".to_owned(), b"A".to_vec())]));
+        assert_eq!(
+            play(plain.as_bytes()),
+            (Ok(()), vec![("a".to_owned(), b"A".to_vec())])
+        );
     }
 
     #[test]
@@ -609,9 +740,15 @@ mod tests {
         let status = |form: Vec<u8>| play(&form).0.map_err(|refused| refused.0);
         let spare = EXTRAS - (part("", b"").len() - 8) - (file("a", b"").len() - 8) - 2;
         let with_field = |size: usize| [part("", &vec![b'x'; size]), file("a", b"A"), END.into()].concat();
-        assert_eq!((status(with_field(spare)), status(with_field(spare + 1))), (Ok(()), Err(413)));
+        assert_eq!(
+            (status(with_field(spare)), status(with_field(spare + 1))),
+            (Ok(()), Err(413))
+        );
         let after = |size: usize| [&file("a", b"A")[..], &END[..8], &vec![b'x'; size]].concat();
-        assert_eq!((status(after(EXTRAS)), status(after(EXTRAS + 1))), (Ok(()), Err(413)));
+        assert_eq!(
+            (status(after(EXTRAS)), status(after(EXTRAS + 1))),
+            (Ok(()), Err(413))
+        );
     }
 
     #[test]
@@ -648,7 +785,9 @@ mod tests {
         }
         let unsized_form = request("Content-Type: multipart/form-data; boundary=a\r\n");
         assert_eq!(
-            Form::begin(&unsized_form, store, FileLog::default()).err().map(|refusal| refusal.status),
+            Form::begin(&unsized_form, store, FileLog::default())
+                .err()
+                .map(|refusal| refusal.status),
             Some(411)
         );
     }
@@ -662,8 +801,14 @@ mod tests {
             ("Sec-Fetch-Site: same-site\r\n", false),
             ("Sec-Fetch-Site: cross-site\r\n", false),
             ("Sec-Fetch-Site: cross-site\r\nOrigin: http://h:80\r\n", false),
-            ("Sec-Fetch-Site: same-origin\r\nOrigin: https://proxy.example\r\n", true),
-            ("Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n", false),
+            (
+                "Sec-Fetch-Site: same-origin\r\nOrigin: https://proxy.example\r\n",
+                true,
+            ),
+            (
+                "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n",
+                false,
+            ),
             ("Origin: http://h:80\r\n", true),
             ("Origin: https://H:80\r\n", true),
             ("Origin: http://h\r\n", false),

@@ -50,17 +50,28 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal after which the connection stays open.
     pub fn new(status: u16, reason: impl Into<String>) -> Refusal {
-        Refusal { status, reason: reason.into(), close: false, field: None }
+        Refusal {
+            status,
+            reason: reason.into(),
+            close: false,
+            field: None,
+        }
     }
 
     pub fn closing(status: u16, reason: impl Into<String>) -> Refusal {
-        Refusal { close: true, ..Refusal::new(status, reason) }
+        Refusal {
+            close: true,
+            ..Refusal::new(status, reason)
+        }
     }
 
     /// 405: the method is not allowed here; `allowed` are.
     pub fn method(allowed: &str) -> Refusal {
         let reason = format!("method not allowed here; allowed: {allowed}");
-        Refusal { field: Some(("Allow", allowed.to_owned())), ..Refusal::new(405, reason) }
+        Refusal {
+            field: Some(("Allow", allowed.to_owned())),
+            ..Refusal::new(405, reason)
+        }
     }
 }
 
@@ -86,7 +97,11 @@ impl Lines {
         match byte {
             b'\n' if self.cr => {
                 let empty = self.column == 0;
-                *self = Lines { number: self.number + 1, column: 0, cr: false };
+                *self = Lines {
+                    number: self.number + 1,
+                    column: 0,
+                    cr: false,
+                };
                 return Ok(empty);
             }
             _ if self.cr => return malformed("a CR without LF"),
@@ -136,7 +151,11 @@ impl HeadParser {
         if self.lines.cr || self.text.is_empty() {
             return 0;
         }
-        let in_line = if self.lines.number == 0 { LINE_LIMIT - self.lines.column } else { HEAD_LIMIT };
+        let in_line = if self.lines.number == 0 {
+            LINE_LIMIT - self.lines.column
+        } else {
+            HEAD_LIMIT
+        };
         let room = in_line.min(HEAD_LIMIT - 1 - self.text.len());
         let count = bytes.iter().take(room).take_while(|&&byte| plain(byte)).count();
         self.text.extend_from_slice(&bytes[..count]);
@@ -161,9 +180,10 @@ impl HeadParser {
                 Some(Err(self.too_long()))
             }
             // The two bytes that would end it have not come.
-            Ok(false) if self.text.len() >= HEAD_LIMIT => {
-                Some(Err(Refusal::closing(431, format!("request head larger than {HEAD_LIMIT} bytes"))))
-            }
+            Ok(false) if self.text.len() >= HEAD_LIMIT => Some(Err(Refusal::closing(
+                431,
+                format!("request head larger than {HEAD_LIMIT} bytes"),
+            ))),
             Ok(false) => None,
         }
     }
@@ -232,7 +252,10 @@ impl Fields {
 
     /// All values of field `name`, which is given in small letters, without the blanks around them.
     fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let fields = self.spans.iter().map(|&[start, colon, end]| (&self.head[start..colon], colon, end));
+        let fields = self
+            .spans
+            .iter()
+            .map(|&[start, colon, end]| (&self.head[start..colon], colon, end));
         let found = fields.filter(move |field| field.0.eq_ignore_ascii_case(name.as_bytes()));
         found.map(|(_, colon, end)| self.head[colon + 1..end].trim_ascii())
     }
@@ -286,7 +309,9 @@ impl Fields {
 
     /// May the connection stay open (RFC 9112, section 9.3)?
     fn keep_alive(&self, modern: bool) -> bool {
-        let options = self.values("connection").flat_map(|value| value.split(|&byte| byte == b','));
+        let options = self
+            .values("connection")
+            .flat_map(|value| value.split(|&byte| byte == b','));
         let options: Vec<&[u8]> = options.map(<[u8]>::trim_ascii).collect();
         let has = |name: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(name));
         !has(b"close") && (modern || has(b"keep-alive"))
@@ -334,13 +359,27 @@ impl Request {
         fields.host(modern)?;
         let framing = fields.framing(modern)?;
         let method = method_of(method)?;
-        let Target { authority, path, query } = match method {
+        let Target {
+            authority,
+            path,
+            query,
+        } = match method {
             // Its target has a form of its own, which is not needed here.
             Method::Foreign("CONNECT") => Target::server(),
             method => target_of(target, method == Method::Options).or_else(malformed)?,
         };
         let (keep_alive, expects_continue) = (fields.keep_alive(modern), fields.expects_continue(modern)?);
-        Ok(Request { method, path, query, authority, modern, framing, keep_alive, expects_continue, fields })
+        Ok(Request {
+            method,
+            path,
+            query,
+            authority,
+            modern,
+            framing,
+            keep_alive,
+            expects_continue,
+            fields,
+        })
     }
 
     /// The host that the peer names, with its port if there is one; empty: none. A target that is a whole URL
@@ -379,7 +418,9 @@ fn find_fields(head: Vec<u8>) -> Result<Fields, Refusal> {
 /// request-line = method SP target SP version
 fn words(line: &[u8]) -> Result<[&[u8]; 3], Refusal> {
     let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-    words.try_into().or_else(|_| malformed("the first line is not: method, blank, target, blank, version"))
+    words
+        .try_into()
+        .or_else(|_| malformed("the first line is not: method, blank, target, blank, version"))
 }
 
 /// method = token
@@ -410,16 +451,18 @@ fn framing_of(codings: &str) -> Result<Framing, Refusal> {
         Some(last) if is_chunked(last) => {}
         _ => return malformed("a Transfer-Encoding that does not end with chunked"),
     }
-    let others: Vec<&str> =
-        codings.map(|coding| coding.split(';').next().unwrap_or_default().trim_end()).collect();
+    let others: Vec<&str> = codings
+        .map(|coding| coding.split(';').next().unwrap_or_default().trim_end())
+        .collect();
     match others.as_slice() {
         [] => Ok(Framing::Chunked),
         _ if others.iter().any(|name| is_chunked(name)) => {
             malformed("a Transfer-Encoding with chunked twice")
         }
-        _ if others.iter().all(|name| token(name.as_bytes())) => {
-            Err(Refusal::closing(501, "transfer coding not implemented; chunked is"))
-        }
+        _ if others.iter().all(|name| token(name.as_bytes())) => Err(Refusal::closing(
+            501,
+            "transfer coding not implemented; chunked is",
+        )),
         _ => malformed("a Transfer-Encoding with what is no coding"),
     }
 }
@@ -429,9 +472,10 @@ fn modern(version: &[u8]) -> Result<bool, Refusal> {
     match version {
         b"HTTP/1.0" => Ok(false),
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Ok(true),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-            Err(Refusal::closing(505, "HTTP version not supported; speak HTTP/1.1"))
-        }
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(Refusal::closing(
+            505,
+            "HTTP version not supported; speak HTTP/1.1",
+        )),
         _ => malformed("no HTTP version"),
     }
 }
@@ -466,16 +510,30 @@ mod tests {
              Connection: a, Close\r\nexpect: 100-Continue\r\nX:\r\n\r\n",
         )
         .unwrap();
-        assert_eq!((request.method, request.path.as_slice()), (Method::Put, &b"/my notes"[..]));
+        assert_eq!(
+            (request.method, request.path.as_slice()),
+            (Method::Put, &b"/my notes"[..])
+        );
         assert_eq!((request.query.as_str(), request.host()), ("v=2", "h:80"));
         assert_eq!((request.framing, request.keep_alive), (Framing::Length(5), false));
         assert!(request.modern && request.expects_continue);
         let old = read("GET http://h HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap();
-        assert_eq!((old.path.as_slice(), old.keep_alive, old.modern), (&b"/"[..], true, false));
+        assert_eq!(
+            (old.path.as_slice(), old.keep_alive, old.modern),
+            (&b"/"[..], true, false)
+        );
         assert_eq!(read("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().path, b"*");
-        assert_eq!(read("GET /%2e%25 HTTP/1.9\r\nHost: h\r\n\r\n").unwrap().path, b"/.%");
+        assert_eq!(
+            read("GET /%2e%25 HTTP/1.9\r\nHost: h\r\n\r\n").unwrap().path,
+            b"/.%"
+        );
         assert_eq!(read("GET / HTTP/1.0\r\nHost:\r\n\r\n").unwrap().host(), "");
-        assert_eq!(read("GET http://a:1/ HTTP/1.1\r\nHost: b:2\r\n\r\n").unwrap().host(), "a:1");
+        assert_eq!(
+            read("GET http://a:1/ HTTP/1.1\r\nHost: b:2\r\n\r\n")
+                .unwrap()
+                .host(),
+            "a:1"
+        );
         assert_eq!(read("GET http://a:1/ HTTP/1.0\r\n\r\n").unwrap().host(), "a:1");
     }
 
@@ -491,7 +549,10 @@ mod tests {
             (with("Content-Length: 18446744073709551616\r\n"), 400),
             (with("Content-Length:\r\n"), 400),
             (with("Content-Length : 5\r\n"), 400),
-            (with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400),
+            (
+                with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+                400,
+            ),
             (with("a: b\r\n c\r\n"), 400),
             (with("no colon\r\n"), 400),
             (with(": nameless\r\n"), 400),
@@ -521,7 +582,10 @@ mod tests {
             ("GET /#a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
             ("GET /é HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
             ("GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), 400),
-            ("PUT /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), 400),
+            (
+                "PUT /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+                400,
+            ),
             ("GET / HTTP/1.1\n".to_owned(), 400),
             ("GET / HTTP/1.1\rH".to_owned(), 400),
             ("GET / HTTP/1.1\r\nHost: h\0".to_owned(), 400),
@@ -562,11 +626,22 @@ mod tests {
     fn heads_are_bounded_on_both_sides() {
         let line = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(length - 14));
         assert!(read(&line(LINE_LIMIT)).is_ok());
-        assert_eq!(read(&line(LINE_LIMIT + 1)[..LINE_LIMIT + 1]).unwrap_err().status, 414);
+        assert_eq!(
+            read(&line(LINE_LIMIT + 1)[..LINE_LIMIT + 1]).unwrap_err().status,
+            414
+        );
         // One word and no end: it can only be a method.
         assert_eq!(read(&"M".repeat(LINE_LIMIT + 1)).unwrap_err().status, 501);
-        assert_eq!(read(&format!("GET {}", "/".repeat(LINE_LIMIT - 3))).unwrap_err().status, 414);
-        assert_eq!(read(&format!("/{}", "M".repeat(LINE_LIMIT))).unwrap_err().status, 414);
+        assert_eq!(
+            read(&format!("GET {}", "/".repeat(LINE_LIMIT - 3)))
+                .unwrap_err()
+                .status,
+            414
+        );
+        assert_eq!(
+            read(&format!("/{}", "M".repeat(LINE_LIMIT))).unwrap_err().status,
+            414
+        );
         let head = |length: usize| {
             let start = "GET / HTTP/1.1\r\nHost: h\r\nX:";
             format!("{start}{}\r\n\r\n", "x".repeat(length - start.len() - 4))

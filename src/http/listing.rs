@@ -41,8 +41,11 @@ const ROW: usize = 200;
 const PREFIX_LIMIT: usize = 256;
 
 /// The columns: their name in the URL and on the page, and whether the first click gives the largest first.
-const COLUMNS: [(&str, &str, bool); 3] =
-    [("name", "Name", false), ("size", "Size", true), ("date", "Changed (UTC)", true)];
+const COLUMNS: [(&str, &str, bool); 3] = [
+    ("name", "Name", false),
+    ("size", "Size", true),
+    ("date", "Changed (UTC)", true),
+];
 
 /// The order of the rows.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,9 +59,16 @@ impl Order {
     /// query = *( pair "&" ) pair; pair = "sort=" column / "order=desc" / anything else, which is ignored:
     /// a link with something added to it still shows the page.
     fn of(query: &str) -> Order {
-        let value = |key| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        let value = |key| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+        };
         let column = value("sort").and_then(|name| COLUMNS.iter().position(|column| column.0 == name));
-        Order { column: column.unwrap_or(0), descending: value("order") == Some("desc") }
+        Order {
+            column: column.unwrap_or(0),
+            descending: value("order") == Some("desc"),
+        }
     }
 
     /// The page in this order, seen from itself: relative, so that it works behind a proxy that has taken a
@@ -96,7 +106,10 @@ impl Order {
             };
             let descending = if here { !self.descending } else { largest_first };
             let order = if descending { "&amp;order=desc" } else { "" };
-            let _ = writeln!(out, "<th scope=col{sorted}><a href=\"?sort={name}{order}\">{label}{arrow}</a>");
+            let _ = writeln!(
+                out,
+                "<th scope=col{sorted}><a href=\"?sort={name}{order}\">{label}{arrow}</a>"
+            );
         }
     }
 }
@@ -112,7 +125,10 @@ pub fn folder(request: &Request, store: &Store) -> Result<Reply, store::Error> {
     if request.query == "json" {
         return Ok(Reply::fresh("application/json", json(&catalogue)));
     }
-    let page = Reply::fresh("text/html; charset=utf-8", page(catalogue, request, store.upload_limit()));
+    let page = Reply::fresh(
+        "text/html; charset=utf-8",
+        page(catalogue, request, store.upload_limit()),
+    );
     Ok(page.field("Content-Security-Policy", POLICY))
 }
 
@@ -147,7 +163,11 @@ fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) 
     write_table(&mut out, &catalogue, &order);
     out.push_str("</main>\n<footer>\n");
     if upload_limit.is_some() {
-        let _ = writeln!(out, "<p>From a terminal: <code>curl -T FILE {}</code>", escape(&address(request)));
+        let _ = writeln!(
+            out,
+            "<p>From a terminal: <code>curl -T FILE {}</code>",
+            escape(&address(request))
+        );
     }
     out.push_str("<p>For programs: <a href=\"?json\">the same as JSON</a>\n</footer>\n");
     out
@@ -167,7 +187,10 @@ fn write_form(out: &mut String, limit: u64) {
 }
 
 fn write_table(out: &mut String, catalogue: &Catalogue, order: &Order) {
-    let (count, bytes) = (catalogue.files.len(), catalogue.files.iter().map(|file| file.1.len()).sum());
+    let (count, bytes) = (
+        catalogue.files.len(),
+        catalogue.files.iter().map(|file| file.1.len()).sum(),
+    );
     let folders = match catalogue.folders {
         0 => String::new(),
         folders => format!(" {} not shown.", counted(folders as u64, "folder")),
@@ -205,7 +228,11 @@ fn write_row(out: &mut String, name: &str, about: &Metadata) {
     let _ = match size {
         0..1024 => write!(out, "{size} B"),
         // The exact number is in the title.
-        _ => write!(out, "<data value={size} title=\"{size} bytes\">{}</data>", rounded_size(size)),
+        _ => write!(
+            out,
+            "<data value={size} title=\"{size} bytes\">{}</data>",
+            rounded_size(size)
+        ),
     };
     let (day, minute) = (&date[..10], &date[11..16]);
     let _ = writeln!(out, "<td><time datetime={date}>{day} {minute}</time>");
@@ -223,7 +250,11 @@ fn rounded_size(bytes: u64) -> String {
         // Rounded first: 1,048,575 bytes are 1.0 MiB, not 1024.0 KiB.
         let tenths = (u128::from(bytes) * 10 + unit / 2) / unit;
         if tenths < 10_240 || name == "EiB" {
-            let decimal = if name == "B" { String::new() } else { format!(".{}", tenths % 10) };
+            let decimal = if name == "B" {
+                String::new()
+            } else {
+                format!(".{}", tenths % 10)
+            };
             return format!("{}{decimal} {name}", tenths / 10);
         }
         unit <<= 10;
@@ -236,7 +267,9 @@ fn rounded_size(bytes: u64) -> String {
 fn address(request: &Request) -> String {
     let one = |name| request.fields.one(name).ok().flatten();
     let scheme = one("x-forwarded-proto").filter(|scheme| ["http", "https"].contains(scheme));
-    let prefix = one("x-forwarded-prefix").filter(|path| is_prefix(path)).unwrap_or_default();
+    let prefix = one("x-forwarded-prefix")
+        .filter(|path| is_prefix(path))
+        .unwrap_or_default();
     // The line is meant for a shell, and a host may contain `;` and `$` (RFC 3986, section 3.2.2). HTTP/1.0
     // may leave it out.
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
@@ -249,7 +282,9 @@ fn address(request: &Request) -> String {
 fn is_prefix(path: &str) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let segment = |text: &str| !matches!(text, "" | "." | "..") && text.bytes().all(unreserved);
-    let inner = path.strip_prefix('/').map(|path| path.strip_suffix('/').unwrap_or(path));
+    let inner = path
+        .strip_prefix('/')
+        .map(|path| path.strip_suffix('/').unwrap_or(path));
     path.len() <= PREFIX_LIMIT && inner.is_some_and(|inner| inner.split('/').all(segment))
 }
 
@@ -322,22 +357,65 @@ fn counters(scoreboard: &Scoreboard) -> String {
     let total = |field| scoreboard.total(field);
     let requests = total(Field::Served) + total(Field::Failed);
     let single = [
-        ("workers", "gauge", "Workers that there should be.", scoreboard.workers as u64),
-        ("workers_alive", "gauge", "Workers that are alive.", scoreboard.alive() as u64),
-        ("restarts_total", "counter", "Workers put in the place of dead ones.", total(Field::Restarts)),
-        ("connections_total", "counter", "Connections taken.", total(Field::Connections)),
+        (
+            "workers",
+            "gauge",
+            "Workers that there should be.",
+            scoreboard.workers as u64,
+        ),
+        (
+            "workers_alive",
+            "gauge",
+            "Workers that are alive.",
+            scoreboard.alive() as u64,
+        ),
+        (
+            "restarts_total",
+            "counter",
+            "Workers put in the place of dead ones.",
+            total(Field::Restarts),
+        ),
+        (
+            "connections_total",
+            "counter",
+            "Connections taken.",
+            total(Field::Connections),
+        ),
         ("requests_total", "counter", "Requests that have ended.", requests),
-        ("requests_failed_total", "counter", "Requests that have failed.", total(Field::Failed)),
-        ("bytes_in_total", "counter", "Bytes read from sockets.", total(Field::BytesIn)),
-        ("bytes_out_total", "counter", "Bytes written to sockets.", total(Field::BytesOut)),
+        (
+            "requests_failed_total",
+            "counter",
+            "Requests that have failed.",
+            total(Field::Failed),
+        ),
+        (
+            "bytes_in_total",
+            "counter",
+            "Bytes read from sockets.",
+            total(Field::BytesIn),
+        ),
+        (
+            "bytes_out_total",
+            "counter",
+            "Bytes written to sockets.",
+            total(Field::BytesOut),
+        ),
     ];
     for (name, kind, help, value) in single {
         head(&mut out, name, kind, help);
         let _ = writeln!(out, "kolam_{name} {value}");
     }
     let each = [
-        ("worker_served_total", "Requests that a worker has served.", Field::Served),
-        ("worker_failed_total", "Requests that have failed with a worker.", Field::Failed),
+        (
+            "worker_served_total",
+            "Requests that a worker has served.",
+            Field::Served,
+        ),
+        (
+            "worker_failed_total",
+            "Requests that have failed with a worker.",
+            Field::Failed,
+        ),
     ];
     for (name, help, field) in each {
         head(&mut out, name, "counter", help);
@@ -367,7 +445,10 @@ mod tests {
             out
         };
         assert_eq!(link(name), "%3Cb%3E%22%26%27%C3%A9%20%25%3F%23%2F");
-        assert_eq!((link("aZ09-._~"), link("a:b")), ("aZ09-._~".to_owned(), "a%3Ab".to_owned()));
+        assert_eq!(
+            (link("aZ09-._~"), link("a:b")),
+            ("aZ09-._~".to_owned(), "a%3Ab".to_owned())
+        );
         let mut shown = String::new();
         show(&mut shown, "a<\u{202e}nib.exe");
         assert_eq!(shown, "a&lt;<span class=odd>\\u{202e}</span>nib.exe");
@@ -431,9 +512,9 @@ mod tests {
         for good in ["/a", "/a/", "/a/b-1._~", "/...", &format!("/{}", "a".repeat(255))] {
             assert!(is_prefix(good), "{good}");
         }
-        for bad in
-            ["", "/", "a", "//", "//a", "/a//b", "/a//", "/.", "/a/../b", "/a b", "/a;b", "/a%2f", "/a\"b"]
-        {
+        for bad in [
+            "", "/", "a", "//", "//a", "/a//b", "/a//", "/.", "/a/../b", "/a b", "/a;b", "/a%2f", "/a\"b",
+        ] {
             assert!(!is_prefix(bad), "{bad}");
         }
         assert!(!is_prefix(&format!("/{}", "a".repeat(256))));
@@ -445,7 +526,10 @@ mod tests {
         scoreboard.worker(1).add(Field::Served, 3);
         let text = counters(&scoreboard);
         assert!(text.contains("\nkolam_requests_total 3\n"), "{text}");
-        assert!(text.contains("\nkolam_worker_served_total{worker=\"1\"} 3\n"), "{text}");
+        assert!(
+            text.contains("\nkolam_worker_served_total{worker=\"1\"} 3\n"),
+            "{text}"
+        );
         let mut family = "";
         for line in text.lines() {
             match line.strip_prefix("# TYPE ") {

@@ -70,7 +70,10 @@ const ACTIVE: [&str; 3] = ["text/html; charset=utf-8", "image/svg+xml", "applica
 
 /// The media type, by the extension of the name.
 pub fn content_type(name: &[u8]) -> &'static str {
-    let extension = name.iter().rposition(|&byte| byte == b'.').map(|dot| &name[dot + 1..]);
+    let extension = name
+        .iter()
+        .rposition(|&byte| byte == b'.')
+        .map(|dot| &name[dot + 1..]);
     let found = TYPES
         .iter()
         .find(|row| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(row.0.as_bytes())));
@@ -125,15 +128,26 @@ pub struct Reply {
 impl Reply {
     pub fn new(status: u16) -> Reply {
         let (fields, failure) = (Vec::with_capacity(256), String::new());
-        Reply { status, fields, content: Content::None, brought: 0, failure }
+        Reply {
+            status,
+            fields,
+            content: Content::None,
+            brought: 0,
+            failure,
+        }
     }
 
     pub fn brought(self, bytes: u64) -> Reply {
-        Reply { brought: bytes, ..self }
+        Reply {
+            brought: bytes,
+            ..self
+        }
     }
 
     pub fn field(mut self, name: &str, value: &str) -> Reply {
-        [name, ": ", value, "\r\n"].iter().for_each(|text| self.fields.extend_from_slice(text.as_bytes()));
+        [name, ": ", value, "\r\n"]
+            .iter()
+            .for_each(|text| self.fields.extend_from_slice(text.as_bytes()));
         self
     }
 
@@ -144,20 +158,34 @@ impl Reply {
 
     /// A text that was made for this request. The next one may differ, so no cache may keep it.
     pub fn fresh(kind: &str, text: impl Into<Vec<u8>>) -> Reply {
-        Reply::new(200).text(kind, text).field("Cache-Control", "no-store")
+        Reply::new(200)
+            .text(kind, text)
+            .field("Cache-Control", "no-store")
     }
 
     /// The reason of a refusal, as one line for a person.
     pub fn error(refusal: Refusal) -> Reply {
         let reply =
             Reply::new(refusal.status).text("text/plain; charset=utf-8", format!("{}\n", refusal.reason));
-        let reply = refusal.field.iter().fold(reply, |reply, (name, value)| reply.field(name, value));
-        Reply { failure: refusal.reason, ..reply }
+        let reply = refusal
+            .field
+            .iter()
+            .fold(reply, |reply, (name, value)| reply.field(name, value));
+        Reply {
+            failure: refusal.reason,
+            ..reply
+        }
     }
 
     /// The reply as it is sent.
     pub fn finish(self, options: ReplyOptions) -> io::Result<OutgoingReply> {
-        let Reply { status, fields, content, brought, failure } = self;
+        let Reply {
+            status,
+            fields,
+            content,
+            brought,
+            failure,
+        } = self;
         let length = if options.head_only { 0 } else { content.length() };
         // One allocation for a small reply with all its content.
         let mut text = Vec::with_capacity(USUAL_HEAD + length.min(SMALL) as usize);
@@ -190,7 +218,14 @@ impl Reply {
             content => Some(content),
         };
         let (bytes, close) = (length + brought, options.close);
-        Ok(OutgoingReply { text, sent: 0, rest, bytes, failure, close })
+        Ok(OutgoingReply {
+            text,
+            sent: 0,
+            rest,
+            bytes,
+            failure,
+            close,
+        })
     }
 }
 
@@ -224,7 +259,11 @@ impl OutgoingReply {
         match &self.rest {
             Some(Content::File { file, from, to }) if self.sent == self.text.len() => {
                 let count = (to - from).min(PIECE_TEXT as u64) as usize;
-                Outgoing::File { file, offset: *from, count }
+                Outgoing::File {
+                    file,
+                    offset: *from,
+                    count,
+                }
             }
             _ if last => Outgoing::Last(&self.text[self.sent..]),
             _ => Outgoing::Bytes(&self.text[self.sent..]),
@@ -288,7 +327,10 @@ impl From<store::Error> for Refusal {
             store::Error::Full => 507,
             store::Error::Exhausted(_) => {
                 let field = Some(("Retry-After", "1".to_owned()));
-                return Refusal { field, ..Refusal::new(503, error.to_string()) };
+                return Refusal {
+                    field,
+                    ..Refusal::new(503, error.to_string())
+                };
             }
             store::Error::Io(_) | store::Error::Uncertain(_) => 500,
         };
@@ -302,7 +344,12 @@ impl From<store::Error> for Refusal {
 /// of its own. Nothing in it belongs to one machine, so a copy that kept the date (`cp -p`, rsync) has the
 /// same tag on another server, and a download can go on there.
 fn entity_tag(about: &Metadata) -> String {
-    format!("\"{:x}-{:x}.{:x}\"", about.len(), about.mtime(), about.mtime_nsec())
+    format!(
+        "\"{:x}-{:x}.{:x}\"",
+        about.len(),
+        about.mtime(),
+        about.mtime_nsec()
+    )
 }
 
 /// When the content last changed, to the second, as dates in HTTP are.
@@ -321,12 +368,20 @@ fn in_tags(list: &str, tag: &str, weak: bool) -> bool {
 
 /// A date that the peer has sent; an invalid one is ignored, as RFC 9110 says of each of these fields.
 fn date(request: &Request, name: &str) -> Result<Option<SystemTime>, Refusal> {
-    Ok(request.fields.one(name)?.and_then(|text| stats::parse_http(text, SystemTime::now())))
+    Ok(request
+        .fields
+        .one(name)?
+        .and_then(|text| stats::parse_http(text, SystemTime::now())))
 }
 
 /// Does the request depend on what the file is?
 pub fn conditional(request: &Request) -> bool {
-    let fields = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+    let fields = [
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+    ];
     fields.iter().any(|name| request.fields.list(name).is_some())
 }
 
@@ -346,9 +401,10 @@ pub fn precondition(request: &Request, about: Option<&Metadata>) -> Result<Optio
     };
     match about {
         Some(about) if known && reading && !other => Ok(Some(Reply::new(304).validators(about))),
-        _ if known || other => {
-            Err(Refusal::new(412, "precondition failed: the file is not what was expected"))
-        }
+        _ if known || other => Err(Refusal::new(
+            412,
+            "precondition failed: the file is not what was expected",
+        )),
         _ => Ok(None),
     }
 }
@@ -357,19 +413,27 @@ impl Reply {
     /// Adds the fields by which a peer can recognise this version of the file.
     fn validators(self, about: &Metadata) -> Reply {
         let date = stats::http_date(last_modified(about));
-        self.field("ETag", &entity_tag(about)).field("Last-Modified", &date)
+        self.field("ETag", &entity_tag(about))
+            .field("Last-Modified", &date)
     }
 
     /// A file, or the part of it that is wanted.
     pub fn file(request: &Request, name: &[u8], file: File, about: &Metadata) -> Result<Reply, Refusal> {
         let size = about.len();
-        let wanted = if request.method == Method::Get { range(request, about)? } else { Wanted::All };
+        let wanted = if request.method == Method::Get {
+            range(request, about)?
+        } else {
+            Wanted::All
+        };
         let (status, from, to) = match wanted {
             Wanted::All => (200, 0, size),
             Wanted::Part(from, to) => (206, from, to),
             Wanted::Outside => {
                 let field = Some(("Content-Range", format!("bytes */{size}")));
-                return Err(Refusal { field, ..Refusal::new(416, format!("range outside of {size} bytes")) });
+                return Err(Refusal {
+                    field,
+                    ..Refusal::new(416, format!("range outside of {size} bytes"))
+                });
             }
         };
         let kind = content_type(name);
@@ -398,7 +462,9 @@ enum Wanted {
 
 /// The range of bytes that is wanted, if If-Range still holds.
 fn range(request: &Request, about: &Metadata) -> Result<Wanted, Refusal> {
-    let Some(text) = request.fields.one("range")? else { return Ok(Wanted::All) };
+    let Some(text) = request.fields.one("range")? else {
+        return Ok(Wanted::All);
+    };
     let same = match request.fields.one("if-range")? {
         None => true,
         Some(tag) if tag.starts_with('"') => tag == entity_tag(about),
@@ -409,14 +475,21 @@ fn range(request: &Request, about: &Metadata) -> Result<Wanted, Refusal> {
             over && date(request, "if-range")? == Some(changed)
         }
     };
-    Ok(if same { parse_range(text, about.len()).unwrap_or(Wanted::All) } else { Wanted::All })
+    Ok(if same {
+        parse_range(text, about.len()).unwrap_or(Wanted::All)
+    } else {
+        Wanted::All
+    })
 }
 
 /// range = "bytes=" ( first "-" [ last ] / "-" length ); `None`: anything else, also several ranges; it is
 /// ignored (RFC 9110, section 14.2).
 fn parse_range(text: &str, size: u64) -> Option<Wanted> {
     let (unit, range) = text.split_once('=')?;
-    let (first, last) = range.trim().split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
+    let (first, last) = range
+        .trim()
+        .split_once('-')
+        .filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
     // A number that does not fit is larger than any file.
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -428,7 +501,11 @@ fn parse_range(text: &str, size: u64) -> Option<Wanted> {
         (None, Some(length)) if first.is_empty() => (size.saturating_sub(length), size),
         _ => return None,
     };
-    Some(if from < to { Wanted::Part(from, to) } else { Wanted::Outside })
+    Some(if from < to {
+        Wanted::Part(from, to)
+    } else {
+        Wanted::Outside
+    })
 }
 
 #[cfg(test)]

@@ -64,7 +64,9 @@ impl Names {
 /// Why a request for `host` is refused: the peer means another server, or the owner has forgotten a name.
 pub fn misdirected(host: &str) -> String {
     // A host may hold `$` and `;`, which must not get into a command that a reader may copy.
-    let name = Some(without_port(host)).filter(|name| is_host_name(name)).unwrap_or("NAME");
+    let name = Some(without_port(host))
+        .filter(|name| is_host_name(name))
+        .unwrap_or("NAME");
     let remedy = format!("start it with --host {name}, or with --any-host to allow every name");
     format!("this server does not answer to this name; to allow it, {remedy}")
 }
@@ -72,7 +74,10 @@ pub fn misdirected(host: &str) -> String {
 /// Is this what a machine calls itself: nothing, `localhost`, or an address? The owner of any other name can
 /// let it point to this machine after a browser has loaded a page from another ("DNS rebinding").
 fn is_own_name(name: &str) -> bool {
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let address = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
     name.is_empty() || name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
@@ -111,13 +116,19 @@ pub struct Target {
 
 impl Target {
     pub fn server() -> Target {
-        Target { authority: None, path: b"*".into(), query: String::new() }
+        Target {
+            authority: None,
+            path: b"*".into(),
+            query: String::new(),
+        }
     }
 }
 
 /// target = absolute-path [ "?" query ] / "http://" authority [ absolute-path ] [ "?" query ] / "*"
 pub fn target_of(target: &[u8], whole_server: bool) -> Result<Target, &'static str> {
-    let Some(text) = str::from_utf8(target).ok().filter(|text| text.bytes().all(|b| b.is_ascii_graphic()))
+    let Some(text) = str::from_utf8(target)
+        .ok()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_graphic()))
     else {
         return Err("a target with characters that must be percent-encoded");
     };
@@ -127,9 +138,10 @@ pub fn target_of(target: &[u8], whole_server: bool) -> Result<Target, &'static s
     if text.contains('#') {
         return Err("a target with a fragment");
     }
-    let scheme = ["http://", "https://"]
-        .into_iter()
-        .find(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| {
+        text.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
     let (authority, text) = match scheme {
         None if text.starts_with('/') => (None, text),
         None => return Err("a target that is neither a path nor an http URL"),
@@ -149,7 +161,11 @@ pub fn target_of(target: &[u8], whole_server: bool) -> Result<Target, &'static s
         // What was removed must have been well-formed too.
         Cow::Owned(rest) => decode(path).and_then(|_| decode(&rest))?,
     };
-    Ok(Target { authority, path: decoded, query: query.to_owned() })
+    Ok(Target {
+        authority,
+        path: decoded,
+        query: query.to_owned(),
+    })
 }
 
 /// absolute-path = 1*( "/" segment ) without the segments `.` and `..` (RFC 3986, section 5.2.4), still
@@ -202,14 +218,36 @@ mod tests {
 
     #[test]
     fn a_server_answers_to_few_names_unless_it_is_given_more() {
-        let (none, one) = (Names::Own(Vec::new()), Names::Own(vec!["Files.example".to_owned()]));
-        let own =
-            ["", "localhost", "LocalHost:80", "localhost.", "127.0.0.1", "192.0.2.1:80", "[::1]", "[::1]:80"];
+        let (none, one) = (
+            Names::Own(Vec::new()),
+            Names::Own(vec!["Files.example".to_owned()]),
+        );
+        let own = [
+            "",
+            "localhost",
+            "LocalHost:80",
+            "localhost.",
+            "127.0.0.1",
+            "192.0.2.1:80",
+            "[::1]",
+            "[::1]:80",
+        ];
         for host in own {
-            assert!(none.include(host) && one.include(host) && Names::All.include(host), "{host}");
+            assert!(
+                none.include(host) && one.include(host) && Names::All.include(host),
+                "{host}"
+            );
         }
-        for host in ["files.example", "FILES.EXAMPLE:8080", "files.example.", "files.example.:80"] {
-            assert!(!none.include(host) && one.include(host) && Names::All.include(host), "{host}");
+        for host in [
+            "files.example",
+            "FILES.EXAMPLE:8080",
+            "files.example.",
+            "files.example.:80",
+        ] {
+            assert!(
+                !none.include(host) && one.include(host) && Names::All.include(host),
+                "{host}"
+            );
         }
         for host in [
             "a.files.example",
@@ -219,20 +257,30 @@ mod tests {
             "127.0.0.1.files.example",
             "files.example..",
         ] {
-            assert!(!none.include(host) && !one.include(host) && Names::All.include(host), "{host}");
+            assert!(
+                !none.include(host) && !one.include(host) && Names::All.include(host),
+                "{host}"
+            );
         }
     }
 
     #[test]
     fn a_host_name_is_made_of_labels() {
         let (label, name) = ("l".repeat(63), "n".repeat(62) + ".");
-        for good in ["h", "a-b.c_d", "xn--bcher-kva.example", "1.example", &label, &(name.repeat(4) + "n")] {
+        for good in [
+            "h",
+            "a-b.c_d",
+            "xn--bcher-kva.example",
+            "1.example",
+            &label,
+            &(name.repeat(4) + "n"),
+        ] {
             assert!(is_host_name(good), "{good}");
         }
         let long = [label + "l", name.repeat(4) + "nn"];
-        for bad in
-            ["", ".", "a..b", "a.", "-a", "a-", "a b", "a:1", "$(a)", "*.a", "a/b", "é", &long[0], &long[1]]
-        {
+        for bad in [
+            "", ".", "a..b", "a.", "-a", "a-", "a b", "a:1", "$(a)", "*.a", "a/b", "é", &long[0], &long[1],
+        ] {
             assert!(!is_host_name(bad), "{bad}");
         }
     }
@@ -268,7 +316,11 @@ mod tests {
         for (target, whole_server, expected) in table {
             let expected = expected.map(|(path, query)| (path.as_bytes().to_vec(), query.to_owned()));
             let found = target_of(target.as_bytes(), whole_server).ok();
-            assert_eq!(found.map(|target| (target.path, target.query)), expected, "{target}");
+            assert_eq!(
+                found.map(|target| (target.path, target.query)),
+                expected,
+                "{target}"
+            );
         }
         let authority = |target: &[u8]| target_of(target, false).unwrap().authority;
         assert_eq!(authority(b"HTTP://h:80?q").as_deref(), Some("h:80"));
@@ -339,20 +391,31 @@ mod tests {
                 let encoded = target_of(path.replace('.', "%2e").as_bytes(), false).unwrap();
                 assert_eq!(encoded.path, wanted.as_bytes(), "{path}");
             }
-            paths = paths.iter().flat_map(|path| ["/", ".", "a"].map(|next| path.clone() + next)).collect();
+            paths = paths
+                .iter()
+                .flat_map(|path| ["/", ".", "a"].map(|next| path.clone() + next))
+                .collect();
         }
     }
 
     #[test]
     fn hosts_are_names_or_addresses_with_or_without_a_port() {
-        for good in
-            ["h", "h:", "h:80", "127.0.0.1:80", "a-b.c_d", "h%41", "[::1]", "[::1]:80", "[::ffff:1.2.3.4]"]
-        {
+        for good in [
+            "h",
+            "h:",
+            "h:80",
+            "127.0.0.1:80",
+            "a-b.c_d",
+            "h%41",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:1.2.3.4]",
+        ] {
             assert!(is_host(good), "{good}");
         }
-        for bad in
-            ["a/b", "a b", "a:b", "a:80:90", "[::1", "::1]", "[::1]80", "[g]", "a@b", "a?", "a\"b", "a<b"]
-        {
+        for bad in [
+            "a/b", "a b", "a:b", "a:80:90", "[::1", "::1]", "[::1]80", "[g]", "a@b", "a?", "a\"b", "a<b",
+        ] {
             assert!(!is_host(bad), "{bad}");
         }
         for bad in [

@@ -54,7 +54,11 @@ impl Lingering {
     pub fn begin(stream: TcpStream) -> Option<Lingering> {
         stream.shutdown(Shutdown::Write).ok()?;
         let now = Instant::now();
-        Some(Lingering { stream, end: now + LINGER, idle: now + LINGER_IDLE })
+        Some(Lingering {
+            stream,
+            end: now + LINGER,
+            idle: now + LINGER_IDLE,
+        })
     }
 
     /// Reads and discards what has come; false when it is time to close.
@@ -142,8 +146,19 @@ pub fn linger_queue() -> io::Result<(LingerSender, LingerReceiver)> {
     let (sender, queue) = mpsc::channel();
     let (reader, writer) = io::pipe()?;
     let signaled = Arc::new(AtomicBool::new(false));
-    let sender = LingerSender { queue: sender, wake: writer, signaled: signaled.clone() };
-    Ok((sender, LingerReceiver { queue, wake: reader, signaled }))
+    let sender = LingerSender {
+        queue: sender,
+        wake: writer,
+        signaled: signaled.clone(),
+    };
+    Ok((
+        sender,
+        LingerReceiver {
+            queue,
+            wake: reader,
+            signaled,
+        },
+    ))
 }
 
 /// The end of the threads that serve.

@@ -41,11 +41,19 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(reason: impl Into<String>) -> Refusal {
-        Refusal { reason: reason.into(), close: false, no_reply: false }
+        Refusal {
+            reason: reason.into(),
+            close: false,
+            no_reply: false,
+        }
     }
 
     pub fn closing(reason: impl Into<String>) -> Refusal {
-        Refusal { reason: reason.into(), close: true, no_reply: false }
+        Refusal {
+            reason: reason.into(),
+            close: true,
+            no_reply: false,
+        }
     }
 }
 
@@ -54,7 +62,11 @@ impl From<store::Error> for Refusal {
         // An upload over the limit may be endless, so it is not read to its end.
         let close = matches!(error, store::Error::TooLarge(_));
         let no_reply = matches!(error, store::Error::Uncertain(_));
-        Refusal { reason: error.to_string(), close, no_reply }
+        Refusal {
+            reason: error.to_string(),
+            close,
+            no_reply,
+        }
     }
 }
 
@@ -136,7 +148,10 @@ pub enum HeadEvent {
 
 impl Head {
     pub fn new() -> Head {
-        Head { text: Vec::new(), state: HeadState::Verb }
+        Head {
+            text: Vec::new(),
+            state: HeadState::Verb,
+        }
     }
 
     /// Takes the next byte; `None` means that more are needed.
@@ -164,7 +179,10 @@ impl Head {
             }
             HeadState::BeforeName if blank => {}
             HeadState::BeforeName if byte == b'"' => {
-                self.state = HeadState::Quoted { start: self.text.len(), escaped: false }
+                self.state = HeadState::Quoted {
+                    start: self.text.len(),
+                    escaped: false,
+                }
             }
             HeadState::BeforeName => self.state = HeadState::Name(self.text.len()),
             HeadState::Name(start) | HeadState::Unquoted { start } if blank || line_end => {
@@ -172,11 +190,15 @@ impl Head {
             }
             HeadState::Name(_) => {}
             HeadState::Quoted { .. } if line_end => return Some(HeadEvent::Broken(bad_quotes())),
-            HeadState::Quoted { start, escaped: false } if byte == b'"' => {
-                self.state = HeadState::Unquoted { start }
-            }
+            HeadState::Quoted {
+                start,
+                escaped: false,
+            } if byte == b'"' => self.state = HeadState::Unquoted { start },
             HeadState::Quoted { start, escaped } => {
-                self.state = HeadState::Quoted { start, escaped: byte == b'\\' && !escaped }
+                self.state = HeadState::Quoted {
+                    start,
+                    escaped: byte == b'\\' && !escaped,
+                }
             }
             HeadState::Unquoted { .. } => return Some(HeadEvent::Broken(bad_quotes())),
         }
@@ -208,7 +230,11 @@ fn bad_quotes() -> Refusal {
 pub fn name(text: &[u8]) -> Result<Vec<u8>, Refusal> {
     let text = trim_blanks(text);
     let Some(inner) = text.strip_prefix(b"\"") else {
-        return if text.is_empty() { Err(Refusal::new("missing file name")) } else { Ok(text.to_vec()) };
+        return if text.is_empty() {
+            Err(Refusal::new("missing file name"))
+        } else {
+            Ok(text.to_vec())
+        };
     };
     let mut name = Vec::new();
     let mut bytes = inner.iter();
@@ -272,13 +298,26 @@ mod tests {
             (b"UPLOAD a\r\n", "missing file content", 9),
             (b"UPLOAD \"a\"\n", "missing file content", 11),
             (b"UPLOAD ../a\n", "invalid file name: begins with a dot", 12),
-            (b"UPLOAD \"a\r\n", "invalid file name: its quotes do not match", 10),
-            (b"UPLOAD \"a\"b ", "invalid file name: its quotes do not match", 11),
+            (
+                b"UPLOAD \"a\r\n",
+                "invalid file name: its quotes do not match",
+                10,
+            ),
+            (
+                b"UPLOAD \"a\"b ",
+                "invalid file name: its quotes do not match",
+                11,
+            ),
             (b"UPLOAD a\"b ", "upload a\"b", 11),
             (b"\0\n", "line \0", 2),
         ];
         for (text, event, used) in table {
-            assert_eq!(read(text), (event.to_owned(), used), "{:?}", String::from_utf8_lossy(text));
+            assert_eq!(
+                read(text),
+                (event.to_owned(), used),
+                "{:?}",
+                String::from_utf8_lossy(text)
+            );
         }
     }
 
@@ -286,11 +325,20 @@ mod tests {
     fn heads_are_bounded_on_both_sides() {
         for (before, after) in [("GET ", "\r\n"), ("GET ", "\n"), ("UPLOAD ", " "), ("", "\n")] {
             let head = |length: usize| format!("{before}{}{after}", "x".repeat(length - before.len()));
-            assert!(!read(head(HEAD_LIMIT).as_bytes()).0.contains("too long"), "{before}");
-            assert_eq!(read(head(HEAD_LIMIT + 1).as_bytes()), ("too long".to_owned(), HEAD_LIMIT + 1));
+            assert!(
+                !read(head(HEAD_LIMIT).as_bytes()).0.contains("too long"),
+                "{before}"
+            );
+            assert_eq!(
+                read(head(HEAD_LIMIT + 1).as_bytes()),
+                ("too long".to_owned(), HEAD_LIMIT + 1)
+            );
         }
         assert_eq!(read("\r".repeat(HEAD_LIMIT).as_bytes()).0, "more");
-        assert_eq!(read(format!("G{}", "\r".repeat(HEAD_LIMIT + 1)).as_bytes()).0, "too long");
+        assert_eq!(
+            read(format!("G{}", "\r".repeat(HEAD_LIMIT + 1)).as_bytes()).0,
+            "too long"
+        );
     }
 
     #[test]

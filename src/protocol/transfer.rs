@@ -48,7 +48,13 @@ pub struct Body {
 impl Body {
     pub fn new(upload: Upload) -> Body {
         let buffer = vec![0; b64::decoded_room(PIECE_TEXT)];
-        Body { upload, decoder: Decoder::new(), mark: EndMark::default(), buffer, filled: 0 }
+        Body {
+            upload,
+            decoder: Decoder::new(),
+            mark: EndMark::default(),
+            buffer,
+            filled: 0,
+        }
     }
 
     /// Decodes into the file until the end mark (true) or the end of `bytes` (false); `used` grows.
@@ -63,7 +69,8 @@ impl Body {
             let step = self.decoder.decode(text, &mut self.buffer[self.filled..]);
             // Checked before any later error, so that the reply does not depend on how the stream was cut.
             let (seen, decoded) = self.decoder.progress();
-            self.upload.require_room(decoded.max(seen.saturating_sub(TEXT_ALLOWANCE) / TEXT_SLACK))?;
+            self.upload
+                .require_room(decoded.max(seen.saturating_sub(TEXT_ALLOWANCE) / TEXT_SLACK))?;
             let step = step?;
             *used += step.read;
             self.filled += step.wrote;
@@ -128,7 +135,12 @@ impl Download {
     /// Begins to send the first `size` bytes of `file`.
     pub fn new(file: File, size: u64) -> Download {
         let raw = vec![0; size.min(PIECE as u64) as usize];
-        Download { file, left: size, encoder: Encoder::new(), raw }
+        Download {
+            file,
+            left: size,
+            encoder: Encoder::new(),
+            raw,
+        }
     }
 
     /// Room in bytes that `refill` needs. A carry of up to 2 bytes may join a piece.

@@ -61,7 +61,14 @@ impl BlockingWorker {
         let stats = shared.scoreboard.worker(index);
         stats.set(Field::Pid, process::id().into());
         let (scratch, lingering) = (vec![0; PIECE_TEXT], LingerSet::default());
-        BlockingWorker { shared, stats, stop, role, scratch, lingering }
+        BlockingWorker {
+            shared,
+            stats,
+            stop,
+            role,
+            scratch,
+            lingering,
+        }
     }
 
     /// Accepts and serves until the server is to stop.
@@ -74,7 +81,8 @@ impl BlockingWorker {
                 Accepted::Connection(connection) => self.admit(connection),
                 Accepted::WouldBlock if self.lingering.is_empty() => epoll.wait(&mut ready, None)?,
                 Accepted::WouldBlock => {
-                    self.lingering.wait(&[self.shared.listener.as_fd(), self.stop.as_fd()], None)?;
+                    self.lingering
+                        .wait(&[self.shared.listener.as_fd(), self.stop.as_fd()], None)?;
                     self.lingering.drain();
                 }
                 Accepted::NoDescriptors => self.shared.wait_for_room(self.stop)?,
@@ -120,7 +128,10 @@ impl BlockingWorker {
             if self.stop.requested() && self.stops(&mut *session, &mut deadlines) {
                 continue;
             }
-            if deadlines.drain_deadline().is_some_and(|end| Instant::now() >= end) {
+            if deadlines
+                .drain_deadline()
+                .is_some_and(|end| Instant::now() >= end)
+            {
                 return None;
             }
             if blocked {
@@ -162,9 +173,16 @@ impl BlockingWorker {
     fn wait(&mut self, stream: &TcpStream, session: &mut dyn Session, deadlines: &mut Deadlines) {
         let writing = session.want() == Want::Write;
         let interest = if writing { Interest::Write } else { Interest::Read };
-        let mut fds = [PollFd::new(stream.as_fd(), interest), PollFd::new(self.stop.as_fd(), Interest::Read)];
+        let mut fds = [
+            PollFd::new(stream.as_fd(), interest),
+            PollFd::new(self.stop.as_fd(), Interest::Read),
+        ];
         // The self-pipe stays readable: once the stop has been noticed it must not wake us again.
-        let watched = if deadlines.drain_deadline().is_none() { 2 } else { 1 };
+        let watched = if deadlines.drain_deadline().is_none() {
+            2
+        } else {
+            1
+        };
         let mut now = Instant::now();
         deadlines.count_silence(now, || sys::silence(stream.as_fd()).ok());
         if deadlines.gives_way_at().is_some_and(|at| now >= at) && self.others_wait() {
@@ -184,8 +202,16 @@ impl BlockingWorker {
             }
             _ => deadline,
         };
-        let queued = if writing { sys::unsent(stream.as_fd()).ok() } else { None };
-        let look = if self.lingering.is_empty() { look } else { look.min(now + DRAIN_PAUSE) };
+        let queued = if writing {
+            sys::unsent(stream.as_fd()).ok()
+        } else {
+            None
+        };
+        let look = if self.lingering.is_empty() {
+            look
+        } else {
+            look.min(now + DRAIN_PAUSE)
+        };
         let ready = sys::poll(&mut fds[..watched], Some(deadline.min(look)));
         self.lingering.drain_when_due();
         now = Instant::now();

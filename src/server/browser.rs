@@ -71,13 +71,29 @@ mod tests {
     #[test]
     fn ports_that_browsers_refuse_are_told() {
         assert!(REFUSED.is_sorted_by(|a, b| a < b), "it is searched by halving");
-        for (port, refused) in [(1, true), (2, false), (79, true), (80, false), (443, false), (6666, true)]
-            .into_iter()
-            .chain([(6670, false), (8000, false), (8080, false), (10080, true), (65535, false)])
-        {
+        for (port, refused) in [
+            (1, true),
+            (2, false),
+            (79, true),
+            (80, false),
+            (443, false),
+            (6666, true),
+        ]
+        .into_iter()
+        .chain([
+            (6670, false),
+            (8000, false),
+            (8080, false),
+            (10080, true),
+            (65535, false),
+        ]) {
             let text = ready_url(SocketAddr::from(([127, 0, 0, 1], port)));
             assert!(text.ends_with(&format!("http://127.0.0.1:{port}/")), "{text}");
-            assert_eq!(text.starts_with(&format!("browsers refuse port {port}")), refused, "{text}");
+            assert_eq!(
+                text.starts_with(&format!("browsers refuse port {port}")),
+                refused,
+                "{text}"
+            );
         }
     }
 }

@@ -198,8 +198,14 @@ impl EventLoop {
         self.stats.add(Field::Connections, 1);
         let session = self.shared.session(self.stats, &connection);
         let deadlines = Deadlines::new(self.shared.limits, Instant::now());
-        let active =
-            ActiveConnection { stream: connection, session, deadlines, watched: None, queued: 0, permit };
+        let active = ActiveConnection {
+            stream: connection,
+            session,
+            deadlines,
+            watched: None,
+            queued: 0,
+            permit,
+        };
         self.connections.insert(token, Connection::Active(active));
         // Its request is probably here already.
         self.turn(token);
@@ -217,7 +223,8 @@ impl EventLoop {
 
     fn drain(&mut self, token: u64, mut lingering: Lingering, permit: Option<Permit>) {
         if lingering.drain() {
-            self.connections.insert(token, Connection::Lingering(lingering, permit));
+            self.connections
+                .insert(token, Connection::Lingering(lingering, permit));
         }
     }
 
@@ -226,17 +233,27 @@ impl EventLoop {
         let mut moved = ByteCounts::default();
         // A panic costs this connection: its session is dropped, and its `RequestLog` counts the failure.
         let turn = catch_unwind(AssertUnwindSafe(|| {
-            pump(&mut &active.stream, &mut *active.session, &mut self.scratch, &mut moved)
+            pump(
+                &mut &active.stream,
+                &mut *active.session,
+                &mut self.scratch,
+                &mut moved,
+            )
         }));
         self.stats.add(Field::BytesIn, moved.read);
         self.stats.add(Field::BytesOut, moved.written);
-        active.deadlines.note(active.session.want(), moved, Instant::now());
+        active
+            .deadlines
+            .note(active.session.want(), moved, Instant::now());
         match turn {
             Ok(Ok(Pumped::Again)) => self.again.push(token),
             Ok(Ok(Pumped::Blocked)) => {
                 let writing = active.session.want() == Want::Write;
                 let interest = if writing { Interest::Write } else { Interest::Read };
-                if self.watch(token, &active.stream, active.watched, interest).is_err() {
+                if self
+                    .watch(token, &active.stream, active.watched, interest)
+                    .is_err()
+                {
                     return;
                 }
                 active.watched = Some(interest);
@@ -281,7 +298,8 @@ impl EventLoop {
                 lingering.shorten_deadline(Instant::now() + self.shared.linger_limit());
             }
             self.schedule_sweep(lingering.deadline());
-            self.connections.insert(token, Connection::Lingering(lingering, permit));
+            self.connections
+                .insert(token, Connection::Lingering(lingering, permit));
         }
     }
 

@@ -154,7 +154,12 @@ impl Shared {
         let mut session = self.session(self.scoreboard.server(), connection);
         session.notice(Event::Refused(reason));
         // The reply is shorter than any socket's buffer, so one call of `pump` sends it.
-        let _ = pump(&mut &*connection, &mut *session, &mut [], &mut ByteCounts::default());
+        let _ = pump(
+            &mut &*connection,
+            &mut *session,
+            &mut [],
+            &mut ByteCounts::default(),
+        );
     }
 
     /// Rejects the connections in the backlog and closes the listener to new ones. That closes it in all

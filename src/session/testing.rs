@@ -33,8 +33,9 @@ impl Folder {
     /// Everything in the folder, hidden files too, sorted.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -90,7 +91,12 @@ impl Stream for Peer<'_> {
 
 /// Lets `input` run through a session, `give` bytes a read and `take` bytes a write; returns what it sends.
 pub fn play(session: &mut dyn Session, input: &[u8], give: usize, take: usize) -> Vec<u8> {
-    let mut peer = Peer { input, give, take, output: Vec::new() };
+    let mut peer = Peer {
+        input,
+        give,
+        take,
+        output: Vec::new(),
+    };
     let mut scratch = vec![0; 4096];
     while pump(&mut peer, session, &mut scratch, &mut ByteCounts::default()).unwrap() != Pumped::Done {}
     peer.output

@@ -19,10 +19,19 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Days between 0000-03-01 and 1970-01-01.
 const EPOCH: u64 = 719_468;
@@ -56,13 +65,24 @@ impl Date {
         let day = day - (153 * month + 2) / 5 + 1;
         let month = if month < 10 { month + 3 } else { month - 9 };
         let year = era * 400 + year + u64::from(month <= 2);
-        Date { year, month, day, days, second, milli: since.subsec_millis() }
+        Date {
+            year,
+            month,
+            day,
+            days,
+            second,
+            milli: since.subsec_millis(),
+        }
     }
 }
 
 /// Days between 1970-01-01 and a later date: the way back.
 fn days_until(year: u64, month: u64, day: u64) -> Option<u64> {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year.checked_sub(1)?, month + 9)
+    };
     let (era, year) = (year / 400, year % 400);
     let day = ((153 * month + 2) / 5 + day).checked_sub(1)?;
     (era * 146_097 + 365 * year + year / 4 - year / 100 + day).checked_sub(EPOCH)
@@ -70,14 +90,28 @@ fn days_until(year: u64, month: u64, day: u64) -> Option<u64> {
 
 /// `2026-11-21T06:07:08.009Z` (ISO 8601, RFC 3339).
 pub fn utc(time: SystemTime) -> String {
-    let Date { year, month, day, second, milli, .. } = Date::of(time);
+    let Date {
+        year,
+        month,
+        day,
+        second,
+        milli,
+        ..
+    } = Date::of(time);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`: IMF-fixdate (RFC 9110, section 5.6.7).
 pub fn http_date(time: SystemTime) -> String {
-    let Date { year, month, day, days, second, .. } = Date::of(time);
+    let Date {
+        year,
+        month,
+        day,
+        days,
+        second,
+        ..
+    } = Date::of(time);
     let weekday = &DAYS[(days as usize + 3) % 7][..3];
     let month = MONTHS[month as usize - 1];
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -110,16 +144,23 @@ pub fn with_http_now(write: impl FnOnce(&str)) {
 /// Sun Nov  6 08:49:37 1994            asctime(3)
 /// ```
 pub fn parse_http(text: &str, now: SystemTime) -> Option<SystemTime> {
-    let words: Vec<&str> = text.split([' ', ',', '-']).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = text
+        .split([' ', ',', '-'])
+        .filter(|word| !word.is_empty())
+        .collect();
     let (weekday, day, month, year, time) = match *words.as_slice() {
         [weekday, day, month, year, time, "GMT"] => (weekday, day, month, year, time),
         [weekday, month, day, time, year] => (weekday, day, month, year, time),
         _ => return None,
     };
-    DAYS.iter().find(|name| **name == weekday || name[..3] == *weekday)?;
+    DAYS.iter()
+        .find(|name| **name == weekday || name[..3] == *weekday)?;
     let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
     let short = text.contains('-');
-    let (day, year) = (number(day, 31)?, full_year(number(year, 9999)?, year.len(), short, now)?);
+    let (day, year) = (
+        number(day, 31)?,
+        full_year(number(year, 9999)?, year.len(), short, now)?,
+    );
     let (hour, rest) = time.split_once(':')?;
     let (minute, second) = rest.split_once(':')?;
     // A leap second is counted as the first of the next minute.
@@ -180,9 +221,11 @@ mod tests {
     fn the_web_has_three_forms_of_one_moment() {
         let now = at(1_795_226_400);
         assert_eq!(http_date(at(784_111_777)), "Sun, 06 Nov 1994 08:49:37 GMT");
-        for text in
-            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
-        {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
             assert_eq!(parse_http(text, now), Some(at(784_111_777)), "{text}");
         }
         let year = |text: &str| parse_http(text, now).map(|time| http_date(time)[12..16].to_owned());

@@ -83,7 +83,11 @@ pub fn visible(text: &str) -> String {
 fn written(characters: impl Iterator<Item = (char, bool)>) -> String {
     let mut out = String::new();
     for (c, hides) in characters {
-        if hides { out.extend(c.escape_unicode()) } else { out.push(c) }
+        if hides {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
     }
     out
 }
@@ -107,7 +111,10 @@ mod tests {
             "e\u{301}",
         ];
         for plain in plain {
-            assert_eq!((visible(plain), visible_name(plain)), (plain.to_owned(), plain.to_owned()));
+            assert_eq!(
+                (visible(plain), visible_name(plain)),
+                (plain.to_owned(), plain.to_owned())
+            );
         }
         assert_eq!(visible("photo\u{202e}gpj.exe"), "photo\\u{202e}gpj.exe");
         assert_eq!(visible("\u{1b}[2J\n\u{9b}"), "\\u{1b}[2J\\u{a}\\u{9b}");

@@ -81,7 +81,10 @@ const FAILED: u64 = 2;
 
 impl Record {
     fn to_bytes(&self) -> [u8; RECORD] {
-        let (cause, reason) = self.failure.as_ref().map_or((0, ""), |(cause, why)| (*cause, why));
+        let (cause, reason) = self
+            .failure
+            .as_ref()
+            .map_or((0, ""), |(cause, why)| (*cause, why));
         let reason = &reason.as_bytes()[..reason.len().min(RECORD - NUMBERS)];
         let kind = if self.failure.is_some() { FAILED } else { SUCCEEDED };
         let nanos = |time: Duration| time.as_nanos() as u64;
@@ -137,9 +140,19 @@ impl Drop for Reporter {
 
 /// The record of a worker that could not report.
 fn lost(index: usize) -> Record {
-    let failure = Some((Error::Corrupt(String::new()).cause(), "the client worker died".to_owned()));
+    let failure = Some((
+        Error::Corrupt(String::new()).cause(),
+        "the client worker died".to_owned(),
+    ));
     let none = Duration::ZERO;
-    Record { index, time: none, end: none, bytes: 0, cpu: none, failure }
+    Record {
+        index,
+        time: none,
+        end: none,
+        bytes: 0,
+        cpu: none,
+        failure,
+    }
 }
 
 /// The workers' ends of the two pipes between them and the tester.
@@ -152,7 +165,11 @@ struct StartBarrier {
 
 /// Runs one client worker.
 fn work(index: usize, task: &Task, barrier: &StartBarrier) {
-    let mut reporter = Reporter { pipe: barrier.results.clone(), index, reported: false };
+    let mut reporter = Reporter {
+        pipe: barrier.results.clone(),
+        index,
+        reported: false,
+    };
     reporter.send(&[0; RECORD]);
     if (&barrier.start).read_exact(&mut [0]).is_err() {
         return;
@@ -165,7 +182,17 @@ fn work(index: usize, task: &Task, barrier: &StartBarrier) {
         Err(error) => (0, Some((error.cause(), error.to_string()))),
     };
     let (time, end) = (end - start, end - barrier.zero);
-    reporter.send(&Record { index, time, end, bytes, cpu, failure }.to_bytes());
+    reporter.send(
+        &Record {
+            index,
+            time,
+            end,
+            bytes,
+            cpu,
+            failure,
+        }
+        .to_bytes(),
+    );
     reporter.reported = true;
 }
 
@@ -176,7 +203,10 @@ fn perform(index: usize, task: &Task) -> Result<u64, Error> {
     match task.operation {
         "download" => download(&mut client, &task.name, content, task.progress),
         "upload" => {
-            let mut source = Feed { rest: content, progress: task.progress };
+            let mut source = Feed {
+                rest: content,
+                progress: task.progress,
+            };
             client.upload(&task.run.upload(index), &mut source)
         }
         _ => {
@@ -197,7 +227,11 @@ pub fn download(
     content: &[u8],
     progress: &'static AtomicU64,
 ) -> Result<u64, Error> {
-    let mut sink = Compare { expected: content, at: 0, progress };
+    let mut sink = Compare {
+        expected: content,
+        at: 0,
+        progress,
+    };
     let size = client.download(name, &mut sink)?;
     if size < content.len() as u64 {
         return Err(Error::Short(client.received()));
@@ -216,8 +250,15 @@ impl Write for Compare<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let expected = &self.expected[self.at..];
         if expected.get(..bytes.len()) != Some(bytes) {
-            let same = bytes.iter().zip(expected).take_while(|(got, wanted)| got == wanted).count();
-            return Err(io::Error::other(format!("wrong content at byte {}", self.at + same)));
+            let same = bytes
+                .iter()
+                .zip(expected)
+                .take_while(|(got, wanted)| got == wanted)
+                .count();
+            return Err(io::Error::other(format!(
+                "wrong content at byte {}",
+                self.at + same
+            )));
         }
         self.at += bytes.len();
         self.progress.fetch_add(bytes.len() as u64, Relaxed);
@@ -263,8 +304,14 @@ impl Records {
     /// The records of a row that could not begin because of `error`: all workers failed, in no time.
     pub fn not_run(count: usize, error: &Error) -> Records {
         let failure = Some((error.cause(), error.to_string()));
-        let records = (0..count).map(|index| Record { failure: failure.clone(), ..lost(index) });
-        Records { records: records.collect(), wall: Duration::ZERO }
+        let records = (0..count).map(|index| Record {
+            failure: failure.clone(),
+            ..lost(index)
+        });
+        Records {
+            records: records.collect(),
+            wall: Duration::ZERO,
+        }
     }
 }
 
@@ -299,7 +346,11 @@ impl Workers {
 pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -> io::Result<Records> {
     let (mut results, sender) = io::pipe()?;
     let (receiver, mut start) = io::pipe()?;
-    let barrier = Arc::new(StartBarrier { results: Arc::new(sender), start: receiver, zero: Instant::now() });
+    let barrier = Arc::new(StartBarrier {
+        results: Arc::new(sender),
+        start: receiver,
+        zero: Instant::now(),
+    });
     let mut workers = match mode {
         "process" => Workers::Processes(fork(count, task, &barrier)?),
         _ => {
@@ -345,7 +396,10 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
         }
     }
     let last = records.iter().map(|record| record.end).max().unwrap_or_default();
-    Ok(Records { records, wall: last.saturating_sub(released.unwrap_or_default()) })
+    Ok(Records {
+        records,
+        wall: last.saturating_sub(released.unwrap_or_default()),
+    })
 }
 
 /// Waits for a record or the next tick.
@@ -364,7 +418,8 @@ fn fork(count: usize, task: &Arc<Task>, barrier: &Arc<StartBarrier>) -> io::Resu
         match forked {
             Ok(pid) => pids.push((pid, false)),
             Err(error) => {
-                pids.iter().for_each(|(pid, _)| drop(sys::kill(*pid, sys::SIGKILL)));
+                pids.iter()
+                    .for_each(|(pid, _)| drop(sys::kill(*pid, sys::SIGKILL)));
                 pids.iter().for_each(|(pid, _)| drop(sys::reap(*pid, true)));
                 return Err(error);
             }
@@ -398,8 +453,14 @@ mod tests {
         let long = format!("{}é", "x".repeat(199));
         for failure in [None, Some((3, "short".to_owned())), Some((5, long))] {
             let second = Duration::from_secs;
-            let record =
-                Record { index: 9, time: second(1), end: second(2), bytes: 77, cpu: second(3), failure };
+            let record = Record {
+                index: 9,
+                time: second(1),
+                end: second(2),
+                bytes: 77,
+                cpu: second(3),
+                failure,
+            };
             let read = Record::from_bytes(&record.to_bytes()).unwrap();
             assert_eq!((read.index, read.time, read.end), (9, second(1), second(2)));
             assert_eq!((read.bytes, read.cpu), (77, second(3)));
@@ -418,18 +479,33 @@ mod tests {
     #[test]
     fn only_the_expected_content_passes() {
         let progress = &sys::shared_counters(1).unwrap()[0];
-        let mut sink = Compare { expected: b"abcdef", at: 0, progress };
+        let mut sink = Compare {
+            expected: b"abcdef",
+            at: 0,
+            progress,
+        };
         assert!(sink.write_all(b"abc").is_ok() && sink.write_all(b"de").is_ok());
         assert_eq!((sink.at, progress.load(Relaxed)), (5, 5));
         assert!(sink.write_all(b"x").is_err());
-        let mut sink = Compare { expected: b"abc", at: 0, progress };
+        let mut sink = Compare {
+            expected: b"abc",
+            at: 0,
+            progress,
+        };
         assert!(sink.write_all(b"abcd").is_err(), "longer than expected");
         for at in 0..=6 {
-            let mut sink = Compare { expected: b"abcdef", at: 0, progress };
+            let mut sink = Compare {
+                expected: b"abcdef",
+                at: 0,
+                progress,
+            };
             let mut content = *b"abcdefg";
             content[at] = b'!';
             let (head, tail) = content.split_at(at / 2);
-            let error = sink.write_all(head).and_then(|()| sink.write_all(tail)).unwrap_err();
+            let error = sink
+                .write_all(head)
+                .and_then(|()| sink.write_all(tail))
+                .unwrap_err();
             assert_eq!(error.to_string(), format!("wrong content at byte {at}"));
         }
     }

@@ -63,17 +63,34 @@ impl Fixture {
     pub fn new(plan: &Plan, stop: Stop) -> io::Result<Fixture> {
         let progress = &sys::shared_counters(1)?[0];
         let files = RunFiles::make(&plan.root)?;
-        let target = plan.target.map(|address| Target::new(address, files.run, plan.words)).transpose()?;
+        let target = plan
+            .target
+            .map(|address| Target::new(address, files.run, plan.words))
+            .transpose()?;
         let (sources, timeout, tells) = (Vec::new(), plan.timeout, plan.tells || target.is_none());
         let making = f64::INFINITY;
-        let mut fixture = Fixture { files, target, tells, sources, making, timeout, stop, progress };
+        let mut fixture = Fixture {
+            files,
+            target,
+            tells,
+            sources,
+            making,
+            timeout,
+            stop,
+            progress,
+        };
         for volume in plan.volumes() {
             let start = Instant::now();
             let content = random(volume << 20, volume);
             if fixture.target.is_none() {
-                fs::write(fixture.files.path.join(fixture.files.run.source(volume)), &content)?;
+                fs::write(
+                    fixture.files.path.join(fixture.files.run.source(volume)),
+                    &content,
+                )?;
             }
-            fixture.making = fixture.making.min(start.elapsed().as_secs_f64() / content.len() as f64);
+            fixture.making = fixture
+                .making
+                .min(start.elapsed().as_secs_f64() / content.len() as f64);
             fixture.sources.push((volume, Arc::new(content)));
         }
         Ok(fixture)
@@ -112,7 +129,9 @@ impl Fixture {
     /// clients, are remembered. `tick` is told how many bytes have gone, from 0 on.
     pub fn before(&mut self, row: &Row, mut tick: impl FnMut(u64)) -> Result<(), Error> {
         let (run, content) = (self.files.run, self.content(row));
-        let Some(target) = &mut self.target else { return Ok(()) };
+        let Some(target) = &mut self.target else {
+            return Ok(());
+        };
         let bytes = content.len() as u64;
         if row.operation == "upload" {
             (0..row.clients as usize).for_each(|index| target.will_store(run.upload(index), bytes));
@@ -121,8 +140,17 @@ impl Fixture {
         let name = run.source(row.volume_mib);
         target.will_store(name.clone(), bytes);
         tick(0);
-        let mut source = BufReader::with_capacity(CHUNK, Counted { rest: &content, of: bytes, tick });
-        Client::connect(target.address, self.timeout, self.stop)?.upload(&name, &mut source).map(drop)
+        let mut source = BufReader::with_capacity(
+            CHUNK,
+            Counted {
+                rest: &content,
+                of: bytes,
+                tick,
+            },
+        );
+        Client::connect(target.address, self.timeout, self.stop)?
+            .upload(&name, &mut source)
+            .map(drop)
     }
 
     /// Compares what each successful worker uploaded with what it should be; on a difference it has failed.
@@ -134,9 +162,13 @@ impl Fixture {
                 compare(&self.files.path.join(name), &content)
             } else {
                 let client = self.connect(server.address);
-                client.and_then(|mut client| download(&mut client, &name, &content, self.progress)).map(drop)
+                client
+                    .and_then(|mut client| download(&mut client, &name, &content, self.progress))
+                    .map(drop)
             };
-            record.failure = result.err().map(|error| (error.cause(), format!("stored upload: {error}")));
+            record.failure = result
+                .err()
+                .map(|error| (error.cause(), format!("stored upload: {error}")));
         }
     }
 
@@ -195,7 +227,10 @@ fn compare(path: &Path, content: &[u8]) -> Result<(), Error> {
     let mut file = File::open(path).map_err(|error| Error::Corrupt(error.to_string()))?;
     let length = file.metadata().map_err(Error::Local)?.len();
     if length != content.len() as u64 {
-        return Err(Error::Corrupt(format!("{length} bytes instead of {}", content.len())));
+        return Err(Error::Corrupt(format!(
+            "{length} bytes instead of {}",
+            content.len()
+        )));
     }
     let mut chunk = vec![0; CHUNK];
     for (number, expected) in content.chunks(CHUNK).enumerate() {
@@ -220,7 +255,9 @@ impl Stats {
     fn from(value: &Value) -> Option<Stats> {
         let count = |key| value.get(key).and_then(Value::as_u64);
         let workers = value.get("per_worker")?.as_array()?;
-        let failed = workers.iter().map(|worker| worker.get("failed").and_then(Value::as_u64));
+        let failed = workers
+            .iter()
+            .map(|worker| worker.get("failed").and_then(Value::as_u64));
         Some(Stats {
             alive: count("alive")?,
             restarts: count("restarts")?,
@@ -233,10 +270,22 @@ impl Stats {
     /// failed a request: most die in the middle of one.
     pub fn workers_since(&self, before: Option<&Stats>, expected: u64) -> Option<(u64, u64)> {
         let workers = self.failed.len() as u64;
-        let then = |index: usize| before.and_then(|stats| stats.failed.get(index)).copied().unwrap_or(0);
-        let failing = self.failed.iter().enumerate().filter(|(index, failed)| **failed > then(*index));
+        let then = |index: usize| {
+            before
+                .and_then(|stats| stats.failed.get(index))
+                .copied()
+                .unwrap_or(0)
+        };
+        let failing = self
+            .failed
+            .iter()
+            .enumerate()
+            .filter(|(index, failed)| **failed > then(*index));
         let died = self.restarts - before.map_or(0, |stats| stats.restarts).min(self.restarts);
-        let bad = (failing.count() as u64).max(died).max(workers.saturating_sub(self.alive)).min(workers);
+        let bad = (failing.count() as u64)
+            .max(died)
+            .max(workers.saturating_sub(self.alive))
+            .min(workers);
         (workers == expected).then_some((workers - bad, bad))
     }
 }
@@ -267,22 +316,37 @@ impl Server {
         command.args(["--workers", &row.servers.to_string(), "--max-upload", "1024G"]);
         command.args(["--max-connections", &(row.clients + 16).to_string()]);
         command
-            .args(["--idle-timeout", &(fixture.timeout.as_secs() + 1).to_string(), "--root"])
+            .args([
+                "--idle-timeout",
+                &(fixture.timeout.as_secs() + 1).to_string(),
+                "--root",
+            ])
             .arg(&fixture.files.path);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         sys::die_with_parent(&mut command);
-        let mut child = command.spawn().map_err(|error| format!("cannot start the server: {error}"))?;
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("cannot start the server: {error}"))?;
         let mut stdout = BufReader::new(child.stdout.take().ok_or("the server has no stdout")?);
         let mut line = String::new();
-        stdout.read_line(&mut line).map_err(|error| format!("cannot hear the server: {error}"))?;
+        stdout
+            .read_line(&mut line)
+            .map_err(|error| format!("cannot hear the server: {error}"))?;
         let pid = child.id() as Pid;
         // `listening on 127.0.0.1:40001 (…`
         let address = line.split(' ').nth(2).and_then(|address| address.parse().ok());
-        let child = Some(Child { pid, stdout: stdout.into_inner() });
+        let child = Some(Child {
+            pid,
+            stdout: stdout.into_inner(),
+        });
         match address {
             Some(address) => Ok(Server { address, child }),
             None => {
-                let _ = Server { address: ([127, 0, 0, 1], 0).into(), child }.stop();
+                let _ = Server {
+                    address: ([127, 0, 0, 1], 0).into(),
+                    child,
+                }
+                .stop();
                 Err("the server did not become ready".to_owned())
             }
         }
@@ -308,13 +372,18 @@ impl Server {
 
     /// Stops it and waits until all its processes have ended; returns their processor time.
     pub fn stop(mut self) -> Result<Option<Duration>, String> {
-        let Some(child) = self.child.take() else { return Ok(None) };
+        let Some(child) = self.child.take() else {
+            return Ok(None);
+        };
         let _ = sys::kill(child.pid, sys::SIGTERM);
         let deadline = Instant::now() + STOP_LIMIT;
         // All its processes hold the other end of the pipe: its end of file means that all have ended.
         let mut ended = Ok(0);
         while matches!(ended, Ok(0)) && Instant::now() < deadline {
-            ended = sys::poll(&mut [PollFd::new(child.stdout.as_fd(), Interest::Read)], Some(deadline));
+            ended = sys::poll(
+                &mut [PollFd::new(child.stdout.as_fd(), Interest::Read)],
+                Some(deadline),
+            );
         }
         let in_time = matches!(ended, Ok(1..));
         if !in_time {
@@ -351,7 +420,11 @@ mod tests {
     use crate::session::Folder;
 
     fn stats(alive: u64, restarts: u64, failed: &[u64]) -> Stats {
-        Stats { alive, restarts, failed: failed.to_vec() }
+        Stats {
+            alive,
+            restarts,
+            failed: failed.to_vec(),
+        }
     }
 
     #[test]
@@ -363,7 +436,12 @@ mod tests {
             (stats(3, 1, &[0, 0, 0]), None, 3, Some((2, 1))),
             (stats(2, 0, &[0, 0, 0]), None, 3, Some((2, 1))),
             (stats(3, 9, &[0, 0, 0]), None, 3, Some((0, 3))),
-            (stats(3, 1, &[0, 1, 0]), Some(stats(3, 1, &[0, 1, 0])), 3, Some((3, 0))),
+            (
+                stats(3, 1, &[0, 1, 0]),
+                Some(stats(3, 1, &[0, 1, 0])),
+                3,
+                Some((3, 0)),
+            ),
             (stats(3, 0, &[0, 0, 0]), None, 5, None),
         ];
         for (now, before, expected, result) in table {

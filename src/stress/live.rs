@@ -41,9 +41,17 @@ pub fn print(text: &str) -> Result<(), Failure> {
 pub fn dry_run(plan: &Plan) -> String {
     let rows = plan.rows.iter();
     let rows = rows.map(|row| format!("{:>4} {}\n", row.number, report::describe(row, plan.words)));
-    let results = if plan.exact { String::new() } else { format!("{} ", plan.words.new_folder_in) };
+    let results = if plan.exact {
+        String::new()
+    } else {
+        format!("{} ", plan.words.new_folder_in)
+    };
     let results = format!("{results}{}", plan.out.display());
-    let note = if plan.guessed { line(plan.words.note, plan.words.not_asked) } else { String::new() };
+    let note = if plan.guessed {
+        line(plan.words.note, plan.words.not_asked)
+    } else {
+        String::new()
+    };
     rows.collect::<String>() + &announcement(plan) + &line(plan.words.results, &results) + &note
 }
 
@@ -59,7 +67,10 @@ pub fn announcement(plan: &Plan) -> String {
         Some(address) => line(words.target, &address.to_string()),
         None => {
             let space = short_size(plan.space() as f64);
-            line(words.files, &format!("{}, {} {space}", plan.root.display(), words.at_most))
+            line(
+                words.files,
+                &format!("{}, {} {space}", plan.root.display(), words.at_most),
+            )
         }
     };
     line(words.rows, &rows) + &line(words.row, words.about_rows) + &line(words.content, &content) + &place
@@ -103,7 +114,10 @@ pub fn forecast(plan: &Plan, making: f64) -> String {
     }
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(SIDES));
     let seconds = expected(content(plan), plan.rows.len(), making, cores);
-    line(plan.words.time, &format!("{}, {}", about(seconds, plan.words), plan.words.judged))
+    line(
+        plan.words.time,
+        &format!("{}, {}", about(seconds, plan.words), plan.words.judged),
+    )
 }
 
 fn expected(content: u64, rows: usize, making: f64, cores: usize) -> f64 {
@@ -141,7 +155,16 @@ impl ProgressLine {
         let (rows, bytes, now) = (plan.rows.len(), content(plan), Instant::now());
         let line = LiveLine::new(io::stdout());
         let words = plan.words;
-        ProgressLine { line, words, start: now, rows, rows_done: 0, bytes, bytes_done: 0, row_start: now }
+        ProgressLine {
+            line,
+            words,
+            start: now,
+            rows,
+            rows_done: 0,
+            bytes,
+            bytes_done: 0,
+            row_start: now,
+        }
     }
 
     /// Shows how much of the file that `row` needs has been brought to a target: `moved` bytes.
@@ -155,7 +178,12 @@ impl ProgressLine {
 
     /// `7/108 thread download 5 × 50 MiB, 1 worker`
     fn place(&self, row: &Row) -> String {
-        format!("{}/{} {}", self.rows_done + 1, self.rows, report::describe(row, self.words))
+        format!(
+            "{}/{} {}",
+            self.rows_done + 1,
+            self.rows,
+            report::describe(row, self.words)
+        )
     }
 
     /// A row is about to start.
@@ -178,7 +206,10 @@ impl ProgressLine {
             0 => "?".to_owned(),
             done => clock(self.start.elapsed().as_secs_f64() * (self.bytes - done) as f64 / done as f64),
         };
-        self.line.draw(&self.place(row), &format!(" | {rate}/s | {left} {}", self.words.to_go));
+        self.line.draw(
+            &self.place(row),
+            &format!(" | {rate}/s | {left} {}", self.words.to_go),
+        );
     }
 
     /// Prints the result of a row, above the live line.
@@ -197,14 +228,31 @@ impl ProgressLine {
 /// ` 7/108 thread  download  5 ×  50 MiB,  1 worker   5/5 ok   0.123 s 2.03 GiB/s`: less than 80 columns as
 /// long as there are fewer than 1,000 rows and fewer than 100 workers.
 fn finished(number: usize, rows: usize, row: &Row, outcome: &Outcome, words: &Words) -> String {
-    let Row { mode, operation, volume_mib, clients, servers, .. } = row;
+    let Row {
+        mode,
+        operation,
+        volume_mib,
+        clients,
+        servers,
+        ..
+    } = row;
     let rate = outcome.total_rate().filter(|_| outcome.bytes > 0);
     let rate = rate.map_or("-".to_owned(), |rate| short_size(rate) + "/s");
-    let (workers, ok) = (words.workers(*servers), format!("{}/{clients} ok", outcome.times.len()));
-    let volume = if *operation == "list" { "folder".to_owned() } else { format!("{volume_mib} MiB") };
+    let (workers, ok) = (
+        words.workers(*servers),
+        format!("{}/{clients} ok", outcome.times.len()),
+    );
+    let volume = if *operation == "list" {
+        "folder".to_owned()
+    } else {
+        format!("{volume_mib} MiB")
+    };
     let row = format!("{mode:<7} {operation:<8} {clients:>2} × {volume:>7}, {workers:>10}");
     let digits = rows.to_string().len();
-    format!("{number:>digits$}/{rows} {row} {ok:>8} {:>7.3} s {rate:>10}\n", outcome.wall)
+    format!(
+        "{number:>digits$}/{rows} {row} {ok:>8} {:>7.3} s {rate:>10}\n",
+        outcome.wall
+    )
 }
 
 /// Seconds as minutes and seconds.
@@ -260,7 +308,12 @@ mod tests {
             servers,
         };
         let (times, bytes, wall) = (vec![1.0; 50], 5000 << 20, 4.884);
-        let outcome = Outcome { times, bytes, wall, ..Outcome::default() };
+        let outcome = Outcome {
+            times,
+            bytes,
+            wall,
+            ..Outcome::default()
+        };
         let row_50 = row(54, "process", "download", 100, 50, 50);
         assert_eq!(
             finished(108, 108, &row_50, &outcome, &ENGLISH),
@@ -271,13 +324,19 @@ mod tests {
             ("list", 0.0, " folder,   1 worker   0/1 ok   0.000 s"),
             ("upload", 2.0, "  1 MiB,   1 worker   0/1 ok   2.000 s"),
         ] {
-            let nothing = Outcome { wall, ..Outcome::default() };
+            let nothing = Outcome {
+                wall,
+                ..Outcome::default()
+            };
             assert_eq!(
                 finished(7, 108, &row(7, "event", operation, 1, 1, 1), &nothing, &ENGLISH),
                 format!("  7/108 event   {operation:<8}  1 × {text}          -\n")
             );
         }
-        assert!(finished(108, 108, &row_50, &outcome, &ENGLISH).chars().count() <= 80, "with its end");
+        assert!(
+            finished(108, 108, &row_50, &outcome, &ENGLISH).chars().count() <= 80,
+            "with its end"
+        );
     }
 
     #[test]

@@ -27,16 +27,31 @@ pub fn machine(root: &Path) -> Vec<(&'static str, String)> {
         ("version", concat!("kolam ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("commit", or_unknown(commit())),
         ("cpu", or_unknown(field(&read("/proc/cpuinfo"), "model name"))),
-        ("cores", or_unknown(thread::available_parallelism().ok().map(|count| count.to_string()))),
+        (
+            "cores",
+            or_unknown(
+                thread::available_parallelism()
+                    .ok()
+                    .map(|count| count.to_string()),
+            ),
+        ),
         ("memory", or_unknown(field(&read("/proc/meminfo"), "MemTotal"))),
-        ("kernel", or_unknown(Some(read("/proc/sys/kernel/osrelease").trim().to_owned()))),
-        ("root on", or_unknown(file_system(root, &read("/proc/self/mountinfo")))),
+        (
+            "kernel",
+            or_unknown(Some(read("/proc/sys/kernel/osrelease").trim().to_owned())),
+        ),
+        (
+            "root on",
+            or_unknown(file_system(root, &read("/proc/self/mountinfo"))),
+        ),
     ]
 }
 
 /// `unknown` for a value that cannot be found, or is empty.
 fn or_unknown(value: Option<String>) -> String {
-    value.filter(|value| !value.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+    value
+        .filter(|value| !value.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The value of the first line `name…: value`.
@@ -53,7 +68,10 @@ fn commit() -> Option<String> {
     let checkout = program.ancestors().nth(3)?;
     // Another project's checkout would give another project's commit.
     let manifest = fs::read_to_string(checkout.join("Cargo.toml")).ok()?;
-    if !manifest.lines().any(|line| line == concat!("name = \"", env!("CARGO_PKG_NAME"), "\"")) {
+    if !manifest
+        .lines()
+        .any(|line| line == concat!("name = \"", env!("CARGO_PKG_NAME"), "\""))
+    {
         return None;
     }
     let mut git = Command::new("git");
@@ -72,10 +90,13 @@ fn file_system(path: &Path, mounts: &str) -> Option<String> {
     let mounted = mounts.lines().filter_map(|line| {
         let (place, about) = line.split_once(" - ")?;
         let point = place.split(' ').nth(4)?;
-        path.starts_with(point).then_some((point.len(), about.split(' ').next()?))
+        path.starts_with(point)
+            .then_some((point.len(), about.split(' ').next()?))
     });
     // A later mount hides an earlier one at the same point; `max_by_key` takes the last of equals.
-    mounted.max_by_key(|(length, _)| *length).map(|(_, kind)| kind.to_owned())
+    mounted
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, kind)| kind.to_owned())
 }
 
 #[cfg(test)]
@@ -93,7 +114,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_found_is_unknown_and_never_empty() {
-        for missing in [None, Some(String::new()), field("", "MemTotal"), field("MemTotal: \n", "MemTotal")] {
+        for missing in [
+            None,
+            Some(String::new()),
+            field("", "MemTotal"),
+            field("MemTotal: \n", "MemTotal"),
+        ] {
             assert_eq!(or_unknown(missing), "unknown");
         }
         assert_eq!(or_unknown(file_system(Path::new("/"), "")), "unknown");

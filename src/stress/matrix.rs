@@ -27,19 +27,39 @@ use std::time::Duration;
 const OPERATIONS: [&str; 3] = ["download", "upload", "list"];
 
 pub const OPTIONS: &[Opt] = &[
-    opt("--modes", "LIST", "server modes: single, thread, process, event (thread,process)"),
+    opt(
+        "--modes",
+        "LIST",
+        "server modes: single, thread, process, event (thread,process)",
+    ),
     opt("--client-mode", "MODE", "same, thread or process (same)"),
     opt("--ops", "LIST", "download, upload, list (download,upload)"),
-    opt("--volumes", "LIST", "file sizes: 10 or 10MB is 10 MiB (10,50,100)"),
+    opt(
+        "--volumes",
+        "LIST",
+        "file sizes: 10 or 10MB is 10 MiB (10,50,100)",
+    ),
     opt("--clients", "LIST", "client workers (1,5,50)"),
     opt("--servers", "LIST", "server workers (1,5,50)"),
     opt("--out", "DIR", "folder of the results (a new one in results)"),
     opt("--force", "", "replace the results that are in --out"),
     opt("--root", "DIR", "where the served files live (results, or --out)"),
-    opt("--target", "HOST:PORT", "test this running server instead of our own"),
-    opt("--timeout", "TIME", "longest wait of a client for the server to move (120)"),
+    opt(
+        "--target",
+        "HOST:PORT",
+        "test this running server instead of our own",
+    ),
+    opt(
+        "--timeout",
+        "TIME",
+        "longest wait of a client for the server to move (120)",
+    ),
     opt("--quick", "", "volumes 1,2,4; clients and servers 1,5"),
-    opt("--lang", "LANG", "language of the report: en, or id for Indonesian (en)"),
+    opt(
+        "--lang",
+        "LANG",
+        "language of the report: en, or id for Indonesian (en)",
+    ),
     opt("--dry-run", "", "print the rows and do nothing"),
 ];
 
@@ -60,7 +80,11 @@ pub struct Row {
 impl Row {
     /// Bytes of file content that cross when all goes well; LIST moves next to nothing.
     pub fn bytes(&self) -> u64 {
-        if self.operation == "list" { 0 } else { (self.volume_mib << 20) * self.clients }
+        if self.operation == "list" {
+            0
+        } else {
+            (self.volume_mib << 20) * self.clients
+        }
     }
 }
 
@@ -104,22 +128,47 @@ impl Plan {
     pub fn from(args: &Args, told: &Told) -> Result<Plan, Failure> {
         let matrix = Matrix::from(args, told)?;
         if args.has("--force") && !args.has("--out") {
-            return Err(Failure::Usage("--force replaces what is in --out DIR, which is missing".to_owned()));
+            return Err(Failure::Usage(
+                "--force replaces what is in --out DIR, which is missing".to_owned(),
+            ));
         }
         let out = args.path("--out").unwrap_or(Path::new("results")).to_owned();
         let root = args.path("--root").map_or(out.clone(), Path::to_owned);
-        let target = args.has("--target").then(|| args.address("--target", "127.0.0.1:6666")).transpose()?;
+        let target = args
+            .has("--target")
+            .then(|| args.address("--target", "127.0.0.1:6666"))
+            .transpose()?;
         let timeout = args.seconds("--timeout", 120.0)?;
         let mut options = format!("{} --timeout {}", matrix.options(), timeout.as_secs_f64());
         if let Some(target) = target {
             options += &format!(" --target {target}");
         }
-        let (what, rows) = (if target.is_some() { "target" } else { matrix.what() }, matrix.rows());
+        let (what, rows) = (
+            if target.is_some() { "target" } else { matrix.what() },
+            matrix.rows(),
+        );
         let (exact, force) = (args.has("--out"), args.has("--force"));
         let (tells, known) = (told.workers.is_some(), told.mode.is_some() || args.has("--modes"));
         let guessed = target.is_some() && !(known && (tells || args.has("--servers")));
-        let words = if args.choice("--lang", "en", &["en", "id"])? == "id" { &INDONESIAN } else { &ENGLISH };
-        Ok(Plan { rows, what, options, out, exact, force, root, target, tells, guessed, timeout, words })
+        let words = if args.choice("--lang", "en", &["en", "id"])? == "id" {
+            &INDONESIAN
+        } else {
+            &ENGLISH
+        };
+        Ok(Plan {
+            rows,
+            what,
+            options,
+            out,
+            exact,
+            force,
+            root,
+            target,
+            tells,
+            guessed,
+            timeout,
+            words,
+        })
     }
 
     /// File sizes in MiB, each once.
@@ -183,7 +232,9 @@ impl Matrix {
 
     /// A target has one mode and one number of workers; if it tells them, rows with others would be false.
     fn check(&self, args: &Args, told: &Told) -> Result<(), Failure> {
-        let Some(target) = args.text("--target") else { return Ok(()) };
+        let Some(target) = args.text("--target") else {
+            return Ok(());
+        };
         let several = |option: &str, typed: String, what: &str| {
             let text =
                 format!("{option} {typed}: {target} is one running server and has one {what}; name it");
@@ -197,7 +248,9 @@ impl Matrix {
         }
         let wrong = |option: &str, typed: String, truth: String| {
             let remedy = format!("leave {option} out");
-            Err(Failure::Usage(format!("{option} {typed}: {target} says that it has {truth}; {remedy}")))
+            Err(Failure::Usage(format!(
+                "{option} {typed}: {target} says that it has {truth}; {remedy}"
+            )))
         };
         match told.mode {
             Some(mode) if self.modes != [mode] => {
@@ -227,7 +280,15 @@ impl Matrix {
             let before = rows.len();
             self.each(servers, |operation, volume_mib, clients, servers| {
                 let number = rows.len() - before + 1;
-                rows.push(Row { number, mode, client_mode, operation, volume_mib, clients, servers });
+                rows.push(Row {
+                    number,
+                    mode,
+                    client_mode,
+                    operation,
+                    volume_mib,
+                    clients,
+                    servers,
+                });
             });
         }
         rows
@@ -237,7 +298,9 @@ impl Matrix {
         for &operation in &self.operations {
             for &volume in &self.volumes {
                 for &clients in &self.clients {
-                    servers.iter().for_each(|&servers| row(operation, volume, clients, servers));
+                    servers
+                        .iter()
+                        .for_each(|&servers| row(operation, volume, clients, servers));
                 }
             }
         }
@@ -250,7 +313,9 @@ impl Matrix {
                 && self.client_mode == "same"
                 && self.operations == ["download", "upload"]
                 && list(&self.volumes) == volumes
-                && [&self.clients, &self.servers].iter().all(|numbers| list(numbers) == workers)
+                && [&self.clients, &self.servers]
+                    .iter()
+                    .all(|numbers| list(numbers) == workers)
         };
         if same(FULL) {
             "full"
@@ -280,9 +345,15 @@ fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
     if !args.has("--target") {
         return ("thread,process", workers.to_owned());
     }
-    let simplest =
-        if args.text("--servers").is_none_or(|servers| servers == "1") { "single" } else { "thread" };
-    (told.mode.unwrap_or(simplest), told.workers.unwrap_or(1).to_string())
+    let simplest = if args.text("--servers").is_none_or(|servers| servers == "1") {
+        "single"
+    } else {
+        "thread"
+    };
+    (
+        told.mode.unwrap_or(simplest),
+        told.workers.unwrap_or(1).to_string(),
+    )
 }
 
 /// `1,5,50`
@@ -292,11 +363,18 @@ fn list(numbers: &[u64]) -> String {
 
 /// A single server has one worker: an option with another number is refused, not corrected.
 fn check_single(modes: &[&str], servers: &[u64]) -> Result<(), Failure> {
-    let fits = if modes == ["single"] { servers == [1] } else { servers.contains(&1) };
+    let fits = if modes == ["single"] {
+        servers == [1]
+    } else {
+        servers.contains(&1)
+    };
     if fits || !modes.contains(&"single") {
         return Ok(());
     }
-    Err(Failure::Usage(format!("--servers {}: --modes single has one worker", list(servers))))
+    Err(Failure::Usage(format!(
+        "--servers {}: --modes single has one worker",
+        list(servers)
+    )))
 }
 
 #[cfg(test)]
@@ -304,8 +382,13 @@ mod tests {
     use super::*;
     use crate::cli::Command;
 
-    static COMMAND: Command =
-        Command { name: "test", words: &[], about: "", options: &[OPTIONS], run: |_| Ok(()) };
+    static COMMAND: Command = Command {
+        name: "test",
+        words: &[],
+        about: "",
+        options: &[OPTIONS],
+        run: |_| Ok(()),
+    };
 
     fn try_plan(line: &str) -> Result<Plan, Failure> {
         plan_of(line, &Told::default())
@@ -345,10 +428,18 @@ mod tests {
     fn options_choose_the_rows() {
         let single = plan("--modes single");
         assert_eq!((single.rows.len(), single.rows[17].number), (18, 18));
-        assert!(single.rows.iter().all(|row| row.servers == 1 && row.client_mode == "thread"));
+        assert!(
+            single
+                .rows
+                .iter()
+                .all(|row| row.servers == 1 && row.client_mode == "thread")
+        );
         let quick = plan("--quick --ops upload,list,download");
         assert_eq!((quick.rows.len(), quick.volumes()), (72, vec![1, 2, 4]));
-        assert_eq!((quick.rows[0].operation, quick.rows[35].operation), ("download", "list"));
+        assert_eq!(
+            (quick.rows[0].operation, quick.rows[35].operation),
+            ("download", "list")
+        );
         assert_eq!(plan("").rows[54].client_mode, "process");
         assert_eq!(plan("--client-mode thread").rows[54].client_mode, "thread");
     }
@@ -392,7 +483,10 @@ mod tests {
 
     #[test]
     fn a_target_has_the_labels_that_it_tells() {
-        let told = Told { mode: Some("process"), workers: Some(3) };
+        let told = Told {
+            mode: Some("process"),
+            workers: Some(3),
+        };
         let table = [
             ("", true),
             ("--modes process --servers 3", true),
@@ -422,7 +516,10 @@ mod tests {
         ];
         for (options, mode, servers, guessed) in table {
             let plan = plan(&format!("--target 127.0.0.1:1 {options}"));
-            assert_eq!((plan.rows.len(), plan.rows[0].mode, plan.rows[0].servers), (18, mode, servers));
+            assert_eq!(
+                (plan.rows.len(), plan.rows[0].mode, plan.rows[0].servers),
+                (18, mode, servers)
+            );
             assert_eq!(plan.guessed, guessed, "{options}");
         }
     }

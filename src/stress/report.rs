@@ -78,7 +78,10 @@ impl Outcome {
     /// `reset=1;timeout=3`
     fn errors(&self) -> String {
         let counted = CAUSES.iter().zip(self.failures).filter(|(_, count)| *count > 0);
-        counted.map(|(cause, count)| format!("{cause}={count}")).collect::<Vec<_>>().join(";")
+        counted
+            .map(|(cause, count)| format!("{cause}={count}"))
+            .collect::<Vec<_>>()
+            .join(";")
     }
 
     /// The line of `row` in the CSV, without its end.
@@ -133,7 +136,9 @@ fn cells(row: &Row, outcome: &Outcome) -> [String; 9] {
         number(outcome.time_per_client(), 4),
         number(outcome.throughput_per_client(), 0),
         format!("{}/{}", outcome.times.len(), outcome.failed()),
-        outcome.servers.map_or("-".to_owned(), |(ok, failed)| format!("{ok}/{failed}")),
+        outcome
+            .servers
+            .map_or("-".to_owned(), |(ok, failed)| format!("{ok}/{failed}")),
     ]
 }
 
@@ -142,12 +147,17 @@ pub fn table(rows: &[(Row, Outcome)], words: &Words) -> String {
     let line = |cells: [&str; 9]| {
         let mut line = String::new();
         for (at, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
-            line += &if at == OPERATION { format!("{cell:<width$} ") } else { format!("{cell:>width$} ") };
+            line += &if at == OPERATION {
+                format!("{cell:<width$} ")
+            } else {
+                format!("{cell:>width$} ")
+            };
         }
         line.trim_end().to_owned() + "\n"
     };
-    let mut text: String =
-        (0..LINES).map(|number| line(words.headings.map(|heading| heading[number]))).collect();
+    let mut text: String = (0..LINES)
+        .map(|number| line(words.headings.map(|heading| heading[number])))
+        .collect();
     let rules = WIDTHS.map(|width| "-".repeat(width));
     text += &line(rules.each_ref().map(String::as_str));
     for (row, outcome) in rows {
@@ -165,7 +175,10 @@ pub fn markdown(rows: &[(Row, Outcome)], words: &Words) -> String {
     let mut rules = ["---:"; 9];
     rules[OPERATION] = ":---";
     text += &line(rules.map(str::to_owned));
-    text + &rows.iter().map(|(row, outcome)| line(cells(row, outcome))).collect::<String>()
+    text + &rows
+        .iter()
+        .map(|(row, outcome)| line(cells(row, outcome)))
+        .collect::<String>()
 }
 
 /// The tables of all modes, each made by `table`, below headings that begin with `mark`.
@@ -176,8 +189,14 @@ pub fn tables(
     table: impl Fn(&[(Row, Outcome)], &Words) -> String,
 ) -> String {
     let of_a_mode = rows.chunk_by(|a, b| a.0.mode == b.0.mode);
-    let texts = of_a_mode
-        .map(|rows| format!("{mark}{} {}\n\n{}", words.modes[0], rows[0].0.mode, table(rows, words)));
+    let texts = of_a_mode.map(|rows| {
+        format!(
+            "{mark}{} {}\n\n{}",
+            words.modes[0],
+            rows[0].0.mode,
+            table(rows, words)
+        )
+    });
     texts.collect::<Vec<_>>().join("\n")
 }
 
@@ -207,9 +226,22 @@ pub fn describe(row: &Row, words: &Words) -> String {
 
 /// The same without the mode. LIST lists the folder that holds that file.
 fn describe_in_mode(row: &Row, words: &Words) -> String {
-    let Row { operation, volume_mib, clients, servers, .. } = row;
-    let folder = if *operation == "list" { words.folder_with } else { "" };
-    format!("{operation} {clients} × {folder}{volume_mib} MiB, {}", words.workers(*servers))
+    let Row {
+        operation,
+        volume_mib,
+        clients,
+        servers,
+        ..
+    } = row;
+    let folder = if *operation == "list" {
+        words.folder_with
+    } else {
+        ""
+    };
+    format!(
+        "{operation} {clients} × {folder}{volume_mib} MiB, {}",
+        words.workers(*servers)
+    )
 }
 
 /// `thread row 7`: rows are counted in each mode.
@@ -228,9 +260,15 @@ pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words
     let mut bytes = 0;
     for (_, outcome) in rows {
         bytes += outcome.bytes;
-        failures.iter_mut().zip(outcome.failures).for_each(|(sum, count)| *sum += count);
+        failures
+            .iter_mut()
+            .zip(outcome.failures)
+            .for_each(|(sum, count)| *sum += count);
     }
-    let all = Outcome { failures, ..Outcome::default() };
+    let all = Outcome {
+        failures,
+        ..Outcome::default()
+    };
     let failed = match all.failed() {
         0 => "0".to_owned(),
         count => format!("{count} ({})", all.errors()),
@@ -257,21 +295,32 @@ pub fn verdict(rows: &[(Row, Outcome)], words: &Words) -> Option<String> {
     let troubled = rows.iter().any(|(_, outcome)| outcome.server_trouble.is_some());
     let told = [(clients, &words.failed_clients), (servers, &words.failed_servers)];
     let told = told.into_iter().filter(|(count, _)| *count > 0);
-    let told: Vec<String> =
-        told.map(|(count, text)| fill(text[usize::from(count != 1)], &[&count])).collect();
+    let told: Vec<String> = told
+        .map(|(count, text)| fill(text[usize::from(count != 1)], &[&count]))
+        .collect();
     (clients > 0 || troubled).then(|| told.join("; "))
 }
 
 /// The fastest and the slowest row, where there are two. A row in which nothing arrived has no rate; a list
 /// moves too few bytes.
 fn extremes(rows: &[(Row, Outcome)], words: &Words) -> String {
-    let rated = rows.iter().filter_map(|(row, outcome)| Some((row, outcome.total_rate()?)));
-    let rated: Vec<_> = rated.filter(|(row, rate)| row.operation != "list" && *rate > 0.0).collect();
+    let rated = rows
+        .iter()
+        .filter_map(|(row, outcome)| Some((row, outcome.total_rate()?)));
+    let rated: Vec<_> = rated
+        .filter(|(row, rate)| row.operation != "list" && *rate > 0.0)
+        .collect();
     if rated.len() < 2 {
         return String::new();
     }
-    let best = rated.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|found| (words.best, found));
-    let worst = rated.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|found| (words.worst, found));
+    let best = rated
+        .iter()
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|found| (words.best, found));
+    let worst = rated
+        .iter()
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|found| (words.worst, found));
     let mut text = String::new();
     for (label, (row, rate)) in [best, worst].into_iter().flatten() {
         let (rate, name, what) = (short_size(*rate), name(row, words), describe_in_mode(row, words));
@@ -325,22 +374,39 @@ mod tests {
 
     #[test]
     fn what_was_not_counted_stays_empty() {
-        let nothing = Outcome { failures: [5, 0, 0, 0, 0, 0], wall: 1.0, ..Outcome::default() };
+        let nothing = Outcome {
+            failures: [5, 0, 0, 0, 0, 0],
+            wall: 1.0,
+            ..Outcome::default()
+        };
         let line = nothing.csv(&row());
-        assert_eq!(line, "7,upload,10,5,1,,,0,5,,,thread,process,1.000000,0,,,,,,0.000000,refused=5");
+        assert_eq!(
+            line,
+            "7,upload,10,5,1,,,0,5,,,thread,process,1.000000,0,,,,,,0.000000,refused=5"
+        );
         let rows = [(row(), nothing)];
         let cells = |text: &str, at: usize| {
             let line = text.lines().last().unwrap_or_default();
-            line.split_whitespace().filter(|cell| *cell != "|").nth(at).map(str::to_owned)
+            line.split_whitespace()
+                .filter(|cell| *cell != "|")
+                .nth(at)
+                .map(str::to_owned)
         };
         for text in [table(&rows, &ENGLISH), markdown(&rows, &ENGLISH)] {
-            assert_eq!([5, 6, 7, 8].map(|at| cells(&text, at).unwrap()), ["-", "-", "0/5", "-"], "{text}");
+            assert_eq!(
+                [5, 6, 7, 8].map(|at| cells(&text, at).unwrap()),
+                ["-", "-", "0/5", "-"],
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn percentiles_are_nearest_ranks() {
-        let outcome = Outcome { times: (1..=100).rev().map(f64::from).collect(), ..Outcome::default() };
+        let outcome = Outcome {
+            times: (1..=100).rev().map(f64::from).collect(),
+            ..Outcome::default()
+        };
         let table = [(50, 50.0), (95, 95.0), (100, 100.0), (1, 1.0)];
         for (percent, value) in table {
             assert_eq!(outcome.percentile(percent), Some(value));
@@ -350,9 +416,28 @@ mod tests {
 
     /// The widest row that the assignment asks for, at a rate that no machine reaches today.
     fn wide() -> (Row, Outcome) {
-        let row = Row { number: 54, mode: "process", volume_mib: 100, clients: 50, servers: 50, ..row() };
-        let outcome = Outcome { times: vec![0.052_428_8; 50], bytes: 50 * 104_857_600, ..outcome() };
-        (row, Outcome { servers: Some((50, 0)), wall: 123.456, failures: [0; 6], ..outcome })
+        let row = Row {
+            number: 54,
+            mode: "process",
+            volume_mib: 100,
+            clients: 50,
+            servers: 50,
+            ..row()
+        };
+        let outcome = Outcome {
+            times: vec![0.052_428_8; 50],
+            bytes: 50 * 104_857_600,
+            ..outcome()
+        };
+        (
+            row,
+            Outcome {
+                servers: Some((50, 0)),
+                wall: 123.456,
+                failures: [0; 6],
+                ..outcome
+            },
+        )
     }
 
     #[test]
@@ -367,8 +452,14 @@ mod tests {
             assert!(!text.contains('|'), "{text}");
             let rule = lines[LINES];
             let ends = |line: &str| line.rfind(|c: char| c != ' ');
-            assert!(lines[LINES + 1..].iter().all(|line| ends(line) == ends(rule)), "{text}");
-            assert!(lines[LINES + 2].contains(" 0.0524  2000000000    50/0    50/0"), "{text}");
+            assert!(
+                lines[LINES + 1..].iter().all(|line| ends(line) == ends(rule)),
+                "{text}"
+            );
+            assert!(
+                lines[LINES + 2].contains(" 0.0524  2000000000    50/0    50/0"),
+                "{text}"
+            );
         }
     }
 
@@ -392,8 +483,13 @@ mod tests {
     fn each_mode_has_a_table_of_its_own() {
         let mut rows = vec![(row(), outcome()), (row(), outcome()), wide()];
         let text = tables(&rows, &ENGLISH, "## ", markdown);
-        let lines = text.lines().filter(|line| line.starts_with("## ") || line.is_empty());
-        assert_eq!(lines.collect::<Vec<_>>(), ["## mode thread", "", "", "## mode process", ""]);
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("## ") || line.is_empty());
+        assert_eq!(
+            lines.collect::<Vec<_>>(),
+            ["## mode thread", "", "", "## mode process", ""]
+        );
         rows.clear();
         assert_eq!(tables(&rows, &ENGLISH, "", table), "");
     }
@@ -409,7 +505,10 @@ mod tests {
         );
         let text = summary(&[wide(), wide()], 3, 9.0, &INDONESIAN);
         let best = "terbaik    40.5 MiB/s pada process baris 54: upload 50 × 100 MiB, 50 worker\n";
-        assert!(text.starts_with(&format!("baris      2 dari 3\ngagal      0\n{best}")), "{text}");
+        assert!(
+            text.starts_with(&format!("baris      2 dari 3\ngagal      0\n{best}")),
+            "{text}"
+        );
         assert!(text.lines().all(|line| line.chars().count() < 80), "{text}");
     }
 
@@ -417,15 +516,28 @@ mod tests {
     fn one_row_is_neither_best_nor_worst() {
         let text = summary(&[(row(), outcome())], 1, 9.0, &ENGLISH);
         assert!(!text.contains("best") && !text.contains("worst"), "{text}");
-        let list = Row { operation: "list", ..row() };
-        assert_eq!(describe(&list, &ENGLISH), "thread list 5 × folder with 10 MiB, 1 worker");
+        let list = Row {
+            operation: "list",
+            ..row()
+        };
+        assert_eq!(
+            describe(&list, &ENGLISH),
+            "thread list 5 × folder with 10 MiB, 1 worker"
+        );
     }
 
     #[test]
     fn the_verdict_says_what_failed_and_nothing_that_was_not_measured() {
         let of = |clients, servers| {
             let failures = [clients, 0, 0, 0, 0, 0];
-            (row(), Outcome { failures, servers, ..Outcome::default() })
+            (
+                row(),
+                Outcome {
+                    failures,
+                    servers,
+                    ..Outcome::default()
+                },
+            )
         };
         let died = |mut row: (Row, Outcome)| {
             row.1.server_trouble = Some("it died".to_owned());
@@ -435,23 +547,36 @@ mod tests {
             (vec![of(0, None), of(0, Some((3, 0)))], None),
             (vec![of(4, None)], Some("4 client workers failed")),
             (vec![of(1, Some((3, 0)))], Some("1 client worker failed")),
-            (vec![of(1, Some((2, 1)))], Some("1 client worker failed; 1 row with failed server workers")),
+            (
+                vec![of(1, Some((2, 1)))],
+                Some("1 client worker failed; 1 row with failed server workers"),
+            ),
             (
                 vec![of(3, Some((2, 1))), of(1, Some((0, 3)))],
                 Some("4 client workers failed; 2 rows with failed server workers"),
             ),
-            (vec![died(of(0, Some((0, 3))))], Some("1 row with failed server workers")),
+            (
+                vec![died(of(0, Some((0, 3))))],
+                Some("1 row with failed server workers"),
+            ),
         ];
         for (rows, text) in table {
             assert_eq!(verdict(&rows, &ENGLISH).as_deref(), text);
         }
         let text = "4 worker client gagal; 1 baris dengan worker server yang gagal";
-        assert_eq!(verdict(&[of(4, Some((2, 1)))], &INDONESIAN).as_deref(), Some(text));
+        assert_eq!(
+            verdict(&[of(4, Some((2, 1)))], &INDONESIAN).as_deref(),
+            Some(text)
+        );
     }
 
     #[test]
     fn when_everything_failed_there_is_no_best_row() {
-        let nothing = Outcome { failures: [5, 0, 0, 0, 0, 0], wall: 1.0, ..Outcome::default() };
+        let nothing = Outcome {
+            failures: [5, 0, 0, 0, 0, 0],
+            wall: 1.0,
+            ..Outcome::default()
+        };
         let text = summary(&[(row(), nothing)], 1, 9.0, &ENGLISH);
         assert!(!text.contains("best") && !text.contains("worst"), "{text}");
     }

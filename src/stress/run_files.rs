@@ -54,7 +54,9 @@ pub struct RunId([u8; ID]);
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|&byte| write!(f, "{}", char::from(byte)))
+        self.0
+            .iter()
+            .try_for_each(|&byte| write!(f, "{}", char::from(byte)))
     }
 }
 
@@ -93,7 +95,9 @@ impl RunId {
 
     /// Is this the name of a file of this run?
     fn made(&self, name: &str) -> bool {
-        let inner = name.strip_prefix(&self.prefix()).and_then(|rest| rest.strip_suffix(".bin"));
+        let inner = name
+            .strip_prefix(&self.prefix())
+            .and_then(|rest| rest.strip_suffix(".bin"));
         let number = inner.and_then(|inner| inner.strip_suffix("mib").or(inner.strip_prefix("upload-")));
         number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
     }
@@ -130,7 +134,12 @@ impl RunFiles {
     /// Writes the mark into the new folder `path`.
     fn mark(path: PathBuf, run: RunId) -> io::Result<RunFiles> {
         let dir = open_folder(&path)?;
-        let mut files = RunFiles { path, run, dir, _mark: None };
+        let mut files = RunFiles {
+            path,
+            run,
+            dir,
+            _mark: None,
+        };
         let mut mark = sys::open_at(&files.dir, MARK, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL)?;
         // Locked before it is written: a tester that reads the whole mark finds the lock too. Where locks do
         // not work, no tester can lock it, so none removes it.
@@ -161,17 +170,29 @@ fn claim(root: &Path) -> io::Result<(PathBuf, RunId)> {
 
 /// Opens a folder, and not a link to one.
 fn open_folder(path: &Path) -> io::Result<File> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or(ErrorKind::InvalidInput)?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or(ErrorKind::InvalidInput)?;
     let dir = sys::open_at(&File::open(parent)?, name, sys::O_RDONLY)?;
-    if dir.metadata()?.is_dir() { Ok(dir) } else { Err(ErrorKind::NotADirectory.into()) }
+    if dir.metadata()?.is_dir() {
+        Ok(dir)
+    } else {
+        Err(ErrorKind::NotADirectory.into())
+    }
 }
 
 /// Removes the folders of testers that were killed. A folder that cannot be read or removed stays.
 fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let run = name.to_str().and_then(|name| RunId::parse(name.strip_prefix(FOLDER)?));
+        let run = name
+            .to_str()
+            .and_then(|name| RunId::parse(name.strip_prefix(FOLDER)?));
         let Some(run) = run else { continue };
         // rmdir(2) fails unless the folder is empty, so that nothing can be lost here.
         if fs::remove_dir(entry.path()).is_ok() {
@@ -218,7 +239,9 @@ fn remove(path: &Path, dir: &File, run: RunId) {
 /// All names in an open folder. A name that is not UTF-8 is changed, and is never a name of the run.
 fn names(dir: &File) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
-    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -241,11 +264,25 @@ mod tests {
     #[test]
     fn only_the_names_of_the_run_are_its_own() {
         let run = RunId::parse("abcd1234").unwrap();
-        for name in [run.source(10), run.upload(0), run.upload(49), "kolam-abcd1234-7mib.bin".to_owned()] {
+        for name in [
+            run.source(10),
+            run.upload(0),
+            run.upload(49),
+            "kolam-abcd1234-7mib.bin".to_owned(),
+        ] {
             assert!(run.made(&name) && name == name.to_lowercase(), "{name}");
         }
-        let wrong = ["10MiB.bin", "upload-0.bin", "kolam-abcd1235-7mib.bin", "kolam-abcd1234-mib.bin"];
-        let more = ["kolam-abcd1234-upload-.bin", "kolam-abcd1234-upload-1.bin.bak", "kolam-abcd1234-x.bin"];
+        let wrong = [
+            "10MiB.bin",
+            "upload-0.bin",
+            "kolam-abcd1235-7mib.bin",
+            "kolam-abcd1234-mib.bin",
+        ];
+        let more = [
+            "kolam-abcd1234-upload-.bin",
+            "kolam-abcd1234-upload-1.bin.bak",
+            "kolam-abcd1234-x.bin",
+        ];
         for name in wrong.iter().chain(&more) {
             assert!(!run.made(name), "{name}");
         }

@@ -96,7 +96,10 @@ pub fn check(plan: &Plan) -> Result<(), Failure> {
 
 /// The name of a file with rows in `folder`, if there is one.
 fn old_rows(folder: &Path) -> Option<String> {
-    let mut names = MODES.iter().map(|mode| format!("{mode}.csv")).chain([TABLES.to_owned()]);
+    let mut names = MODES
+        .iter()
+        .map(|mode| format!("{mode}.csv"))
+        .chain([TABLES.to_owned()]);
     names.find(|name| folder.join(name).symlink_metadata().is_ok())
 }
 
@@ -107,7 +110,11 @@ impl RunFolder {
         check(plan)?;
         // It was made before; but `sweep` removes an empty one with the name of a tester's folder.
         fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, &error))?;
-        let path = if plan.exact { plan.out.clone() } else { claim(&plan.out, plan.what)? };
+        let path = if plan.exact {
+            plan.out.clone()
+        } else {
+            claim(&plan.out, plan.what)?
+        };
         while let Some(name) = old_rows(&path) {
             let old = path.join(name);
             fs::remove_file(&old).map_err(|error| cannot("replace", &old, &error))?;
@@ -118,8 +125,14 @@ impl RunFolder {
         about.push(("options", format!("{} --root {root}", plan.options)));
         about.push(("started", utc(SystemTime::now())));
         let folder = RunFolder { path, about };
-        folder.write_about(&[("state", "running".to_owned())]).inspect_err(|_| folder.discard(plan))?;
-        let note = if plan.exact { None } else { folder.point_latest(&plan.out, plan.words) };
+        folder
+            .write_about(&[("state", "running".to_owned())])
+            .inspect_err(|_| folder.discard(plan))?;
+        let note = if plan.exact {
+            None
+        } else {
+            folder.point_latest(&plan.out, plan.words)
+        };
         Ok((folder, note))
     }
 
@@ -163,7 +176,11 @@ impl RunFolder {
         let line = |(name, value): &(&str, String)| format!("{name:<8} {}\n", value.replace('\n', " "));
         let text: String = self.about.iter().chain(last).map(line).collect();
         let path = self.path.join(ABOUT);
-        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
         let written = file.and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.set_len(text.len() as u64)
@@ -232,7 +249,10 @@ mod tests {
         let folder = Folder::new();
         let names = ["a", "a-2", "a-3"];
         for name in names {
-            assert_eq!(make_first_free(folder.path(), "a").unwrap(), folder.path().join(name));
+            assert_eq!(
+                make_first_free(folder.path(), "a").unwrap(),
+                folder.path().join(name)
+            );
         }
         assert_eq!(folder.names(), names);
         assert!(make_first_free(&folder.path().join("missing"), "a").is_err());

@@ -55,9 +55,9 @@ const NAMED: usize = 3;
 pub fn ask(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Told, Failure> {
     let why = |error| match error {
         Error::Interrupted => Failure::Interrupted,
-        Error::Timeout => {
-            Failure::Failed(format!("--target {address}: cannot connect: no answer for {timeout:?}"))
-        }
+        Error::Timeout => Failure::Failed(format!(
+            "--target {address}: cannot connect: no answer for {timeout:?}"
+        )),
         other => Failure::Failed(format!("--target {address}: {other}")),
     };
     match Client::connect(address, timeout, stop).map_err(why)?.stats() {
@@ -68,7 +68,10 @@ pub fn ask(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Told, F
             let mode = stats.get("mode").and_then(Value::as_str);
             let mode = MODES.into_iter().find(|known| mode == Some(known));
             let workers = stats.get("workers").and_then(Value::as_u64);
-            Ok(Told { mode, workers: workers.filter(|count| (1..=MOST_SERVERS).contains(count)) })
+            Ok(Told {
+                mode,
+                workers: workers.filter(|count| (1..=MOST_SERVERS).contains(count)),
+            })
         }
     }
 }
@@ -94,7 +97,16 @@ impl Target {
     pub fn new(address: SocketAddr, run: RunId, words: &'static Words) -> io::Result<Target> {
         let (sent, there, deleted) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let never_stop = Stop::never()?;
-        Ok(Target { address, run, words, never_stop, sent, there, deleted, refusal: None })
+        Ok(Target {
+            address,
+            run,
+            words,
+            never_stop,
+            sent,
+            there,
+            deleted,
+            refusal: None,
+        })
     }
 
     /// Checks the server before anything is sent. Returns notes for the user.
@@ -134,9 +146,17 @@ impl Target {
         stop: Stop,
         error: &Error,
     ) -> Result<String, Failure> {
-        let clients = plan.rows.iter().filter(|row| row.operation == "upload").map(|row| row.clients);
+        let clients = plan
+            .rows
+            .iter()
+            .filter(|row| row.operation == "upload")
+            .map(|row| row.clients);
         let uploads = (0..clients.max().unwrap_or(0) as usize).map(|index| self.run.upload(index));
-        let names = plan.volumes().into_iter().map(|volume| self.run.source(volume)).chain(uploads);
+        let names = plan
+            .volumes()
+            .into_iter()
+            .map(|volume| self.run.source(volume))
+            .chain(uploads);
         for name in names {
             // The content is not wanted: the connection closes at its first byte.
             let found = Client::connect(self.address, timeout, stop)
@@ -246,7 +266,11 @@ impl Target {
         };
         let bytes = |name: &String| self.sent.get(name).copied().unwrap_or(0) as f64;
         let all = short_size(self.there.iter().map(bytes).sum());
-        let named = self.there.iter().take(NAMED).map(|name| format!("{name} ({})", short_size(bytes(name))));
+        let named = self
+            .there
+            .iter()
+            .take(NAMED)
+            .map(|name| format!("{name} ({})", short_size(bytes(name))));
         let mut names = named.collect::<Vec<_>>().join(", ");
         if count > NAMED {
             names += &fill(words.and_more, &[&(count - NAMED)]);
@@ -256,7 +280,11 @@ impl Target {
         }
         // Without a reply we do not know what the server has stored.
         let sure = still_listed || matches!(self.refusal, Some(Error::Server(_)));
-        let stay = if sure { words.files_stay } else { words.files_may_stay };
+        let stay = if sure {
+            words.files_stay
+        } else {
+            words.files_may_stay
+        };
         let stay = fill(stay[usize::from(count != 1)], &[&count, &self.address]);
         (count > 0).then(|| format!("{stay}, {all}: {names}; {why}"))
     }
@@ -305,7 +333,9 @@ fn delete(
 /// of Indonesian course work.
 fn is_missing(reason: &str) -> bool {
     let reason = reason.to_lowercase();
-    ["not found", "no such file", "tidak ditemukan"].iter().any(|words| reason.contains(words))
+    ["not found", "no such file", "tidak ditemukan"]
+        .iter()
+        .any(|words| reason.contains(words))
 }
 
 #[cfg(test)]
@@ -323,19 +353,29 @@ mod tests {
         }
         target.refusal = Some(Error::Server("request tidak dikenali".to_owned()));
         let line = target.left().unwrap();
-        let first =
-            format!("50 files stay on 192.0.2.1:6666, 50.0 MiB: {} (1.00 MiB), ", target.run.upload(0));
+        let first = format!(
+            "50 files stay on 192.0.2.1:6666, 50.0 MiB: {} (1.00 MiB), ",
+            target.run.upload(0)
+        );
         assert!(line.starts_with(&first), "{line}");
         let rest = format!(" and 47 more, all named {}*; ", target.run.prefix());
-        assert!(line.ends_with(&(rest + "the server says: request tidak dikenali")), "{line}");
+        assert!(
+            line.ends_with(&(rest + "the server says: request tidak dikenali")),
+            "{line}"
+        );
         target.there = [target.run.upload(7)].into();
-        let alone =
-            format!("1 file stays on 192.0.2.1:6666, 1.00 MiB: {} (1.00 MiB); ", target.run.upload(7));
+        let alone = format!(
+            "1 file stays on 192.0.2.1:6666, 1.00 MiB: {} (1.00 MiB); ",
+            target.run.upload(7)
+        );
         assert!(target.left().unwrap().starts_with(&alone));
         // It has said that it is gone, and shows it all the same.
         target.deleted = target.there.clone();
         target.refusal = None;
-        assert_eq!(target.left(), Some(alone + "it has answered OK to DELETE but still lists them"));
+        assert_eq!(
+            target.left(),
+            Some(alone + "it has answered OK to DELETE but still lists them")
+        );
     }
 
     #[test]
@@ -356,8 +396,13 @@ mod tests {
             let mut target = Target::new(address, RunId::new(), &ENGLISH).unwrap();
             (0..50).for_each(|index| target.will_store(target.run.upload(index), 1 << 20));
             let start = Instant::now();
-            let line = target.leave_by(start + Duration::from_millis(300), interrupted).unwrap();
-            assert!(line.starts_with("50 files may stay") && line.ends_with("; no time was left"), "{line}");
+            let line = target
+                .leave_by(start + Duration::from_millis(300), interrupted)
+                .unwrap();
+            assert!(
+                line.starts_with("50 files may stay") && line.ends_with("; no time was left"),
+                "{line}"
+            );
             assert!(start.elapsed() < SHORT_TIMEOUT, "{:?}", start.elapsed());
         }
     }

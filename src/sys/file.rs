@@ -20,7 +20,12 @@ pub fn open_at(dir: &File, name: &str, flags: i32) -> io::Result<File> {
     let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: `name` is NUL-terminated; the new descriptor has no other owner.
     unsafe {
-        let fd = check(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, 0o644 as libc::c_uint))?;
+        let fd = check(libc::openat(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            flags,
+            0o644 as libc::c_uint,
+        ))?;
         Ok(File::from_raw_fd(fd))
     }
 }
@@ -33,7 +38,12 @@ pub fn is_regular_at(dir: &File, name: &str) -> io::Result<bool> {
     // SAFETY: `name` is NUL-terminated, `stat` is writable, and zeroes are a valid stat.
     let stat = unsafe {
         let mut stat: libc::stat = std::mem::zeroed();
-        check(libc::fstatat(dir.as_raw_fd(), name.as_ptr(), &mut stat, libc::AT_SYMLINK_NOFOLLOW))?;
+        check(libc::fstatat(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            &mut stat,
+            libc::AT_SYMLINK_NOFOLLOW,
+        ))?;
         stat
     };
     Ok(stat.st_mode & libc::S_IFMT == libc::S_IFREG)

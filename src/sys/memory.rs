@@ -19,7 +19,9 @@ pub fn shared_counters(count: usize) -> io::Result<&'static [AtomicU64]> {
 /// all of it then takes 512 times fewer address translations (TLB). A kernel that has none ignores it.
 pub fn prefer_huge_pages(memory: &mut [u8]) {
     let start = memory.as_ptr().align_offset(4096);
-    let Some(pages) = memory.get_mut(start..) else { return };
+    let Some(pages) = memory.get_mut(start..) else {
+        return;
+    };
     // SAFETY: the range belongs to `memory` and begins at a page; the advice changes no content.
     unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len(), libc::MADV_HUGEPAGE) };
 }

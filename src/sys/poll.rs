@@ -22,18 +22,33 @@ pub struct PollFd<'fd>(libc::pollfd, PhantomData<BorrowedFd<'fd>>);
 
 impl<'fd> PollFd<'fd> {
     pub fn new(fd: BorrowedFd<'fd>, interest: Interest) -> PollFd<'fd> {
-        PollFd(libc::pollfd { fd: fd.as_raw_fd(), events: interest as i16, revents: 0 }, PhantomData)
+        PollFd(
+            libc::pollfd {
+                fd: fd.as_raw_fd(),
+                events: interest as i16,
+                revents: 0,
+            },
+            PhantomData,
+        )
     }
 }
 
 /// Waits until a descriptor is ready, a signal arrives or `deadline` passes; returns the number ready.
 pub fn poll(fds: &mut [PollFd], deadline: Option<Instant>) -> io::Result<usize> {
     let limit = deadline.map(|end| end.saturating_duration_since(Instant::now()));
-    let limit = limit.map(|t| libc::timespec { tv_sec: t.as_secs() as _, tv_nsec: t.subsec_nanos().into() });
+    let limit = limit.map(|t| libc::timespec {
+        tv_sec: t.as_secs() as _,
+        tv_nsec: t.subsec_nanos().into(),
+    });
     let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: PollFd is a transparent pollfd, the slice is valid for its length, `limit` is null or alive.
     let ready = check(unsafe {
-        libc::ppoll(fds.as_mut_ptr().cast(), fds.len() as libc::nfds_t, limit, std::ptr::null())
+        libc::ppoll(
+            fds.as_mut_ptr().cast(),
+            fds.len() as libc::nfds_t,
+            limit,
+            std::ptr::null(),
+        )
     });
     match ready {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
@@ -51,7 +66,9 @@ pub struct Epoll(OwnedFd);
 impl Epoll {
     pub fn new() -> io::Result<Epoll> {
         // SAFETY: epoll_create1 returns a new descriptor that has no other owner.
-        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) }))
+        Ok(Epoll(unsafe {
+            OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?)
+        }))
     }
 
     /// Watches `fd`, for which `wait` will then answer `token`.
@@ -62,7 +79,12 @@ impl Epoll {
     /// Watches a listener that others watch too. EPOLLEXCLUSIVE wakes one of them, rarely more. Without it
     /// one connection wakes all of them (the "thundering herd").
     pub fn add_shared(&self, fd: BorrowedFd, token: u64) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN | libc::EPOLLEXCLUSIVE, token)
+        self.control(
+            libc::EPOLL_CTL_ADD,
+            fd,
+            libc::EPOLLIN | libc::EPOLLEXCLUSIVE,
+            token,
+        )
     }
 
     pub fn change(&self, fd: BorrowedFd, interest: Interest, token: u64) -> io::Result<()> {
@@ -74,7 +96,10 @@ impl Epoll {
     }
 
     fn control(&self, what: i32, fd: BorrowedFd, events: i32, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: events as u32, u64: token };
+        let mut event = libc::epoll_event {
+            events: events as u32,
+            u64: token,
+        };
         // SAFETY: `event` is alive during the call; both descriptors are open.
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd.as_raw_fd(), &mut event) }).map(drop)
     }
@@ -91,7 +116,12 @@ impl Epoll {
             check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), EVENTS as i32, limit) });
         match count {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            count => ready.extend(events.iter().take(count.unwrap_or(0) as usize).map(|event| event.u64)),
+            count => ready.extend(
+                events
+                    .iter()
+                    .take(count.unwrap_or(0) as usize)
+                    .map(|event| event.u64),
+            ),
         }
         Ok(())
     }

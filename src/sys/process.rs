@@ -36,7 +36,11 @@ pub fn fork(body: impl FnOnce() -> i32) -> io::Result<Pid> {
     if pid != 0 {
         return Ok(pid);
     }
-    let code = if tie_to(parent).is_err() { 1 } else { catch_unwind(AssertUnwindSafe(body)).unwrap_or(101) };
+    let code = if tie_to(parent).is_err() {
+        1
+    } else {
+        catch_unwind(AssertUnwindSafe(body)).unwrap_or(101)
+    };
     // The exit handlers and buffers are the parent's.
     exit_now(code)
 }
@@ -45,7 +49,11 @@ pub fn fork(body: impl FnOnce() -> i32) -> io::Result<Pid> {
 fn tie_to(parent: u32) -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes one integer and touches no memory.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
-    if parent_id() == parent { Ok(()) } else { Err(io::Error::other("the parent has died")) }
+    if parent_id() == parent {
+        Ok(())
+    } else {
+        Err(io::Error::other("the parent has died"))
+    }
 }
 
 /// Makes what `command` starts die with this process.
@@ -88,7 +96,10 @@ pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
 
 /// Allows this process as many descriptors as it may allow itself (getrlimit(2)): 1,024 are soon used up.
 pub fn raise_descriptor_limit() -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is valid for reading and writing.
     unsafe {
         check(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit))?;
@@ -99,7 +110,10 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 
 /// Processor time that the calling thread has used.
 pub fn thread_cpu() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is writable; the clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -13,14 +13,23 @@ pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let (nowhere, flags) = (std::ptr::null_mut(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
     // SAFETY: no address is asked for; the new descriptor has no other owner.
     unsafe {
-        let fd = check(libc::accept4(listener.as_raw_fd(), nowhere, std::ptr::null_mut(), flags))?;
+        let fd = check(libc::accept4(
+            listener.as_raw_fd(),
+            nowhere,
+            std::ptr::null_mut(),
+            flags,
+        ))?;
         Ok(TcpStream::from_raw_fd(fd))
     }
 }
 
 /// Begins to connect. A write, even of nothing, then tells how far it is: EAGAIN as long as it goes on.
 pub fn begin_connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let (family, length) = if to.is_ipv4() { (libc::AF_INET, 16) } else { (libc::AF_INET6, 28) };
+    let (family, length) = if to.is_ipv4() {
+        (libc::AF_INET, 16)
+    } else {
+        (libc::AF_INET6, 28)
+    };
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // A sockaddr_in6, of whose 28 bytes a sockaddr_in uses the first 16: family, port, address; and scope.
     let mut address = [0; 28];
@@ -62,7 +71,10 @@ pub fn send_file(socket: BorrowedFd, file: &File, offset: u64, count: usize) -> 
 /// Moves up to `count` bytes from a socket into a pipe or out of a pipe into a socket, without waiting and
 /// without bringing them into this process.
 pub fn splice(from: BorrowedFd, to: BorrowedFd, count: usize) -> io::Result<usize> {
-    let (nowhere, flags) = (std::ptr::null_mut(), libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE);
+    let (nowhere, flags) = (
+        std::ptr::null_mut(),
+        libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE,
+    );
     // SAFETY: no offsets are given; both descriptors are open.
     let moved = unsafe { libc::splice(from.as_raw_fd(), nowhere, to.as_raw_fd(), nowhere, count, flags) };
     check(moved).map(|count| count as usize)
@@ -88,11 +100,21 @@ pub fn set_send_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
 
 /// Makes closing `socket` a reset, which no peer takes for an orderly end (SO_LINGER, socket(7)).
 pub fn reset_on_close(socket: BorrowedFd) -> io::Result<()> {
-    set_option(socket, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
+    set_option(
+        socket,
+        libc::SO_LINGER,
+        &libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        },
+    )
 }
 
 fn set_option<T>(socket: BorrowedFd, option: i32, value: &T) -> io::Result<()> {
-    let (value, length) = (std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t);
+    let (value, length) = (
+        std::ptr::from_ref(value).cast(),
+        size_of::<T>() as libc::socklen_t,
+    );
     // SAFETY: `value` is alive, of the length stated, and of the type that the two callers know.
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) }).map(drop)
 }
@@ -108,10 +130,19 @@ pub fn refuse_connections(listener: &TcpListener) -> io::Result<()> {
 pub fn silence(socket: BorrowedFd) -> io::Result<Duration> {
     // SAFETY: the structure is made of integers, for which zero is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let (place, mut length) = ((&raw mut info).cast(), size_of::<libc::tcp_info>() as libc::socklen_t);
+    let (place, mut length) = (
+        (&raw mut info).cast(),
+        size_of::<libc::tcp_info>() as libc::socklen_t,
+    );
     // SAFETY: the call writes at most `length` bytes to `place`, and the length to a valid place.
     check(unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, place, &mut length)
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            place,
+            &mut length,
+        )
     })?;
     Ok(Duration::from_millis(info.tcpi_last_data_recv.into()))
 }

@@ -87,8 +87,18 @@ impl Stop {
         read_end.set_nonblocking(true)?;
         write_end.set_nonblocking(true)?;
         WAKE.store(write_end.into_raw_fd(), SeqCst);
-        let heard_by = |listener| if to == listener { Action::Call(on_signal) } else { Action::Default };
-        let interrupt = if to == Listen::Worker { Action::Ignore } else { Action::Call(on_signal) };
+        let heard_by = |listener| {
+            if to == listener {
+                Action::Call(on_signal)
+            } else {
+                Action::Default
+            }
+        };
+        let interrupt = if to == Listen::Worker {
+            Action::Ignore
+        } else {
+            Action::Call(on_signal)
+        };
         sys::on_signal(sys::SIGTERM, Action::Call(on_signal))?;
         sys::on_signal(sys::SIGINT, interrupt)?;
         // Ignored from the start, as under nohup(1): the program is to outlive its terminal.
@@ -99,7 +109,10 @@ impl Stop {
         sys::on_signal(sys::SIGUSR1, heard_by(Listen::StopAndShow))?;
         // A write over the limit on file sizes fails with EFBIG instead of killing the process.
         sys::on_signal(sys::SIGXFSZ, Action::Ignore)?;
-        Ok(Stop { read_end: Box::leak(Box::new(read_end)), enabled: true })
+        Ok(Stop {
+            read_end: Box::leak(Box::new(read_end)),
+            enabled: true,
+        })
     }
 
     /// A stop that is never requested: for work that must be done after the real request to stop.
@@ -107,7 +120,10 @@ impl Stop {
         let (read_end, write_end) = UnixStream::pair()?;
         // A closed write end would wake everything that watches the read end.
         let _ = write_end.into_raw_fd();
-        Ok(Stop { read_end: Box::leak(Box::new(read_end)), enabled: false })
+        Ok(Stop {
+            read_end: Box::leak(Box::new(read_end)),
+            enabled: false,
+        })
     }
 
     /// Has a signal asked this process to stop?

@@ -43,7 +43,13 @@ pub fn put_chunked(target: &str, body: &[u8], sizes: &[usize]) -> Vec<u8> {
 /// Every byte that is not a letter or digit as `%XX`.
 pub fn escaped(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
-    let escape = |byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") };
+    let escape = |byte| {
+        if plain(byte) {
+            char::from(byte).into()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
     name.bytes().map(escape).collect()
 }
 
@@ -52,7 +58,9 @@ pub fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (mut day, second) = (seconds / 86_400, seconds % 86_400);
     let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][day as usize % 7];
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let (mut year, mut month) = (1970, 0);
     loop {
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -67,7 +75,10 @@ pub fn date(time: SystemTime) -> String {
     }
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     let day = day + 1;
-    format!("{weekday}, {day:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT", months[month])
+    format!(
+        "{weekday}, {day:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT",
+        months[month]
+    )
 }
 
 /// A reply in which all is as it must be.
@@ -84,34 +95,58 @@ impl Reply {
     fn parse(head: &str) -> Reply {
         let mut lines = head.split("\r\n");
         let first = lines.next().unwrap();
-        let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split_once(' '));
+        let status = first
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.split_once(' '));
         let (status, reason) = status.unwrap_or_else(|| panic!("bad status line {first:?}"));
         assert!(status.len() == 3 && !reason.is_empty(), "{first:?}");
-        let mut reply = Reply { status: status.parse().unwrap(), headers: Vec::new(), body: Vec::new() };
+        let mut reply = Reply {
+            status: status.parse().unwrap(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
         for line in lines {
-            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("bad field {line:?}"));
+            let (name, value) = line
+                .split_once(": ")
+                .unwrap_or_else(|| panic!("bad field {line:?}"));
             let token = |c: char| c.is_ascii_alphanumeric() || c == '-';
-            assert!(!name.is_empty() && name.chars().all(token), "bad field name {line:?}");
-            assert!(!value.is_empty() && value.trim() == value, "bad field value {line:?}");
+            assert!(
+                !name.is_empty() && name.chars().all(token),
+                "bad field name {line:?}"
+            );
+            assert!(
+                !value.is_empty() && value.trim() == value,
+                "bad field value {line:?}"
+            );
             let name = name.to_ascii_lowercase();
             assert_eq!(reply.header(&name), None, "{name} is there twice");
             reply.headers.push((name, value.to_owned()));
         }
-        assert!(!head.contains(|c: char| c.is_control() && c != '\r' && c != '\n'), "{head:?}");
+        assert!(
+            !head.contains(|c: char| c.is_control() && c != '\r' && c != '\n'),
+            "{head:?}"
+        );
         let lone = |c: char| c == '\r' || c == '\n';
-        assert!(!head.split("\r\n").any(|line| line.contains(lone)), "a lone CR or LF in {head:?}");
+        assert!(
+            !head.split("\r\n").any(|line| line.contains(lone)),
+            "a lone CR or LF in {head:?}"
+        );
         reply
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
     /// The header that must be there.
     #[track_caller]
     pub fn must(&self, name: &str) -> &str {
-        self.header(name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+        self.header(name)
+            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
     pub fn text(&self) -> &str {
@@ -120,7 +155,8 @@ impl Reply {
 
     /// The server says that it closes the connection behind this.
     pub fn closes(&self) -> bool {
-        self.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("Connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
     fn interim(&self) -> bool {
@@ -148,13 +184,22 @@ impl Reply {
         let now = SystemTime::now();
         let recent = |ago| date(now - Duration::from_secs(ago)) == self.must("Date");
         // Ahead is as wrong as far behind.
-        assert!((0..10).any(recent), "it is {} and not {}", date(now), self.must("Date"));
+        assert!(
+            (0..10).any(recent),
+            "it is {} and not {}",
+            date(now),
+            self.must("Date")
+        );
         assert_eq!(self.must("X-Content-Type-Options"), "nosniff", "{self:?}");
         if let Some(connection) = self.header("Connection") {
             assert!(["close", "keep-alive"].contains(&connection), "{self:?}");
         }
         if self.status == 405 || self.status == 416 {
-            self.must(if self.status == 405 { "Allow" } else { "Content-Range" });
+            self.must(if self.status == 405 {
+                "Allow"
+            } else {
+                "Content-Range"
+            });
         }
         if self.status >= 400 {
             assert!(self.must("Content-Type").starts_with("text/plain"), "{self:?}");
@@ -181,7 +226,11 @@ impl Http {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Http { stream, buffer: Vec::new(), received: 0 }
+        Http {
+            stream,
+            buffer: Vec::new(),
+            received: 0,
+        }
     }
 
     #[track_caller]
@@ -223,7 +272,9 @@ impl Http {
     fn head(&mut self, method: &str) -> io::Result<(Reply, usize)> {
         let mut searched = 0;
         let end = loop {
-            let found = self.buffer[searched..].windows(4).position(|window| window == b"\r\n\r\n");
+            let found = self.buffer[searched..]
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n");
             if let Some(at) = found {
                 break searched + at;
             }
@@ -249,7 +300,10 @@ impl Http {
     #[track_caller]
     pub fn reply(&mut self, method: &str) -> Reply {
         self.try_reply(method).unwrap_or_else(|error| {
-            panic!("no reply: {error}; so far: {:?}", String::from_utf8_lossy(&self.buffer))
+            panic!(
+                "no reply: {error}; so far: {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            )
         })
     }
 
@@ -286,7 +340,10 @@ impl Http {
         let kind = self.receive().map_err(|error| error.kind());
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let heard = String::from_utf8_lossy(&self.buffer);
-        assert!(heard.is_empty() && kind == Err(ErrorKind::WouldBlock), "{kind:?} {heard:?}");
+        assert!(
+            heard.is_empty() && kind == Err(ErrorKind::WouldBlock),
+            "{kind:?} {heard:?}"
+        );
     }
 }
 

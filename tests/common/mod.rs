@@ -62,7 +62,12 @@ pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) 
 pub fn signal(pid: u32, signal: i32) {
     // SAFETY: kill(2) touches no memory of this process.
     let result = unsafe { libc::kill(pid as libc::pid_t, signal) };
-    assert_eq!(result, 0, "signal {signal} to {pid}: {}", io::Error::last_os_error());
+    assert_eq!(
+        result,
+        0,
+        "signal {signal} to {pid}: {}",
+        io::Error::last_os_error()
+    );
 }
 
 /// The living processes with `word` in their command line.
@@ -103,21 +108,30 @@ pub fn abandoned(stream: &TcpStream) -> bool {
             && words[1].ends_with(&format!(":{theirs:04X}"))
             && words[2].ends_with(&format!(":{ours:04X}"))
     };
-    let state = list.lines().find(is_theirs).and_then(|line| line.split_whitespace().nth(3));
+    let state = list
+        .lines()
+        .find(is_theirs)
+        .and_then(|line| line.split_whitespace().nth(3));
     state.is_none_or(|state| state != "01")
 }
 
 /// Memory of a process that is in RAM, in KiB.
 pub fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Memory that a process has used at most, in KiB.
 pub fn peak_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
@@ -127,26 +141,41 @@ pub fn processor_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, rest) = stat.rsplit_once(") ").unwrap();
     // Fields 14 and 15, counted from 1; the first of `rest` is number 3.
-    let used = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+    let used = rest
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().unwrap());
     Duration::from_millis(used.sum::<u64>() * 10)
 }
 
 /// Lets this process open as many descriptors as it is allowed to.
 pub fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: both calls touch `limit` only, which lives longer than they do.
     let result = unsafe {
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
         limit.rlim_cur = limit.rlim_max;
         libc::setrlimit(libc::RLIMIT_NOFILE, &limit)
     };
-    assert_eq!(result, 0, "cannot raise the limit of descriptors: {}", io::Error::last_os_error());
+    assert_eq!(
+        result,
+        0,
+        "cannot raise the limit of descriptors: {}",
+        io::Error::last_os_error()
+    );
 }
 
 /// The living children of a process.
 pub fn children(pid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().map(|pid| pid.parse().unwrap()).filter(|&pid| alive(pid)).collect()
+    list.split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .filter(|&pid| alive(pid))
+        .collect()
 }
 
 /// Bytes that do not repeat soon and do not look alike for different seeds.
@@ -172,7 +201,11 @@ pub fn base64(bytes: &[u8]) -> String {
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for at in 0..4 {
             let symbol = SYMBOLS[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= group.len() { char::from(symbol) } else { '=' });
+            text.push(if at <= group.len() {
+                char::from(symbol)
+            } else {
+                '='
+            });
         }
     }
     text
@@ -185,7 +218,10 @@ pub fn upload(name: &str, content: &[u8]) -> Vec<u8> {
 
 /// What the server answers to a GET of `name`, which needs no escapes.
 pub fn got(name: &str, content: &[u8]) -> String {
-    format!(r#"{{"status":"OK","data_namafile":"{name}","data_file":"{}"}}"#, base64(content))
+    format!(
+        r#"{{"status":"OK","data_namafile":"{name}","data_file":"{}"}}"#,
+        base64(content)
+    )
 }
 
 /// What the server answers to an UPLOAD of `name`, which needs no escapes.
@@ -202,9 +238,13 @@ pub fn refused(reason: &str) -> String {
 
 /// The number under `key` in a reply.
 pub fn number(reply: &str, key: &str) -> u64 {
-    let (_, rest) = reply.split_once(&format!("\"{key}\":")).unwrap_or_else(|| panic!("no {key} in {reply}"));
+    let (_, rest) = reply
+        .split_once(&format!("\"{key}\":"))
+        .unwrap_or_else(|| panic!("no {key} in {reply}"));
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or_else(|_| panic!("no number {key} in {reply}"))
+    digits
+        .parse()
+        .unwrap_or_else(|_| panic!("no number {key} in {reply}"))
 }
 
 /// An empty folder of one test, removed when it is dropped.
@@ -242,15 +282,19 @@ impl Folder {
 
     /// The temporary files of uploads that are going on.
     pub fn temporary(&self) -> Vec<String> {
-        self.names().into_iter().filter(|name| name.ends_with(".tmp")).collect()
+        self.names()
+            .into_iter()
+            .filter(|name| name.ends_with(".tmp"))
+            .collect()
     }
 }
 
 /// Everything in a folder, hidden files too, sorted.
 pub fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -268,8 +312,13 @@ impl Disk<'_> {
     /// Mounts it on `folder`; `size` is that of a tmpfs. `None`: this user may not.
     pub fn mount<'f>(folder: &'f Folder, size: &str) -> Option<Disk<'f>> {
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "kolam-test"]).arg(folder.path());
-        command.output().is_ok_and(|output| output.status.success()).then_some(Disk(folder))
+        command
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "kolam-test"])
+            .arg(folder.path());
+        command
+            .output()
+            .is_ok_and(|output| output.status.success())
+            .then_some(Disk(folder))
     }
 }
 
@@ -305,8 +354,14 @@ impl Server {
         let workers = if mode == "single" { 1 } else { workers };
         let mut command = Command::new(env!("CARGO_BIN_EXE_kolam"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--mode", mode]);
-        command.args(["--workers", &workers.to_string(), "--root"]).arg(root).args(options);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["--workers", &workers.to_string(), "--root"])
+            .arg(root)
+            .args(options);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
@@ -318,15 +373,32 @@ impl Server {
         let stderr = child.stderr.take().unwrap();
         let stderr = thread::spawn(move || io::read_to_string(stderr).unwrap());
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server { child, address, lines, stderr: Some(stderr) };
-        let line = server.lines.recv_timeout(PATIENCE).expect("the server does not become ready");
+        let mut server = Server {
+            child,
+            address,
+            lines,
+            stderr: Some(stderr),
+        };
+        let line = server
+            .lines
+            .recv_timeout(PATIENCE)
+            .expect("the server does not become ready");
         let (plural, root) = (if workers == 1 { "" } else { "s" }, root.display());
-        let protocol =
-            if options.windows(2).any(|pair| pair == ["--protocol", "http"]) { "http" } else { "file" };
+        let protocol = if options.windows(2).any(|pair| pair == ["--protocol", "http"]) {
+            "http"
+        } else {
+            "file"
+        };
         let about = format!("({protocol} protocol, {mode} mode, {workers} worker{plural}, root {root})");
-        let (address, rest) =
-            line.strip_prefix("listening on ").and_then(|rest| rest.split_once(' ')).unwrap();
-        let url = if protocol == "http" { format!(" http://{address}/") } else { String::new() };
+        let (address, rest) = line
+            .strip_prefix("listening on ")
+            .and_then(|rest| rest.split_once(' '))
+            .unwrap();
+        let url = if protocol == "http" {
+            format!(" http://{address}/")
+        } else {
+            String::new()
+        };
         assert_eq!(rest, about + &url, "the first line");
         server.address = address.parse().unwrap();
         server
@@ -377,7 +449,11 @@ impl Server {
     pub fn finish(mut self, limit: Duration) -> String {
         let status = self.wait(limit);
         let more = self.lines.recv_timeout(PATIENCE);
-        assert_eq!(more, Err(RecvTimeoutError::Disconnected), "a second line, or a process stays");
+        assert_eq!(
+            more,
+            Err(RecvTimeoutError::Disconnected),
+            "a second line, or a process stays"
+        );
         let log = self.stderr.take().unwrap().join().unwrap();
         assert_eq!(status.code(), Some(0), "{status}\n{log}");
         log
@@ -440,7 +516,10 @@ impl Wire {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Wire { stream, buffer: Vec::new() }
+        Wire {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     /// From now on the kernel takes little in advance, so that the server notices how slowly this side reads.
@@ -478,7 +557,9 @@ impl Wire {
     pub fn try_reply(&mut self) -> io::Result<String> {
         let mut searched = 0;
         loop {
-            let found = self.buffer[searched..].windows(END.len()).position(|window| window == END);
+            let found = self.buffer[searched..]
+                .windows(END.len())
+                .position(|window| window == END);
             if let Some(at) = found {
                 let rest = self.buffer.split_off(searched + at + END.len());
                 let mut reply = std::mem::replace(&mut self.buffer, rest);
@@ -494,9 +575,15 @@ impl Wire {
 
     pub fn reply(&mut self) -> String {
         let reply = self.try_reply().unwrap_or_else(|error| {
-            panic!("no reply: {error}; so far: {:?}", String::from_utf8_lossy(&self.buffer))
+            panic!(
+                "no reply: {error}; so far: {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            )
         });
-        assert!(reply.starts_with(r#"{"status":""#) && reply.ends_with('}'), "{reply}");
+        assert!(
+            reply.starts_with(r#"{"status":""#) && reply.ends_with('}'),
+            "{reply}"
+        );
         reply
     }
 
@@ -553,7 +640,10 @@ impl Background {
         let over = Arc::new(AtomicBool::new(false));
         let told = over.clone();
         let thread = thread::spawn(move || while !told.load(Ordering::Relaxed) && step() {});
-        Background { over, thread: Some(thread) }
+        Background {
+            over,
+            thread: Some(thread),
+        }
     }
 
     /// Sends one more `byte` after each `pause`.
@@ -570,7 +660,10 @@ impl Drop for Background {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         let ended = self.thread.take().map(JoinHandle::join);
-        assert!(thread::panicking() || matches!(ended, Some(Ok(()))), "the background has failed");
+        assert!(
+            thread::panicking() || matches!(ended, Some(Ok(()))),
+            "the background has failed"
+        );
     }
 }
 
@@ -592,7 +685,11 @@ pub struct Ended {
 impl fmt::Debug for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stdout = String::from_utf8_lossy(&self.stdout);
-        write!(f, "exit code {:?}\nstdout: {stdout:.3000}\nstderr: {}", self.code, self.stderr)
+        write!(
+            f,
+            "exit code {:?}\nstdout: {stdout:.3000}\nstderr: {}",
+            self.code, self.stderr
+        )
     }
 }
 
@@ -614,7 +711,9 @@ impl Ended {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.stderr.starts_with("kolam: "), "{}", self.stderr);
         assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
-        words.iter().for_each(|word| assert!(self.stderr.contains(word), "no {word:?} in {}", self.stderr));
+        words
+            .iter()
+            .for_each(|word| assert!(self.stderr.contains(word), "no {word:?} in {}", self.stderr));
     }
 }
 
@@ -636,9 +735,17 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 impl Run {
     /// Starts a command; what it writes is collected.
     pub fn start(command: &mut Command) -> Run {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        Run { child, stdout: Some(collect(stdout)), stderr: Some(collect(stderr)) }
+        Run {
+            child,
+            stdout: Some(collect(stdout)),
+            stderr: Some(collect(stderr)),
+        }
     }
 
     /// Waits until it has ended.
@@ -650,7 +757,11 @@ impl Run {
         });
         let stdout = self.stdout.take().unwrap().join().unwrap();
         let stderr = self.stderr.take().unwrap().join().unwrap();
-        Ended { code: status.unwrap().code(), stdout, stderr: String::from_utf8(stderr).unwrap() }
+        Ended {
+            code: status.unwrap().code(),
+            stdout,
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
     }
 }
 

@@ -19,7 +19,12 @@ pub struct Terminal {
 }
 
 fn window(columns: u16) -> libc::winsize {
-    libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+    libc::winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
 }
 
 impl Terminal {
@@ -31,7 +36,10 @@ impl Terminal {
         // descriptors are new and belong to nobody else.
         let (master, slave) = unsafe {
             let size = window(columns);
-            assert_eq!(libc::openpty(&mut ours, &mut theirs, name, std::ptr::null(), &size), 0);
+            assert_eq!(
+                libc::openpty(&mut ours, &mut theirs, name, std::ptr::null(), &size),
+                0
+            );
             (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs))
         };
         // Another program that a test starts at this moment must not keep the terminal open.
@@ -41,9 +49,17 @@ impl Terminal {
         }
         let streams = [slave.try_clone().unwrap(), slave.try_clone().unwrap(), slave];
         let [stdin, stdout, stderr] = streams;
-        let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
+        let child = command
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
         // The command still holds the other half; without this, the end of the output would never come.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let (bytes, mut from) = (Arc::new(Mutex::new(Vec::new())), master.try_clone().unwrap());
         let into = bytes.clone();
         let reader = thread::spawn(move || {
@@ -53,7 +69,12 @@ impl Terminal {
                 into.lock().unwrap().extend_from_slice(&piece[..count]);
             }
         });
-        Terminal { child, master, bytes, reader: Some(reader) }
+        Terminal {
+            child,
+            master,
+            bytes,
+            reader: Some(reader),
+        }
     }
 
     pub fn resize(&self, columns: u16) {
@@ -108,7 +129,13 @@ impl Screen {
     /// Shows `bytes`; panics about an escape sequence that a plain program has no use for.
     #[track_caller]
     pub fn show(columns: usize, bytes: &[u8]) -> Screen {
-        let mut screen = Screen { columns, rows: vec![Vec::new()], row: 0, column: 0, wrapped: 0 };
+        let mut screen = Screen {
+            columns,
+            rows: vec![Vec::new()],
+            row: 0,
+            column: 0,
+            wrapped: 0,
+        };
         let text = str::from_utf8(bytes).unwrap();
         let mut chars = text.chars();
         while let Some(c) = chars.next() {
