@@ -1,4 +1,4 @@
-//! # Chapter 2. How do bytes become text?
+//! # Chapter 6. How do bytes become text?
 //!
 //! Base64 cuts 3 bytes (24 bits) into 4 groups of 6 bits and writes each group as one of 64 symbols.
 //! Content that ends in mid-group is filled with zero bits and marked with `=`. The rules are RFC 4648,
@@ -17,13 +17,13 @@
 //! What must not live here: sockets, files, and any opinion about white space. The decoder stops in front
 //! of a byte that is not base64 and lets its caller decide what the byte means.
 //!
-//! before: `main.rs` … after: `b64/simd.rs`
+//! before: `server.rs` … after: `json.rs`
 //!
 //! Experiment: swap two symbols of `ALPHABET` and see which tests notice; then make the encoder forget its
 //! carry and see that only the tests with small pieces notice.
 
 #[allow(unsafe_code)]
-mod simd; // 2a the same at the speed of memcpy
+mod simd; // the same at the speed of memcpy
 
 pub use simd::{Kernel, available, choose};
 
@@ -84,7 +84,7 @@ pub const fn decoded_room(symbols: usize) -> usize {
 
 /// Turns bytes into symbols, piece by piece.
 pub struct Encoder {
-    /// The quick loop for most of a piece (chapter 2a); `None`: everything goes the slow way.
+    /// The quick loop for most of a piece (`b64/simd.rs`); `None`: everything goes the slow way.
     kernel: Option<&'static Kernel>,
     /// Bytes that do not fill a group yet; only the first `carried` count.
     carry: [u8; 2],
@@ -231,7 +231,7 @@ const EMPTY: Group = Group::Symbols { bits: 0, have: 0 };
 
 /// Turns symbols into bytes, piece by piece.
 pub struct Decoder {
-    /// The quick loop for most of a piece (chapter 2a); `None`: everything goes the slow way.
+    /// The quick loop for most of a piece (`b64/simd.rs`); `None`: everything goes the slow way.
     kernel: Option<&'static Kernel>,
     group: Group,
     /// Bytes of text seen so far.

@@ -23,14 +23,14 @@
 //!
 //! What must not live here: whose turn it is, what happens on a connection.
 //!
-//! before: `http/form.rs` … after: `balance/connection.rs`
+//! before: `http.rs` … after: `bench.rs`
 //!
 //! Experiment: let `accept` take all connections that wait, instead of one, and compare `ab -c 100` and the
 //! calls that `strace -cf` counts.
 
-mod connection; // 16a one connection through it
-mod backends; // 16b whose turn it is
-mod relay; // 16c bytes between two sockets
+mod connection; // one connection through it
+mod backends; // whose turn it is
+mod relay; // bytes between two sockets
 
 use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, print};
 use crate::net::{self, LINGER_IDLE, LingerSet};

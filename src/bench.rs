@@ -15,18 +15,18 @@
 //!
 //! What must not live here: anything that the program itself needs.
 //!
-//! before: `balance/relay.rs` … after: `bench/load.rs`
+//! before: `balance.rs` … after: the README again
 //!
 //! Experiment: raise `PIECE` in `session.rs` until the figures fall, and compare with the sizes of the caches
 //! that `lscpu` prints.
 
-mod load; // 17a many requests over HTTP
-mod plan; // 17b the options, checked
-mod url; // 17c which server, which document
-mod request; // 17d what each request says
-mod response; // 17e when a reply is whole
-mod score; // 17f what is counted
-mod report; // 17g how the figures are shown
+mod load; // many requests over HTTP
+mod plan; // the options, checked
+mod url; // which server, which document
+mod request; // what each request says
+mod response; // when a reply is whole
+mod score; // what is counted
+mod report; // how the figures are shown
 
 use crate::b64::{self, Decoder, Encoder, Kernel, decoded_room, encoded_len};
 use crate::cli::{Args, Command, Failure, failed, opt, print};

@@ -1,4 +1,4 @@
-//! # Chapter 6. What did the user ask for?
+//! # Chapter 14. What did the user ask for?
 //!
 //! Each subcommand is a table of options; the same table parses the command line, writes the help text and
 //! finds the option that was probably meant. Every mistake is answered with one line that names the option,
@@ -9,13 +9,13 @@
 //!
 //! What must not live here: any option's meaning.
 //!
-//! before: `sys/stop.rs` … after: `cli/hints.rs`
+//! before: `stress.rs` … after: `http.rs`
 //!
 //! Experiment: type `kolam serve --wrokers 3`, then read the two tables of the next chapter.
 
-mod hints; // 6a what was probably meant
-mod units; // 6b sizes and times with units
-mod terminal; // 6c a line that changes
+mod hints; // what was probably meant
+mod units; // sizes and times with units
+mod terminal; // a line that changes
 
 pub use hints::for_command;
 #[cfg(test)]

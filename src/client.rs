@@ -1,4 +1,4 @@
-//! # Chapter 13. What does the same protocol look like from the other side?
+//! # Chapter 12. What does the same protocol look like from the other side?
 //!
 //! Straight on: connect, send, read the reply, return. A client waits for one server only, so it may block,
 //! and nothing here is turned inside out as in `protocol.rs`. Content streams: an upload is encoded piece by
@@ -13,11 +13,11 @@
 //! What must not live here: anything that only our own server does. Keys may come in any order, with any
 //! white space and any escapes, so other servers of this protocol work too.
 //!
-//! before: `server/browser.rs` … after: `client/commands.rs`
+//! before: `stats.rs` … after: `stress.rs`
 //!
 //! Experiment: download a large file, and meanwhile look at VmHWM in /proc/<pid>/status.
 
-mod commands; // 13a the client's command line
+mod commands; // the client's command line
 
 pub use commands::{DELETE, DOWNLOAD, LIST, STATS, UPLOAD};
 

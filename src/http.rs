@@ -2,8 +2,8 @@
 //!
 //! Only the session. The same drivers call the same `pump`, the same store keeps the files, the same log
 //! counts; this file has the states of `protocol.rs`, so that the two can be compared. Its parts hold what
-//! only HTTP has: how a head is read (15a), what a URL is (15b), where a body ends (15c), what a reply
-//! consists of (15d), the pages that are no files (15e), and files out of a form (15f).
+//! only HTTP has: how a head is read, what a URL is, where a body ends, what a reply
+//! consists of, the pages that are no files, and files out of a form.
 //!
 //! ```text
 //!           GET HEAD DELETE OPTIONS without a body, or malformed
@@ -21,17 +21,17 @@
 //!
 //! What must not live here: sockets, time, the grammar of heads.
 //!
-//! before: `stress/words.rs` … after: `http/head.rs`
+//! before: `cli.rs` … after: `balance.rs`
 //!
 //! Experiment: `curl -v -T FILE http://127.0.0.1:8080/` with a file of some MiB, and find `Continue` in what
 //! curl prints.
 
-mod head; // 15a what exactly is asked
-mod target; // 15b who is asked for what
-mod body; // 15c where a body ends
-mod response; // 15d conditions, ranges, answers
-mod listing; // 15e the folder, the counters
-mod form; // 15f files out of a form
+mod head; // what exactly is asked
+mod target; // who is asked for what
+mod body; // where a body ends
+mod response; // conditions, ranges, answers
+mod listing; // the folder, the counters
+mod form; // files out of a form
 mod disposition; // how a part of a form names its file
 
 pub use target::{Names, is_host, is_host_name, without_port};

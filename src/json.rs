@@ -1,4 +1,4 @@
-//! # Chapter 3. How do two programs agree on structure?
+//! # Chapter 7. How do two programs agree on structure?
 //!
 //! Replies are JSON (RFC 8259). Writing is easy: escape every string, put the commas right, never build a
 //! reply by gluing text. Reading is done by pulling: the caller asks for the next key or value, and a string
@@ -15,7 +15,7 @@
 //!
 //! What must not live here: the keys of our protocol, base64, sockets.
 //!
-//! before: `b64/simd.rs` … after: `session.rs`
+//! before: `b64.rs` … after: `sys.rs`
 //!
 //! Experiment: write a name with a quote in it by `format!` instead of `Writer::string`, and run the tests.
 

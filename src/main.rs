@@ -19,27 +19,27 @@
 //!
 //! What must not live here: anything that does the work.
 //!
-//! before: the README … after: `b64.rs`
+//! before: the README … after: `session.rs`
 //!
 //! Experiment: remove `#[allow(unsafe_code)]` above `mod sys`, and read what the compiler says.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes that die with their parent");
 
-mod b64; // 2 bytes become text
-mod json; // 3 structure becomes text
-mod session; // 4 a protocol without sockets
+mod session; // 2 a protocol without sockets
+mod protocol; // 3 what each verb does
+mod pool; // 4 threads, processes, supervisor
+mod server; // 5 listener, mode, stop
+mod b64; // 6 bytes become text
+mod json; // 7 structure becomes text
 #[allow(unsafe_code)]
-mod sys; // 5 system calls
-mod cli; // 6 options, errors, exit codes
-mod store; // 7 one folder and its files
-mod stats; // 8 counts and log
-mod protocol; // 9 what each verb does
-mod net; // 10 listening and closing
-mod pool; // 11 threads, processes, supervisor
-mod server; // 12 listener, mode, stop
-mod client; // 13 the other side
-mod stress; // 14 all combinations
+mod sys; // 8 system calls
+mod net; // 9 listening and closing
+mod store; // 10 one folder and its files
+mod stats; // 11 counts and log
+mod client; // 12 the other side
+mod stress; // 13 all combinations
+mod cli; // 14 options, errors, exit codes
 mod http; // 15 the second protocol
 mod balance; // 16 one address, many servers
 mod bench; // 17 one step by itself

@@ -1,4 +1,4 @@
-//! # Chapter 10. How does a server begin to listen, and how does it end a connection well?
+//! # Chapter 9. How does a server begin to listen, and how does it end a connection well?
 //!
 //! What std calls a `TcpListener` and a `TcpStream` leaves two things open. How many connections may wait in
 //! the kernel until they are accepted: that is the backlog. And what happens to the last reply when a
@@ -8,11 +8,11 @@
 //!
 //! What must not live here: what is spoken on a connection, and who serves it.
 //!
-//! before: `protocol/transfer.rs` … after: `net/linger.rs`
+//! before: `sys.rs` … after: `store.rs`
 //!
 //! Experiment: set `BACKLOG` to 1, start `kolam serve --mode single`, and open five connections at once.
 
-mod linger; // 10a closing so that the reply arrives
+mod linger; // closing so that the reply arrives
 
 pub use linger::{DRAIN_PAUSE, LINGER_IDLE, LINGER_LIMIT, LingerSet, Lingering, linger_queue};
 

@@ -1,4 +1,4 @@
-//! # Chapter 11. Who does the work when one pair of hands is not enough?
+//! # Chapter 4. Who does the work when one pair of hands is not enough?
 //!
 //! A pool: a fixed number of workers that outlive the jobs. Threads share memory, so jobs can be handed to
 //! them through a channel, and one thread's crash can end them all. Processes share only what was there
@@ -22,7 +22,7 @@
 //!
 //! What must not live here: sockets, protocols, what a job is.
 //!
-//! before: `net/linger.rs` … after: `server.rs`
+//! before: `protocol.rs` … after: `server.rs`
 //!
 //! Experiment: `kill -9` a worker of `kolam serve --mode process` and watch the log; then write the wrong
 //! version above and see which test hangs.

@@ -1,4 +1,4 @@
-//! # Chapter 9. What does each verb do, and in which state?
+//! # Chapter 3. What does each verb do, and in which state?
 //!
 //! Five verbs on one connection, as many requests as the peer likes, replies in the same order. The session
 //! is a state machine; each state is a variant with its own data. `process` moves it on when bytes arrive,
@@ -23,13 +23,13 @@
 //!
 //! What must not live here: sockets, time, the folder's rules (`store.rs` has them).
 //!
-//! before: `stats/date.rs` … after: `protocol/head.rs`
+//! before: `session.rs` … after: `pool.rs`
 //!
 //! Experiment: let a refused upload go to `Reply` at once instead of `Skip`, and see in `make test` what the
 //! session then takes for the next request.
 
-mod head; // 9a a stream becomes requests
-mod transfer; // 9b files cross in pieces
+mod head; // a stream becomes requests
+mod transfer; // files cross in pieces
 
 pub use head::END;
 #[cfg(test)]

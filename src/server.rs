@@ -1,4 +1,4 @@
-//! # Chapter 12. How do a listener, a mode and a protocol become a server?
+//! # Chapter 5. How do a listener, a mode and a protocol become a server?
 //!
 //! Bind, open the folder, start the workers, print one line. From then on every connection goes the same way:
 //! it is accepted, gets a session, and `pump` is called until the session is over. The modes differ only in
@@ -17,15 +17,15 @@
 //!
 //! What must not live here: what happens on a connection (`server/blocking.rs`), `fork`, threads.
 //!
-//! before: `pool.rs` … after: `server/shared.rs`
+//! before: `pool.rs` … after: `b64.rs`
 //!
 //! Experiment: start `--mode single` and `--mode thread`, open two connections with `nc`, and type LIST
 //! in the second.
 
-mod shared; // 12a what all workers share
-mod blocking; // 12b one connection, accept to close
-mod browser; // 12d the URL of a server
-mod event; // 12c many connections, one thread
+mod shared; // what all workers share
+mod blocking; // one connection, accept to close
+mod browser; // the URL of a server
+mod event; // many connections, one thread
 
 use crate::cli::{Args, Command, Failure, MODES, Opt, counted, failed, opt, print};
 use crate::http::{Names, is_host, is_host_name, without_port};

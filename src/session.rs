@@ -1,4 +1,4 @@
-//! # Chapter 4. What is a protocol without its transport?
+//! # Chapter 2. What is a protocol without its transport?
 //!
 //! A protocol is written once, as a `Session`: it takes bytes, gives bytes, and says what it waits for. It
 //! never sees a socket, and no decision of it depends on the time (its `RequestLog` only measures durations).
@@ -20,7 +20,7 @@
 //!
 //! What must not live here: any protocol, any way of waiting.
 //!
-//! before: `json.rs` … after: `sys.rs`
+//! before: `main.rs` … after: `protocol.rs`
 //!
 //! Experiment: let `pump` loop for ever instead of a few steps, and stop a busy server with Ctrl-C.
 

@@ -1,4 +1,4 @@
-//! # Chapter 8. What has been done, and who counted it?
+//! # Chapter 11. What has been done, and who counted it?
 //!
 //! Every request is counted once and logged once, by the worker that served it. The counts of all workers lie
 //! in one piece of memory that threads and forked processes share, so that any worker can answer STATS for
@@ -17,11 +17,11 @@
 //!
 //! What must not live here: what a verb means, or how STATS is written.
 //!
-//! before: `store.rs` … after: `stats/date.rs`
+//! before: `store.rs` … after: `client.rs`
 //!
 //! Experiment: set `ROW` to 9, so that neighbours share cache lines (false sharing), and measure again.
 
-mod date; // 8a seconds become dates
+mod date; // seconds become dates
 
 pub use date::{http_date, parse_http, utc, with_http_now};
 

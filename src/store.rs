@@ -1,4 +1,4 @@
-//! # Chapter 7. Which files may a stranger touch?
+//! # Chapter 10. Which files may a stranger touch?
 //!
 //! One folder, its regular files, nothing else. The folder is opened once; every later step names a single
 //! component relative to that open folder and never follows a symbolic link. So there is no path traversal,
@@ -17,7 +17,7 @@
 //!
 //! What must not live here: verbs, replies, sockets.
 //!
-//! before: `cli/terminal.rs` … after: `stats.rs`
+//! before: `net.rs` … after: `stats.rs`
 //!
 //! Experiment: let `check_name` accept a slash, run `make test` and read which tests fail.
 

@@ -1,4 +1,4 @@
-//! # Chapter 14. Which pool is faster, and how would we know?
+//! # Chapter 13. Which pool is faster, and how would we know?
 //!
 //! By running every combination and checking every byte. A row is one operation, one volume, a number of
 //! clients and a number of server workers. For each row the tester starts a server of its own, waits until it
@@ -17,20 +17,20 @@
 //! server and files (`stress/fixture.rs`), where results go (`stress/run_folder.rs`), what is shown meanwhile
 //! (`stress/live.rs`) and at the end (`stress/report.rs`).
 //!
-//! before: `client/commands.rs` … after: `stress/matrix.rs`
+//! before: `client.rs` … after: `cli.rs`
 //!
 //! Experiment: run `make stress-quick`, then run it again with `taskset -c 0` and explain the difference.
 
-mod matrix; // 14a which rows there are
-mod clients; // 14b all start at once
-mod fixture; // 14c files and server of a row
-mod machine; // 14g what was measured on
-mod run_folder; // 14f where results go
-mod live; // 14h progress for the user
-mod run_files; // 14e what a run may remove
-mod target; // 14d a server that is not ours
-mod report; // 14i tables and findings
-mod words; // 14j the texts in two languages
+mod matrix; // which rows there are
+mod clients; // all start at once
+mod fixture; // files and server of a row
+mod machine; // what was measured on
+mod run_folder; // where results go
+mod live; // progress for the user
+mod run_files; // what a run may remove
+mod target; // a server that is not ours
+mod report; // tables and findings
+mod words; // the texts in two languages
 
 use crate::cli::{Args, Command, Failure, failed};
 use crate::sys::{self, Listen, Stop};

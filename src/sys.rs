@@ -1,4 +1,4 @@
-//! # Chapter 5. What does the standard library not offer?
+//! # Chapter 8. What does the standard library not offer?
 //!
 //! Forking, waiting for children, signals, waiting for several descriptors at once, sockets that never block,
 //! files relative to an open folder, memory shared between processes, and a few meters: thin wrappers around
@@ -9,11 +9,11 @@
 //!
 //! What must not live here: decisions, such as what a signal means or when to restart a worker.
 //!
-//! before: `session.rs` … after: `sys/stop.rs`
+//! before: `json.rs` … after: `net.rs`
 //!
 //! Experiment: find the function behind each line of `strace -fe trace=process kolam serve --mode process`.
 
-mod stop; // 5a noticing the request to stop
+mod stop; // noticing the request to stop
 
 pub use stop::{Listen, Stop};
 

@@ -1,9 +1,9 @@
-//! # Chapter 2a. How does the same happen to 64 bytes at once?
+//! # Chapter 6a. How does the same happen to 64 bytes at once?
 //!
 //! A vector register holds 32 (AVX2) or 64 (AVX-512) bytes, and one instruction does the same to all of
-//! them. The loops here do what chapter 2 does, without a branch and without a table in memory: spread the
+//! them. The loops here do what `b64.rs` does, without a branch and without a table in memory: spread the
 //! bits, look the symbols up inside a register, write. They are chosen once, when the program first needs
-//! them, and stop in front of anything that is not a clean symbol, so that chapter 2 alone decides what an
+//! them, and stop in front of anything that is not a clean symbol, so that `b64.rs` alone decides what an
 //! error is and where. The method is by Wojciech Muła and Daniel Lemire: "Faster Base64 Encoding and Decoding
 //! using AVX2 Instructions" (arXiv 1704.00605) and "Base64 encoding and decoding at almost the speed of a
 //! memory copy" (arXiv 1910.05109).
@@ -30,19 +30,17 @@
 //!   4 shuffle   ........ 01101100 01101111 01001011      the three bytes, turned round
 //! ```
 //!
-//! The invariant: for every input, what comes out together with chapter 2 is what chapter 2 alone would
+//! The invariant: for every input, what comes out together with `b64.rs` is what `b64.rs` alone would
 //! give. Nothing here reads or writes outside the slices it was given.
 //!
 //! What must not live here: padding, carry, errors.
-//!
-//! before: `b64.rs` … after: `json.rs`
 //!
 //! Experiment: `KOLAM_SIMD=scalar make stress-quick`, then `avx2`, then `avx512`, and compare.
 
 use std::env;
 use std::sync::OnceLock;
 
-/// A pair of quick loops. Both may stop early anywhere; chapter 2 does the rest.
+/// A pair of quick loops. Both may stop early anywhere; `b64.rs` does the rest.
 pub struct Kernel {
     pub name: &'static str,
     /// Encodes whole groups from the front of the bytes into the front of the output, and returns how many
@@ -64,7 +62,7 @@ pub fn available() -> Vec<&'static Kernel> {
     Vec::new()
 }
 
-/// What `KOLAM_SIMD` asks for, or the best there is; `None` is the scalar loop of chapter 2.
+/// What `KOLAM_SIMD` asks for, or the best there is; `None` is the scalar loop of `b64.rs`.
 pub fn choose() -> Result<Option<&'static Kernel>, String> {
     let kernels = available();
     match env::var(FORCE).as_deref() {

@@ -19,8 +19,6 @@
 //!
 //! What must not live here: bytes, and what happens on an established connection.
 //!
-//! before: `balance/connection.rs` … after: `balance/relay.rs`
-//!
 //! Experiment: `kill -STOP` a back end: it is alive, since its kernel still accepts. Watch its open
 //! connections grow on SIGUSR1 with either policy, and then `kill -CONT` it.
 

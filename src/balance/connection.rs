@@ -15,8 +15,6 @@
 //!
 //! What must not live here: whose turn it is, when a step is due.
 //!
-//! before: `balance.rs` … after: `balance/backends.rs`
-//!
 //! Experiment: let `turn` return `Over` where it returns `Broken`, and see which test takes half a reply for
 //! a whole one.
 

@@ -20,8 +20,6 @@
 //!
 //! What must not live here: who the two ends are, epoll, time.
 //!
-//! before: `balance/backends.rs` … after: `bench.rs`
-//!
 //! Experiment: let `over` shut down both directions, and see which tests miss their replies.
 
 use crate::sys::{self, Interest};

@@ -23,8 +23,6 @@
 //! What must not live here: the options (`bench/plan.rs`), the format of replies (`bench/response.rs`), the
 //! figures (`bench/score.rs`, `bench/report.rs`).
 //!
-//! before: `bench.rs` … after: `bench/plan.rs`
-//!
 //! Experiment: close the connection as soon as the reply is whole, run 100,000 requests, and count with `ss
 //! -s` on whose side the TIME_WAITs are then.
 

@@ -11,8 +11,6 @@
 //!
 //! What must not live here: sockets.
 //!
-//! before: `bench/load.rs` … after: `bench/url.rs`
-//!
 //! Experiment: run with `-z 5s -c 1` and `-z 5s -c 50`, and compare requests a second and the percentiles.
 
 use crate::bench::request::Request;

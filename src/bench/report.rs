@@ -14,8 +14,6 @@
 //!
 //! What must not live here: sockets; what is a failure.
 //!
-//! before: `bench/score.rs` … after: the README again
-//!
 //! Experiment: make the rows of the histogram equally wide, as many tools do, and look at a run in which one
 //! request of a thousand took a hundred times as long as the others.
 

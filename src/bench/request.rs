@@ -17,8 +17,6 @@
 //!
 //! What must not live here: sockets; what the reply must be.
 //!
-//! before: `bench/url.rs` … after: `bench/response.rs`
-//!
 //! Experiment: find out with `-H 'Host: example.org'` which host names our server accepts.
 
 use crate::bench::url::Url;

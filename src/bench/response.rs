@@ -17,8 +17,6 @@
 //!
 //! What must not live here: sockets, time, and which replies count as success.
 //!
-//! before: `bench/request.rs` … after: `bench/score.rs`
-//!
 //! Experiment: take the row `"Content-Length: 1\r\nContent-Length: 1"` out of the table of the tests, allow
 //! it, and think of a proxy that believes the first and a server that believes the last.
 

@@ -13,8 +13,6 @@
 //!
 //! What must not live here: sockets; what a figure looks like.
 //!
-//! before: `bench/response.rs` … after: `bench/report.rs`
-//!
 //! Experiment: run with `-c 1` and `-c 100`. Which of the two times per request stays the same, and why?
 
 use crate::bench::response::Answer;

@@ -13,8 +13,6 @@
 //!
 //! What must not live here: the request, and how often it is sent.
 //!
-//! before: `bench/plan.rs` … after: `bench/request.rs`
-//!
 //! Experiment: allow blanks in the path, run `kolam bench http 'http://127.0.0.1:8080/a HTTP/1.0'`, and look
 //! at the log of the server.
 

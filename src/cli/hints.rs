@@ -1,4 +1,4 @@
-//! # Chapter 6a. What did the user probably mean?
+//! # Chapter 14a. What did the user probably mean?
 //!
 //! Two kinds of mistakes deserve an answer. A word that is a few letters away from a known one was mistyped.
 //! A word that other programs use for the same thing was guessed: those stand in two tables. For everything
@@ -13,8 +13,6 @@
 //! The invariant: a hint names only what the command at hand has.
 //!
 //! What must not live here: what an option does.
-//!
-//! before: `cli.rs` … after: `cli/units.rs`
 //!
 //! Experiment: let `nearest` take any distance, and ask for `kolam serve --port 80` without its row.
 

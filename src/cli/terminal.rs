@@ -1,4 +1,4 @@
-//! # Chapter 6c. How does a program show something that changes, and how wide may it be?
+//! # Chapter 14c. How does a program show something that changes, and how wide may it be?
 //!
 //! A live line is drawn again and again in its own place. Once a line is wider than the terminal, it takes
 //! two rows, and each drawing leaves one of them as rubbish: so each drawing asks for the width first and
@@ -16,8 +16,6 @@
 //! second anyway, and a handler would interrupt system calls that are being measured.
 //!
 //! What must not live here: what the line says.
-//!
-//! before: `cli/units.rs` … after: `store.rs`
 //!
 //! Experiment: start `kolam stress`, resize the window, and do the same with `COLUMNS=30 kolam stress`.
 

@@ -1,4 +1,4 @@
-//! # Chapter 6b. What do 10MB and 500ms mean?
+//! # Chapter 14b. What do 10MB and 500ms mean?
 //!
 //! A size is a number of bytes, a time a number of seconds, unless a unit follows. 1 MB is 1 MiB here, as it
 //! is in the assignment: all prefixes are powers of 1024. The other way round, figures for people are here
@@ -7,8 +7,6 @@
 //! The invariant: a text that could mean two things means none, and the error shows the forms that there are.
 //!
 //! What must not live here: which option takes what.
-//!
-//! before: `cli/hints.rs` … after: `cli/terminal.rs`
 //!
 //! Experiment: let `parse_digits` use `str::parse` alone, and give `--max-upload +1K`.
 

@@ -1,4 +1,4 @@
-//! # Chapter 13a. How does a person use the client?
+//! # Chapter 12a. How does a person use the client?
 //!
 //! `list`, `download`, `upload`, `delete` and `stats`: one connection, one request, one clear sentence when
 //! it fails. `-` stands for stdin or stdout; a progress line appears on a terminal when a transfer takes
@@ -8,8 +8,6 @@
 //! file beside it, which an error or one Ctrl-C removes; only a kill or a second Ctrl-C leaves it there.
 //!
 //! What must not live here: the protocol.
-//!
-//! before: `client.rs` … after: `stress.rs`
 //!
 //! Experiment: press Ctrl-C in the middle of a download and look for what is left.
 

@@ -14,8 +14,6 @@
 //!
 //! What must not live here: replies, what a method does.
 //!
-//! before: `http/target.rs` … after: `http/response.rs`
-//!
 //! Experiment: read a chunk's size with `usize::from_str_radix` from whatever one read has brought, and send
 //! it one byte at a time.
 
@@ -296,7 +294,7 @@ pub struct BodyReader {
 /// What to do with a body.
 pub enum BodyAction {
     Store(Upload),
-    /// It is a form with files in it (chapter 15f).
+    /// It is a form with files in it (`http/form.rs`).
     Form(Form),
     /// Read and discard it; then refuse the request, if there is a refusal.
     Discard(Option<Refusal>),

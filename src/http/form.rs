@@ -18,8 +18,6 @@
 //!
 //! What must not live here: where the body ends, what the page looks like, what a name may be.
 //!
-//! before: `http/listing.rs` … after: `balance.rs`
-//!
 //! Experiment: look for the whole boundary in each piece by itself, and send a form in pieces of 7 bytes.
 
 use crate::http::Resource;

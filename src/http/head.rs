@@ -17,8 +17,6 @@
 //!
 //! What must not live here: files, replies, what a method does, what a URL consists of.
 //!
-//! before: `http.rs` … after: `http/target.rs`
-//!
 //! Experiment: let `token` accept a blank, and find the request in `tests/http.rs` that is then answered
 //! twice.
 

@@ -13,8 +13,6 @@
 //!
 //! What must not live here: sockets, methods, status codes.
 //!
-//! before: `http/response.rs` … after: `http/form.rs`
-//!
 //! Experiment: upload a file called `<img src=x onerror=alert(1)>` and look at the source of the page.
 
 use crate::http::head::Request;
@@ -173,8 +171,8 @@ fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) 
     out
 }
 
-/// The upload form; its action is the URL of the page, and chapter 15f reads it. `required` makes the browser
-/// reject a form without a file.
+/// The upload form; its action is the URL of the page, and `http/form.rs` reads it. `required` makes the
+/// browser reject a form without a file.
 fn write_form(out: &mut String, limit: u64) {
     let _ = writeln!(
         out,

@@ -14,8 +14,6 @@
 //!
 //! What must not live here: which file, which method, sockets.
 //!
-//! before: `http/body.rs` … after: `http/listing.rs`
-//!
 //! Experiment: `curl -r 0-3,8-9` a file: what do you get, and what would two ranges cost to write?
 
 use crate::http::head::{Method, Refusal, Request};

@@ -15,8 +15,6 @@
 //!
 //! What must not live here: which paths there are.
 //!
-//! before: `http/head.rs` … after: `http/body.rs`
-//!
 //! Experiment: decode twice, and ask for `/%252e%252e%252fetc%252fpasswd` in a test.
 
 use std::borrow::Cow;

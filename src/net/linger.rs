@@ -1,4 +1,4 @@
-//! # Chapter 10a. How does one close a connection so that its last reply arrives?
+//! # Chapter 9a. How does one close a connection so that its last reply arrives?
 //!
 //! Closing a socket on which unread bytes wait, or later arrive, makes the kernel send a reset, and a reset
 //! may destroy a reply that the peer has not read yet (RFC 9112, section 9.6, says the same for HTTP). The
@@ -14,8 +14,6 @@
 //! accept loop.
 //!
 //! What must not live here: what the last reply says.
-//!
-//! before: `net.rs` … after: `pool.rs`
 //!
 //! Experiment: let `add` close at once, and see in `tests/faults.rs` which refusals are no longer read.
 

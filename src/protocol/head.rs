@@ -1,4 +1,4 @@
-//! # Chapter 9a. How does a stream become requests?
+//! # Chapter 3a. How does a stream become requests?
 //!
 //! TCP carries bytes, not messages: one read may hold half a request or three. So the head of a request is
 //! gathered byte by byte by a small automaton that knows in which part of the grammar it stands, and the
@@ -15,8 +15,6 @@
 //! 133 MiB).
 //!
 //! What must not live here: what a verb does.
-//!
-//! before: `protocol.rs` … after: `protocol/transfer.rs`
 //!
 //! Experiment: let `EndMark::feed` fall back to 0 for every byte that does not match, and find the input
 //! that then hangs.

@@ -1,4 +1,4 @@
-//! # Chapter 9b. How does a file cross the wire without ever being whole in memory?
+//! # Chapter 3b. How does a file cross the wire without ever being whole in memory?
 //!
 //! Up: whatever has arrived is decoded into one buffer and written to a temporary file. Down: one piece is
 //! read, encoded and sent, then the next. Memory does not depend on the size of the file.
@@ -13,8 +13,6 @@
 //! 100 MiB each make it hold 11 GiB.
 //!
 //! What must not live here: replies and verbs.
-//!
-//! before: `protocol/head.rs` … after: `net.rs`
 //!
 //! Experiment: change `PIECE` in `session.rs` to 3 KiB and to 3 MiB and run one row of the stress test.
 

@@ -1,4 +1,4 @@
-//! # Chapter 12b. What happens to one connection, from accept to close?
+//! # Chapter 5b. What happens to one connection, from accept to close?
 //!
 //! It is accepted, given a permit and a session, and pumped until the session wants to close; then it lingers
 //! until the peer has closed too. A `BlockingWorker` does this with one connection after another and blocks
@@ -13,8 +13,6 @@
 //! The invariant: an error on a connection ends that connection and nothing else; so does a panic.
 //!
 //! What must not live here: which mode it is, and how many other workers there are.
-//!
-//! before: `server/shared.rs` … after: `server/event.rs`
 //!
 //! Experiment: send half a request with `nc`, press Ctrl-C in the server's terminal, then send the rest.
 

@@ -1,4 +1,4 @@
-//! # Chapter 12d. Where does a browser find this server, and will it go there?
+//! # Chapter 5d. Where does a browser find this server, and will it go there?
 //!
 //! A server listens on an address; a person wants something to click. Most addresses become a URL as they
 //! are. "All addresses of this machine" cannot be opened, so the URL names the loopback address instead. And
@@ -13,8 +13,6 @@
 //! so for a link-local IPv6 address, whose zone is not in the URL.)
 //!
 //! What must not live here: what is served under the URL.
-//!
-//! before: `server/event.rs` … after: `client.rs`
 //!
 //! Experiment: `kolam serve --protocol http --listen 127.0.0.1:6666`, and open its URL in a browser and in
 //! curl.

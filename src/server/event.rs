@@ -1,4 +1,4 @@
-//! # Chapter 12c. How does one thread serve ten thousand connections?
+//! # Chapter 5c. How does one thread serve ten thousand connections?
 //!
 //! By never waiting for any one of them. All sockets are non-blocking, the kernel watches them (epoll), and
 //! the thread serves in turn those that are ready: one bounded call of `pump` for each, then the next. Most
@@ -23,8 +23,6 @@
 //! connection with that descriptor.
 //!
 //! What must not live here: any protocol, other threads.
-//!
-//! before: `server/blocking.rs` … after: `server/browser.rs`
 //!
 //! Experiment: raise `STEPS` in `session.rs` to a million, download a large file, and try to list the folder
 //! at the same time with one worker.
@@ -287,7 +285,7 @@ impl EventLoop {
         }
     }
 
-    /// Lingering close: waits until the peer has closed too (chapter 10a).
+    /// Lingering close: waits until the peer has closed too (`net/linger.rs`).
     fn linger(&mut self, token: u64, stream: TcpStream, watched: Option<Interest>, permit: Option<Permit>) {
         let most = self.shared.max_connections as usize + LINGER_LIMIT;
         if self.connections.len() >= most || self.watch(token, &stream, watched, Interest::Read).is_err() {

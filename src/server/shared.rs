@@ -1,4 +1,4 @@
-//! # Chapter 12a. What do all workers share?
+//! # Chapter 5a. What do all workers share?
 //!
 //! A listener, a folder, a scoreboard, and the rules: how many connections there may be, how long they may
 //! take, what a rejected one is told. All modes accept connections here, so that all treat them alike.
@@ -12,8 +12,6 @@
 //! The invariant: accepting never waits, and none of its errors ends a worker.
 //!
 //! What must not live here: how bytes move, how a worker waits.
-//!
-//! before: `server.rs` … after: `server/blocking.rs`
 //!
 //! Experiment: start a server with `--max-connections 1` in thread mode, hold one connection open with `nc`,
 //! and open another.
@@ -41,9 +39,9 @@ pub const BUSY: &str = "server busy: as many connections are open as --max-conne
 /// The protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// LIST, GET, UPLOAD, DELETE, STATS (chapter 9).
+    /// LIST, GET, UPLOAD, DELETE, STATS (`protocol.rs`).
     File,
-    /// HTTP/1.1 (chapter 15).
+    /// HTTP/1.1 (`http.rs`).
     Http,
 }
 

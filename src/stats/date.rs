@@ -1,4 +1,4 @@
-//! # Chapter 8a. Which day is it, for people and for the web?
+//! # Chapter 11a. Which day is it, for people and for the web?
 //!
 //! The kernel counts seconds since 1970; logs and HTTP want dates. A day number becomes a date by counting in
 //! eras of 400 years, after which the calendar repeats, and each year begins on the first of March, so that
@@ -11,8 +11,6 @@
 //! The invariant: all times are UTC, and what was formatted can be read back to the second.
 //!
 //! What must not live here: time zones, leap seconds, what a date is used for.
-//!
-//! before: `stats.rs` … after: `protocol.rs`
 //!
 //! Experiment: let the year begin in January and count the special cases that you then need.
 

@@ -1,4 +1,4 @@
-//! # Chapter 14b. How do fifty clients start at the same moment, and how do we know what they did?
+//! # Chapter 13b. How do fifty clients start at the same moment, and how do we know what they did?
 //!
 //! Each client worker is a thread or a forked process. All write "ready" into one pipe, wait at a second one,
 //! and start when it holds a byte for each of them. At the end each writes one record of fixed size into the
@@ -16,8 +16,6 @@
 //! killed; success means status, length and content.
 //!
 //! What must not live here: which rows there are, and how they are reported.
-//!
-//! before: `stress/matrix.rs` … after: `stress/fixture.rs`
 //!
 //! Experiment: release the workers before all are ready and compare the p95 of the row with 50 clients.
 

@@ -1,4 +1,4 @@
-//! # Chapter 14c. What does a row of the stress test need?
+//! # Chapter 13c. What does a row of the stress test need?
 //!
 //! The files that are sent, the server that is tested, and the comparison of what arrived. The server is the
 //! same program in a separate process, so that its memory and processor time are its own; or it is a target,
@@ -9,8 +9,6 @@
 //!
 //! What must not live here: the order of the rows, the folder and the names of the files
 //! (`stress/run_files.rs`).
-//!
-//! before: `stress/clients.rs` … after: `stress/target.rs`
 //!
 //! Experiment: flip one byte of an upload before `verify` sees it, and read the CSV.
 

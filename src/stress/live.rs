@@ -1,4 +1,4 @@
-//! # Chapter 14h. What does a user want to know while a test runs?
+//! # Chapter 13h. What does a user want to know while a test runs?
 //!
 //! Before it: what will be done, about how long it will take, where the results go. Meanwhile: which row
 //! runs, how fast, how much time is left, in a live line on a terminal. After each row: its result, in a line
@@ -15,8 +15,6 @@
 //!
 //! What must not live here: the tables, and anything that runs while the clock of a row runs, but for the
 //! live line itself.
-//!
-//! before: `stress/machine.rs` … after: `stress/report.rs`
 //!
 //! Experiment: `make stress-quick`, then the same with `ARGS='--volumes 200'`: how good was the estimate?
 

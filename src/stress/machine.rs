@@ -1,4 +1,4 @@
-//! # Chapter 14g. On what machine, and with what program, was that measured?
+//! # Chapter 13g. On what machine, and with what program, was that measured?
 //!
 //! A figure without its machine says nothing. So every run writes down the processor, the memory, the kernel,
 //! the file system of the served folder, and which program it was: the version, and the commit when the
@@ -7,8 +7,6 @@
 //! The invariant: each line is a name and a value; a value that cannot be found is `unknown`.
 //!
 //! What must not live here: what was measured.
-//!
-//! before: `stress/run_folder.rs` … after: `stress/live.rs`
 //!
 //! Experiment: run `make stress-quick` with and without `STRESS_ROOT=/dev/shm` and compare `root on`.
 

@@ -1,4 +1,4 @@
-//! # Chapter 14a. Which combinations are there?
+//! # Chapter 13a. Which combinations are there?
 //!
 //! Three operations, some volumes, some numbers of clients, some numbers of server workers: a row for each
 //! combination, numbered from 1 within its mode, the last of the four changing fastest. The assignment asks
@@ -12,8 +12,6 @@
 //! The invariant: the same options make the same rows with the same numbers.
 //!
 //! What must not live here: running them.
-//!
-//! before: `stress.rs` … after: `stress/clients.rs`
 //!
 //! Experiment: `kolam stress --dry-run --ops download,upload,list` and count.
 

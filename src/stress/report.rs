@@ -1,4 +1,4 @@
-//! # Chapter 14i. What do the measurements say?
+//! # Chapter 13i. What do the measurements say?
 //!
 //! One row of the matrix and its outcome, as a line of CSV, as a line of the assignment's table, and in the
 //! summary at the end. Values are passed as values; nothing here parses what something else printed.
@@ -7,8 +7,6 @@
 //! in the table, never a guess. Each column is defined in one sentence beside the field that fills it.
 //!
 //! What must not live here: measuring.
-//!
-//! before: `stress/live.rs` … after: `stress/words.rs`
 //!
 //! Experiment: add a column, and see how many places must change.
 

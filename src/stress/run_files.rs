@@ -1,4 +1,4 @@
-//! # Chapter 14e. Which files has a run made, and may it remove them?
+//! # Chapter 13e. Which files has a run made, and may it remove them?
 //!
 //! Every name that a run makes holds a short random word, the run's id, and is checked before it is used: so
 //! it is never the name of anything else. All names are lower case, since some servers turn them into that.
@@ -18,8 +18,6 @@
 //! removed, nor a folder that holds any.
 //!
 //! What must not live here: what the files hold.
-//!
-//! before: `stress/target.rs` … after: `stress/run_folder.rs`
 //!
 //! Experiment: `mkdir kolam-stress-mine`, put a file into it, run the test beside it, and look again.
 

@@ -1,4 +1,4 @@
-//! # Chapter 14f. Where do the results of a run go, so that no other run spoils them?
+//! # Chapter 13f. Where do the results of a run go, so that no other run spoils them?
 //!
 //! Into a folder of the run's own, named after the second in which it began and after what it measures. With
 //! `--out` the user names the folder, and one that has rows already is refused. `machine.txt` tells how the
@@ -14,8 +14,6 @@
 //! is missing. After a run that was killed it still says `running`.
 //!
 //! What must not live here: what a row looks like.
-//!
-//! before: `stress/run_files.rs` … after: `stress/machine.rs`
 //!
 //! Experiment: start two runs in the same second and look at the names of their folders.
 

@@ -1,4 +1,4 @@
-//! # Chapter 14d. What may a test do to a server that is not ours?
+//! # Chapter 13d. What may a test do to a server that is not ours?
 //!
 //! Use it, and leave it as it was. Before anything is sent, the server is asked how it works (STATS), so that
 //! no row has a false label, and which files it has (LIST), so that none of them is overwritten. Every name
@@ -13,8 +13,6 @@
 //! same; one that cannot be reached ends the test before a row.
 //!
 //! What must not live here: what the clients of a row do.
-//!
-//! before: `stress/fixture.rs` … after: `stress/run_files.rs`
 //!
 //! Experiment: press Ctrl-C in the middle of an upload to a target, and list its folder.
 

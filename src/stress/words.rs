@@ -1,4 +1,4 @@
-//! # Chapter 14j. In which languages is the report?
+//! # Chapter 13j. In which languages is the report?
 //!
 //! The report of the stress test exists in English and, with `--lang id`, in the Indonesian of the course's
 //! assignment, whose headings a report may have to repeat word by word. What is the same in both languages
@@ -8,8 +8,6 @@
 //! The invariant: each language has all the words; the compiler checks it.
 //!
 //! What must not live here: layout.
-//!
-//! before: `stress/report.rs` … after: `http.rs`
 //!
 //! Experiment: add a third language, and see how many places must change.
 

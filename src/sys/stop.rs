@@ -1,4 +1,4 @@
-//! # Chapter 5a. How does a busy program notice that it should stop?
+//! # Chapter 8a. How does a busy program notice that it should stop?
 //!
 //! A signal interrupts a program between any two instructions, so a handler may do next to nothing. Ours sets
 //! a flag, for code that is busy and looks at it now and then, and writes one byte into a socket pair, for
@@ -18,8 +18,6 @@
 //! comes just before the wait begins, and `TcpListener::accept` goes on waiting in any case.
 //!
 //! What must not live here: what stopping means.
-//!
-//! before: `sys.rs` … after: `cli.rs`
 //!
 //! Experiment: take `sys::wake` out of `on_signal`, start a server, make no connection, and press Ctrl-C.
 
