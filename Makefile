@@ -33,6 +33,9 @@ ROUNDS ?=
 N ?= 1000
 BACKENDS ?= 3
 
+# make experiments: one room, not all
+NAME ?=
+
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
@@ -46,7 +49,8 @@ TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
 TAKES_modes = OUT FORCE KOLAM SHM
 TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM KOLAM_SERVER SHM
 TAKES_balancer = PROTOCOL MODE W HOST PORT ROOT BACKENDS ARGS
-TAKES_help = $(sort $(foreach target,server stress bench modes ab balancer,$(TAKES_$(target))))
+TAKES_experiments = NAME
+TAKES_help = $(sort $(foreach target,server stress bench modes ab balancer experiments,$(TAKES_$(target))))
 
 # Names that are guessed, and the variables that they can mean
 MEANS_WORKERS = W
@@ -81,7 +85,7 @@ $(foreach name,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(name)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 
-.PHONY: help build server stress stress-quick bench modes ab balancer test test-release check format clean
+.PHONY: help build server stress stress-quick bench modes ab balancer test test-release experiments check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
@@ -94,6 +98,7 @@ help:
 	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
 	@echo 'make test                  all tests'
 	@echo 'make test-release          ten million random cases of base64, optimised'
+	@echo 'make experiments           apply each experiment to a copy, and see what it shows   NAME='
 	@echo 'make check                 format, clippy with warnings as errors, tests'
 	@echo 'make format                format the sources'
 	@echo 'make clean                 remove what was built (target), nothing else'
@@ -139,6 +144,9 @@ test:
 
 test-release:
 	@$(CARGO) test --locked --release --bin kolam b64
+
+experiments:
+	@experiments/run $(NAME)
 
 check:
 	@$(CARGO) fmt --check
