@@ -217,17 +217,13 @@ impl<'h> Link<'h> {
     /// Lets `epoll` watch both sides for what the connection waits for, if that has changed.
     pub fn watch(&mut self, epoll: &Epoll, tokens: [u64; 2]) -> io::Result<()> {
         for side in Side::BOTH {
-            let (fd, token) = (self.relay.stream(side).as_fd(), tokens[side as usize]);
-            let (wanted, watched) = (self.relay.wants(side), &mut self.watched[side as usize]);
-            match (*watched, wanted) {
-                (before, after) if before == after => {}
-                (None, Some(interest)) => epoll.add(fd, interest, token)?,
-                (Some(_), Some(interest)) => epoll.change(fd, interest, token)?,
-                // Watched for nothing, a closed socket would still wake epoll again and again (EPOLLHUP).
-                (Some(_), None) => epoll.remove(fd)?,
-                (None, None) => {}
-            }
-            *watched = wanted;
+            // Watched for nothing, a closed socket would still wake epoll again and again (EPOLLHUP).
+            epoll.set(
+                self.relay.stream(side).as_fd(),
+                tokens[side as usize],
+                &mut self.watched[side as usize],
+                self.relay.wants(side),
+            )?;
         }
         Ok(())
     }

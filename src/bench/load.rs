@@ -345,13 +345,10 @@ impl<'p> Load<'p> {
             slot.deadline = Instant::now() + self.plan.timeout;
         }
         (slot.phase, slot.sent) = (phase, sent == request.len());
-        let watched = match slot.watched {
-            None => self.epoll.add(stream.as_fd(), interest, index as u64),
-            Some(watched) if watched != interest => self.epoll.change(stream.as_fd(), interest, index as u64),
-            Some(_) => Ok(()),
-        };
-        slot.watched = Some(interest);
-        watched.map(|()| None).map_err(broken)
+        let set = self
+            .epoll
+            .set(stream.as_fd(), index as u64, &mut slot.watched, Some(interest));
+        set.map(|()| None).map_err(broken)
     }
 
     /// Reads once: the other slots wait too, and epoll reports again what is left.

@@ -248,13 +248,11 @@ impl EventLoop {
             Ok(Ok(Pumped::Blocked)) => {
                 let writing = active.session.want() == Want::Write;
                 let interest = if writing { Interest::Write } else { Interest::Read };
-                if self
-                    .watch(token, &active.stream, active.watched, interest)
-                    .is_err()
-                {
+                let socket = active.stream.as_fd();
+                let set = self.epoll.set(socket, token, &mut active.watched, Some(interest));
+                if set.is_err() {
                     return;
                 }
-                active.watched = Some(interest);
                 if writing {
                     // Later sweeps compare with this. The first sweep comes long before the deadline.
                     active.queued = sys::unsent(active.stream.as_fd()).unwrap_or(0);
@@ -270,25 +268,19 @@ impl EventLoop {
         self.connections.insert(token, Connection::Active(active));
     }
 
-    /// Lets epoll watch a socket for `interest`, unless it does already.
-    fn watch(
-        &self,
-        token: u64,
-        stream: &TcpStream,
-        watched: Option<Interest>,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match watched {
-            None => self.epoll.add(stream.as_fd(), interest, token),
-            Some(watched) if watched == interest => Ok(()),
-            Some(_) => self.epoll.change(stream.as_fd(), interest, token),
-        }
-    }
-
     /// Lingering close: waits until the peer has closed too (`net/linger.rs`).
-    fn linger(&mut self, token: u64, stream: TcpStream, watched: Option<Interest>, permit: Option<Permit>) {
+    fn linger(
+        &mut self,
+        token: u64,
+        stream: TcpStream,
+        mut watched: Option<Interest>,
+        permit: Option<Permit>,
+    ) {
         let most = self.shared.max_connections as usize + LINGER_LIMIT;
-        if self.connections.len() >= most || self.watch(token, &stream, watched, Interest::Read).is_err() {
+        let set = self
+            .epoll
+            .set(stream.as_fd(), token, &mut watched, Some(Interest::Read));
+        if self.connections.len() >= most || set.is_err() {
             return;
         }
         if let Some(mut lingering) = Lingering::begin(stream) {
