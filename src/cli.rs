@@ -16,12 +16,14 @@
 mod hints; // what was probably meant
 mod units; // sizes and times with units
 mod terminal; // a line that changes
+mod visible; // what a text of a peer looks like
 
 pub use hints::for_command;
 #[cfg(test)]
 pub use hints::{OTHER_COMMANDS, OTHER_OPTIONS};
 pub use terminal::LiveLine;
-pub use units::{counted, nearest_rank};
+pub use units::{counted, nearest_rank, parse_digits};
+pub use visible::{characters, visible, visible_name};
 
 use hints::nearest;
 use std::ffi::{OsStr, OsString};

@@ -22,10 +22,10 @@ mod commands; // the client's command line
 pub use commands::{DELETE, DOWNLOAD, LIST, STATS, UPLOAD};
 
 use crate::b64::{self, Decoder, Encoder};
+use crate::cli::visible;
 use crate::json::{self, Inside, Reader, Value};
 use crate::protocol::END;
 use crate::session::{PIECE, PIECE_TEXT, SEND_BUFFER};
-use crate::store::visible;
 use crate::sys::{self, Interest, PollFd, Stop};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};

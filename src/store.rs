@@ -21,10 +21,6 @@
 //!
 //! Experiment: let `check_name` accept a slash, run `make test` and read which tests fail.
 
-mod visible; // what a name looks like to people
-
-pub use visible::{characters, visible, visible_name};
-
 use crate::sys;
 use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Write};

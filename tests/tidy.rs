@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("stats", &["sys"]),
     ("store", &["sys"]),
     ("protocol", &["b64", "json", "session", "stats", "store"]),
-    ("http", &["json", "session", "stats", "store"]),
+    ("http", &["cli", "json", "session", "stats", "store"]),
     ("balance", &["cli", "net", "stats", "sys"]),
     (
         "server",

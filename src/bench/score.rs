@@ -16,8 +16,7 @@
 //! Experiment: run with `-c 1` and `-c 100`. Which of the two times per request stays the same, and why?
 
 use crate::bench::response::Answer;
-use crate::cli::nearest_rank;
-use crate::store::visible;
+use crate::cli::{nearest_rank, visible};
 use std::time::{Duration, Instant};
 
 /// Why a request failed.

@@ -16,6 +16,7 @@
 //! Experiment: allow blanks in the path, run `kolam bench http 'http://127.0.0.1:8080/a HTTP/1.0'`, and look
 //! at the log of the server.
 
+use crate::cli::parse_digits;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 /// A parsed URL.
@@ -53,8 +54,7 @@ impl Url {
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err("write blanks, # and letters beyond ASCII in the path as %20, %23 …");
         }
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|&port| digits && port > 0);
+        let port = parse_digits(port).filter(|&port| port > 0);
         let port = port.ok_or("the port is not a number from 1 to 65535")?;
         let slash = if path.starts_with('/') { "" } else { "/" };
         let path = format!("{slash}{path}");

@@ -10,6 +10,7 @@
 //!
 //! Experiment: let `parse_digits` use `str::parse` alone, and give `--max-upload +1K`.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Values with units, by their name in the tables, and what the help says about them.
@@ -42,11 +43,10 @@ pub fn parse_size(text: &str) -> Option<u64> {
     }
 }
 
-/// Digits only: `str::parse` would take a sign too.
-fn parse_digits(text: &str) -> Option<u64> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+/// A number of digits only: `parse` alone would also take a sign. `None`: it is not one, or does not fit.
+pub fn parse_digits<N: FromStr>(text: &str) -> Option<N> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 /// Units of time in seconds. `ms` stands before `s`, because it ends with it.

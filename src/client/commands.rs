@@ -11,11 +11,11 @@
 //!
 //! Experiment: press Ctrl-C in the middle of a download and look for what is left.
 
-use crate::cli::{Args, Command, Failure, LiveLine, Opt, failed, opt, print};
+use crate::cli::{Args, Command, Failure, LiveLine, Opt, failed, opt, print, visible, visible_name};
 use crate::client::{Client, Error};
 use crate::json::Value;
 use crate::session::PIECE;
-use crate::store::{check_name, visible, visible_name};
+use crate::store::check_name;
 use crate::sys::{self, Interest, Listen, PollFd, Stop};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Stderr, Write};

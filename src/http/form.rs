@@ -20,13 +20,14 @@
 //!
 //! Experiment: look for the whole boundary in each piece by itself, and send a form in pieces of 7 bytes.
 
+use crate::cli::{counted, visible_name};
 use crate::http::Resource;
 use crate::http::disposition::{Parameter, file_name, one, parameters};
 use crate::http::head::{Framing, Lines, Refusal, Request, malformed};
-use crate::http::listing::{self, counted};
+use crate::http::listing;
 use crate::http::response::Reply;
 use crate::stats::FileLog;
-use crate::store::{self, Store, Upload, check_name, visible_name};
+use crate::store::{self, Store, Upload, check_name};
 use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;

@@ -20,6 +20,7 @@
 //! Experiment: let `token` accept a blank, and find the request in `tests/http.rs` that is then answered
 //! twice.
 
+use crate::cli::parse_digits;
 use crate::http::target::{Target, is_host, target_of};
 
 /// Longest request line in bytes, its CR LF not counted: RFC 9112, section 3, recommends at least 8,000.
@@ -297,10 +298,9 @@ impl Fields {
             (Some(_), Some(_)) => malformed("both Content-Length and Transfer-Encoding"),
             (Some(_), None) if !modern => malformed("Transfer-Encoding in HTTP/1.0"),
             (Some(codings), None) => framing_of(codings),
-            (None, Some(digits)) => match digits.parse() {
-                // `parse` would also take a sign.
-                Ok(bytes) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Framing::Length(bytes)),
-                _ => malformed("a Content-Length that is no number"),
+            (None, Some(digits)) => match parse_digits(digits) {
+                Some(bytes) => Ok(Framing::Length(bytes)),
+                None => malformed("a Content-Length that is no number"),
             },
         }
     }

@@ -15,11 +15,12 @@
 //!
 //! Experiment: upload a file called `<img src=x onerror=alert(1)>` and look at the source of the page.
 
+use crate::cli::{characters, counted};
 use crate::http::head::Request;
 use crate::http::response::Reply;
 use crate::json::Writer;
 use crate::stats::{Field, Scoreboard, utc};
-use crate::store::{self, Catalogue, Store, characters};
+use crate::store::{self, Catalogue, Store};
 use std::fmt::Write;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -234,11 +235,6 @@ fn write_row(out: &mut String, name: &str, about: &Metadata) {
     };
     let (day, minute) = (&date[..10], &date[11..16]);
     let _ = writeln!(out, "<td><time datetime={date}>{day} {minute}</time>");
-}
-
-/// `1 file`, `2 files`.
-pub fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// For a column: `5 B`, `1.0 KiB`, `16.0 EiB`, with one decimal of the largest unit that there is one of.

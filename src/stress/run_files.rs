@@ -21,6 +21,7 @@
 //!
 //! Experiment: `mkdir kolam-stress-mine`, put a file into it, run the test beside it, and look again.
 
+use crate::cli::parse_digits;
 use crate::{store, sys};
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -97,7 +98,7 @@ impl RunId {
             .strip_prefix(&self.prefix())
             .and_then(|rest| rest.strip_suffix(".bin"));
         let number = inner.and_then(|inner| inner.strip_suffix("mib").or(inner.strip_prefix("upload-")));
-        number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        number.and_then(parse_digits::<u64>).is_some()
     }
 
     fn mark(&self) -> String {
