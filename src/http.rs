@@ -36,7 +36,7 @@ mod disposition; // how a part of a form names its file
 
 pub use target::{Names, is_host, is_host_name, without_port};
 
-use crate::session::{Event, Outgoing, Session, Want};
+use crate::session::{Event, Outgoing, Pipelined, Session, Want};
 use crate::stats::RequestLog;
 use crate::store::{self, Store, Upload, check_name};
 use body::{Body, BodyAction, BodyReader};
@@ -109,10 +109,7 @@ pub struct HttpSession {
     /// A request for a host with another name is refused.
     names: Arc<Names>,
     state: State,
-    /// Pipelined bytes, which came while a reply is being sent; at most one read.
-    rest: Vec<u8>,
-    /// How much of `rest` has been used.
-    rest_used: usize,
+    pipelined: Pipelined,
     /// The server stops: no request after this one.
     stopping: bool,
     /// Other connections wait: no request after this one, unless it is here already.
@@ -129,8 +126,7 @@ impl HttpSession {
             request_log,
             names,
             state,
-            rest: Vec::new(),
-            rest_used: 0,
+            pipelined: Pipelined::default(),
             stopping: false,
             others_wait: false,
             gives_way: false,
@@ -377,7 +373,7 @@ impl HttpSession {
     /// May the connection be closed right after this reply? Only if the peer has said that it sends no more:
     /// a request that comes all the same makes the kernel drop all replies that the peer has not read.
     fn is_last(&self, sending: &OutgoingReply) -> bool {
-        sending.may_close_at_once() && !self.gives_way && !self.stopping && self.rest.is_empty()
+        sending.may_close_at_once() && !self.gives_way && !self.stopping && self.pipelined.unused().is_empty()
     }
 
     /// `count` more bytes of a reply are sent.
@@ -405,13 +401,10 @@ impl HttpSession {
             return;
         }
         self.state = State::Head(HeadParser::default());
-        let rest = mem::take(&mut self.rest);
-        self.rest_used += self.process(&rest[self.rest_used..]);
-        if self.rest_used < rest.len() {
-            self.rest = rest;
-        } else {
-            self.rest_used = 0;
-        }
+        let mut pipelined = mem::take(&mut self.pipelined);
+        let used = self.process(pipelined.unused());
+        pipelined.advance(used);
+        self.pipelined = pipelined;
     }
 }
 
@@ -440,7 +433,7 @@ impl Session for HttpSession {
             return;
         }
         let used = self.process(bytes);
-        (self.rest, self.rest_used) = (bytes[used..].to_vec(), 0);
+        self.pipelined = Pipelined::keep(&bytes[used..]);
     }
 
     fn outgoing(&self) -> Outgoing<'_> {

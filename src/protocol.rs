@@ -36,7 +36,7 @@ pub use head::END;
 pub use head::name;
 
 use crate::json::Writer;
-use crate::session::{Event, Outgoing, Session, Want};
+use crate::session::{Event, Outgoing, Pipelined, Session, Want};
 use crate::stats::{Field, RequestLog};
 use crate::store::{self, Store};
 use head::{EndMark, Head, HeadEvent, Refusal};
@@ -116,10 +116,7 @@ pub struct FileSession {
     store: Arc<Store>,
     request_log: RequestLog,
     state: State,
-    /// Pipelined bytes, which came while a reply is being sent; at most one read.
-    rest: Vec<u8>,
-    /// How much of `rest` has been used.
-    rest_used: usize,
+    pipelined: Pipelined,
     /// The server stops: no request after this one.
     stopping: bool,
 }
@@ -131,8 +128,7 @@ impl FileSession {
             store,
             request_log,
             state,
-            rest: Vec::new(),
-            rest_used: 0,
+            pipelined: Pipelined::default(),
             stopping: false,
         }
     }
@@ -342,20 +338,21 @@ impl FileSession {
         }
         if self.stopping {
             // A pipelined request is here already: refuse it.
-            let unread = &self.rest[self.rest_used..];
-            if unread.iter().any(|byte| !b" \t\r\n".contains(byte)) {
+            if self
+                .pipelined
+                .unused()
+                .iter()
+                .any(|byte| !b" \t\r\n".contains(byte))
+            {
                 self.state = refuse(Refusal::closing("server stopping"));
             }
             return;
         }
         self.state = State::Head(Head::new());
-        let rest = mem::take(&mut self.rest);
-        self.rest_used += self.process(&rest[self.rest_used..]);
-        if self.rest_used < rest.len() {
-            self.rest = rest;
-        } else {
-            self.rest_used = 0;
-        }
+        let mut pipelined = mem::take(&mut self.pipelined);
+        let used = self.process(pipelined.unused());
+        pipelined.advance(used);
+        self.pipelined = pipelined;
     }
 }
 
@@ -391,7 +388,7 @@ impl Session for FileSession {
             return;
         }
         let used = self.process(bytes);
-        (self.rest, self.rest_used) = (bytes[used..].to_vec(), 0);
+        self.pipelined = Pipelined::keep(&bytes[used..]);
     }
 
     fn outgoing(&self) -> Outgoing<'_> {

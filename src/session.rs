@@ -146,6 +146,41 @@ pub trait Session: Send {
     fn sent(&mut self, count: usize);
 
     fn notice(&mut self, notice: Event);
+
+    /// Most bytes of a body that one call of `received` may bring. A session for which some bytes are much
+    /// more work than others asks for less, so that it does not hold its driver for long. For HTTP only.
+    fn largest_read(&self) -> usize {
+        PIECE_TEXT
+    }
+}
+
+/// What has come of later requests before the reply to this one is sent (pipelining). It is at most one read:
+/// while a reply waits, nothing more is read.
+#[derive(Default)]
+pub struct Pipelined {
+    bytes: Vec<u8>,
+    /// How many of them have been used.
+    used: usize,
+}
+
+impl Pipelined {
+    /// Keeps what a session could not use of a read.
+    pub fn keep(bytes: &[u8]) -> Pipelined {
+        let bytes = bytes.to_vec();
+        Pipelined { bytes, used: 0 }
+    }
+
+    pub fn unused(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+
+    /// The session has used `count` more bytes. After the last one the memory is given back.
+    pub fn advance(&mut self, count: usize) {
+        self.used += count;
+        if self.unused().is_empty() {
+            *self = Pipelined::default();
+        }
+    }
 }
 
 /// How a turn of `pump` ended.
@@ -187,12 +222,12 @@ pub fn pump(
                 session.sent(count);
             }),
             want => {
-                let most = if want == Want::Body {
-                    scratch.len()
-                } else {
-                    scratch.len().min(HEAD_PIECE)
+                let most = match want {
+                    Want::Body => session.largest_read(),
+                    _ => HEAD_PIECE,
                 };
-                stream.read(&mut scratch[..most]).map(|count| {
+                let room = scratch.len().min(most);
+                stream.read(&mut scratch[..room]).map(|count| {
                     moved.read += count as u64;
                     session.received(&scratch[..count]);
                 })
