@@ -26,7 +26,7 @@ use crate::cli::visible;
 use crate::json::{self, Inside, Reader, Value};
 use crate::protocol::END;
 use crate::session::{PIECE, PIECE_TEXT, SEND_BUFFER};
-use crate::sys::{self, Interest, PollFd, Stop};
+use crate::sys::{self, Interest, Stop};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -163,10 +163,7 @@ impl Wire {
     fn wait(&self, interest: Interest) -> io::Result<()> {
         let socket = self.stream.as_fd();
         let queued = sys::unsent(socket).ok();
-        let mut fds = [
-            PollFd::new(socket, interest),
-            PollFd::new(self.stop.as_fd(), Interest::Read),
-        ];
+        let fds = [(socket, interest), (self.stop.as_fd(), Interest::Read)];
         let now = Instant::now();
         // A server that sends a byte now and then is never silent.
         if self.deadline.is_some_and(|deadline| now >= deadline) {
@@ -174,7 +171,7 @@ impl Wire {
         }
         let silent = now + self.timeout;
         let deadline = self.deadline.map_or(silent, |deadline| deadline.min(silent));
-        let ready = sys::poll(&mut fds, Some(deadline))?;
+        let ready = sys::poll(&fds, Some(deadline))?;
         // A slow server that still reads is not silent.
         let taking = interest == Interest::Write && sys::unsent(socket).ok() < queued;
         if ready == 0 && !taking && Instant::now() >= deadline {

@@ -34,7 +34,7 @@ use crate::pool::{Supervisor, ThreadPool, WorkerHooks};
 use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, Field, Permit, RateLimiter, Scoreboard};
 use crate::store::{Policy, Store};
-use crate::sys::{self, Ended, Interest, Listen, Pid, PollFd, Stop};
+use crate::sys::{self, Ended, Interest, Listen, Pid, Stop};
 use blocking::{BlockingWorker, ListenerRole};
 use event::EventLoop;
 use shared::{Accepted, BUSY, Protocol, Shared};
@@ -371,7 +371,7 @@ fn serve_with_events(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     loops.into_iter().for_each(|event_loop| pool.submit(event_loop));
     announce(ready);
     while !stop.requested() {
-        sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], None)?;
+        sys::poll(&[(stop.as_fd(), Interest::Read)], None)?;
     }
     stop_and_finish(&shared, pool, LingerSet::default(), Vec::new)?;
     if failed_loop.load(Ordering::Relaxed) {

@@ -31,7 +31,7 @@ pub use file::{
     O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, free_space, is_regular_at, open_at, rename_at, unlink_at,
 };
 pub use memory::{prefer_huge_pages, shared_counters};
-pub use poll::{Interest, PollFd, poll};
+pub use poll::{Interest, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
 pub use signal::{Action, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ};
 pub use signal::{exit_now, is_ignored, on_signal, wake};

@@ -23,7 +23,7 @@
 //! connections grow on SIGUSR1 with either policy, and then `kill -CONT` it.
 
 use crate::stats::{self, RateLimiter};
-use crate::sys::{self, Interest, PollFd, Stop};
+use crate::sys::{self, Interest, Stop};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -239,10 +239,10 @@ impl Backends {
             });
             let waiting = attempts
                 .iter()
-                .map(|(_, attempt)| PollFd::new(attempt.as_fd(), Interest::Write));
-            let mut fds: Vec<PollFd> = waiting.collect();
-            fds.push(PollFd::new(stop.as_fd(), Interest::Read));
-            if stop.requested() || sys::poll(&mut fds, Some(deadline))? == 0 {
+                .map(|(_, attempt)| (attempt.as_fd(), Interest::Write));
+            let mut fds: Vec<_> = waiting.collect();
+            fds.push((stop.as_fd(), Interest::Read));
+            if stop.requested() || sys::poll(&fds, Some(deadline))? == 0 {
                 return Ok(());
             }
         }

@@ -16,7 +16,7 @@ use crate::client::{Client, Error};
 use crate::json::Value;
 use crate::session::PIECE;
 use crate::store::check_name;
-use crate::sys::{self, Interest, Listen, PollFd, Stop};
+use crate::sys::{self, Interest, Listen, Stop};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Stderr, Write};
 use std::os::fd::AsFd;
@@ -262,8 +262,8 @@ struct Interruptible {
 
 impl Read for Interruptible {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let watch = |fd| PollFd::new(fd, Interest::Read);
-        sys::poll(&mut [watch(self.file.as_fd()), watch(self.stop.as_fd())], None)?;
+        let watch = [self.file.as_fd(), self.stop.as_fd()].map(|fd| (fd, Interest::Read));
+        sys::poll(&watch, None)?;
         if self.stop.requested() {
             Err(ErrorKind::Interrupted.into())
         } else {

@@ -17,7 +17,7 @@
 //!
 //! Experiment: let `add` close at once, and see in `tests/faults.rs` which refusals are no longer read.
 
-use crate::sys::{self, Interest, PollFd};
+use crate::sys::{self, Interest};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -123,10 +123,10 @@ impl LingerSet {
     /// Sleeps until one of them, or of `others`, has something, or `deadline`.
     pub fn wait(&self, others: &[BorrowedFd], deadline: Option<Instant>) -> io::Result<()> {
         let ours = self.all.iter().map(|lingering| lingering.stream.as_fd());
-        let watch = |fd| PollFd::new(fd, Interest::Read);
-        let mut fds: Vec<PollFd> = others.iter().copied().chain(ours).map(watch).collect();
+        let all = others.iter().copied().chain(ours);
+        let fds: Vec<_> = all.map(|fd| (fd, Interest::Read)).collect();
         let ends = self.all.iter().map(Lingering::deadline);
-        sys::poll(&mut fds, ends.chain(deadline).min()).map(drop)
+        sys::poll(&fds, ends.chain(deadline).min()).map(drop)
     }
 
     /// Waits for all of them, at most until `deadline`.

@@ -20,7 +20,7 @@ use crate::net::{DRAIN_PAUSE, LingerSet, Lingering};
 use crate::server::shared::{Accepted, BUSY, Shared};
 use crate::session::{ByteCounts, Deadlines, Event, KEPT, LOOKS, PIECE_TEXT, Pumped, Session, Want, pump};
 use crate::stats::{Field, WorkerStats};
-use crate::sys::{self, Epoll, Interest, PollFd, Stop};
+use crate::sys::{self, Epoll, Interest, Stop};
 use std::io;
 use std::mem;
 use std::net::TcpStream;
@@ -146,10 +146,10 @@ impl BlockingWorker {
             _ if !self.shared.gives_way() => false,
             ListenerRole::NoAcceptor => scoreboard.server().get(Field::Permits) > workers,
             ListenerRole::SoleAcceptor | ListenerRole::OneOfMany => {
-                let mut listener = [PollFd::new(self.shared.listener.as_fd(), Interest::Read)];
+                let listener = [(self.shared.listener.as_fd(), Interest::Read)];
                 let now = Some(Instant::now());
                 scoreboard.total(Field::Permits) >= workers
-                    && sys::poll(&mut listener, now).is_ok_and(|ready| ready > 0)
+                    && sys::poll(&listener, now).is_ok_and(|ready| ready > 0)
             }
         }
     }
@@ -171,10 +171,7 @@ impl BlockingWorker {
     fn wait(&mut self, stream: &TcpStream, session: &mut dyn Session, deadlines: &mut Deadlines) {
         let writing = session.want() == Want::Write;
         let interest = if writing { Interest::Write } else { Interest::Read };
-        let mut fds = [
-            PollFd::new(stream.as_fd(), interest),
-            PollFd::new(self.stop.as_fd(), Interest::Read),
-        ];
+        let fds = [(stream.as_fd(), interest), (self.stop.as_fd(), Interest::Read)];
         // The self-pipe stays readable: once the stop has been noticed it must not wake us again.
         let watched = if deadlines.drain_deadline().is_none() {
             2
@@ -210,7 +207,7 @@ impl BlockingWorker {
         } else {
             look.min(now + DRAIN_PAUSE)
         };
-        let ready = sys::poll(&mut fds[..watched], Some(deadline.min(look)));
+        let ready = sys::poll(&fds[..watched], Some(deadline.min(look)));
         self.lingering.drain_when_due();
         now = Instant::now();
         if matches!(ready, Ok(1..)) {

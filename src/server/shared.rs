@@ -22,7 +22,7 @@ use crate::protocol::FileSession;
 use crate::session::{ByteCounts, Event, Limits, Session, Stream, pump};
 use crate::stats::{self, RateLimiter, RequestLog, Scoreboard, WorkerStats};
 use crate::store::Store;
-use crate::sys::{self, Interest, PollFd, Stop};
+use crate::sys::{self, Interest, Stop};
 use std::fs::File;
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -117,7 +117,7 @@ impl Shared {
     /// Sleeps for a moment, since no event tells when a descriptor becomes free.
     pub fn wait_for_room(&self, stop: Stop) -> io::Result<()> {
         let until = Instant::now() + DESCRIPTOR_PAUSE;
-        sys::poll(&mut [PollFd::new(stop.as_fd(), Interest::Read)], Some(until)).map(drop)
+        sys::poll(&[(stop.as_fd(), Interest::Read)], Some(until)).map(drop)
     }
 
     /// Do idle connections end when others wait? HTTP clients know how to connect again.

@@ -22,7 +22,7 @@
 use crate::client::{Client, Error};
 use crate::pool::ThreadPool;
 use crate::stress::run_files::RunId;
-use crate::sys::{self, Interest, Pid, PollFd, Stop};
+use crate::sys::{self, Interest, Pid, Stop};
 use std::io::{self, BufRead, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -403,7 +403,7 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
 /// Waits for a record or the next tick.
 fn poll_once(results: &PipeReader) -> io::Result<bool> {
     let next = Instant::now() + Duration::from_millis(100);
-    Ok(sys::poll(&mut [PollFd::new(results.as_fd(), Interest::Read)], Some(next))? > 0)
+    Ok(sys::poll(&[(results.as_fd(), Interest::Read)], Some(next))? > 0)
 }
 
 fn fork(count: usize, task: &Arc<Task>, barrier: &Arc<StartBarrier>) -> io::Result<Vec<(Pid, bool)>> {

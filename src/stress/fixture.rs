@@ -18,7 +18,7 @@ use crate::stress::clients::{Record, Task, download};
 use crate::stress::matrix::{Plan, Row};
 use crate::stress::run_files::RunFiles;
 use crate::stress::target::Target;
-use crate::sys::{self, Interest, Pid, PollFd, Stop};
+use crate::sys::{self, Interest, Pid, Stop};
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -378,10 +378,7 @@ impl Server {
         // All its processes hold the other end of the pipe: its end of file means that all have ended.
         let mut ended = Ok(0);
         while matches!(ended, Ok(0)) && Instant::now() < deadline {
-            ended = sys::poll(
-                &mut [PollFd::new(child.stdout.as_fd(), Interest::Read)],
-                Some(deadline),
-            );
+            ended = sys::poll(&[(child.stdout.as_fd(), Interest::Read)], Some(deadline));
         }
         let in_time = matches!(ended, Ok(1..));
         if !in_time {

@@ -2,8 +2,8 @@
 
 use super::check;
 use std::io;
-use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
 use std::time::Instant;
 
 /// What one waits for, as the bits that poll and epoll share.
@@ -15,42 +15,26 @@ pub enum Interest {
     Both = libc::POLLIN | libc::POLLOUT,
 }
 
-/// One descriptor in a call of `poll`.
-#[repr(transparent)]
-pub struct PollFd<'fd>(libc::pollfd, PhantomData<BorrowedFd<'fd>>);
-
-impl<'fd> PollFd<'fd> {
-    pub fn new(fd: BorrowedFd<'fd>, interest: Interest) -> PollFd<'fd> {
-        PollFd(
-            libc::pollfd {
-                fd: fd.as_raw_fd(),
-                events: interest as i16,
-                revents: 0,
-            },
-            PhantomData,
-        )
-    }
-}
-
-/// Waits until a descriptor is ready, a signal arrives or `deadline` passes; returns the number ready.
-pub fn poll(fds: &mut [PollFd], deadline: Option<Instant>) -> io::Result<usize> {
-    let limit = deadline.map(|end| end.saturating_duration_since(Instant::now()));
-    let limit = limit.map(|t| libc::timespec {
-        tv_sec: t.as_secs() as _,
-        tv_nsec: t.subsec_nanos().into(),
+/// Waits until one of `fds` is ready for what stands beside it, a signal arrives or `deadline` passes;
+/// returns the number ready.
+pub fn poll(fds: &[(BorrowedFd, Interest)], deadline: Option<Instant>) -> io::Result<usize> {
+    let watch = |&(fd, interest): &(BorrowedFd, Interest)| libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: interest as i16,
+        revents: 0,
+    };
+    let mut fds: Vec<libc::pollfd> = fds.iter().map(watch).collect();
+    let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+    let limit = left.map(|left| libc::timespec {
+        tv_sec: left.as_secs() as _,
+        tv_nsec: left.subsec_nanos().into(),
     });
-    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: PollFd is a transparent pollfd, the slice is valid for its length, `limit` is null or alive.
-    let ready = check(unsafe {
-        libc::ppoll(
-            fds.as_mut_ptr().cast(),
-            fds.len() as libc::nfds_t,
-            limit,
-            std::ptr::null(),
-        )
-    });
+    let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the vector is valid for its length, `limit` is null or alive.
+    let ready =
+        check(unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, limit, ptr::null()) });
     match ready {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-        other => other.map(|n| n as usize),
+        other => other.map(|count| count as usize),
     }
 }

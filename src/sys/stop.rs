@@ -21,7 +21,7 @@
 //!
 //! Experiment: take `sys::wake` out of `on_signal`, start a server, make no connection, and press Ctrl-C.
 
-use crate::sys::{self, Action, Interest, PollFd};
+use crate::sys::{self, Action, Interest};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
@@ -136,7 +136,7 @@ impl Stop {
 
     /// Sleeps until a signal comes or `deadline` passes, and empties the self-pipe.
     pub fn sleep(self, deadline: Option<Instant>) -> io::Result<()> {
-        sys::poll(&mut [PollFd::new(self.as_fd(), Interest::Read)], deadline)?;
+        sys::poll(&[(self.as_fd(), Interest::Read)], deadline)?;
         let mut read_end = self.read_end;
         // It does not block, and fails only when the pipe is empty.
         let _ = read_end.read(&mut [0; 64]);
