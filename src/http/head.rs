@@ -17,7 +17,7 @@
 //!
 //! What must not live here: files, replies, what a method does, what a URL consists of.
 //!
-//! Experiment: let `token` accept a blank, and find the request in `tests/http.rs` that is then answered
+//! Experiment: let `token` accept a blank, and find the request in `tests/it/http.rs` that is then answered
 //! twice.
 
 use crate::cli::parse_digits;

@@ -15,7 +15,7 @@
 //!
 //! What must not live here: what the last reply says.
 //!
-//! Experiment: let `add` close at once, and see in `tests/faults.rs` which refusals are no longer read.
+//! Experiment: let `add` close at once, and see in `tests/it/faults.rs` which refusals are no longer read.
 
 use crate::sys::{self, Interest};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};

@@ -1,13 +1,8 @@
 //! HTTP by the letter, in every mode: what a path means when it has dots in it, which host counts, how long a
 //! method may be, which answers a cache may keep, and the names that `--host` allows.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::http::{Http, Reply, ask, get, put, with};
-use common::{Ended, Folder, MODES, PATIENCE, Run, Server, run};
+use crate::support::http::{Http, Reply, ask, get, put, with};
+use crate::support::{Ended, Folder, MODES, PATIENCE, Run, Server, run};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -20,7 +15,7 @@ fn start(mode: &str, folder: &Folder, options: &[&str]) -> Server {
 fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
     let mut peer = Http::connect(server.address);
     peer.drip(request.as_ref());
-    let method = common::http::method(request.as_ref());
+    let method = crate::support::http::method(request.as_ref());
     let dripped = peer.reply(method).status;
     // With one worker the next connection waits until this one is over.
     drop(peer);
@@ -144,7 +139,7 @@ fn packages(folder: &Folder, deb: &str) -> String {
 fn apt_installs_from_a_flat_repository() {
     for mode in MODES {
         let (folder, here) = (Folder::new(), Folder::new());
-        folder.write("hello_1.0_all.deb", &common::noise(300_000, 1));
+        folder.write("hello_1.0_all.deb", &crate::support::noise(300_000, 1));
         folder.write("Packages", packages(&folder, "hello_1.0_all.deb").as_bytes());
         let server = start(mode, &folder, &[]);
         prepare_apt(

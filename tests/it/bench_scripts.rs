@@ -1,13 +1,8 @@
 //! The measuring scripts in `bench`: each run has a folder of its own and says in it how it ended, progress
 //! is a line a step in a pipe and one line on a terminal, tables fit into 80 columns.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::pty::{Screen, Terminal};
-use common::{Ended, Folder, PATIENCE, Run, signal, within};
+use crate::support::pty::{Screen, Terminal};
+use crate::support::{Ended, Folder, PATIENCE, Run, signal, within};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -163,7 +158,7 @@ fn every_figure_of_a_peer_is_measured_in_the_same_run() {
     let run = Run::start(&mut script("run", &[("OUT", &out), ("SHM", &work)]));
     // The rows of base64 are the first; then come transfers, whose rows lie in a folder of their own.
     within(LIMIT, "the transfers have begun", || {
-        common::names(Path::new(&work))
+        crate::support::names(Path::new(&work))
             .iter()
             .any(|name| Path::new(&work).join(name).join("row").exists())
     });
@@ -227,7 +222,7 @@ fn a_column_of_the_modes_is_four_lines() {
         .lines()
         .filter_map(|line| Some(line.split_once(": ")?.0))
         .collect();
-    assert_eq!(modes, common::MODES, "{ended:?}");
+    assert_eq!(modes, crate::support::MODES, "{ended:?}");
     assert!(
         ended.stderr.starts_with("[1/4] memory, single mode ...\n[2/4] "),
         "{ended:?}"

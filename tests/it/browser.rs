@@ -3,12 +3,7 @@
 //! that the links of the page lead to the files, that a browser keeps their bytes, and that no name is a
 //! program.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{Ended, Folder, MODES, PATIENCE, Run, Server, base64, eventually, noise, within};
+use crate::support::{Ended, Folder, MODES, PATIENCE, Run, Server, base64, eventually, noise, within};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -93,7 +88,7 @@ impl Drop for Home {
     fn drop(&mut self) {
         // The folder has a name of its own, so these are all ours: helpers of the browser that outlived it.
         // With the slash behind it, for the name may be the beginning of another one.
-        let ours = || common::processes(self.0.join("").as_os_str().as_encoded_bytes());
+        let ours = || crate::support::processes(self.0.join("").as_os_str().as_encoded_bytes());
         for pid in ours() {
             let _ = Command::new("kill")
                 .args(["-KILL", &pid.to_string()])
@@ -368,14 +363,14 @@ impl Browser {
         let folder = self.home.0.join("downloads");
         let mut bytes = Vec::new();
         eventually("the download is whole", || {
-            let [name] = &*common::names(&folder) else {
+            let [name] = &*crate::support::names(&folder) else {
                 return false;
             };
             bytes = fs::read(folder.join(name)).unwrap_or_default();
             // While it is on its way it bears another name, or is shorter.
             !name.ends_with(".crdownload") && bytes.len() >= size
         });
-        common::names(&folder)
+        crate::support::names(&folder)
             .iter()
             .for_each(|name| fs::remove_file(folder.join(name)).unwrap());
         bytes

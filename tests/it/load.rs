@@ -1,13 +1,8 @@
 //! `kolam bench http` against a small server inside the test, which plays a script: what the report and the
 //! line of figures say, which answers count as failures and why, and what happens to connections.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::pty::{Screen, Terminal};
-use common::{Ended, Folder, PATIENCE, Run, eventually, kolam, run, run_with_input, signal};
+use crate::support::pty::{Screen, Terminal};
+use crate::support::{Ended, Folder, PATIENCE, Run, eventually, kolam, run, run_with_input, signal};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
@@ -612,7 +607,7 @@ fn an_answer_to_half_a_request_is_an_answer() {
         guest.head();
         guest.send(GOOD);
         // The client has to go, although the server stays.
-        eventually("the client closes", || common::abandoned(&guest.stream));
+        eventually("the client closes", || crate::support::abandoned(&guest.stream));
     });
     let ended = stuck.bench(&["-n", "2", "-k", "-d", &path]);
     ended.ok();
@@ -1016,7 +1011,7 @@ fn a_body_is_in_memory_once() {
         &path,
     ]));
     eventually("the request comes", || server.requests() == 1);
-    let peak = common::peak_memory(run.child.id());
+    let peak = crate::support::peak_memory(run.child.id());
     looked.store(true, SeqCst);
     run.finish(PATIENCE).failed(1, &["1 of 1 requests failed"]);
     let body = BODY as u64 / 1024;

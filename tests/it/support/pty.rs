@@ -1,5 +1,6 @@
 //! A terminal for a program under test: the kernel's half (pty(7)) and a screen that shows what came, which
 //! knows just enough escape sequences and notices a line that wraps.
+#![allow(unsafe_code)]
 
 use super::{PATIENCE, within};
 use std::fs::File;

@@ -1,12 +1,7 @@
 //! The file protocol as bytes: every verb and every error as a transcript, in every mode, each sent whole,
 //! byte by byte, and with all requests in one write; names, contents and limits from both sides.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{
+use crate::support::{
     END, Folder, MODES, Server, Wire, base64, eventually, got, noise, number, refused, stored, upload,
 };
 use std::io::Write;

@@ -2,12 +2,7 @@
 //! killed workers and servers, stopping with work in hand, odd files, a full disk; in every mode that each
 //! of them touches.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{
+use crate::support::{
     Background, Disk, Folder, MODES, PATIENCE, Server, Wire, abandoned, alive, base64, begin_upload,
     children, eventually, got, in_every_mode, names, noise, number, refused, signal, stored, threads, upload,
 };
@@ -729,7 +724,7 @@ fn a_killed_parent_takes_its_workers_along_and_frees_its_port() {
     assert_eq!(workers.len(), 4);
     server.signal(libc::SIGKILL);
     server.wait(SOON);
-    common::within(SOON, "all workers have ended", || {
+    crate::support::within(SOON, "all workers have ended", || {
         !workers.iter().any(|&pid| alive(pid))
     });
     wire.assert_cut();
@@ -1065,7 +1060,7 @@ fn a_second_sigterm_ends_the_server_at_once() {
         server.signal(libc::SIGTERM);
         let status = server.wait(SOON);
         assert_eq!(status.code(), Some(130), "{mode} {status}");
-        common::within(SOON, "all workers have ended", || {
+        crate::support::within(SOON, "all workers have ended", || {
             !workers.iter().any(|&pid| alive(pid))
         });
         wire.assert_cut();
@@ -1190,7 +1185,7 @@ fn a_folder_on_which_nothing_may_be_written_is_served_read_only_or_not_at_all() 
     assert_refused("read-only", &server.ask("DELETE b\n"), "permission denied");
     server.stop();
     let root = folder.path().to_str().unwrap();
-    let refused = common::run(&["serve", "--listen", "127.0.0.1:0", "--root", root]);
+    let refused = crate::support::run(&["serve", "--listen", "127.0.0.1:0", "--root", root]);
     refused.failed(1, &["--root", root, "--read-only"]);
     drop(disk);
     assert_eq!(folder.names(), ["a"]);

@@ -1,13 +1,8 @@
 //! The page at `/` as people and browsers use it: sorted through its links, sound behind a proxy, with
 //! names that try to look like something else.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::http::{Http, Reply, ask, get, put_chunked, with};
-use common::{Folder, Server, eventually, in_every_mode, noise, resident};
+use crate::support::http::{Http, Reply, ask, get, put_chunked, with};
+use crate::support::{Folder, Server, eventually, in_every_mode, noise, resident};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::time::{Duration, UNIX_EPOCH};

@@ -2,13 +2,8 @@
 //! leaves nothing when it goes, uses no escape sequence where none is wanted, and is not in a pipe. What
 //! stays fits 80 columns.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::pty::{Screen, Terminal};
-use common::{Background, END, Folder, PATIENCE, Run, eventually, kolam};
+use crate::support::pty::{Screen, Terminal};
+use crate::support::{Background, END, Folder, PATIENCE, Run, eventually, kolam};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;

@@ -2,12 +2,7 @@
 //! memory; one worker serves greedy, slow, stuck and honest clients at once, and sleeps when there is
 //! nothing to do; whatever becomes of its connections, nothing of them is left behind.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{
+use crate::support::{
     Background, Folder, PATIENCE, Run, Server, Wire, begin_upload, children, descriptors, eventually, got,
     kolam, noise, number, processor_time, raise_descriptor_limit, refused, resident, signal, stored, threads,
     upload,

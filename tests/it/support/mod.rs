@@ -2,17 +2,15 @@
 //! connection to it, and the real client. Every wait in here has a deadline, so a failure never hangs, and
 //! whatever is started is gone when its guard is dropped.
 
-// Each test file is a program of its own and uses its own part of this one.
-#![allow(dead_code)]
-#![allow(unsafe_code)]
-
 pub mod http;
 pub mod pty;
+pub mod sys;
+
+pub use sys::{raise_descriptor_limit, signal};
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -56,18 +54,6 @@ pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) 
         assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
         thread::sleep(STEP);
     }
-}
-
-/// Sends a signal to a process.
-pub fn signal(pid: u32, signal: i32) {
-    // SAFETY: kill(2) touches no memory of this process.
-    let result = unsafe { libc::kill(pid as libc::pid_t, signal) };
-    assert_eq!(
-        result,
-        0,
-        "signal {signal} to {pid}: {}",
-        io::Error::last_os_error()
-    );
 }
 
 /// The living processes with `word` in their command line.
@@ -147,26 +133,6 @@ pub fn processor_time(pid: u32) -> Duration {
         .take(2)
         .map(|ticks| ticks.parse::<u64>().unwrap());
     Duration::from_millis(used.sum::<u64>() * 10)
-}
-
-/// Lets this process open as many descriptors as it is allowed to.
-pub fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: both calls touch `limit` only, which lives longer than they do.
-    let result = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &limit)
-    };
-    assert_eq!(
-        result,
-        0,
-        "cannot raise the limit of descriptors: {}",
-        io::Error::last_os_error()
-    );
 }
 
 /// The living children of a process.
@@ -524,11 +490,7 @@ impl Wire {
 
     /// From now on the kernel takes little in advance, so that the server notices how slowly this side reads.
     pub fn take_little(&self) {
-        let bytes: libc::c_int = 16 * 1024;
-        let (level, value) = (libc::SOL_SOCKET, std::ptr::from_ref(&bytes).cast());
-        // SAFETY: `value` points to an integer that is alive, of the length stated.
-        let result = unsafe { libc::setsockopt(self.stream.as_raw_fd(), level, libc::SO_RCVBUF, value, 4) };
-        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+        sys::set_receive_buffer(&self.stream, 16 * 1024);
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -2,14 +2,8 @@
 //! anybody noticing more than he must, ends of streams are passed on both ways, slow sides are waited for,
 //! counters tell the truth, and it stops as it was asked to.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-#![allow(unsafe_code)]
-
-mod common;
-
-use common::http::{Http, with};
-use common::{
+use crate::support::http::{Http, with};
+use crate::support::{
     Background, Folder, PATIENCE, Server, Wire, eventually, got, kolam, noise, run, signal, stored, upload,
     within,
 };
@@ -17,7 +11,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
@@ -127,7 +120,7 @@ impl Balancer {
 
     /// Memory that it has used at most, in KiB.
     fn peak(&self) -> u64 {
-        common::peak_memory(self.child.id())
+        crate::support::peak_memory(self.child.id())
     }
 
     /// Processor time that it uses in the next moment, in ticks of 10 ms.
@@ -616,8 +609,7 @@ fn what_the_client_has_said_is_told_to_the_next_back_end() {
 fn a_back_end_that_never_answers_is_given_up() {
     // A full queue: Linux ignores those who knock.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
-    // SAFETY: listen takes two integers.
-    assert_eq!(unsafe { libc::listen(deaf.as_raw_fd(), 0) }, 0);
+    crate::support::sys::shorten_queue(&deaf);
     let address = deaf.local_addr().unwrap();
     let mut queue = Vec::new();
     while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {

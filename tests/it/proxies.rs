@@ -1,8 +1,5 @@
 //! The configurations in `docs/proxies`: each proxy that is installed is started with its own and used.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
 use std::process::{Command, Output};
 
 /// Tries the configurations with this program.

@@ -1,12 +1,8 @@
 //! The program as people use it: the client's commands against the real server and against servers that lie,
 //! exit codes, messages, mistyped words, closed pipes, interrupted transfers, and a server that cannot start.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{
+use crate::support::pty::Terminal;
+use crate::support::{
     Background, Ended, Folder, MODES, PATIENCE, Run, Server, base64, eventually, kolam, noise, run,
     run_with_input, signal, upload,
 };
@@ -15,7 +11,6 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::process::{Command, Stdio};
@@ -655,7 +650,7 @@ fn first_line(words: &[&str]) -> String {
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    common::signal(child.id(), libc::SIGTERM);
+    crate::support::signal(child.id(), libc::SIGTERM);
     let ended = child.wait_with_output().unwrap();
     assert_eq!(
         (ended.status.code(), ended.stderr.as_slice()),
@@ -782,7 +777,7 @@ fn a_folder_to_serve_is_made_when_it_is_missing() {
     let server = Server::launch("thread", 2, &folder.join("new/files"), &["--quiet"]);
     assert!(server.ask(upload("a", b"A")).contains("OK"));
     server.stop();
-    assert_eq!(common::names(&folder.join("new/files")), ["a"]);
+    assert_eq!(crate::support::names(&folder.join("new/files")), ["a"]);
 }
 
 #[test]
@@ -1160,30 +1155,11 @@ fn words_of_another_server_do_not_reach_the_terminal_raw() {
 }
 
 /// Runs the program with a terminal as its stdout; returns what appears there.
-#[allow(unsafe_code)]
 fn on_a_terminal(words: &[&str]) -> String {
-    let mut ours = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/ptmx")
-        .unwrap();
-    let unlock: libc::c_int = 0;
-    // SAFETY: the first call reads one integer, which is alive; the second takes flags and gives a descriptor
-    // (ioctl_tty(2)), which nothing else owns.
-    let theirs = unsafe {
-        assert_eq!(
-            libc::ioctl(ours.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock),
-            0
-        );
-        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        File::from_raw_fd(libc::ioctl(ours.as_raw_fd(), libc::TIOCGPTPEER, flags))
-    };
-    let mut child = kolam(words).stdin(Stdio::null()).stdout(theirs).spawn().unwrap();
-    let mut shown = Vec::new();
-    // When the last program has closed its side, reading ends with an error: ioctl_tty(2) knows no end.
-    let _ = ours.read_to_end(&mut shown);
-    assert!(child.wait().unwrap().success());
-    String::from_utf8(shown).unwrap()
+    let (code, shown) = Terminal::start(&mut kolam(words), 80).finish(PATIENCE);
+    let shown = String::from_utf8(shown).unwrap();
+    assert_eq!(code, Some(0), "{shown}");
+    shown
 }
 
 #[test]

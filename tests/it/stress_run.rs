@@ -2,12 +2,7 @@
 //! lie, refuse, stall or are somebody else's, workers and testers that are killed or interrupted, and that
 //! nothing is left behind.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{
+use crate::support::{
     Background, Disk, END, Ended, Folder, MODES, PATIENCE, Run, Server, children, eventually, kolam, run,
     signal, threads, within,
 };
@@ -67,7 +62,7 @@ impl Bench {
 
     /// Processes that were started for this bench.
     fn processes(&self) -> Vec<u32> {
-        common::processes(self.root.path().as_os_str().as_encoded_bytes())
+        crate::support::processes(self.root.path().as_os_str().as_encoded_bytes())
     }
 
     #[track_caller]
@@ -464,7 +459,7 @@ fn a_start_that_is_refused_leaves_no_folder() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert_eq!(here.names(), ["file", "mine"], "{words:?}");
         assert_eq!(
-            common::names(&here.join("mine")),
+            crate::support::names(&here.join("mine")),
             Vec::<String>::new(),
             "{words:?}"
         );
@@ -529,7 +524,7 @@ fn start_in(here: &Folder, words: &[&str]) -> Run {
 
 /// The folders of the runs below `results`, the oldest first.
 fn runs(here: &Folder) -> Vec<String> {
-    let mut names = common::names(&here.join("results"));
+    let mut names = crate::support::names(&here.join("results"));
     names.retain(|name| name != "latest");
     names
 }
@@ -554,7 +549,7 @@ fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
         );
         let run = here.join("results").join(&newest);
         assert_eq!(
-            common::names(&run),
+            crate::support::names(&run),
             ["machine.txt", "process.csv", "tables.md", "thread.csv"]
         );
         assert_eq!(
@@ -1144,7 +1139,7 @@ fn files_of_the_target_stay_whatever_they_are_called() {
 
 /// The id of the run that has its folder in `root`.
 fn run_id(root: &Path) -> Option<String> {
-    common::names(root)
+    crate::support::names(root)
         .into_iter()
         .find_map(|name| name.strip_prefix("kolam-stress-").map(str::to_owned))
 }
@@ -1546,7 +1541,7 @@ fn a_target_that_tells_nothing_has_one_label_and_the_user_is_told() {
 
 /// Flips the last byte of every upload that lies in the served folder and was not flipped yet.
 fn spoil(root: &Path, spoilt: &mut HashSet<String>) {
-    let served = common::names(root)
+    let served = crate::support::names(root)
         .into_iter()
         .find(|name| name.starts_with("kolam-stress-"));
     let Some(entries) = served.and_then(|served| fs::read_dir(root.join(served)).ok()) else {
@@ -1835,7 +1830,7 @@ fn only_the_folders_of_dead_testers_are_removed() {
     let mut expected = before.clone();
     expected.retain(|name| !["kolam-stress-dead0000", "kolam-stress-unmarked"].contains(&name.as_str()));
     assert_eq!(bench.root.names(), expected);
-    let inside = |name: &str| common::names(&bench.root.join(name));
+    let inside = |name: &str| crate::support::names(&bench.root.join(name));
     assert_eq!(inside("kolam-stress-run1"), [".kolam-stress", "thread.csv"]);
     assert_eq!(inside("kolam-stress-nomark00"), ["kolam-nomark00-10mib.bin"]);
     assert_eq!(
@@ -1855,7 +1850,7 @@ fn results_whose_folder_looks_like_a_testers_survive_the_next_run() {
     run(".").ok();
     for name in ["kolam-stress-run1", "kolam-stress-abcdefgh"] {
         assert_eq!(
-            common::names(&here.join(name)),
+            crate::support::names(&here.join(name)),
             ["machine.txt", "tables.md", "thread.csv"],
             "{name}"
         );
@@ -1864,7 +1859,7 @@ fn results_whose_folder_looks_like_a_testers_survive_the_next_run() {
 
 /// The process that writes the temporary file of an upload in the served folder, if there is one.
 fn uploader(root: &Path) -> Option<u32> {
-    let served = common::names(root)
+    let served = crate::support::names(root)
         .into_iter()
         .find(|name| name.starts_with("kolam-stress-"))?;
     let entries = fs::read_dir(root.join(served)).ok()?;

@@ -2,13 +2,8 @@
 //! byte and all at once; heads that are malformed or could be understood in two ways, limits from both
 //! sides, hostile names, slow and vanishing clients, and curl.
 
-// The helpers of a test may fail like the test itself.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::http::{self, Http, Reply, ask, escaped, get, put, put_chunked, with};
-use common::{
+use crate::support::http::{self, Http, Reply, ask, escaped, get, put, put_chunked, with};
+use crate::support::{
     Background, Ended, Folder, MODES, PATIENCE, Run, Server, abandoned, descriptors, eventually,
     in_every_mode, noise,
 };
@@ -2156,8 +2151,12 @@ fn hostile_targets_never_lead_outside() {
         ]
         .map(str::to_owned)
         .to_vec();
-        assert_eq!(common::names(&folder.join("inside")), inside, "{mode}");
-        assert_eq!(common::names(&folder.join("outside")), ["secret"], "{mode}");
+        assert_eq!(crate::support::names(&folder.join("inside")), inside, "{mode}");
+        assert_eq!(
+            crate::support::names(&folder.join("outside")),
+            ["secret"],
+            "{mode}"
+        );
         assert_eq!(folder.read("outside/secret"), b"do not read", "{mode}");
         assert_eq!(folder.read("inside/plain"), b"harmless", "{mode}");
         assert_eq!(folder.read("inside/folder/a"), b"do not read", "{mode}");
@@ -2328,7 +2327,7 @@ fn a_client_that_stops_reading_is_cut_and_a_slow_one_is_not() {
         let (mut read, mut piece, began) = (Vec::new(), vec![0; 1 << 20], Instant::now());
         // The buffers on the way hold so much that the server waits for long between two of its turns.
         loop {
-            let count = common::read(&mut slow.stream, &mut piece).unwrap();
+            let count = crate::support::read(&mut slow.stream, &mut piece).unwrap();
             if count == 0 {
                 break;
             }
@@ -2398,7 +2397,7 @@ fn a_large_download_does_not_starve_small_ones_in_event_mode() {
 
 #[test]
 fn a_thousand_idle_connections_cost_little_in_event_mode() {
-    common::raise_descriptor_limit();
+    crate::support::raise_descriptor_limit();
     let folder = Folder::new();
     folder.write("a", &noise(1 << 20, 1));
     let server = start("event", 2, &folder, &[]);
@@ -2407,7 +2406,7 @@ fn a_thousand_idle_connections_cost_little_in_event_mode() {
         assert_eq!(once(&server, put("/a", &noise(1 << 20, 1))).status, 204);
         assert_eq!(once(&server, get("/a")).body.len(), 1 << 20);
     }
-    let before = common::resident(server.pid());
+    let before = crate::support::resident(server.pid());
     let mut crowd: Vec<Http> = (0..1000).map(|_| connect(&server)).collect();
     for peer in &mut crowd {
         assert_eq!(
@@ -2416,7 +2415,7 @@ fn a_thousand_idle_connections_cost_little_in_event_mode() {
         );
         assert_eq!(peer.ask(put("/b", &[7; 10_000])).status / 100, 2);
     }
-    let grown = common::resident(server.pid()).saturating_sub(before);
+    let grown = crate::support::resident(server.pid()).saturating_sub(before);
     assert!(
         grown <= 3 * 1000 + 512,
         "a thousand connections that have been served cost {grown} KiB"
@@ -2601,7 +2600,7 @@ fn a_killed_worker_costs_its_own_request_and_is_replaced() {
     eventually("the upload has begun", || !folder.temporary().is_empty());
     let name = folder.temporary().remove(0);
     let victim: u32 = name.split('-').nth(1).unwrap().parse().unwrap();
-    common::signal(victim, libc::SIGKILL);
+    crate::support::signal(victim, libc::SIGKILL);
     let rest = hurt.rest().unwrap_or_default();
     assert_eq!(String::from_utf8_lossy(&rest), "");
     eventually("the worker is replaced", || {
@@ -2815,11 +2814,13 @@ fn requests_that_have_arrived_are_answered_although_others_wait() {
         // While the server stands still, three requests arrive together, and somebody else.
         let mut all = server.workers();
         all.push(server.pid());
-        all.iter().for_each(|&pid| common::signal(pid, libc::SIGSTOP));
+        all.iter()
+            .for_each(|&pid| crate::support::signal(pid, libc::SIGSTOP));
         kept.send(get("/a").repeat(3));
         let mut other = connect(&server);
         other.send(get("/a"));
-        all.iter().for_each(|&pid| common::signal(pid, libc::SIGCONT));
+        all.iter()
+            .for_each(|&pid| crate::support::signal(pid, libc::SIGCONT));
         let replies = [(); 3].map(|()| kept.reply("GET"));
         assert!(
             replies.iter().all(|reply| reply.text() == "A"),
@@ -2854,10 +2855,12 @@ fn replies_on_their_way_arrive_although_others_wait() {
         assert!(!kept.ask(get("/a")).closes(), "{mode}");
         let mut all = server.workers();
         all.push(server.pid());
-        all.iter().for_each(|&pid| common::signal(pid, libc::SIGSTOP));
+        all.iter()
+            .for_each(|&pid| crate::support::signal(pid, libc::SIGSTOP));
         kept.send(request.repeat(2 * READ / request.len()));
         let others = [connect(&server), connect(&server)];
-        all.iter().for_each(|&pid| common::signal(pid, libc::SIGCONT));
+        all.iter()
+            .for_each(|&pid| crate::support::signal(pid, libc::SIGCONT));
         // Nothing is read before the server has closed, so most replies are on its side still.
         eventually("the server closes", || abandoned(&kept.stream));
         let sent = 2 * READ / request.len();

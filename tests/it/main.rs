@@ -1,0 +1,32 @@
+//! Black-box tests: the real binary on loopback, port 0, seen only through its sockets, its files, its output
+//! and its exit codes. Each module is one subject; `support` is what they share. What a volume promises stands
+//! in modules of its own, so a volume goes with its lines here.
+
+// The helpers of a test may fail like the test itself.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+// The core.
+mod command_line;
+mod faults;
+mod stress_run;
+mod terminal;
+mod wire;
+
+// server/event
+mod event;
+
+// http
+mod browser;
+mod http;
+mod http_strict;
+mod page;
+mod proxies;
+
+// balance
+mod balance;
+
+// bench, and the scripts that use it
+mod bench_scripts;
+mod load;
