@@ -70,7 +70,7 @@ MEANS_REQUESTS = N
 # and rustc go to them through the environment.
 GOALS = $(or $(MAKECMDGOALS),help)
 TAKEN = CARGO% RUST% $(foreach goal,$(GOALS),$(TAKES_$(goal)))
-GIVEN = $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+GIVEN = $(foreach each,$(.VARIABLES),$(if $(findstring command line,$(origin $(each))),$(each)))
 CAPITALS = $(shell echo '$(1)' | tr a-z A-Z)
 # Why the variable $(1) is refused: its case, another name for it, or the target.
 IN_CAPITALS = $(filter-out $(1),$(filter $(TAKES_help),$(call CAPITALS,$(1))))
@@ -81,7 +81,7 @@ UNUSED = make $(GOALS) does not use it; $(if $(MEANT),did you mean $(MEANT)?,it 
 REFUSE = $(error $(1)=$(value $(1)): $(if $(IN_CAPITALS),$(WRONG_CASE),$(UNUSED)))
 # A make below this one has been given what was meant for this one, where it was compared already.
 ifeq ($(MAKELEVEL),0)
-$(foreach name,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(name)))
+$(foreach each,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(each)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 

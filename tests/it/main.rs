@@ -1,6 +1,6 @@
-//! Black-box tests: the real binary on loopback, port 0, seen only through its sockets, its files, its output
-//! and its exit codes. Each module is one subject; `support` is what they share. What a volume promises stands
-//! in modules of its own, so a volume goes with its lines here.
+//! Black-box tests: the real binary on loopback, port 0, seen through its sockets, files, output, exit codes.
+//! Each module is one subject; `support` is what they share. What a volume promises stands in modules of its
+//! own, so a volume goes with its lines here.
 
 // The helpers of a test may fail like the test itself.
 #![allow(clippy::unwrap_used)]
