@@ -29,7 +29,7 @@ mod score; // what is counted
 mod report; // how the figures are shown
 
 use crate::b64::{self, Decoder, Encoder, Kernel, decoded_room, encoded_len};
-use crate::cli::{Args, Command, Failure, failed, opt, print};
+use crate::cli::{Args, Command, Failure, failed, opt, print, usage};
 use crate::client::{Client, Error};
 use crate::session::{PIECE, PIECE_TEXT};
 use crate::sys::{Listen, Stop};
@@ -53,25 +53,19 @@ pub static BENCH: Command = Command {
 };
 
 fn run(args: &Args) -> Result<(), Failure> {
-    let usage = |text: String| Err(Failure::Usage(format!("bench: {text}")));
     let (what, url) = (args.word(0).unwrap_or_default(), args.word(1));
-    if !["base64", "request", "http"].contains(&what) {
-        return usage(format!("cannot time {what}; try base64, request or http"));
-    }
-    if let Some((option, only)) = args.misplaced() {
-        return usage(format!("{option} is for {only}, not for {what}"));
-    }
-    if what == "http" {
-        let missing = || usage("URL is missing: kolam bench http http://HOST[:PORT][/PATH]".to_owned());
-        return url.map_or_else(missing, |url| load::http(args, url));
-    }
-    if let Some(url) = url {
-        return usage(format!("{url} is for http, not for {what}"));
-    }
-    match what {
-        "base64" => base64(),
-        _ => request(args.address("--server", "127.0.0.1:6666")?),
-    }
+    let mistake = match (what, args.misplaced(), url) {
+        ("base64" | "request" | "http", Some((option, only)), _) => {
+            format!("{option} is for {only}, not for {what}")
+        }
+        ("http", None, Some(url)) => return load::http(args, url),
+        ("http", None, None) => "URL is missing: kolam bench http http://HOST[:PORT][/PATH]".to_owned(),
+        ("base64" | "request", None, Some(url)) => format!("{url} is for http, not for {what}"),
+        ("base64", None, None) => return base64(),
+        ("request", None, None) => return request(args.address("--server", "127.0.0.1:6666")?),
+        _ => format!("cannot time {what}; try base64, request or http"),
+    };
+    usage(format!("bench: {mistake}"))
 }
 
 /// Rounds, of which the median counts.
@@ -193,27 +187,22 @@ fn request(server: SocketAddr) -> Result<(), Failure> {
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
     let connect = || Client::connect(server, Duration::from_secs(5), stop);
     let ask = |client: &mut Client| client.download("one", &mut std::io::sink());
-    let measure = || -> Result<String, Error> {
-        let (mut new, mut kept) = (Vec::new(), Vec::new());
-        for _ in 0..REQUESTS {
-            let start = Instant::now();
-            ask(&mut connect()?)?;
-            new.push(start.elapsed().as_secs_f64() * 1e6);
-        }
+    let measure = || -> Result<(f64, f64), Error> {
+        let new = microseconds(|| ask(&mut connect()?).map(drop))?;
         let mut client = connect()?;
-        for _ in 0..REQUESTS {
-            let start = Instant::now();
-            ask(&mut client)?;
-            kept.push(start.elapsed().as_secs_f64() * 1e6);
-        }
-        Ok(format!(
-            "new {:.1} µs\nkept {:.1} µs\n",
-            median(&mut new),
-            median(&mut kept)
-        ))
+        Ok((new, microseconds(|| ask(&mut client).map(drop))?))
     };
-    match measure() {
-        Ok(text) => print(&text),
-        Err(error) => failed(format!("{server}: {error}")),
+    let (new, kept) = measure().or_else(|error| failed(format!("{server}: {error}")))?;
+    print(&format!("new {new:.1} µs\nkept {kept:.1} µs\n"))
+}
+
+/// The median time of `step`.
+fn microseconds(mut step: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
+    let mut times = Vec::with_capacity(REQUESTS);
+    for _ in 0..REQUESTS {
+        let start = Instant::now();
+        step()?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
     }
+    Ok(median(&mut times))
 }

@@ -1,33 +1,10 @@
-//! # Chapter 17a. How many requests does an HTTP server answer, and how long does each take?
-//!
-//! `kolam bench http URL` keeps `-c` slots busy: each requests the document, waits for the whole reply, and
-//! requests it again, until `-n` requests have begun or the time of `-z` is over. A request that has begun is
-//! finished: without the slow ones the figures would be those of quick ones. One thread does it all with
-//! epoll, in as few system calls as possible, because it takes processor time from the server. The report has
-//! the fields of Apache's `ab`, in its order, so that the two can be compared.
-//!
-//! ```text
-//!   begin ──► connect ──► send ──► receive ──► the last byte: the clock stops ──► closing ──► begin
-//!                          ▲                                │
-//!                          └──── -k, and the server keeps it┘
-//! ```
-//!
-//! The invariant: complete and failed requests add up to those that are over. The reply to a complete one has
-//! a status of 2xx, is well-formed HTTP to the last byte, and has as many bytes of body as the first. (`ab`
-//! counts a reply with status 500 as complete.) Bytes after the reply are a failure on a connection that
-//! stays open, where they would be read as the next reply; on one that is being closed they are only counted.
-//!
-//! A closed loop sends a slow server fewer requests, so its times are those of `-c` users who wait for each
-//! reply. They hide the times of users who come whether or not the server is ready ("coordinated omission").
-//!
-//! What must not live here: the options (`bench/plan.rs`), the format of replies (`bench/response.rs`), the
-//! figures (`bench/score.rs`, `bench/report.rs`).
-//!
-//! Experiment: close the connection as soon as the reply is whole, run 100,000 requests, and count with `ss
-//! -s` on whose side the TIME_WAITs are then.
+//! How many requests does an HTTP server answer, and how long does each take? `-c` slots are kept busy: each
+//! requests the document, waits for the whole reply, and requests it again, until `-n` requests have begun or
+//! the time of `-z` is over. What has begun is finished: without the slow ones the figures would be those of
+//! quick ones. One thread does it all with epoll, in few system calls: its processor time is the server's too.
 
 use crate::bench::plan::Plan;
-use crate::bench::report::{self, Target};
+use crate::bench::report;
 use crate::bench::response::Answer;
 use crate::bench::score::{Cause, Fault, LoadStats};
 use crate::cli::{Args, Failure, LiveLine, failed, print};
@@ -50,7 +27,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The token of the self-pipe; all others are indexes of slots.
 const STOP: u64 = u64::MAX;
 
-/// Runs `kolam bench http`.
+/// Runs `kolam bench http`: a closed loop. It sends a slow server fewer requests, so its times are those of
+/// `-c` users who wait for each reply. They hide the times of users who come whether or not the server is
+/// ready ("coordinated omission").
 pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     let plan = Plan::from(args, url)?;
     // When this fails, connections that get no descriptor count as failed.
@@ -58,25 +37,12 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
     let run = Load::new(&plan, stop).and_then(Load::run);
     let stats = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
-    let Plan {
-        url,
-        request,
-        connections,
-        keep,
-        ..
-    } = &plan;
-    let target = Target {
-        url,
-        request,
-        connections: *connections,
-        keep: *keep,
-    };
     let form = match (args.has("--csv"), args.has("--json")) {
         (true, _) => report::csv,
         (_, true) => report::json,
         _ => report::text,
     };
-    match print(&form(&stats, &target)) {
+    match print(&form(&stats, &plan)) {
         // The reader has closed our output; the exit code still tells the verdict.
         Err(Failure::OutputClosed) => {}
         other => other?,
@@ -85,7 +51,7 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     match (&stats.first_fault, stats.failed()) {
         _ if stop.requested() => Err(Failure::Interrupted),
         (Some(first), count) => {
-            let over = count + stats.complete();
+            let over = stats.over();
             failed(format!(
                 "bench: {count} of {over} requests failed; the first: {first}"
             ))
@@ -94,28 +60,30 @@ pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
     }
 }
 
-/// Notes for the user that the figures do not tell.
+/// Notes for the user that the figures do not tell. There is no remedy for a closed stderr.
 fn notes(plan: &Plan, stats: &LoadStats, csv: bool) {
+    let note = |text: String| drop(writeln!(io::stderr(), "kolam: bench: {text}"));
     // The other forms show it themselves.
     if csv && stats.stray_answers > 0 {
-        let _ = writeln!(
-            io::stderr(),
-            "kolam: bench: stray bytes after {} answers",
-            stats.stray_answers
-        );
+        note(format!("stray bytes after {} answers", stats.stray_answers));
     }
+    let most = plan.requests;
     if let (None, Some(time)) = plan.limits()
-        && stats.complete() + stats.failed() == plan.requests
+        && stats.over() == most
     {
-        let _ = writeln!(
-            io::stderr(),
-            "kolam: bench: {} requests, the most of a run, took less than {time:?}",
-            plan.requests
-        );
+        note(format!(
+            "{most} requests, the most of a run, took less than {time:?}"
+        ));
     }
 }
 
 /// The state of one of the `-c` slots.
+///
+/// ```text
+///   begin ──► connect, send ──► receive ──► the last byte: the clock stops ──► closing ──► begin
+///                   ▲                                │
+///                   └──── -k, and the server keeps it┘
+/// ```
 enum Phase {
     /// No requests are left.
     Idle,
@@ -148,12 +116,9 @@ struct ConnectionSlot {
 impl ConnectionSlot {
     /// The connection was kept and has ended; may the server have closed it before it read the request?
     fn may_be_unread(&self, cause: Cause) -> bool {
-        let unsent = self
-            .stream
-            .as_ref()
-            .map_or(0, |stream| sys::unsent(stream.as_fd()).unwrap_or(0));
         let was_reset = cause == Cause::Receive;
-        let is_unacknowledged = unsent > 0;
+        let unsent = |stream: &TcpStream| sys::unsent(stream.as_fd()).unwrap_or(0);
+        let is_unacknowledged = self.stream.as_ref().is_some_and(|stream| unsent(stream) > 0);
         self.kept && !self.answer.has_begun() && (was_reset || is_unacknowledged)
     }
 }

@@ -1,17 +1,5 @@
-//! # Chapter 17b. What does the user want to know of an HTTP server?
-//!
-//! The options of `kolam bench http`, checked and put together before anything is connected.
-//!
-//! ```text
-//!   words ──► URL ──► request ──► how many (-n), how long (-z), how many at once (-c)
-//!     └─ a mistake in any of them ends it here, with exit code 2
-//! ```
-//!
-//! The invariant: a plan can be carried out; its values need no more checks.
-//!
-//! What must not live here: sockets.
-//!
-//! Experiment: run with `-z 5s -c 1` and `-z 5s -c 50`, and compare requests a second and the percentiles.
+//! What does the user want to know of an HTTP server? The options of `kolam bench http`, checked and put
+//! together before anything is connected: a plan can be carried out, its values need no more checks.
 
 use crate::bench::request::Request;
 use crate::bench::url::Url;

@@ -1,124 +1,162 @@
-//! # Chapter 17g. How are the figures of a load test shown?
-//!
-//! People get the layout of Apache's `ab`, so that two reports can be compared, and a histogram; tables get
-//! one line of CSV; programs get one JSON object with a name for each figure.
-//!
-//! ```text
-//!   times   0.07 ms  0.2 ms  0.21 ms … ──►  0.05 to 0.1   1  ##          each row begins with 1, 2 or 5
-//!                                           0.1  to 0.2   0              times a power of ten
-//!                                           0.2  to 0.5  20  ########
-//! ```
-//!
-//! The invariant: a figure that was not measured is `-` in the report, empty in the line and `null` in the
-//! object, never 0; the names in the object are those of the columns that `bench/ab` writes.
-//!
-//! What must not live here: sockets; what is a failure.
-//!
-//! Experiment: make the rows of the histogram equally wide, as many tools do, and look at a run in which one
-//! request of a thousand took a hundred times as long as the others.
+//! How are the figures of a load test shown? For people in the layout of Apache's `ab`, so that two reports can
+//! be compared, with a histogram; for tables as a line of CSV; for programs as one JSON object. A figure that
+//! was not measured is `-`, empty or `null` there, never 0.
 
-use crate::bench::request::Request;
+use crate::bench::plan::Plan;
 use crate::bench::score::LoadStats;
-use crate::bench::url::Url;
 use crate::json::Writer;
 use std::time::{Duration, Instant};
 
 /// Longest bar of the histogram, in characters.
 const BAR: u64 = 40;
 
+/// The lines of the report: title, name of the figure, and what stands after it.
+const LINES: [(&str, &str, &str); 15] = [
+    ("Document Length", "document_bytes", " bytes"),
+    ("Concurrency Level", "concurrency", ""),
+    ("Time taken for tests", "time_s", " seconds"),
+    ("Complete requests", "complete", ""),
+    ("Failed requests", "failed", ""),
+    ("Non-2xx responses", "non_2xx", ""),
+    ("Keep-Alive requests", "kept", ""),
+    ("Reconnected requests", "reconnected", ""),
+    ("Stray bytes", "stray_bytes", ""),
+    ("Total transferred", "transferred_bytes", " bytes"),
+    ("HTML transferred", "content_bytes", " bytes"),
+    ("Requests per second", "requests_per_s", " [#/sec] (mean)"),
+    ("Time per request", "time_per_request_ms", " [ms] (mean)"),
+    (
+        "Time per request",
+        "time_per_request_all_ms",
+        " [ms] (mean, across all concurrent requests)",
+    ),
+    ("Transfer rate", "transfer_KiBps", " [Kbytes/sec] received"),
+];
+
 /// The percentiles of the report, in thousandths: those of `ab`.
 const SHOWN: [usize; 9] = [500, 660, 750, 800, 900, 950, 980, 990, 1000];
 
-/// The percentiles of the line of figures.
-const COLUMNS: [usize; 4] = [500, 900, 990, 1000];
+/// The columns of CSV.
+const COLUMNS: &str = "concurrency,time_s,complete,failed,transferred_bytes,requests_per_s,\
+                       time_per_request_ms,time_per_request_all_ms,transfer_KiBps,p50_ms,p90_ms,p99_ms,max_ms";
 
-/// The percentiles of the object.
-const KEYS: [(&str, usize); 8] = [
-    ("p50_ms", 500),
-    ("p75_ms", 750),
-    ("p90_ms", 900),
-    ("p95_ms", 950),
-    ("p98_ms", 980),
-    ("p99_ms", 990),
-    ("p99_9_ms", 999),
-    ("max_ms", 1000),
-];
+/// All figures, as they are written, by their names in the object. `None`: it was not measured.
+struct Figures(Vec<(&'static str, Option<String>)>);
 
-/// What was requested, and how.
-pub struct Target<'p> {
-    pub url: &'p Url,
-    pub request: &'p Request,
-    /// Connections at the same time.
-    pub connections: u64,
-    /// Connections were to be kept.
-    pub keep: bool,
+impl Figures {
+    fn new(stats: &LoadStats, connections: u64) -> Figures {
+        let whole = |figure: u64| Some(figure.to_string());
+        let (rate, transfer) = (stats.rate(), stats.transfer());
+        let mut figures = vec![
+            ("concurrency", whole(connections)),
+            ("complete", whole(stats.complete())),
+            ("failed", whole(stats.failed())),
+            ("non_2xx", whole(stats.refused())),
+            ("kept", whole(stats.kept)),
+            ("reconnected", whole(stats.reconnects)),
+            ("stray_answers", whole(stats.stray_answers)),
+            ("stray_bytes", whole(stats.stray_bytes)),
+            ("transferred_bytes", whole(stats.received)),
+            ("content_bytes", whole(stats.body)),
+            ("document_bytes", stats.length.and_then(whole)),
+            ("time_s", Some(format!("{:.6}", stats.seconds()))),
+            ("requests_per_s", rate.map(|rate| format!("{rate:.2}"))),
+            ("time_per_request_ms", stats.mean(connections).map(milliseconds)),
+            ("time_per_request_all_ms", stats.mean(1).map(milliseconds)),
+            ("transfer_KiBps", transfer.map(|rate| format!("{rate:.2}"))),
+        ];
+        for (name, thousandths) in [
+            ("p50_ms", 500),
+            ("p75_ms", 750),
+            ("p90_ms", 900),
+            ("p95_ms", 950),
+            ("p98_ms", 980),
+            ("p99_ms", 990),
+            ("p99_9_ms", 999),
+            ("max_ms", 1000),
+        ] {
+            figures.push((name, stats.percentile(thousandths).map(milliseconds)));
+        }
+        Figures(figures)
+    }
+
+    /// The figure `name`, or `nothing` if it was not measured.
+    fn get<'f>(&'f self, name: &str, nothing: &'f str) -> &'f str {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.and_then(|(_, text)| text.as_deref()).unwrap_or(nothing)
+    }
 }
 
-/// concurrency, time_s, complete, failed, transferred_bytes, requests_per_s, time_per_request_ms,
-/// time_per_request_all_ms, transfer_KiBps, p50_ms, p90_ms, p99_ms, max_ms
-pub fn csv(stats: &LoadStats, target: &Target) -> String {
-    let mut cells = vec![
-        target.connections.to_string(),
-        format!("{:.6}", stats.seconds()),
-        stats.complete().to_string(),
-        stats.failed().to_string(),
-        stats.received.to_string(),
-        digits(stats.rate(), 2, ""),
-    ];
-    cells.extend([target.connections, 1].map(|at_once| digits(stats.mean(at_once), 3, "")));
-    cells.push(digits(stats.transfer(), 2, ""));
-    cells.extend(COLUMNS.map(|thousandths| digits(stats.percentile(thousandths), 3, "")));
+fn milliseconds(figure: f64) -> String {
+    format!("{figure:.3}")
+}
+
+pub fn csv(stats: &LoadStats, plan: &Plan) -> String {
+    let figures = Figures::new(stats, plan.connections);
+    let cells: Vec<&str> = COLUMNS.split(',').map(|name| figures.get(name, "")).collect();
     cells.join(",") + "\n"
 }
 
 /// The report for people; no line is wider than 80 columns, unless the path or the server's name is long.
-pub fn text(stats: &LoadStats, target: &Target) -> String {
-    let mut text = asked(stats, target) + "\n";
-    let mut line = |name: &str, value: String| text += &row(name, &value);
-    line("Concurrency Level", target.connections.to_string());
-    line("Time taken for tests", format!("{:.6} seconds", stats.seconds()));
-    line("Complete requests", stats.complete().to_string());
-    line("Failed requests", stats.failed().to_string() + &causes(stats));
-    if stats.refused() > 0 {
-        line("Non-2xx responses", stats.refused().to_string());
+pub fn text(stats: &LoadStats, plan: &Plan) -> String {
+    let mut text = asked(stats, plan);
+    let figures = Figures::new(stats, plan.connections);
+    for (title, name, unit) in LINES {
+        let (shown, after) = match name {
+            "failed" => (true, causes(stats)),
+            "non_2xx" => (stats.refused() > 0, String::new()),
+            "kept" | "reconnected" => (plan.keep, String::new()),
+            "stray_bytes" => (
+                stats.stray_answers > 0,
+                format!(" after {} answers", stats.stray_answers),
+            ),
+            "document_bytes" => (true, format!("{unit}\n")),
+            _ => (true, unit.to_owned()),
+        };
+        if shown {
+            text += &row(title, &(figures.get(name, "-").to_owned() + &after));
+        }
     }
-    if target.keep {
-        line("Keep-Alive requests", stats.kept.to_string());
-        line("Reconnected requests", stats.reconnects.to_string());
-    }
-    if stats.stray_answers > 0 {
-        line(
-            "Stray bytes",
-            format!("{} after {} answers", stats.stray_bytes, stats.stray_answers),
-        );
-    }
-    line("Total transferred", format!("{} bytes", stats.received));
-    line("HTML transferred", format!("{} bytes", stats.body));
-    line(
-        "Requests per second",
-        digits(stats.rate(), 2, "-") + " [#/sec] (mean)",
-    );
-    let [each, all] = [target.connections, 1].map(|at_once| digits(stats.mean(at_once), 3, "-"));
-    line("Time per request", each + " [ms] (mean)");
-    line(
-        "Time per request",
-        all + " [ms] (mean, across all concurrent requests)",
-    );
-    line(
-        "Transfer rate",
-        digits(stats.transfer(), 2, "-") + " [Kbytes/sec] received",
-    );
     text += "\nPercentage of the requests served within a certain time (ms)\n";
     for thousandths in SHOWN {
+        let time = stats.percentile(thousandths).map_or("-".to_owned(), milliseconds);
         let longest = if thousandths == 1000 {
             " (longest request)"
         } else {
             ""
         };
-        let (percent, time) = (thousandths / 10, digits(stats.percentile(thousandths), 3, "-"));
-        text += &format!("{percent:>4}% {time:>10}{longest}\n");
+        text += &format!("{:>4}% {time:>10}{longest}\n", thousandths / 10);
     }
     text + &bars(stats)
+}
+
+/// The first lines: the server and the request.
+fn asked(stats: &LoadStats, plan: &Plan) -> String {
+    let Plan { url, request, .. } = plan;
+    let mut text = row("Server Software", stats.server.as_deref().unwrap_or("-"));
+    text += &row("Server Hostname", &url.host);
+    text += &row("Server Port", &format!("{}\n", url.port));
+    if request.method != "GET" || request.body > 0 {
+        text += &row("Request Method", &request.method);
+        text += &row("Request Body", &format!("{} bytes", request.body));
+    }
+    text + &row("Document Path", &url.path)
+}
+
+fn row(title: &str, value: &str) -> String {
+    format!("{:<23} {value}\n", format!("{title}:"))
+}
+
+/// A line below the number of failures, if there are any.
+fn causes(stats: &LoadStats) -> String {
+    let counts = stats.causes().filter(|&(_, count)| count > 0);
+    let counts: Vec<String> = counts.map(|(cause, count)| format!("{cause}: {count}")).collect();
+    if counts.is_empty() {
+        return String::new();
+    }
+    // Four of them fit into a line.
+    let lines: Vec<String> = counts.chunks(4).map(|four| four.join(", ")).collect();
+    format!("\n   ({})", lines.join(",\n    "))
 }
 
 /// The live line: how far the run is, and how fast. `limits` are those of requests and of time.
@@ -128,51 +166,17 @@ pub fn progress(
     limits: (Option<u64>, Option<Duration>),
 ) -> (String, String) {
     let elapsed = (now - stats.start).as_secs_f64();
-    let over = stats.complete() + stats.failed();
     let of = |limit: Option<String>| limit.map_or(String::new(), |limit| format!(" of {limit}"));
     let requests = of(limits.0.map(|requests| requests.to_string()));
     let time = of(limits.1.map(|time| format!("{} s", time.as_secs_f64())));
     // In the first moment there is no rate.
     let rate = stats.complete() as f64 / elapsed.max(0.001);
-    let text = format!("bench http: {over}{requests} requests, {} failed", stats.failed());
+    let text = format!(
+        "bench http: {}{requests} requests, {} failed",
+        stats.over(),
+        stats.failed()
+    );
     (text, format!(" | {elapsed:.1} s{time} | {rate:.0}/s"))
-}
-
-/// The first lines: the server and the request.
-fn asked(stats: &LoadStats, target: &Target) -> String {
-    let (url, request) = (target.url, target.request);
-    let mut text = row("Server Software", stats.server.as_deref().unwrap_or("-"));
-    text += &row("Server Hostname", &url.host);
-    text += &row("Server Port", &format!("{}\n", url.port));
-    if request.method != "GET" || request.body > 0 {
-        text += &row("Request Method", &request.method);
-        text += &row("Request Body", &format!("{} bytes", request.body));
-    }
-    text += &row("Document Path", &url.path);
-    let length = digits(stats.length.map(|length| length as f64), 0, "-");
-    text + &row("Document Length", &format!("{length} bytes"))
-}
-
-fn row(name: &str, value: &str) -> String {
-    format!("{:<23} {value}\n", format!("{name}:"))
-}
-
-/// A line below the number of failures, if there are any.
-fn causes(stats: &LoadStats) -> String {
-    let counts = stats.causes().filter(|&(_, count)| count > 0);
-    let counts: Vec<String> = counts.map(|(cause, count)| format!("{cause}: {count}")).collect();
-    // Four of them fit into a line.
-    let lines: Vec<String> = counts.chunks(4).map(|four| four.join(", ")).collect();
-    if lines.is_empty() {
-        String::new()
-    } else {
-        format!("\n   ({})", lines.join(",\n    "))
-    }
-}
-
-/// A figure with `decimals`, or `nothing` if there is none.
-fn digits(figure: Option<f64>, decimals: usize, nothing: &str) -> String {
-    figure.map_or(nothing.to_owned(), |figure| format!("{figure:.decimals$}"))
 }
 
 // ---- The histogram ----
@@ -185,7 +189,8 @@ struct Bin {
     count: u64,
 }
 
-/// Where bin `index` begins, in nanoseconds: 1, 2, 5, 10, 20, 50 …
+/// Where bin `index` begins, in nanoseconds: 1, 2, 5, 10, 20, 50 … Bins of equal width would show a run in which
+/// one request took a hundred times as long as all others as one bar.
 fn edge(index: u32) -> u64 {
     [1, 2, 5][index as usize % 3] * 10_u64.saturating_pow(index / 3)
 }
@@ -193,24 +198,16 @@ fn edge(index: u32) -> u64 {
 /// The bins from the shortest time to the longest, those without any time too, of times that are sorted. From
 /// a nanosecond to thirty years they are 54, from a microsecond to the usual timeout 23.
 fn histogram(times: &[u64]) -> Vec<Bin> {
-    let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
-        return Vec::new();
-    };
-    let mut bins = Vec::new();
-    let mut before = 0;
+    let (mut bins, mut left) = (Vec::new(), times);
     for index in 0.. {
         let (from, to) = (edge(index), edge(index + 1));
-        let below = times.partition_point(|&time| time < to);
-        // A time of 0 belongs to the first bin.
-        if to > first {
-            bins.push(Bin {
-                from,
-                to,
-                count: (below - before) as u64,
-            });
+        let (inside, above) = left.split_at(left.partition_point(|&time| time < to));
+        if !inside.is_empty() || !bins.is_empty() {
+            let count = inside.len() as u64;
+            bins.push(Bin { from, to, count });
         }
-        before = below;
-        if to > last {
+        left = above;
+        if left.is_empty() {
             break;
         }
     }
@@ -238,24 +235,17 @@ fn bars(stats: &LoadStats) -> String {
 // ---- The object ----
 
 /// One object in one line; the names are explained in `docs/results.md`.
-pub fn json(stats: &LoadStats, target: &Target) -> String {
+pub fn json(stats: &LoadStats, plan: &Plan) -> String {
     let mut out = Vec::new();
     let mut json = Writer::new(&mut out);
+    let Plan { url, request, .. } = plan;
     json.open(b'{');
-    json.pair(
-        "url",
-        &format!("http://{}{}", target.url.authority, target.url.path),
-    );
-    json.pair("method", &target.request.method);
-    for (key, count) in [
-        ("request_body_bytes", target.request.body),
-        ("concurrency", target.connections),
-    ] {
-        json.key(key);
-        json.number(count);
-    }
+    json.pair("url", &format!("http://{}{}", url.authority, url.path));
+    json.pair("method", &request.method);
+    json.key("request_body_bytes");
+    json.number(request.body);
     json.key("keep_alive");
-    json.number(target.keep);
+    json.number(plan.keep);
     for (key, text) in [("server", &stats.server), ("first_failure", &stats.first_fault)] {
         json.key(key);
         match text {
@@ -263,45 +253,10 @@ pub fn json(stats: &LoadStats, target: &Target) -> String {
             None => json.number("null"),
         }
     }
-    counts(&mut json, stats);
-    for (key, figure, decimals) in [
-        ("time_s", Some(stats.seconds()), 6),
-        ("requests_per_s", stats.rate(), 2),
-        ("time_per_request_ms", stats.mean(target.connections), 3),
-        ("time_per_request_all_ms", stats.mean(1), 3),
-        ("transfer_KiBps", stats.transfer(), 2),
-    ] {
+    for (key, figure) in &Figures::new(stats, plan.connections).0 {
         json.key(key);
-        json.number(digits(figure, decimals, "null"));
+        json.number(figure.as_deref().unwrap_or("null"));
     }
-    for (key, thousandths) in KEYS {
-        json.key(key);
-        json.number(digits(stats.percentile(thousandths), 3, "null"));
-    }
-    json.key("histogram");
-    bins(&mut json, stats);
-    json.close(b'}');
-    String::from_utf8_lossy(&out).into_owned() + "\n"
-}
-
-/// The figures that are whole numbers.
-fn counts(json: &mut Writer, stats: &LoadStats) {
-    for (key, count) in [
-        ("complete", stats.complete()),
-        ("failed", stats.failed()),
-        ("non_2xx", stats.refused()),
-        ("kept", stats.kept),
-        ("reconnected", stats.reconnects),
-        ("stray_answers", stats.stray_answers),
-        ("stray_bytes", stats.stray_bytes),
-        ("transferred_bytes", stats.received),
-        ("content_bytes", stats.body),
-    ] {
-        json.key(key);
-        json.number(count);
-    }
-    json.key("document_bytes");
-    json.number(digits(stats.length.map(|length| length as f64), 0, "null"));
     json.key("failures");
     json.open(b'{');
     for (cause, count) in stats.causes() {
@@ -309,6 +264,10 @@ fn counts(json: &mut Writer, stats: &LoadStats) {
         json.number(count);
     }
     json.close(b'}');
+    json.key("histogram");
+    bins(&mut json, stats);
+    json.close(b'}');
+    String::from_utf8_lossy(&out).into_owned() + "\n"
 }
 
 /// The histogram as an array of objects.
@@ -330,19 +289,28 @@ fn bins(json: &mut Writer, stats: &LoadStats) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::request::Request;
     use crate::bench::response::Answer;
     use crate::bench::score::Cause;
+    use crate::bench::url::Url;
     use crate::json::{Reader, Value};
 
-    fn url() -> Url {
-        Url::parse("http://host/a").unwrap()
-    }
-
-    fn get() -> Request {
-        Request {
+    /// GET of a document, on so many connections.
+    fn plan(connections: u64, keep: bool) -> Plan {
+        let request = Request {
             method: "GET".to_owned(),
             body: 0,
             bytes: Vec::new(),
+        };
+        Plan {
+            url: Url::parse("http://host/a").unwrap(),
+            server: ([127, 0, 0, 1], 80).into(),
+            request,
+            requests: 1000,
+            time: None,
+            connections,
+            keep,
+            timeout: Duration::from_secs(1),
         }
     }
 
@@ -379,18 +347,12 @@ mod tests {
 
     #[test]
     fn the_three_forms_say_the_same() {
-        let (url, request) = (url(), get());
-        let target = Target {
-            url: &url,
-            request: &request,
-            connections: 5,
-            keep: false,
-        };
+        let plan = plan(5, false);
         let mut stats = stats(&[10_000, 20_000, 30_000, 40_000]);
         fail(&mut stats, Cause::Timeout, "late");
         let line = "5,2.000000,4,1,4096,2.00,2500.000,500.000,2.00,20.000,40.000,40.000,40.000\n";
-        assert_eq!(csv(&stats, &target), line);
-        let report = text(&stats, &target);
+        assert_eq!(csv(&stats, &plan), line);
+        let report = text(&stats, &plan);
         assert_lines(
             &report,
             &[
@@ -413,7 +375,7 @@ mod tests {
             ],
         );
         assert!(!report.contains("Non-2xx") && !report.contains("Keep-Alive") && !report.contains("Stray"));
-        assert_object(&json(&stats, &target));
+        assert_object(&json(&stats, &plan));
     }
 
     /// The object of the same run.
@@ -468,18 +430,12 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_not_zero() {
-        let (url, request) = (url(), get());
-        let target = Target {
-            url: &url,
-            request: &request,
-            connections: 5,
-            keep: true,
-        };
+        let plan = plan(5, true);
         let mut stats = LoadStats::new(1);
         fail(&mut stats, Cause::Connect, "refused");
         stats.end = stats.start;
-        assert_eq!(csv(&stats, &target), "5,0.000000,0,1,0,,,,,,,,\n");
-        let report = text(&stats, &target);
+        assert_eq!(csv(&stats, &plan), "5,0.000000,0,1,0,,,,,,,,\n");
+        let report = text(&stats, &plan);
         let lines = [
             "Server Software:        -",
             "Requests per second:    - [#/sec] (mean)",
@@ -487,7 +443,7 @@ mod tests {
         ];
         assert_lines(&report, &lines);
         assert!(!report.contains("How many requests took"), "{report}");
-        let object = json(&stats, &target);
+        let object = json(&stats, &plan);
         for pair in [
             "\"server\":null",
             "\"requests_per_s\":null",
@@ -500,13 +456,7 @@ mod tests {
 
     #[test]
     fn all_causes_fit_into_the_width() {
-        let (url, request) = (url(), get());
-        let target = Target {
-            url: &url,
-            request: &request,
-            connections: 20_000,
-            keep: true,
-        };
+        let plan = plan(20_000, true);
         let mut stats = stats(&[1]);
         for cause in [
             Cause::Connect,
@@ -523,7 +473,7 @@ mod tests {
             "   (Connect: 1, Receive: 1, Length: 1, Short: 1,",
             "    Malformed: 1, Timeout: 1, Status: 1)",
         ];
-        assert_lines(&text(&stats, &target), &lines);
+        assert_lines(&text(&stats, &plan), &lines);
     }
 
     #[test]

@@ -1,23 +1,6 @@
-//! # Chapter 17d. What does each request of a load test say?
-//!
-//! All requests of a run are the same bytes: made once, sent again and again. Without options it is a GET
-//! with four fields; `-m` changes the method, `-d` gives it a body, `-H` adds fields or replaces ours.
-//!
-//! ```text
-//!   GET /a HTTP/1.1              -m METHOD (POST when there is a body)
-//!   Host: 127.0.0.1:8080         ┐
-//!   User-Agent: kolam/…          ├ -H 'Name: value' replaces the field of this name, or is added
-//!   Accept: */*                  ┘
-//!   Connection: close            keep-alive with -k
-//!   Content-Length: 5            with -d, and 0 where a server must know that there is no body
-//! ```
-//!
-//! The invariant: the bytes are exactly one request, not one and a half: no line end gets into a line, and
-//! the length is that of the body.
-//!
-//! What must not live here: sockets; what the reply must be.
-//!
-//! Experiment: find out with `-H 'Host: example.org'` which host names our server accepts.
+//! What does each request of a load test say? All requests of a run are the same bytes: made once, sent again
+//! and again. They are exactly one request, not one and a half: no line end gets into a line, and the length is
+//! that of the body.
 
 use crate::bench::url::Url;
 use crate::cli::{Args, Failure, failed, usage};
@@ -57,7 +40,16 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request for `url` with the options `-m`, `-d`, `-H` and `-k`.
+    /// The request for `url` with the options `-m`, `-d`, `-H` and `-k`:
+    ///
+    /// ```text
+    ///   GET /a HTTP/1.1              -m METHOD (POST when there is a body)
+    ///   Host: 127.0.0.1:8080         ┐
+    ///   User-Agent: kolam/…          ├ -H 'Name: value' replaces the field of this name, or is added
+    ///   Accept: */*                  ┘
+    ///   Connection: close            keep-alive with -k
+    ///   Content-Length: 5            with -d, and 0 where a server must know that there is no body
+    /// ```
     pub fn from(args: &Args, url: &Url) -> Result<Request, Failure> {
         let body = args.path("-d");
         let method = args
@@ -164,17 +156,16 @@ fn read_field(text: &str) -> Result<(&str, &str), Failure> {
 }
 
 /// The first field of a name replaces ours in its position, so that Host stays first; all others are added.
-fn replace<'t>(fields: &mut Vec<(&'t str, &'t str)>, given: Vec<(&'t str, &'t str)>) {
-    let mut ours: Vec<usize> = (0..fields.len()).collect();
-    for (name, value) in given {
-        match ours
+fn replace<'t>(fields: &mut Vec<(&'t str, &'t str)>, mut given: Vec<(&'t str, &'t str)>) {
+    for field in fields.iter_mut() {
+        if let Some(at) = given
             .iter()
-            .position(|&at| fields[at].0.eq_ignore_ascii_case(name))
+            .position(|(name, _)| name.eq_ignore_ascii_case(field.0))
         {
-            Some(found) => fields[ours.swap_remove(found)] = (name, value),
-            None => fields.push((name, value)),
+            *field = given.remove(at);
         }
     }
+    fields.append(&mut given);
 }
 
 #[cfg(test)]

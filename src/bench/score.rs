@@ -1,19 +1,6 @@
-//! # Chapter 17f. What is counted in a load test, and what counts as a failure?
-//!
-//! Each request that is over is noted once, as complete with its time or as failed with its cause. At the end
-//! the times are sorted, and rates and percentiles come out.
-//!
-//! ```text
-//!   Complete ──► times ──sort──► percentiles      requests a second = complete ÷ seconds
-//!   Failed ────► causes                           time per request  = seconds × connections ÷ complete
-//! ```
-//!
-//! The invariant: a figure that was not measured is `None`, never 0; failed requests are in no rate and in no
-//! percentile; a percentile is a time that was really measured.
-//!
-//! What must not live here: sockets; what a figure looks like.
-//!
-//! Experiment: run with `-c 1` and `-c 100`. Which of the two times per request stays the same, and why?
+//! What is counted in a load test, and what counts as a failure? Each request that is over is noted once: as
+//! complete with its time, or as failed with its cause. Failed requests are in no rate and in no percentile; a
+//! percentile is a time that was really measured; a figure that was not measured is `None`, never 0.
 
 use crate::bench::response::Answer;
 use crate::cli::{nearest_rank, visible};
@@ -56,7 +43,8 @@ const ROOM: usize = 1 << 20;
 /// A failed request: its cause, and a sentence about it.
 pub type Fault = (Cause, String);
 
-/// The counts and times of a run.
+/// The counts and times of a run. A complete request had a reply with a status of 2xx, well-formed to its last
+/// byte, with as many bytes of body as the first. (`ab` counts a reply with status 500 as complete.)
 pub struct LoadStats {
     pub start: Instant,
     /// When the last request was over.
@@ -146,6 +134,11 @@ impl LoadStats {
 
     pub fn failed(&self) -> u64 {
         self.failures.iter().sum()
+    }
+
+    /// Requests that are over.
+    pub fn over(&self) -> u64 {
+        self.complete() + self.failed()
     }
 
     /// Failed requests with a status other than 2xx.

@@ -1,20 +1,6 @@
-//! # Chapter 17c. Which server does a URL name, and which document on it?
-//!
-//! A URL is typed by hand, so every mistake in it is named, and omitted parts have their defaults: the port
-//! is 80, the path is `/`.
-//!
-//! ```text
-//!   http://127.0.0.1:8080/a/b?c=d
-//!          └─ authority ─┘└ path ┘     Host: the authority, as it was typed;  GET the path, as it was typed
-//! ```
-//!
-//! The invariant: an accepted path begins with a slash and has visible ASCII characters only, so that it
-//! cannot change the meaning of the first line of a request.
-//!
-//! What must not live here: the request, and how often it is sent.
-//!
-//! Experiment: allow blanks in the path, run `kolam bench http 'http://127.0.0.1:8080/a HTTP/1.0'`, and look
-//! at the log of the server.
+//! Which server does a URL name, and which document on it? A URL is typed by hand, so every mistake in it is
+//! named. An accepted path begins with a slash and has visible ASCII characters only, so that it cannot change
+//! the meaning of the first line of a request.
 
 use crate::cli::parse_digits;
 use std::net::{SocketAddr, ToSocketAddrs};
