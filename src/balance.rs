@@ -32,10 +32,10 @@ mod connection; // one connection through it
 mod backends; // whose turn it is
 mod relay; // bytes between two sockets
 
-use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, print};
+use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, print, usage};
 use crate::net::{self, LINGER_IDLE, LingerSet};
 use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
-use backends::{Backends, ConnectAttempt, Policy, is_shortage};
+use backends::{Backends, Policy, is_shortage};
 use connection::{Limits, Link, StepContext, StepOutcome};
 use relay::{RelayBuffers, Side};
 use std::collections::HashMap;
@@ -90,17 +90,14 @@ pub static BALANCE: Command = Command {
     run,
 };
 
-/// The policies by their names on the command line.
-const POLICIES: [(&str, Policy); 2] = [
-    ("round-robin", Policy::RoundRobin),
-    ("least-connections", Policy::LeastConnections),
-];
+/// The policies on the command line, in the order of `Policy`.
+const POLICIES: [&str; 2] = ["round-robin", "least-connections"];
 
 /// Pause between two health checks: so a back end that comes back is used within the 2 seconds promised.
 const PROBE: Duration = Duration::from_millis(500);
 
-/// How often lingering connections are checked.
-const LINGER_CHECK: Duration = Duration::from_millis(100);
+/// How often the limits of open connections are checked, and those that linger.
+const CHECK: Duration = Duration::from_millis(100);
 
 /// How long a worker accepts nothing after descriptors have run out; no event tells when one is free.
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
@@ -115,13 +112,13 @@ fn run(args: &Args) -> Result<(), Failure> {
     let addresses = args.addresses("--backend", "127.0.0.1:6666")?;
     if addresses.is_empty() {
         let remedy = "name each server with --backend HOST:PORT";
-        return Err(Failure::Usage(format!("balance: --backend is missing; {remedy}")));
+        return usage(format!("balance: --backend is missing; {remedy}"));
     }
     if let Some(address) = addresses.iter().find(|to| to.port() == 0 || **to == listen_at) {
         let remedy = "expected the address of a server behind this one";
-        return Err(Failure::Usage(format!("--backend {address}: {remedy}")));
+        return usage(format!("--backend {address}: {remedy}"));
     }
-    let policy = args.choice("--policy", POLICIES[0].0, &POLICIES.map(|(name, _)| name))?;
+    let policy = args.choice("--policy", POLICIES[0], &POLICIES)?;
     let cores = thread::available_parallelism().map_or(4, usize::from) as u64;
     let workers = args.number("--workers", cores, 1..=1024)?;
     let limits = Limits {
@@ -139,19 +136,12 @@ fn run(args: &Args) -> Result<(), Failure> {
     let _ = sys::raise_descriptor_limit();
     let setup = Stop::listen(Listen::StopAndShow).and_then(|stop| Ok((stop, listener.local_addr()?)));
     let (stop, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
-    let (worker_count, servers) = (
-        counted(workers, "worker"),
-        counted(addresses.len() as u64, "back end"),
-    );
-    let ready = format!("balancing on {address} ({policy}, {worker_count}, {servers})\n");
-    let policy = POLICIES
-        .iter()
-        .find(|(name, _)| *name == policy)
-        .map_or(POLICIES[0].1, |known| known.1);
-    let backends = Backends::new(&addresses, policy, log);
+    let count = counted(workers, "worker");
+    let servers = counted(addresses.len() as u64, "back end");
+    let ready = format!("balancing on {address} ({policy}, {count}, {servers})\n");
     let shared = Shared {
         listener,
-        backends,
+        backends: Backends::new(&addresses, Policy::named(policy), log),
         limits,
         stop,
     };
@@ -288,8 +278,9 @@ impl<'h> Worker<'h> {
             self.look()?;
         }
         let left: Vec<u64> = self.links.keys().copied().collect();
-        left.into_iter()
-            .for_each(|id| self.step(id, |link, _| link.end()));
+        for id in left {
+            self.step(id, |link, _| link.end());
+        }
         self.lingering
             .finish(self.context.now + self.shared.limits.grace.min(LINGER_IDLE))
     }
@@ -307,22 +298,20 @@ impl<'h> Worker<'h> {
 
     fn admit(&mut self, client: TcpStream) -> io::Result<()> {
         let mut tried = 0;
-        let (backend, lease) = match self.context.backends.connect_next(&mut tried) {
-            ConnectAttempt::Begun(backend, lease) => (backend, lease),
-            ConnectAttempt::NoBackend => {
-                self.lingering.add(client);
-                return Ok(());
+        match self.context.backends.connect_next(&mut tried) {
+            Ok(Some((backend, lease))) => {
+                let link = Link::new(client, backend, lease, tried, self.context.now);
+                let id = self.next;
+                self.next += 1;
+                self.links.insert(id, link);
+                self.step(id, Link::begin);
             }
-            ConnectAttempt::NoDescriptors(error) => {
+            Ok(None) => self.lingering.add(client),
+            Err(error) => {
                 self.unadmitted = Some(client);
-                return self.pause(&error);
+                self.pause(&error)?;
             }
-        };
-        let id = self.next;
-        self.next += 1;
-        self.links
-            .insert(id, Link::new(client, backend, lease, tried, self.context.now));
-        self.step(id, Link::begin);
+        }
         Ok(())
     }
 
@@ -346,8 +335,8 @@ impl<'h> Worker<'h> {
             return;
         };
         match outcome {
-            StepOutcome::Broken => link.reset(),
-            StepOutcome::Refused => self.lingering.add(link.into_client()),
+            StepOutcome::Broken => link.relay.reset(),
+            StepOutcome::Refused => self.lingering.add(link.relay.into_client()),
             StepOutcome::Open | StepOutcome::Over => {}
         }
     }
@@ -355,21 +344,12 @@ impl<'h> Worker<'h> {
     /// When to wake up without an event.
     fn deadline(&self) -> Option<Instant> {
         let idle = self.links.is_empty() && self.lingering.is_empty();
-        let look = (!idle).then_some(self.looked + self.look_every());
-        let resume = if let Listening::PausedUntil(resume) = self.listening {
-            Some(resume)
-        } else {
-            None
+        let look = (!idle).then_some(self.looked + CHECK);
+        let resume = match self.listening {
+            Listening::PausedUntil(resume) => Some(resume),
+            _ => None,
         };
         [look, resume, self.drain_deadline].into_iter().flatten().min()
-    }
-
-    fn look_every(&self) -> Duration {
-        if self.lingering.is_empty() {
-            self.shared.limits.look()
-        } else {
-            LINGER_CHECK
-        }
     }
 
     /// Everything that depends on the time.
@@ -378,13 +358,17 @@ impl<'h> Worker<'h> {
         if matches!(self.listening, Listening::PausedUntil(resume) if now >= resume) {
             self.resume()?;
         }
-        if now - self.looked >= self.look_every() {
+        if now - self.looked >= CHECK {
             self.looked = now;
             self.lingering.drain();
-            let links = self.links.iter_mut();
-            let overdue = links.filter_map(|(&id, link)| link.is_overdue(&self.context).then_some(id));
-            let overdue: Vec<u64> = overdue.collect();
-            overdue.into_iter().for_each(|id| self.step(id, Link::give_up));
+            let context = &self.context;
+            let overdue = self
+                .links
+                .iter_mut()
+                .filter_map(|(&id, link)| link.is_overdue(context).then_some(id));
+            for id in overdue.collect::<Vec<u64>>() {
+                self.step(id, Link::give_up);
+            }
         }
         Ok(())
     }
@@ -424,10 +408,9 @@ impl<'h> Worker<'h> {
             self.epoll.remove(self.shared.listener.as_fd())?;
         }
         self.listening = Listening::Stopped;
-        self.unadmitted
-            .take()
-            .into_iter()
-            .for_each(|client| self.lingering.add(client));
+        if let Some(client) = self.unadmitted.take() {
+            self.lingering.add(client);
+        }
         Ok(())
     }
 }

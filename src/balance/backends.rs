@@ -1,26 +1,6 @@
-//! # Chapter 16b. Which back end is next, and who is alive?
-//!
-//! The back ends have an order, and each connection goes to the next one that is alive (or, by the other
-//! policy, to the one with the fewest open connections). One that refuses a connection is taken out at once;
-//! from then on the main thread makes a health check twice a second, until it connects. Connections and bytes
-//! are counted here too, by all workers into the same counters.
-//!
-//! ```text
-//!   alive: a b c   ►  a b c a b c …
-//!   alive: a   c   ►  a c a c a c …      b: check … refused … check … connected: it is back
-//! ```
-//!
-//! The invariant: as long as no back end dies or comes back, the shares of those alive differ by one
-//! connection at most, however many workers choose at the same time, because all use one index of the last
-//! choice.
-//!
-//! The wrong version counts connections and takes the remainder: with `b` dead, `c` gets the turns of both.
-//! The other one lets each worker count for itself, and gives the first back end the first turn of each.
-//!
-//! What must not live here: bytes, and what happens on an established connection.
-//!
-//! Experiment: `kill -STOP` a back end: it is alive, since its kernel still accepts. Watch its open
-//! connections grow on SIGUSR1 with either policy, and then `kill -CONT` it.
+//! Which back end is next, and who is alive? Each connection goes to the next back end that is alive, or, by the
+//! other policy, to the one with the fewest open connections. One that refuses is taken out at once; from then on
+//! the main thread makes a health check twice a second, until it connects.
 
 use crate::stats::{self, RateLimiter};
 use crate::sys::{self, Interest, Stop};
@@ -37,17 +17,33 @@ pub enum Policy {
     LeastConnections,
 }
 
+impl Policy {
+    /// The policy of this name; that there is one has been checked.
+    pub fn named(name: &str) -> Policy {
+        match name {
+            "least-connections" => Policy::LeastConnections,
+            _ => Policy::RoundRobin,
+        }
+    }
+}
+
 /// A server behind the balancer. All workers count into it, so no two share a cache line.
 #[repr(align(64))]
 struct Backend {
     address: SocketAddr,
     /// Gets connections. Cleared by the worker that fails to connect, set by the main thread alone.
     alive: AtomicBool,
+    counters: Counters,
+}
+
+/// What one back end did since the start.
+#[derive(Default)]
+struct Counters {
     /// Connections chosen for it and not closed yet.
     open: AtomicU64,
-    /// Connections that were made, since the start.
+    /// Connections that were made.
     connections: AtomicU64,
-    /// Connections that could not be made, since the start.
+    /// Connections that could not be made.
     failures: AtomicU64,
     /// Bytes that clients sent to it.
     bytes_to: AtomicU64,
@@ -55,56 +51,49 @@ struct Backend {
     bytes_from: AtomicU64,
 }
 
-impl Backend {
-    fn new(address: SocketAddr) -> Backend {
-        let zero = || AtomicU64::new(0);
-        let (open, connections, failures) = (zero(), zero(), zero());
-        let alive = AtomicBool::new(true);
-        Backend {
-            address,
-            alive,
-            open,
-            connections,
-            failures,
-            bytes_to: zero(),
-            bytes_from: zero(),
-        }
-    }
-}
-
 /// One connection's share of a back end, counted in `open`; given back when it is dropped.
 pub struct BackendLease<'b>(&'b Backend);
 
 impl<'b> BackendLease<'b> {
     fn new(backend: &'b Backend) -> BackendLease<'b> {
-        backend.open.fetch_add(1, Relaxed);
+        backend.counters.open.fetch_add(1, Relaxed);
         BackendLease(backend)
     }
 
     /// The connection was made.
     pub fn connected(&self) {
-        self.0.connections.fetch_add(1, Relaxed);
+        self.0.counters.connections.fetch_add(1, Relaxed);
     }
 
     /// Bytes crossed, in both directions.
     pub fn moved(&self, to: u64, from: u64) {
         // Most turns move bytes in one direction only, and an atomic addition of 0 costs as much as any.
         if to > 0 {
-            self.0.bytes_to.fetch_add(to, Relaxed);
+            self.0.counters.bytes_to.fetch_add(to, Relaxed);
         }
         if from > 0 {
-            self.0.bytes_from.fetch_add(from, Relaxed);
+            self.0.counters.bytes_from.fetch_add(from, Relaxed);
         }
     }
 }
 
 impl Drop for BackendLease<'_> {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        self.0.counters.open.fetch_sub(1, Relaxed);
     }
 }
 
 /// All back ends, in the order of the command line.
+///
+/// ```text
+///   alive: a b c   ►  a b c a b c …
+///   alive: a   c   ►  a c a c a c …      b: check … refused … check … connected: it is back
+/// ```
+///
+/// As long as none dies or comes back, the shares of those alive differ by one connection at most, because all
+/// workers use one index of the last choice. The wrong version counts connections and takes the remainder: with
+/// `b` dead, `c` gets the turns of both. Another lets each worker count for itself, and gives the first back end
+/// the first turn of each.
 pub struct Backends {
     list: Vec<Backend>,
     policy: Policy,
@@ -117,16 +106,6 @@ pub struct Backends {
     limiter: RateLimiter,
 }
 
-/// The result of choosing a back end and beginning to connect.
-pub enum ConnectAttempt<'b> {
-    /// The connection has begun; it may still be refused.
-    Begun(TcpStream, BackendLease<'b>),
-    /// There is no descriptor for one more socket.
-    NoDescriptors(io::Error),
-    /// All are down, or all were tried.
-    NoBackend,
-}
-
 /// No descriptor or no memory for one more socket: a fault of this process, not of a back end.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(
@@ -137,12 +116,16 @@ pub fn is_shortage(error: &io::Error) -> bool {
 
 impl Backends {
     pub fn new(addresses: &[SocketAddr], policy: Policy, log: bool) -> Backends {
-        let list = addresses.iter().copied().map(Backend::new).collect();
-        let last = AtomicUsize::new(addresses.len().saturating_sub(1));
+        let backend = |&address| Backend {
+            address,
+            alive: AtomicBool::new(true),
+            counters: Counters::default(),
+        };
         Backends {
-            list,
+            list: addresses.iter().map(backend).collect(),
             policy,
-            last,
+            // The first turn is that of the one after the last.
+            last: AtomicUsize::new(addresses.len().saturating_sub(1)),
             all_down: AtomicBool::new(false),
             log,
             limiter: RateLimiter::new(),
@@ -184,28 +167,31 @@ impl Backends {
         match self.policy {
             Policy::RoundRobin => alive.next(),
             // The first of several with equally few, so that they take turns.
-            Policy::LeastConnections => alive.min_by_key(|&index| self.list[index].open.load(Relaxed)),
+            Policy::LeastConnections => {
+                alive.min_by_key(|&index| self.list[index].counters.open.load(Relaxed))
+            }
         }
     }
 
-    /// Begins to connect to the next back end, unless all have been `tried`.
-    pub fn connect_next(&self, tried: &mut usize) -> ConnectAttempt<'_> {
+    /// Begins to connect to the next back end; it may still refuse. `None`: all are down or have been `tried`.
+    /// Its error is that there is no descriptor for one more socket.
+    pub fn connect_next(&self, tried: &mut usize) -> io::Result<Option<(TcpStream, BackendLease<'_>)>> {
         while *tried < self.list.len() {
             let Some(lease) = self.choose() else { break };
             *tried += 1;
             match sys::begin_connect(lease.0.address) {
-                Ok(stream) => return ConnectAttempt::Begun(stream, lease),
-                Err(error) if is_shortage(&error) => return ConnectAttempt::NoDescriptors(error),
+                Ok(stream) => return Ok(Some((stream, lease))),
+                Err(error) if is_shortage(&error) => return Err(error),
                 Err(error) => self.mark_down(&lease, &error),
             }
         }
-        ConnectAttempt::NoBackend
+        Ok(None)
     }
 
     /// A back end did not accept its connection: it gets no other until a health check succeeds.
     pub fn mark_down(&self, lease: &BackendLease, error: &io::Error) {
         let backend = lease.0;
-        backend.failures.fetch_add(1, Relaxed);
+        backend.counters.failures.fetch_add(1, Relaxed);
         if backend.alive.swap(false, Relaxed) {
             self.note(&format!("back end {} is taken out: {error}", backend.address));
         }
@@ -254,21 +240,17 @@ impl Backends {
         let head = ["open", "total", "failed", "bytes to it", "bytes from it"].map(str::to_owned);
         let mut text = "counters\n".to_owned() + &counters("back end", "state", &head);
         for backend in &self.list {
-            let state = if backend.alive.load(Relaxed) {
-                "alive"
-            } else {
-                "out"
-            };
-            let Backend {
-                open,
-                connections,
-                failures,
-                bytes_to,
-                bytes_from,
-                ..
-            } = backend;
-            let figures = [open, connections, failures, bytes_to, bytes_from];
-            let figures = figures.map(|counter: &AtomicU64| counter.load(Relaxed).to_string());
+            let is_alive = backend.alive.load(Relaxed);
+            let state = if is_alive { "alive" } else { "out" };
+            let of = &backend.counters;
+            let figures = [
+                &of.open,
+                &of.connections,
+                &of.failures,
+                &of.bytes_to,
+                &of.bytes_from,
+            ];
+            let figures = figures.map(|counter| counter.load(Relaxed).to_string());
             text += &counters(&backend.address.to_string(), state, &figures);
         }
         stats::log(text.trim_end());
@@ -322,7 +304,7 @@ mod tests {
         assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
         (0..3).for_each(|index| lose(&backends, index));
         assert!(backends.choose().is_none());
-        let counts = [0, 1, 2].map(|index: usize| backends.list[index].failures.load(Relaxed));
+        let counts = [0, 1, 2].map(|index: usize| backends.list[index].counters.failures.load(Relaxed));
         assert_eq!(counts, [1, 2, 1]);
     }
 
@@ -367,7 +349,7 @@ mod tests {
         let mut tried = 0;
         let mut asked = Vec::new();
         // On loopback the refusal comes after the call, with the first write.
-        while let ConnectAttempt::Begun(mut stream, lease) = backends.connect_next(&mut tried) {
+        while let Ok(Some((mut stream, lease))) = backends.connect_next(&mut tried) {
             assert_eq!(
                 stream.write(&[]).map_err(|error| error.kind()),
                 Err(ErrorKind::ConnectionRefused)

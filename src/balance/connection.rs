@@ -1,24 +1,9 @@
-//! # Chapter 16a. What happens to one connection on its way through the balancer?
-//!
-//! It connects to the back end whose turn it is; if that one refuses or does not answer in time, to the next
-//! one, at most once for each back end. When one has accepted it, bytes cross, and are counted, until both
-//! sides have ended, one breaks off, or nothing moves for too long.
-//!
-//! ```text
-//!   begin ──► connect ──► taken: turn, turn, … ──► Over     both have ended, or are silent
-//!               ▲   │                         └──► Broken   one has reset: a reset for the other too
-//!               └───┴── refused, no answer: try_next ──► Refused   no back end is left
-//! ```
-//!
-//! The invariant: until a back end has accepted the connection, everything that the client has sent is kept
-//! here, so that the client cannot notice how many were tried.
-//!
-//! What must not live here: whose turn it is, when a step is due.
-//!
-//! Experiment: let `turn` return `Over` where it returns `Broken`, and see which test takes half a reply for
-//! a whole one.
+//! What happens to one connection on its way through the balancer? It connects to the back end whose turn it is,
+//! or, if that one refuses or does not answer in time, to the next one. Until one has accepted it, all that the
+//! client has sent is kept, so that the client cannot notice how many were tried. Then bytes cross, and are
+//! counted, until both sides have ended, one breaks off, or nothing moves for too long.
 
-use crate::balance::backends::{BackendLease, Backends, ConnectAttempt};
+use crate::balance::backends::{BackendLease, Backends};
 use crate::balance::relay::{Relay, RelayBuffers, Side};
 use crate::sys::{self, Epoll, Interest};
 use std::io::{self, ErrorKind};
@@ -26,12 +11,6 @@ use std::mem;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-/// Checks within the time of one limit: often enough to be nearly exact.
-const LOOKS: u32 = 8;
-
-/// Shortest and longest time between two checks.
-const LOOK_EVERY: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -41,13 +20,6 @@ pub struct Limits {
     pub idle: Duration,
     /// From the request to stop until open connections are closed.
     pub grace: Duration,
-}
-
-impl Limits {
-    /// The time between two checks whether a limit has passed.
-    pub fn look(&self) -> Duration {
-        (self.connect.min(self.idle) / LOOKS).clamp(LOOK_EVERY[0], LOOK_EVERY[1])
-    }
 }
 
 /// What a worker lends to a connection for one step.
@@ -72,8 +44,14 @@ pub enum StepOutcome {
 }
 
 /// A client's connection and the one to its back end.
+///
+/// ```text
+///   begin ──► connect ──► taken: turn, turn, … ──► Over     both have ended, or are silent
+///               ▲   │                         └──► Broken   one has reset: a reset for the other too
+///               └───┴── refused, no answer: try_next ──► Refused   no back end is left
+/// ```
 pub struct Link<'h> {
-    relay: Relay,
+    pub relay: Relay,
     /// The lease of the back end that it has now.
     lease: BackendLease<'h>,
     /// Since when it has been connecting; `None`: it is connected.
@@ -99,16 +77,15 @@ impl<'h> Link<'h> {
         tried: usize,
         now: Instant,
     ) -> Link<'h> {
-        let (relay, counted, watched) = (Relay::new(client, backend), [0; 2], [None; 2]);
         Link {
-            relay,
+            relay: Relay::new(client, backend),
             lease,
             asked: Some(now),
             tried,
             moved: now,
-            counted,
+            counted: [0; 2],
             unsent: 0,
-            watched,
+            watched: [None; 2],
         }
     }
 
@@ -152,7 +129,7 @@ impl<'h> Link<'h> {
     fn try_next(&mut self, error: &io::Error, context: &mut StepContext<'h>) -> StepOutcome {
         context.backends.mark_down(&self.lease, error);
         match context.backends.connect_next(&mut self.tried) {
-            ConnectAttempt::Begun(stream, lease) => {
+            Ok(Some((stream, lease))) => {
                 self.lease = lease;
                 self.asked = Some(context.now);
                 self.relay.set_backend(stream);
@@ -160,11 +137,11 @@ impl<'h> Link<'h> {
                 self.watched[Side::Backend as usize] = None;
                 self.connect(context)
             }
-            ConnectAttempt::NoDescriptors(error) => {
+            Ok(None) => StepOutcome::Refused,
+            Err(error) => {
                 context.backends.log_rate_limited(&error);
                 StepOutcome::Refused
             }
-            ConnectAttempt::NoBackend => StepOutcome::Refused,
         }
     }
 
@@ -206,8 +183,7 @@ impl<'h> Link<'h> {
 
     /// An orderly end; a reset if bytes are left, so that the end does not hide the loss.
     pub fn end(&self) -> StepOutcome {
-        let more = Side::BOTH.iter().any(|&side| self.relay.keeps(side));
-        if more {
+        if Side::BOTH.iter().any(|&side| self.relay.keeps(side)) {
             StepOutcome::Broken
         } else {
             StepOutcome::Over
@@ -226,15 +202,5 @@ impl<'h> Link<'h> {
             )?;
         }
         Ok(())
-    }
-
-    /// The client, when there is no back end for it.
-    pub fn into_client(self) -> TcpStream {
-        self.relay.into_client()
-    }
-
-    /// Ends it with a reset on both sides.
-    pub fn reset(self) {
-        self.relay.reset();
     }
 }

@@ -1,26 +1,7 @@
-//! # Chapter 16c. How do bytes cross between two sockets, when either may be slow?
-//!
-//! Bytes from one end are read into the worker's one buffer and written to the other end at once. Only what
-//! that end does not take is kept, and until it is sent nothing more is read, so that the kernel slows the
-//! sender down. The end of a stream is passed on after its last byte, and ends this direction alone.
-//!
-//! ```text
-//!   small    client ──read──► scratch ──write──► back end          refused: kept in a vector
-//!   large    client ─splice─► pipe ───splice───► back end          refused: stays in the pipe
-//!   end      read or splice gives 0 ──► shutdown(Write) on the other end
-//! ```
-//!
-//! The invariant: bytes leave in the order in which they came, and for each direction at most one buffer or
-//! one pipe of them waits, at any speed of the two ends.
-//!
-//! Why both ways: `splice` moves references to pages instead of bytes, but it needs two more calls and two
-//! descriptors. Five downloads of 100 MiB at once cross at 5.7 GB/s through pipes of 1 MiB and at 5.2 GB/s
-//! through the buffer, one alone at 4.3 and 3.2 GB/s, for less than half of the processor time. Through pipes
-//! of 64 KiB, the default size, it is no faster; nor is it for a small reply.
-//!
-//! What must not live here: who the two ends are, epoll, time.
-//!
-//! Experiment: let `over` shut down both directions, and see which tests miss their replies.
+//! How do bytes cross between two sockets, when either may be slow? Bytes from one end are read into the worker's
+//! one buffer and written to the other end at once. Only what that end does not take is kept, and until it is sent
+//! nothing more is read, so that the kernel slows the sender down (backpressure). The end of a stream is passed on
+//! after its last byte, and ends this direction alone.
 
 use crate::sys::{self, Interest};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
@@ -133,19 +114,23 @@ impl Pipe {
     }
 }
 
-/// The state of one direction: of the bytes that come from one end.
+/// The state of one direction: of the bytes that come from one end. They leave in the order in which they came,
+/// and at most one buffer or one pipe of them waits; until the other end has taken it, nothing more is read.
+///
+/// ```text
+///   small    client ──read──► scratch ──write──► back end          refused: kept in a vector
+///   large    client ─splice─► pipe ───splice───► back end          refused: stays in the pipe
+///   end      read or splice gives 0 ──► shutdown(Write) on the other end
+/// ```
+///
+/// Why both ways: `splice` moves references to pages instead of bytes, but it needs two more calls and two
+/// descriptors. Five downloads of 100 MiB at once cross at 5.7 GB/s through pipes of 1 MiB and at 5.2 GB/s
+/// through the buffer, one alone at 4.3 and 3.2 GB/s, for less than half of the processor time. Through pipes
+/// of 64 KiB, the default size, it is no faster; nor is it for a small reply.
 enum Flow {
     /// All that was read has been passed on.
     Moving,
-    /// The other end has not taken this yet, and nothing more is read before it has.
-    Waiting(Kept),
-    /// The other end has been told that the stream is over.
-    Over,
-}
-
-/// What the other end has not taken.
-enum Kept {
-    Bytes {
+    Kept {
         /// At most one buffer. Empty: the other end has to accept the connection first.
         bytes: Vec<u8>,
         /// How many of them are sent.
@@ -153,7 +138,19 @@ enum Kept {
         /// The stream ends after them.
         last: bool,
     },
-    Pipe(Pipe),
+    Piped(Pipe),
+    /// The other end has been told that the stream is over.
+    Over,
+}
+
+impl Flow {
+    fn kept(bytes: &[u8], last: bool) -> Flow {
+        Flow::Kept {
+            bytes: bytes.to_vec(),
+            gone: 0,
+            last,
+        }
+    }
 }
 
 /// One of the two sockets, and what comes from it.
@@ -166,50 +163,37 @@ struct End {
     nodelay: bool,
 }
 
-/// A client and its back end.
+/// A client and its back end, by `Side`.
 pub struct Relay {
-    client: End,
-    backend: End,
+    ends: [End; 2],
 }
 
 impl Relay {
     /// `client` has TCP_NODELAY from its listener, so Nagle's algorithm does not delay it. `backend` may
     /// still be connecting: `poll_connect` tells.
     pub fn new(client: TcpStream, backend: TcpStream) -> Relay {
-        let first = Flow::Waiting(Kept::Bytes {
-            bytes: Vec::new(),
-            gone: 0,
-            last: false,
-        });
-        let client = End {
-            stream: client,
-            flow: first,
+        let end = |stream, flow, nodelay| End {
+            stream,
+            flow,
             crossed: 0,
-            nodelay: false,
+            nodelay,
         };
-        let backend = End {
-            stream: backend,
-            flow: Flow::Moving,
-            crossed: 0,
-            nodelay: true,
-        };
-        Relay { client, backend }
+        let nothing_yet = Flow::kept(&[], false);
+        Relay {
+            ends: [end(client, nothing_yet, false), end(backend, Flow::Moving, true)],
+        }
     }
 
     /// Replaces a back end that has not accepted the connection, and so has not taken a byte either.
     pub fn set_backend(&mut self, backend: TcpStream) {
-        self.backend.stream = backend;
+        self.ends[Side::Backend as usize].stream = backend;
     }
 
     /// Reads what the client has sent already, before a back end has accepted the connection.
     pub fn read_early(&mut self, buffers: &mut RelayBuffers) -> io::Result<()> {
-        if let Some(count) = or_later((&self.client.stream).read(&mut buffers.scratch))? {
-            let bytes = buffers.scratch[..count].to_vec();
-            self.client.flow = Flow::Waiting(Kept::Bytes {
-                bytes,
-                gone: 0,
-                last: count == 0,
-            });
+        let client = &mut self.ends[Side::Client as usize];
+        if let Some(count) = or_later(client.stream.read(&mut buffers.scratch))? {
+            client.flow = Flow::kept(&buffers.scratch[..count], count == 0);
         }
         Ok(())
     }
@@ -218,15 +202,13 @@ impl Relay {
     /// connection is made (true), in progress (false) or refused (an error). Called until it is made.
     pub fn poll_connect(&mut self, buffers: &mut RelayBuffers) -> io::Result<bool> {
         self.push(Side::Client, buffers)?;
-        Ok(!matches!(
-            self.client.flow,
-            Flow::Waiting(Kept::Bytes { gone: 0, .. })
-        ))
+        Ok(!matches!(self.end(Side::Client).flow, Flow::Kept { gone: 0, .. }))
     }
 
     /// The client, when there is no back end for it.
     pub fn into_client(self) -> TcpStream {
-        self.client.stream
+        let [client, _] = self.ends;
+        client.stream
     }
 
     pub fn stream(&self, side: Side) -> &TcpStream {
@@ -240,7 +222,7 @@ impl Relay {
 
     /// Bytes from `side` wait for the other end to take them.
     pub fn keeps(&self, side: Side) -> bool {
-        matches!(self.end(side).flow, Flow::Waiting(_))
+        matches!(self.end(side).flow, Flow::Kept { .. } | Flow::Piped(_))
     }
 
     /// The events at this end that the relay needs to go on; `None`: it needs none.
@@ -258,17 +240,15 @@ impl Relay {
 
     /// Both directions are over.
     pub fn is_over(&self) -> bool {
-        Side::BOTH
-            .iter()
-            .all(|&side| matches!(self.end(side).flow, Flow::Over))
+        self.ends.iter().all(|end| matches!(end.flow, Flow::Over))
     }
 
     /// Lets both connections end with a reset, so that no peer takes a part for the whole.
     pub fn reset(&self) {
-        // It fails only for a connection that is closed already.
-        Side::BOTH
-            .iter()
-            .for_each(|&side| drop(sys::reset_on_close(self.stream(side).as_fd())));
+        for end in &self.ends {
+            // It fails only for a connection that is closed already.
+            let _ = sys::reset_on_close(end.stream.as_fd());
+        }
     }
 
     /// One bounded turn after something happened at `side`.
@@ -282,17 +262,15 @@ impl Relay {
     }
 
     fn end(&self, side: Side) -> &End {
-        match side {
-            Side::Client => &self.client,
-            Side::Backend => &self.backend,
-        }
+        &self.ends[side as usize]
     }
 
     /// Source and sink of the direction from `side`.
     fn along(&mut self, side: Side) -> (&mut End, &End) {
+        let [client, backend] = &mut self.ends;
         match side {
-            Side::Client => (&mut self.client, &self.backend),
-            Side::Backend => (&mut self.backend, &self.client),
+            Side::Client => (client, backend),
+            Side::Backend => (backend, client),
         }
     }
 
@@ -301,20 +279,20 @@ impl Relay {
         let (source, sink) = self.along(from);
         source.set_nodelay(sink)?;
         let (count, all, last) = match &mut source.flow {
-            Flow::Waiting(Kept::Bytes { bytes, gone, last }) => {
+            Flow::Kept { bytes, gone, last } => {
                 let Some(count) = send(sink, &bytes[*gone..], *last)? else {
                     return Ok(());
                 };
                 *gone += count;
                 (count, *gone == bytes.len(), *last)
             }
-            Flow::Waiting(Kept::Pipe(pipe)) => (pipe.drain(&sink.stream)?, pipe.held == 0, false),
+            Flow::Piped(pipe) => (pipe.drain(&sink.stream)?, pipe.held == 0, false),
             Flow::Moving | Flow::Over => return Ok(()),
         };
         source.crossed += count as u64;
         if all {
             let next = if last { over(sink)? } else { Flow::Moving };
-            if let Flow::Waiting(Kept::Pipe(empty)) = mem::replace(&mut source.flow, next) {
+            if let Flow::Piped(empty) = mem::replace(&mut source.flow, next) {
                 buffers.pipes.push(empty);
             }
         }
@@ -327,11 +305,8 @@ impl Relay {
         let end = source.crossed + TURN;
         let mut more = true;
         while more && source.crossed < end && matches!(source.flow, Flow::Moving) {
-            let pipe = if source.crossed < LARGE {
-                None
-            } else {
-                buffers.pipe()
-            };
+            let is_large = source.crossed >= LARGE;
+            let pipe = if is_large { buffers.pipe() } else { None };
             more = match pipe {
                 None => source.copy(sink, &mut buffers.scratch)?,
                 Some(pipe) => source.splice(sink, pipe, buffers)?,
@@ -374,8 +349,7 @@ impl End {
         };
         self.crossed += taken as u64;
         if taken < count {
-            let bytes = bytes[taken..].to_vec();
-            self.flow = Flow::Waiting(Kept::Bytes { bytes, gone: 0, last });
+            self.flow = Flow::kept(&bytes[taken..], last);
         } else if last {
             self.flow = over(sink)?;
         }
@@ -388,7 +362,7 @@ impl End {
         pipe.held = count.unwrap_or(0);
         self.crossed += pipe.drain(&sink.stream)? as u64;
         if pipe.held > 0 {
-            self.flow = Flow::Waiting(Kept::Pipe(pipe));
+            self.flow = Flow::Piped(pipe);
         } else {
             buffers.pipes.push(pipe);
         }
@@ -492,7 +466,7 @@ mod tests {
             [Side::Client, Side::Backend].map(|side| relay.wants(side)),
             [None, Some(Interest::Both)]
         );
-        let piped = matches!(relay.end(Side::Client).flow, Flow::Waiting(Kept::Pipe(_)));
+        let piped = matches!(relay.end(Side::Client).flow, Flow::Piped(_));
         let reader = std::thread::spawn(move || {
             let mut all = vec![0; length];
             backend.read_exact(&mut all).unwrap();

@@ -3,7 +3,7 @@
 
 use crate::bench::request::Request;
 use crate::bench::url::Url;
-use crate::cli::{Args, Failure, Opt, opt};
+use crate::cli::{Args, Failure, Opt, opt, usage};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,16 +54,16 @@ impl Plan {
         };
         let url = Url::parse(text).map_err(bad)?;
         if args.has("--csv") && args.has("--json") {
-            return Err(Failure::Usage("--csv and --json: choose one of them".to_owned()));
+            return usage("--csv and --json: choose one of them");
         }
         let time = args.has("-z").then(|| args.seconds("-z", 0.0)).transpose()?;
         let default = if time.is_some() { REQUESTS } else { 1000 };
         let requests = args.number("-n", default, 1..=REQUESTS)?;
         let connections = args.number("-c", 1, 1..=CONNECTIONS)?;
         if connections > requests {
-            return Err(Failure::Usage(format!(
+            return usage(format!(
                 "-c {connections}: there are only {requests} requests; raise -n or lower -c"
-            )));
+            ));
         }
         let timeout = args.seconds("--timeout", 30.0)?;
         let server = url.look_up().map_err(|why| bad(&why))?;
