@@ -1,6 +1,6 @@
-//! Which back end is next, and who is alive? Each connection goes to the next back end that is alive, or, by the
-//! other policy, to the one with the fewest open connections. One that refuses is taken out at once; from then on
-//! the main thread makes a health check twice a second, until it connects.
+//! Which back end is next, and who is alive? Each connection goes to the next back end that is alive, or, by
+//! the other policy, to the one with the fewest open connections. One that refuses is taken out at once; from
+//! then on the main thread makes a health check twice a second, until it connects.
 
 use crate::stats::{self, RateLimiter};
 use crate::sys::{self, Interest, Stop};
@@ -90,10 +90,10 @@ impl Drop for BackendLease<'_> {
 ///   alive: a   c   ►  a c a c a c …      b: check … refused … check … connected: it is back
 /// ```
 ///
-/// As long as none dies or comes back, the shares of those alive differ by one connection at most, because all
-/// workers use one index of the last choice. The wrong version counts connections and takes the remainder: with
-/// `b` dead, `c` gets the turns of both. Another lets each worker count for itself, and gives the first back end
-/// the first turn of each.
+/// As long as none dies or comes back, the shares of those alive differ by one connection at most, because
+/// all workers use one index of the last choice. The wrong version counts connections and takes the
+/// remainder: with `b` dead, `c` gets the turns of both. Another lets each worker count for itself, and gives
+/// the first back end the first turn of each.
 pub struct Backends {
     list: Vec<Backend>,
     policy: Policy,
@@ -173,8 +173,8 @@ impl Backends {
         }
     }
 
-    /// Begins to connect to the next back end; it may still refuse. `None`: all are down or have been `tried`.
-    /// Its error is that there is no descriptor for one more socket.
+    /// Begins to connect to the next back end; it may still refuse. `None`: all are down or have been
+    /// `tried`. Its error is that there is no descriptor for one more socket.
     pub fn connect_next(&self, tried: &mut usize) -> io::Result<Option<(TcpStream, BackendLease<'_>)>> {
         while *tried < self.list.len() {
             let Some(lease) = self.choose() else { break };

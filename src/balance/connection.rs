@@ -1,7 +1,7 @@
-//! What happens to one connection on its way through the balancer? It connects to the back end whose turn it is,
-//! or, if that one refuses or does not answer in time, to the next one. Until one has accepted it, all that the
-//! client has sent is kept, so that the client cannot notice how many were tried. Then bytes cross, and are
-//! counted, until both sides have ended, one breaks off, or nothing moves for too long.
+//! What happens to one connection on its way through the balancer? It connects to the back end whose turn it
+//! is, or, if that one refuses or does not answer in time, to the next one. Until one has accepted it, all
+//! that the client has sent is kept, so that the client cannot notice how many were tried. Then bytes cross,
+//! and are counted, until both sides have ended, one breaks off, or nothing moves for too long.
 
 use crate::balance::backends::{BackendLease, Backends};
 use crate::balance::relay::{Relay, RelayBuffers, Side};

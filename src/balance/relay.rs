@@ -1,7 +1,7 @@
-//! How do bytes cross between two sockets, when either may be slow? Bytes from one end are read into the worker's
-//! one buffer and written to the other end at once. Only what that end does not take is kept, and until it is sent
-//! nothing more is read, so that the kernel slows the sender down (backpressure). The end of a stream is passed on
-//! after its last byte, and ends this direction alone.
+//! How do bytes cross between two sockets, when either may be slow? Bytes from one end are read into the
+//! worker's one buffer and written to the other end at once. Only what that end does not take is kept, and
+//! until it is sent nothing more is read, so that the kernel slows the sender down (backpressure). The end of
+//! a stream is passed on after its last byte, and ends this direction alone.
 
 use crate::sys::{self, Interest};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
@@ -114,8 +114,9 @@ impl Pipe {
     }
 }
 
-/// The state of one direction: of the bytes that come from one end. They leave in the order in which they came,
-/// and at most one buffer or one pipe of them waits; until the other end has taken it, nothing more is read.
+/// The state of one direction: of the bytes that come from one end. They leave in the order in which they
+/// came, and at most one buffer or one pipe of them waits; until the other end has taken it, nothing more is
+/// read.
 ///
 /// ```text
 ///   small    client ──read──► scratch ──write──► back end          refused: kept in a vector

@@ -1,7 +1,8 @@
 //! How many requests does an HTTP server answer, and how long does each take? `-c` slots are kept busy: each
 //! requests the document, waits for the whole reply, and requests it again, until `-n` requests have begun or
 //! the time of `-z` is over. What has begun is finished: without the slow ones the figures would be those of
-//! quick ones. One thread does it all with epoll, in few system calls: its processor time is the server's too.
+//! quick ones. One thread does it all with epoll, in few system calls: its processor time is the server's
+//! too.
 
 use crate::bench::plan::Plan;
 use crate::bench::report;

@@ -1,6 +1,6 @@
-//! How are the figures of a load test shown? For people in the layout of Apache's `ab`, so that two reports can
-//! be compared, with a histogram; for tables as a line of CSV; for programs as one JSON object. A figure that
-//! was not measured is `-`, empty or `null` there, never 0.
+//! How are the figures of a load test shown? For people in the layout of Apache's `ab`, so that two reports
+//! can be compared, with a histogram; for tables as a line of CSV; for programs as one JSON object. A figure
+//! that was not measured is `-`, empty or `null` there, never 0.
 
 use crate::bench::plan::Plan;
 use crate::bench::score::LoadStats;
@@ -38,7 +38,8 @@ const SHOWN: [usize; 9] = [500, 660, 750, 800, 900, 950, 980, 990, 1000];
 
 /// The columns of CSV.
 const COLUMNS: &str = "concurrency,time_s,complete,failed,transferred_bytes,requests_per_s,\
-                       time_per_request_ms,time_per_request_all_ms,transfer_KiBps,p50_ms,p90_ms,p99_ms,max_ms";
+                       time_per_request_ms,time_per_request_all_ms,transfer_KiBps,\
+                       p50_ms,p90_ms,p99_ms,max_ms";
 
 /// All figures, as they are written, by their names in the object. `None`: it was not measured.
 struct Figures(Vec<(&'static str, Option<String>)>);
@@ -189,8 +190,8 @@ struct Bin {
     count: u64,
 }
 
-/// Where bin `index` begins, in nanoseconds: 1, 2, 5, 10, 20, 50 … Bins of equal width would show a run in which
-/// one request took a hundred times as long as all others as one bar.
+/// Where bin `index` begins, in nanoseconds: 1, 2, 5, 10, 20, 50 … Bins of equal width would show a run in
+/// which one request took a hundred times as long as all others as one bar.
 fn edge(index: u32) -> u64 {
     [1, 2, 5][index as usize % 3] * 10_u64.saturating_pow(index / 3)
 }

@@ -1,6 +1,6 @@
 //! What does each request of a load test say? All requests of a run are the same bytes: made once, sent again
-//! and again. They are exactly one request, not one and a half: no line end gets into a line, and the length is
-//! that of the body.
+//! and again. They are exactly one request, not one and a half: no line end gets into a line, and the length
+//! is that of the body.
 
 use crate::bench::url::Url;
 use crate::cli::{Args, Failure, failed, usage};

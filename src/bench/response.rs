@@ -1,7 +1,8 @@
 //! When is an HTTP reply whole, and when is it invalid? Bytes go in as they come; the result is "more is
-//! needed", "this was the last byte" or an error. How a reply was cut into pieces makes no difference. What two
-//! readers could understand differently (two lengths, a bare line feed) is refused: the figure would depend on
-//! the reader. It shares no code with the server's parser: it must not share the bugs of what it measures.
+//! needed", "this was the last byte" or an error. How a reply was cut into pieces makes no difference. What
+//! two readers could understand differently (two lengths, a bare line feed) is refused: the figure would
+//! depend on the reader. It shares no code with the server's parser: it must not share the bugs of what it
+//! measures.
 
 /// Most bytes of a head, with all interim replies before it. Ours have a few hundred.
 const HEAD_LIMIT: usize = 16 * 1024;

@@ -1,6 +1,6 @@
 //! What is counted in a load test, and what counts as a failure? Each request that is over is noted once: as
-//! complete with its time, or as failed with its cause. Failed requests are in no rate and in no percentile; a
-//! percentile is a time that was really measured; a figure that was not measured is `None`, never 0.
+//! complete with its time, or as failed with its cause. Failed requests are in no rate and in no percentile;
+//! a percentile is a time that was really measured; a figure that was not measured is `None`, never 0.
 
 use crate::bench::response::Answer;
 use crate::cli::{nearest_rank, visible};
@@ -43,8 +43,8 @@ const ROOM: usize = 1 << 20;
 /// A failed request: its cause, and a sentence about it.
 pub type Fault = (Cause, String);
 
-/// The counts and times of a run. A complete request had a reply with a status of 2xx, well-formed to its last
-/// byte, with as many bytes of body as the first. (`ab` counts a reply with status 500 as complete.)
+/// The counts and times of a run. A complete request had a reply with a status of 2xx, well-formed to its
+/// last byte, with as many bytes of body as the first. (`ab` counts a reply with status 500 as complete.)
 pub struct LoadStats {
     pub start: Instant,
     /// When the last request was over.

@@ -1,6 +1,6 @@
 //! Which server does a URL name, and which document on it? A URL is typed by hand, so every mistake in it is
-//! named. An accepted path begins with a slash and has visible ASCII characters only, so that it cannot change
-//! the meaning of the first line of a request.
+//! named. An accepted path begins with a slash and has visible ASCII characters only, so that it cannot
+//! change the meaning of the first line of a request.
 
 use crate::cli::parse_digits;
 use std::net::{SocketAddr, ToSocketAddrs};
