@@ -5,7 +5,7 @@
 //! one or a few system calls each. Each part names its manual pages.
 //!
 //! The invariant: `check` turns every -1 into an `io::Error`, and every `unsafe` block says why it is sound.
-//! One function asks its caller for something that no compiler checks, and says so: `fork`, for one thread.
+//! `fork` asks its callers for something that no compiler checks, and says so: to have one thread only.
 //!
 //! What must not live here: decisions, such as what a signal means or when to restart a worker.
 //!
@@ -13,18 +13,17 @@
 //!
 //! Experiment: find the function behind each line of `strace -fe trace=process kolam serve --mode process`.
 
-mod stop; // noticing the request to stop
-
-pub use stop::{Listen, Stop};
-
+mod call; // errno becomes an error
 mod process;
 mod signal;
+mod stop; // noticing the request to stop
 mod poll;
-mod epoll;
 mod socket;
 mod file;
 mod memory;
-mod terminal;
+mod epoll;
+mod splice; // for http, balance and bench
+mod terminal; // for cli
 
 pub use epoll::Epoll;
 pub use file::{
@@ -33,21 +32,8 @@ pub use file::{
 pub use memory::{prefer_huge_pages, shared_counters};
 pub use poll::{Interest, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
-pub use signal::{Action, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGXFSZ};
-pub use signal::{exit_now, is_ignored, on_signal, wake};
-pub use socket::{
-    accept, begin_connect, refuse_connections, reset_on_close, send_file, send_last, set_backlog,
-    set_pipe_size, set_send_buffer, silence, splice, unsent,
-};
+pub use signal::{SIGCHLD, SIGKILL, SIGTERM};
+pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silence, unsent};
+pub use splice::{begin_connect, reset_on_close, send_file, send_last, set_pipe_size, splice};
+pub use stop::{Listen, Stop};
 pub use terminal::terminal_columns;
-
-use std::io;
-
-/// The convention of nearly all system calls, whatever integer they return: -1 means "look at errno".
-fn check<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
-    if result == T::from(-1) {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}

@@ -1,6 +1,6 @@
 //! How does one thread wait for thousands of descriptors, and how do workers share a listener? With epoll(7).
 
-use super::check;
+use super::call::check;
 use super::poll::Interest;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -48,12 +48,8 @@ impl Epoll {
     /// Watches a listener that others watch too. EPOLLEXCLUSIVE wakes one of them, rarely more. Without it
     /// one connection wakes all of them (the "thundering herd").
     pub fn add_shared(&self, fd: BorrowedFd, token: u64) -> io::Result<()> {
-        self.control(
-            libc::EPOLL_CTL_ADD,
-            fd,
-            libc::EPOLLIN | libc::EPOLLEXCLUSIVE,
-            token,
-        )
+        let events = libc::EPOLLIN | libc::EPOLLEXCLUSIVE;
+        self.control(libc::EPOLL_CTL_ADD, fd, events, token)
     }
 
     pub fn remove(&self, fd: BorrowedFd) -> io::Result<()> {
@@ -76,18 +72,13 @@ impl Epoll {
         let left = deadline.map(|end| end.saturating_duration_since(Instant::now()).as_micros());
         let limit = left.map_or(-1, |micros| micros.div_ceil(1000).min(i32::MAX as u128) as i32);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+        let (fd, room) = (self.0.as_raw_fd(), EVENTS as i32);
         // SAFETY: there is room for as many events as are asked for.
-        let count =
-            check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), EVENTS as i32, limit) });
-        match count {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            count => ready.extend(
-                events
-                    .iter()
-                    .take(count.unwrap_or(0) as usize)
-                    .map(|event| event.u64),
-            ),
-        }
+        let count = match check(unsafe { libc::epoll_wait(fd, events.as_mut_ptr(), room, limit) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            count => count? as usize,
+        };
+        ready.extend(events[..count].iter().map(|event| event.u64));
         Ok(())
     }
 }

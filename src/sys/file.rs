@@ -1,8 +1,8 @@
 //! How is a file opened inside one folder and never outside of it? By openat(2), without following links.
-//! openat(2), fstatat(2), renameat(2), unlinkat(2), statvfs(3), mmap(2).
+//! openat(2), fstatat(2), renameat(2), unlinkat(2), statvfs(3).
 
-use super::check;
-use std::ffi::{CStr, CString, OsStr};
+use super::call::{check, filled};
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -18,14 +18,10 @@ fn c_string(text: impl AsRef<OsStr>) -> io::Result<CString> {
 pub fn open_at(dir: &File, name: &str, flags: i32) -> io::Result<File> {
     let name = c_string(name)?;
     let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let mode: libc::c_uint = 0o644;
     // SAFETY: `name` is NUL-terminated; the new descriptor has no other owner.
     unsafe {
-        let fd = check(libc::openat(
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            flags,
-            0o644 as libc::c_uint,
-        ))?;
+        let fd = check(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, mode))?;
         Ok(File::from_raw_fd(fd))
     }
 }
@@ -35,17 +31,10 @@ pub use libc::{O_CREAT, O_EXCL, O_RDONLY, O_WRONLY};
 /// Is `name` inside `dir` a regular file (and not a link to one)?
 pub fn is_regular_at(dir: &File, name: &str) -> io::Result<bool> {
     let name = c_string(name)?;
-    // SAFETY: `name` is NUL-terminated, `stat` is writable, and zeroes are a valid stat.
-    let stat = unsafe {
-        let mut stat: libc::stat = std::mem::zeroed();
-        check(libc::fstatat(
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            &mut stat,
-            libc::AT_SYMLINK_NOFOLLOW,
-        ))?;
-        stat
-    };
+    let follow = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: `name` is NUL-terminated, and zeroes are a valid stat.
+    let stat: libc::stat =
+        unsafe { filled(|stat| libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat, follow))? };
     Ok(stat.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
 
@@ -66,11 +55,7 @@ pub fn unlink_at(dir: &File, name: &str) -> io::Result<()> {
 /// Bytes that a program without privileges may still write below `path`.
 pub fn free_space(path: &Path) -> io::Result<u64> {
     let path = c_string(path)?;
-    // SAFETY: the path is NUL-terminated, `stat` is writable, and zeroes are a valid statvfs.
-    let stat = unsafe {
-        let mut stat: libc::statvfs = std::mem::zeroed();
-        check(libc::statvfs(CStr::as_ptr(&path), &mut stat))?;
-        stat
-    };
+    // SAFETY: the path is NUL-terminated, and zeroes are a valid statvfs.
+    let stat: libc::statvfs = unsafe { filled(|stat| libc::statvfs(path.as_ptr(), stat))? };
     Ok(stat.f_bavail * stat.f_frsize)
 }

@@ -1,6 +1,6 @@
 //! How do processes share counters, and how does a large buffer cost less? With mappings made by the kernel.
 
-use super::check;
+use super::call::check;
 use std::io;
 use std::sync::atomic::AtomicU64;
 

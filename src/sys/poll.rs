@@ -1,6 +1,6 @@
 //! How does one thread wait for a few descriptors at once? With ppoll(2).
 
-use super::check;
+use super::call::check;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -31,10 +31,8 @@ pub fn poll(fds: &[(BorrowedFd, Interest)], deadline: Option<Instant>) -> io::Re
     });
     let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: the vector is valid for its length, `limit` is null or alive.
-    let ready =
-        check(unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, limit, ptr::null()) });
-    match ready {
+    match check(unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as _, limit, ptr::null()) }) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-        other => other.map(|count| count as usize),
+        count => Ok(count? as usize),
     }
 }

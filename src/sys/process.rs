@@ -1,7 +1,7 @@
 //! How does a program start, watch and end others, and what did they cost?
 //! fork(2), wait4(2), kill(2), prctl(2), clock_gettime(2).
 
-use super::check;
+use super::call::{check, filled};
 use super::signal::exit_now;
 use std::io;
 use std::os::unix::process::{CommandExt, parent_id};
@@ -36,10 +36,9 @@ pub fn fork(body: impl FnOnce() -> i32) -> io::Result<Pid> {
     if pid != 0 {
         return Ok(pid);
     }
-    let code = if tie_to(parent).is_err() {
-        1
-    } else {
-        catch_unwind(AssertUnwindSafe(body)).unwrap_or(101)
+    let code = match tie_to(parent) {
+        Ok(()) => catch_unwind(AssertUnwindSafe(body)).unwrap_or(101),
+        Err(_) => 1,
     };
     // The exit handlers and buffers are the parent's.
     exit_now(code)
@@ -49,10 +48,9 @@ pub fn fork(body: impl FnOnce() -> i32) -> io::Result<Pid> {
 fn tie_to(parent: u32) -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes one integer and touches no memory.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
-    if parent_id() == parent {
-        Ok(())
-    } else {
-        Err(io::Error::other("the parent has died"))
+    match parent_id() == parent {
+        true => Ok(()),
+        false => Err(io::Error::other("the parent has died")),
     }
 }
 
@@ -96,13 +94,9 @@ pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
 
 /// Allows this process as many descriptors as it may allow itself (getrlimit(2)): 1,024 are soon used up.
 pub fn raise_descriptor_limit() -> io::Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is valid for reading and writing.
+    // SAFETY: the calls write and read one rlimit, for which zeroes are valid.
     unsafe {
-        check(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit))?;
+        let mut limit: libc::rlimit = filled(|limit| libc::getrlimit(libc::RLIMIT_NOFILE, limit))?;
         limit.rlim_cur = limit.rlim_max;
         check(libc::setrlimit(libc::RLIMIT_NOFILE, &limit)).map(drop)
     }
@@ -110,11 +104,10 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 
 /// Processor time that the calling thread has used.
 pub fn thread_cpu() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is writable; the clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    // SAFETY: the call writes one timespec, for which zeroes are valid.
+    let time = unsafe { filled(|time| libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time)) };
+    // It fails only where there is no such clock; every Linux has it.
+    time.map_or(Duration::ZERO, |time: libc::timespec| {
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    })
 }

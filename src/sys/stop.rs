@@ -1,27 +1,9 @@
-//! # Chapter 8a. How does a busy program notice that it should stop?
-//!
-//! A signal interrupts a program between any two instructions, so a handler may do next to nothing. Ours sets
-//! a flag, for code that is busy and looks at it now and then, and writes one byte into a socket pair, for
-//! code that waits. This is the self-pipe trick: for `poll` and epoll the request to stop is one more
-//! descriptor that becomes readable, and there is no moment in which it could be missed.
-//!
-//! ```text
-//!   SIGTERM ──► on_signal ──► STOPPED = true           requested(): busy code asks
-//!                   └───────► one byte ──► read end   as_fd():     waiting code is woken
-//! ```
-//!
-//! The invariant: the flag is set before the byte is written, and the byte stays where it is, so all that
-//! watch the read end are woken, however many there are. Only a supervisor, the one loop that must notice
-//! each signal, takes it away (`sleep`).
-//!
-//! The wrong version sets a flag and trusts that the signal interrupts the waiting call: it does not when it
-//! comes just before the wait begins, and `TcpListener::accept` goes on waiting in any case.
-//!
-//! What must not live here: what stopping means.
-//!
-//! Experiment: take `sys::wake` out of `on_signal`, start a server, make no connection, and press Ctrl-C.
+//! How does a busy program notice that it should stop? By a flag and a self-pipe, which its signal handler
+//! sets and writes to. What stopping means is the affair of others.
 
-use crate::sys::{self, Action, Interest};
+use super::poll::{Interest, poll};
+use super::signal::{Action, exit_now, is_ignored, on_signal, wake};
+use libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
@@ -35,24 +17,25 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 /// reaches it twice, once through its supervisor, and it dies with that anyway.
 static EXIT_ON_SECOND: AtomicBool = AtomicBool::new(false);
 
-/// Set by SIGUSR1: the user wants to see the counters.
+/// Set by SIGUSR1: the user wants to see the counters. Only `balance` asks.
 static STATS_REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Write end of the self-pipe; -1 while there is none.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
-/// Runs in the middle of anything. An exit from here has the exit code of an interrupted program.
-extern "C" fn on_signal(signal: libc::c_int) {
-    if signal == sys::SIGUSR1 {
+/// Runs in the middle of anything, so it does next to nothing. The flag is set before the byte is written.
+/// An exit from here has the exit code of an interrupted program.
+extern "C" fn handle(signal: libc::c_int) {
+    if signal == SIGUSR1 {
         // No byte, which would wake all for good: the signal itself ends the sleep of the main thread.
         return STATS_REQUESTED.store(true, SeqCst);
     }
-    let again = signal != sys::SIGCHLD && STOPPED.swap(true, SeqCst);
+    let again = signal != SIGCHLD && STOPPED.swap(true, SeqCst);
     // A terminal that closes says so twice, by the kernel and by its shell: that is one request.
-    if again && signal != sys::SIGHUP && EXIT_ON_SECOND.load(SeqCst) {
-        sys::exit_now(130);
+    if again && signal != SIGHUP && EXIT_ON_SECOND.load(SeqCst) {
+        exit_now(130);
     }
-    sys::wake(WAKE.load(SeqCst));
+    wake(WAKE.load(SeqCst));
 }
 
 /// Which signals a process listens to. SIGHUP, which comes when its terminal closes, stops it like SIGINT.
@@ -62,13 +45,25 @@ pub enum Listen {
     Stop,
     /// SIGINT, SIGTERM and SIGCHLD: a supervisor.
     StopAndChildren,
-    /// SIGINT, SIGTERM and SIGUSR1: a program with counters to show.
+    /// SIGINT, SIGTERM and SIGUSR1: a program with counters to show, `balance`.
     StopAndShow,
     /// SIGTERM only: a worker, whose supervisor answers for Ctrl-C.
     Worker,
 }
 
-/// The request to stop, as something that can be asked and waited for.
+/// The request to stop, as something that can be asked and waited for: the self-pipe trick. For `poll` and
+/// epoll it is one more descriptor that becomes readable, and there is no moment in which it could be missed.
+///
+/// ```text
+///   SIGTERM ──► handle ──► STOPPED = true           requested(): busy code asks
+///                 └──────► one byte ──► read end    as_fd():     waiting code is woken
+/// ```
+///
+/// The byte stays where it is, so all that watch the read end are woken. Only a supervisor, the one loop that
+/// must notice each signal, takes it away (`sleep`).
+///
+/// The wrong version sets a flag and trusts that the signal interrupts the waiting call: it does not when it
+/// comes just before the wait begins, and `TcpListener::accept` goes on waiting in any case.
 #[derive(Debug, Clone, Copy)]
 pub struct Stop {
     /// Read end of the self-pipe; open until the process ends.
@@ -85,28 +80,30 @@ impl Stop {
         read_end.set_nonblocking(true)?;
         write_end.set_nonblocking(true)?;
         WAKE.store(write_end.into_raw_fd(), SeqCst);
-        let heard_by = |listener| {
-            if to == listener {
-                Action::Call(on_signal)
-            } else {
-                Action::Default
-            }
+        let only_for = |listener| match to == listener {
+            true => Action::Call(handle),
+            false => Action::Default,
         };
-        let interrupt = if to == Listen::Worker {
-            Action::Ignore
-        } else {
-            Action::Call(on_signal)
+        let interrupt = match to {
+            Listen::Worker => Action::Ignore,
+            _ => Action::Call(handle),
         };
-        sys::on_signal(sys::SIGTERM, Action::Call(on_signal))?;
-        sys::on_signal(sys::SIGINT, interrupt)?;
         // Ignored from the start, as under nohup(1): the program is to outlive its terminal.
-        if !sys::is_ignored(sys::SIGHUP)? {
-            sys::on_signal(sys::SIGHUP, interrupt)?;
+        let hang_up = match is_ignored(SIGHUP)? {
+            true => Action::Ignore,
+            false => interrupt,
+        };
+        for (signal, action) in [
+            (SIGTERM, Action::Call(handle)),
+            (SIGINT, interrupt),
+            (SIGHUP, hang_up),
+            (SIGCHLD, only_for(Listen::StopAndChildren)),
+            (SIGUSR1, only_for(Listen::StopAndShow)),
+            // A write over the limit on file sizes fails with EFBIG instead of killing the process.
+            (SIGXFSZ, Action::Ignore),
+        ] {
+            on_signal(signal, action)?;
         }
-        sys::on_signal(sys::SIGCHLD, heard_by(Listen::StopAndChildren))?;
-        sys::on_signal(sys::SIGUSR1, heard_by(Listen::StopAndShow))?;
-        // A write over the limit on file sizes fails with EFBIG instead of killing the process.
-        sys::on_signal(sys::SIGXFSZ, Action::Ignore)?;
         Ok(Stop {
             read_end: Box::leak(Box::new(read_end)),
             enabled: true,
@@ -129,14 +126,14 @@ impl Stop {
         self.enabled && STOPPED.load(SeqCst)
     }
 
-    /// Has a signal asked for the counters since the last call?
+    /// Has a signal asked for the counters since the last call? For `balance`.
     pub fn stats_requested(self) -> bool {
         STATS_REQUESTED.swap(false, SeqCst)
     }
 
     /// Sleeps until a signal comes or `deadline` passes, and empties the self-pipe.
     pub fn sleep(self, deadline: Option<Instant>) -> io::Result<()> {
-        sys::poll(&[(self.as_fd(), Interest::Read)], deadline)?;
+        poll(&[(self.as_fd(), Interest::Read)], deadline)?;
         let mut read_end = self.read_end;
         // It does not block, and fails only when the pipe is empty.
         let _ = read_end.read(&mut [0; 64]);
