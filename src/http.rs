@@ -26,26 +26,31 @@
 //! Experiment: `curl -v -T FILE http://127.0.0.1:8080/` with a file of some MiB, and find `Continue` in what
 //! curl prints.
 
-mod head; // what exactly is asked
-mod target; // who is asked for what
-mod body; // where a body ends
-mod response; // conditions, ranges, answers
-mod listing; // the folder, the counters
-mod form; // files out of a form
+mod head; //        where a request ends
+mod request; //     what exactly is asked
+mod target; //      who is asked for what
+mod handler; //     what each method does
+mod conditions; //  not always the whole file
+mod body; //        where a body ends
+mod response; //    what a reply consists of
+mod status; //      what its number says
+mod media; //       what a name promises
+mod listing; //     the folder, the counters
+mod form; //        files out of a form
 mod disposition; // how a part of a form names its file
 
 pub use target::{Names, is_host, is_host_name, without_port};
 
 use crate::session::{Event, Outgoing, Pipelined, Session, Want};
 use crate::stats::RequestLog;
-use crate::store::{self, Store, Upload, check_name};
+use crate::store::{self, Store};
 use body::{Body, BodyAction, BodyReader};
-use form::Form;
-use head::{Framing, HeadParser, Method, Refusal, Request};
-use response::{OutgoingReply, Reply, ReplyOptions, conditional, precondition};
+use head::HeadParser;
+use request::Request;
+use response::{OutgoingReply, Reply};
+use status::Refusal;
 use std::mem;
 use std::sync::Arc;
-use target::misdirected;
 
 /// The interim reply to a peer that waits for it before it sends the body.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -60,46 +65,6 @@ enum State {
     /// Closed on our side; the peer may still be sending.
     Lingering,
     Closed,
-}
-
-/// What a path stands for.
-enum Resource<'p> {
-    Folder,
-    Health,
-    Metrics,
-    /// `*`: the server as a whole.
-    Server,
-    /// The file of this name; the name has not been checked.
-    File(&'p [u8]),
-}
-
-impl Resource<'_> {
-    fn of(path: &[u8]) -> Resource<'_> {
-        match path {
-            b"/" => Resource::Folder,
-            b"/healthz" => Resource::Health,
-            b"/metrics" => Resource::Metrics,
-            b"*" => Resource::Server,
-            name => Resource::File(name.strip_prefix(b"/").unwrap_or(name)),
-        }
-    }
-
-    /// The methods that make sense for it.
-    fn allows(&self) -> &'static str {
-        match self {
-            Resource::Folder => "GET, HEAD, POST, OPTIONS",
-            Resource::Health | Resource::Metrics => "GET, HEAD, OPTIONS",
-            Resource::File(_) | Resource::Server => "GET, HEAD, PUT, DELETE, OPTIONS",
-        }
-    }
-
-    /// The file's name, for PUT and DELETE.
-    fn file(path: &[u8]) -> Result<&[u8], Refusal> {
-        match Resource::of(path) {
-            Resource::File(name) => Ok(name),
-            other => Err(Refusal::method(other.allows())),
-        }
-    }
 }
 
 /// One connection that speaks HTTP/1.1 or 1.0.
@@ -162,7 +127,7 @@ impl HttpSession {
         match parsed {
             None => (State::Head(parser), used),
             Some(Ok(request)) => (self.begin(request, used < bytes.len()), used),
-            Some(Err(refusal)) => (self.refuse(refusal), used),
+            Some(Err(refusal)) => (self.reply(None, Err(refusal)), used),
         }
     }
 
@@ -170,28 +135,15 @@ impl HttpSession {
     fn begin(&mut self, request: Request, more: bool) -> State {
         self.gives_way = request.keep_alive && self.others_wait && !more;
         self.request_log.request(request.method.name(), &request.path);
-        let action = match request.method {
-            _ if !self.names.include(request.host()) => {
-                BodyAction::Discard(Some(Refusal::closing(421, misdirected(request.host()))))
-            }
-            Method::Put => self
-                .put(&request)
-                .map_or_else(|no| BodyAction::Discard(Some(no)), BodyAction::Store),
-            Method::Post => self
-                .post(&request)
-                .map_or_else(|no| BodyAction::Discard(Some(no)), BodyAction::Form),
-            Method::Foreign(_) => {
-                BodyAction::Discard(Some(Refusal::method(Resource::of(&request.path).allows())))
-            }
-            _ => BodyAction::Discard(None),
-        };
+        let action = self.accept(&request);
+        let action = action.unwrap_or_else(|refusal| BodyAction::Discard(Some(refusal)));
         let expects_continue = request.expects_continue && !more;
         let Some(body) = Body::new(request.framing) else {
             return self.complete(request, action);
         };
         let mut reader = Box::new(BodyReader::new(request, body, action));
         match reader.refuse_early(expects_continue) {
-            Some(refusal) => self.reply(Err(refusal), self.reply_options(&reader.request)),
+            Some(refusal) => self.reply(Some(&reader.request), Err(refusal)),
             None if expects_continue => State::Continue(0, reader),
             None => State::Body(reader),
         }
@@ -200,173 +152,37 @@ impl HttpSession {
     /// Body: store it, or discard it.
     fn read_body(&mut self, mut reader: Box<BodyReader>, bytes: &[u8]) -> (State, usize) {
         let mut used = 0;
-        match reader.take(bytes, &mut used) {
-            Err(refusal) => (
-                self.reply(Err(refusal), self.reply_options(&reader.request)),
-                used,
-            ),
+        let next = match reader.take(bytes, &mut used) {
+            Err(refusal) => self.reply(Some(&reader.request), Err(refusal)),
+            Ok(false) => State::Body(reader),
             Ok(true) => {
                 let BodyReader { request, action, .. } = *reader;
                 self.gives_way = request.keep_alive && self.others_wait && used == bytes.len();
-                (self.complete(request, action), used)
+                self.complete(request, action)
             }
-            Ok(false) => (State::Body(reader), used),
-        }
+        };
+        (next, used)
     }
 
     /// The request is complete, with its body.
     fn complete(&mut self, request: Request, action: BodyAction) -> State {
-        let result = match (action, request.method) {
-            (BodyAction::Store(upload), _) => match self.stored(&request, upload) {
-                Ok(Some(reply)) => Ok(reply),
-                Ok(None) => return State::Lingering,
-                Err(refusal) => Err(refusal),
-            },
-            (BodyAction::Form(form), _) => form.finish(),
-            (BodyAction::Discard(Some(refusal)), _) => Err(refusal),
-            (BodyAction::Discard(None), Method::Delete) => self.delete(&request),
-            (BodyAction::Discard(None), Method::Options) => {
-                Ok(Reply::new(204).field("Allow", Resource::of(&request.path).allows()))
-            }
-            // GET and HEAD: all others are matched above.
-            (BodyAction::Discard(None), _) => self.get(&request),
-        };
-        self.reply(result, self.reply_options(&request))
-    }
-
-    /// The options of the reply to a request.
-    fn reply_options(&self, request: &Request) -> ReplyOptions {
-        let head_only = request.method == Method::Head;
-        let close = !request.keep_alive || self.gives_way || self.stopping;
-        ReplyOptions {
-            head_only,
-            close,
-            modern: request.modern,
+        match self.answer(&request, action) {
+            Ok(Some(reply)) => self.reply(Some(&request), Ok(reply)),
+            Ok(None) => State::Lingering,
+            Err(refusal) => self.reply(Some(&request), Err(refusal)),
         }
     }
 
-    /// GET and HEAD
-    fn get(&self, request: &Request) -> Result<Reply, Refusal> {
-        match Resource::of(&request.path) {
-            Resource::Folder => Ok(listing::folder(request, &self.store)?),
-            Resource::Health => Ok(listing::health()),
-            Resource::Metrics => Ok(listing::metrics(self.request_log.scoreboard())),
-            Resource::Server => Err(Refusal::method("OPTIONS")),
-            Resource::File(name) => {
-                let (file, about) = self.store.read(name)?;
-                match precondition(request, Some(&about))? {
-                    Some(reply) => Ok(reply),
-                    None => Reply::file(request, name, file, &about),
-                }
-            }
-        }
-    }
-
-    /// PUT, before its body.
-    fn put(&self, request: &Request) -> Result<Upload, Refusal> {
-        let name = Resource::file(&request.path)?;
-        if request.framing == Framing::None {
-            return Err(Refusal::closing(
-                411,
-                "say the length of the content, or send it in chunks",
-            ));
-        }
-        if request.fields.one("content-range")?.is_some() {
-            return Err(Refusal::new(
-                400,
-                "a part of a file cannot be put; send all of it",
-            ));
-        }
-        // Such a file can never exist: 404 would not tell a client that wants to create it why.
-        check_name(name).map_err(|error| Refusal::new(400, error.to_string()))?;
-        self.require(request, name)?;
-        let upload = self.store.create(name)?;
-        if let Framing::Length(size) = request.framing {
-            upload.require_room(size)?;
-        }
-        Ok(upload)
-    }
-
-    /// POST, before its body: the form of the page, and nothing else.
-    fn post(&self, request: &Request) -> Result<Form, Refusal> {
-        match Resource::of(&request.path) {
-            Resource::Folder => Form::begin(request, self.store.clone(), self.request_log.files()),
-            other => Err(Refusal::method(other.allows())),
-        }
-    }
-
-    /// PUT, after its body; `None` when neither success nor an error would be true.
-    fn stored(&mut self, request: &Request, upload: Upload) -> Result<Option<Reply>, Refusal> {
-        // Check again: another request may have put the same file while the body came. The guard keeps other
-        // conditional requests out until the commit.
-        let _guard = if conditional(request) {
-            Some(self.store.guard()?)
-        } else {
-            None
-        };
-        self.require(request, upload.name().as_bytes())?;
-        let status = if upload.replaces() { 204 } else { 201 };
-        match upload.commit() {
-            Ok(size) => Ok(Some(Reply::new(status).brought(size))),
-            Err(store::Error::Uncertain(error)) => {
-                self.request_log.end(0, &format!("storage error: {error}"));
-                Ok(None)
-            }
-            Err(other) => Err(other.into()),
-        }
-    }
-
-    /// DELETE
-    fn delete(&self, request: &Request) -> Result<Reply, Refusal> {
-        let name = Resource::file(&request.path)?;
-        let _guard = if conditional(request) {
-            Some(self.store.guard()?)
-        } else {
-            None
-        };
-        self.require(request, name)?;
-        self.store.remove(name)?;
-        Ok(Reply::new(204))
-    }
-
-    /// The conditions under which a file may be changed.
-    fn require(&self, request: &Request, name: &[u8]) -> Result<(), Refusal> {
-        if !conditional(request) {
-            return Ok(());
-        }
-        let about = match self.store.read(name) {
-            Ok((_, about)) => Some(about),
-            Err(store::Error::NotFound) => None,
-            Err(other) => return Err(other.into()),
-        };
-        precondition(request, about.as_ref()).map(drop)
-    }
-
-    /// Refuses a request that was not understood, so its own options are unknown.
-    fn refuse(&mut self, refusal: Refusal) -> State {
-        self.reply(
-            Err(refusal),
-            ReplyOptions {
-                head_only: false,
-                close: true,
-                modern: true,
-            },
-        )
-    }
-
-    fn reply(&mut self, result: Result<Reply, Refusal>, options: ReplyOptions) -> State {
-        let (reply, close) = match result {
-            Ok(reply) => (reply, options.close),
-            Err(refusal) => {
-                let close = options.close || refusal.close;
-                (Reply::error(refusal), close)
-            }
-        };
+    /// Replies to `request`, which is `None` when it was not understood.
+    fn reply(&mut self, request: Option<&Request>, result: Result<Reply, Refusal>) -> State {
+        let mut reply = result.unwrap_or_else(Reply::error);
+        let goes_on = request.is_some_and(|request| request.keep_alive);
+        reply.close |= !goes_on || self.gives_way || self.stopping;
         self.request_log.answered(reply.status);
-        match reply.finish(ReplyOptions { close, ..options }) {
+        match reply.finish(request) {
             Ok(sending) => State::Reply(Box::new(sending)),
             // A small file that cannot be read: nothing has been sent yet.
-            Err(error) => self.reply(Err(store::Error::from(error).into()), options),
+            Err(error) => self.reply(request, Err(store::Error::from(error).into())),
         }
     }
 
@@ -425,7 +241,7 @@ impl Session for HttpSession {
             // The peer broke off a request. If it was refused, the peer may still read the reply.
             self.state = match mem::replace(&mut self.state, State::Closed) {
                 State::Body(reader) => match reader.action {
-                    BodyAction::Discard(Some(refusal)) => self.refuse(refusal),
+                    BodyAction::Discard(Some(refusal)) => self.reply(None, Err(refusal)),
                     _ => State::Closed,
                 },
                 _ => State::Closed,
@@ -456,16 +272,17 @@ impl Session for HttpSession {
     }
 
     fn notice(&mut self, notice: Event) {
-        let refusal = |status, reason| Refusal::closing(status, reason);
         match (notice, self.want()) {
             (Event::Stopping, Want::Request) => self.state = State::Closed,
             (Event::Stopping, _) => self.stopping = true,
             (Event::OthersWait, want) => self.others_wait |= matches!(want, Want::Request | Want::Head),
-            (Event::Refused(reason), _) => self.state = self.refuse(refusal(503, reason)),
+            (Event::Refused(reason), _) => self.state = self.reply(None, Err(Refusal::new(503, reason))),
             (Event::Timeout, want) => {
-                // Without a request there is no reply; but earlier ones may still be on their way.
-                let reason = want.overdue();
-                self.state = reason.map_or(State::Lingering, |reason| self.refuse(refusal(408, reason)));
+                self.state = match want.overdue() {
+                    Some(reason) => self.reply(None, Err(Refusal::new(408, reason))),
+                    // Without a request there is no reply; but earlier ones may still be on their way.
+                    None => State::Lingering,
+                }
             }
         }
     }

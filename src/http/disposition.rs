@@ -1,7 +1,8 @@
 //! What is the file of a part called? The head of a part says it in its field Content-Disposition (RFC 7578,
 //! section 4.2), in words that browsers write in three ways. Nothing is checked here: `check_name` does that.
 
-use crate::http::head::{Refusal, malformed, tchar};
+use crate::http::request::tchar;
+use crate::http::status::{Refusal, malformed};
 
 /// The name of the file in a part, without a path; `None` when the part is no file.
 ///

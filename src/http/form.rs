@@ -21,11 +21,13 @@
 //! Experiment: look for the whole boundary in each piece by itself, and send a form in pieces of 7 bytes.
 
 use crate::cli::{counted, visible_name};
-use crate::http::Resource;
 use crate::http::disposition::{Parameter, file_name, one, parameters};
-use crate::http::head::{Framing, Lines, Refusal, Request, malformed};
+use crate::http::handler::Resource;
+use crate::http::head::Lines;
 use crate::http::listing;
+use crate::http::request::{Framing, Request};
 use crate::http::response::Reply;
+use crate::http::status::{Refusal, malformed};
 use crate::stats::FileLog;
 use crate::store::{self, Store, Upload, check_name};
 use std::collections::BTreeSet;
@@ -103,7 +105,7 @@ impl Form {
         }
         let delimiter = delimiter(&list)?;
         if request.framing == Framing::None {
-            return Err(Refusal::closing(
+            return Err(Refusal::new(
                 411,
                 "say the length of the form, or send it in chunks",
             ));
@@ -149,7 +151,8 @@ impl Form {
             return Err(Refusal::new(400, "no file was chosen: go back and choose one"));
         }
         let text = format!("{} stored\n", counted(self.stored.len() as u64, "file"));
-        let reply = Reply::new(303).field("Location", &self.back).brought(self.bytes);
+        let mut reply = Reply::new(303).field("Location", &self.back);
+        reply.brought = self.bytes;
         Ok(reply.text("text/plain; charset=utf-8", text))
     }
 
@@ -219,11 +222,9 @@ impl Form {
         }
         self.forget(1)?;
         text.push(byte);
-        let complete = lines.feed(byte)?;
-        self.state = if complete {
-            FormState::Content(self.open(&text)?, 0)
-        } else {
-            FormState::Head(text, lines)
+        self.state = match lines.feed(byte)? {
+            Some(0) => FormState::Content(self.open(&text)?, 0),
+            _ => FormState::Head(text, lines),
         };
         Ok(1)
     }
@@ -268,7 +269,7 @@ impl Form {
     /// Refuses a form with more bytes between two files than a form needs.
     fn check_extras(&self) -> Result<(), Refusal> {
         if self.extras > EXTRAS {
-            return Err(Refusal::closing(
+            return Err(Refusal::new(
                 413,
                 format!("a form with more than {EXTRAS} bytes besides files"),
             ));
@@ -318,7 +319,7 @@ fn require_own_page(request: &Request) -> Result<(), Refusal> {
         // TLS, so the scheme is not compared.
         (None, Some(origin)) => origin
             .split_once("://")
-            .is_some_and(|(_, host)| host.eq_ignore_ascii_case(request.host())),
+            .is_some_and(|(_, host)| host.eq_ignore_ascii_case(&request.host)),
         (None, None) => true,
     };
     let reason = "this form was sent by a page of another site; use the form on the page of this server";

@@ -16,7 +16,7 @@
 //! Experiment: upload a file called `<img src=x onerror=alert(1)>` and look at the source of the page.
 
 use crate::cli::{characters, counted};
-use crate::http::head::Request;
+use crate::http::request::Request;
 use crate::http::response::Reply;
 use crate::json::Writer;
 use crate::stats::{Field, Scoreboard, utc};
@@ -148,7 +148,7 @@ fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) 
     order.apply(&mut catalogue.files);
     let names: usize = catalogue.files.iter().map(|(name, _)| name.len()).sum();
     let mut out = String::with_capacity(2 * STYLE.len() + 2 * names + ROW * catalogue.files.len());
-    let host = escape(request.host());
+    let host = escape(&request.host);
     let _ = write!(
         out,
         "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n\
@@ -267,7 +267,7 @@ fn address(request: &Request) -> String {
     // The line is meant for a shell, and a host may contain `;` and `$` (RFC 3986, section 3.2.2). HTTP/1.0
     // may leave it out.
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    let host = Some(request.host()).filter(|host| !host.is_empty() && host.bytes().all(harmless));
+    let host = Some(&*request.host).filter(|host| !host.is_empty() && host.bytes().all(harmless));
     let (scheme, host) = (scheme.unwrap_or("http"), host.unwrap_or("HOST:PORT"));
     format!("{scheme}://{host}{}/", prefix.trim_end_matches('/'))
 }

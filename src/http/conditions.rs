@@ -1,0 +1,268 @@
+//! When is it better not to send the file, or not to change it? When the peer's conditions say so: it has
+//! the file already (304), wants only a part (206), or wants nothing unless it is the file that it knows
+//! (412).
+
+use crate::http::request::{Fields, Request};
+use crate::http::status::Refusal;
+use crate::stats;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How a peer recognises one state of a file.
+pub struct Version {
+    /// Bytes.
+    pub size: u64,
+    /// The entity tag: length and date, to the nanosecond; the store gives each upload a date of its own.
+    /// Nothing in it belongs to one machine, so a copy that kept the date (`cp -p`, rsync) has the same tag
+    /// on another server, and a download can go on there.
+    pub tag: String,
+    /// When the content last changed, to the second, as dates in HTTP are.
+    pub modified: SystemTime,
+}
+
+impl Version {
+    pub fn of(about: &Metadata) -> Version {
+        let (size, seconds) = (about.len(), about.mtime());
+        Version {
+            size,
+            tag: format!("\"{size:x}-{seconds:x}.{:x}\"", about.mtime_nsec()),
+            modified: UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+        }
+    }
+}
+
+/// The conditions of a request, all but If-Range.
+///
+/// ```text
+///   If-Match ─► If-Unmodified-Since ─► If-None-Match ─► If-Modified-Since ─► If-Range ─► Range
+///        └─── no: 412 ───┘                  └── yes: 304 (412 for PUT, DELETE) ──┘    no: the whole file
+/// ```
+#[derive(Default, PartialEq, Eq)]
+pub struct Conditions {
+    if_match: Option<String>,
+    if_none_match: Option<String>,
+    if_modified_since: Option<SystemTime>,
+    if_unmodified_since: Option<SystemTime>,
+}
+
+/// What the conditions say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    GoOn,
+    /// The peer has this version already.
+    NotModified,
+    /// The file is not what the peer expects.
+    Failed,
+}
+
+impl Conditions {
+    pub fn of(request: &Request) -> Result<Conditions, Refusal> {
+        let fields = &request.fields;
+        Ok(Conditions {
+            if_match: fields.list("if-match"),
+            if_none_match: fields.list("if-none-match"),
+            if_modified_since: date(fields, "if-modified-since")?,
+            if_unmodified_since: date(fields, "if-unmodified-since")?,
+        })
+    }
+
+    pub fn are_none(&self) -> bool {
+        *self == Conditions::default()
+    }
+
+    /// Holds them against the file, or against its absence. `reading`: for GET and HEAD.
+    pub fn check(&self, version: Option<&Version>, reading: bool) -> Verdict {
+        let in_list = |list: &str, weak| version.is_some_and(|version| in_tags(list, &version.tag, weak));
+        let changed_since = |date| version.is_some_and(|version| version.modified > date);
+        let unexpected = match &self.if_match {
+            Some(list) => !in_list(list, false),
+            None => self.if_unmodified_since.is_some_and(changed_since),
+        };
+        let known = match &self.if_none_match {
+            Some(list) => in_list(list, true),
+            None => reading && self.if_modified_since.is_some_and(|date| !changed_since(date)),
+        };
+        match (unexpected, known) {
+            (false, false) => Verdict::GoOn,
+            (false, true) if reading && version.is_some() => Verdict::NotModified,
+            _ => Verdict::Failed,
+        }
+    }
+}
+
+/// A date that the peer has sent; an invalid one is ignored, as RFC 9110 says of each of these fields.
+fn date(fields: &Fields, name: &str) -> Result<Option<SystemTime>, Refusal> {
+    let text = fields.one(name)?;
+    Ok(text.and_then(|text| stats::parse_http(text, SystemTime::now())))
+}
+
+/// Is `tag` in an If-Match or If-None-Match? `weak`: a weak tag of the same text matches too.
+///
+/// list = "*" / #( [ "W/" ] DQUOTE *etagc DQUOTE )
+fn in_tags(list: &str, tag: &str, weak: bool) -> bool {
+    let mut candidates = list.split(',').map(str::trim);
+    list.trim() == "*"
+        || candidates.any(|one| one == tag || weak && one.strip_prefix("W/").is_some_and(|one| one == tag))
+}
+
+/// The part of a file that a peer wants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wanted {
+    All,
+    /// From the first byte up to the second.
+    Part(u64, u64),
+    /// A part outside of the file.
+    Outside,
+}
+
+impl Wanted {
+    /// What the field Range says, if If-Range still holds.
+    pub fn of(request: &Request, version: &Version) -> Result<Wanted, Refusal> {
+        let fields = &request.fields;
+        let Some(text) = fields.one("range")? else {
+            return Ok(Wanted::All);
+        };
+        let same = match fields.one("if-range")? {
+            None => true,
+            Some(tag) if tag.starts_with('"') => tag == version.tag,
+            // A date names one state of the file only when the second that it names is over (section 13.1.5).
+            Some(_) => {
+                let over = version.modified + Duration::from_secs(1) < SystemTime::now();
+                over && date(fields, "if-range")? == Some(version.modified)
+            }
+        };
+        let part = parse_range(text, version.size).filter(|_| same);
+        Ok(part.unwrap_or(Wanted::All))
+    }
+}
+
+/// range = "bytes=" ( first "-" [ last ] / "-" length ); `None`: anything else, also several ranges; it is
+/// ignored (RFC 9110, section 14.2).
+fn parse_range(text: &str, size: u64) -> Option<Wanted> {
+    let (unit, range) = text.split_once('=')?;
+    let (first, last) = range
+        .trim()
+        .split_once('-')
+        .filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
+    // A number that does not fit is larger than any file.
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().unwrap_or(u64::MAX))
+    };
+    let (from, to) = match (number(first), number(last)) {
+        (Some(from), Some(last)) if from <= last => (from, last.saturating_add(1).min(size)),
+        (Some(from), None) if last.is_empty() => (from, size),
+        (None, Some(length)) if first.is_empty() => (size.saturating_sub(length), size),
+        _ => return None,
+    };
+    let is_inside = from < to;
+    Some(if is_inside {
+        Wanted::Part(from, to)
+    } else {
+        Wanted::Outside
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_checked_in_the_order_of_the_rfc() {
+        use Verdict::{Failed, GoOn, NotModified};
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let version = Version {
+            size: 5,
+            tag: "\"a\"".to_owned(),
+            modified: at(10),
+        };
+        // If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, then what they mean for GET, PUT,
+        // and PUT of a new file.
+        type Row = (&'static str, &'static str, u64, u64, [Verdict; 3]);
+        let table: [Row; 14] = [
+            ("", "", 0, 0, [GoOn, GoOn, GoOn]),
+            ("\"a\"", "", 0, 0, [GoOn, GoOn, Failed]),
+            ("\"b\"", "", 0, 0, [Failed, Failed, Failed]),
+            ("*", "", 0, 0, [GoOn, GoOn, Failed]),
+            ("", "\"a\"", 0, 0, [NotModified, Failed, GoOn]),
+            ("", "W/\"a\"", 0, 0, [NotModified, Failed, GoOn]),
+            ("", "*", 0, 0, [NotModified, Failed, GoOn]),
+            ("", "\"b\"", 0, 0, [GoOn, GoOn, GoOn]),
+            ("\"b\"", "\"a\"", 0, 0, [Failed, Failed, Failed]),
+            ("", "", 10, 0, [NotModified, GoOn, GoOn]),
+            ("", "", 9, 0, [GoOn, GoOn, GoOn]),
+            // A tag decides, and the date next to it is not looked at.
+            ("", "\"b\"", 10, 0, [GoOn, GoOn, GoOn]),
+            ("", "", 0, 9, [Failed, Failed, GoOn]),
+            ("\"a\"", "", 0, 9, [GoOn, GoOn, Failed]),
+        ];
+        let text = |list: &str| Some(list.to_owned()).filter(|list| !list.is_empty());
+        let date = |seconds| Some(at(seconds)).filter(|_| seconds > 0);
+        for (if_match, if_none_match, modified, unmodified, verdicts) in table {
+            let conditions = Conditions {
+                if_match: text(if_match),
+                if_none_match: text(if_none_match),
+                if_modified_since: date(modified),
+                if_unmodified_since: date(unmodified),
+            };
+            let found = [
+                conditions.check(Some(&version), true),
+                conditions.check(Some(&version), false),
+                conditions.check(None, false),
+            ];
+            assert_eq!(
+                found, verdicts,
+                "{if_match} {if_none_match} {modified} {unmodified}"
+            );
+        }
+    }
+
+    #[test]
+    fn ranges_have_two_sides() {
+        let part = |from, to| Some(Wanted::Part(from, to));
+        let table = [
+            ("bytes=0-0", 10, part(0, 1)),
+            ("bytes=0-9", 10, part(0, 10)),
+            ("bytes=0-10", 10, part(0, 10)),
+            ("Bytes=9-", 10, part(9, 10)),
+            ("bytes=10-", 10, Some(Wanted::Outside)),
+            ("bytes=10-20", 10, Some(Wanted::Outside)),
+            ("bytes=-1", 10, part(9, 10)),
+            ("bytes=-10", 10, part(0, 10)),
+            ("bytes=-11", 10, part(0, 10)),
+            ("bytes=-0", 10, Some(Wanted::Outside)),
+            ("bytes=0-99999999999999999999", 10, part(0, 10)),
+            ("bytes=99999999999999999999-", 10, Some(Wanted::Outside)),
+            ("bytes=0-", 0, Some(Wanted::Outside)),
+            ("bytes=-5", 0, Some(Wanted::Outside)),
+            ("bytes=5-4", 10, None),
+            ("bytes=-", 10, None),
+            ("bytes=a-b", 10, None),
+            ("bytes=+1-2", 10, None),
+            ("bytes=0-1,3-4", 10, None),
+            ("lines=0-1", 10, None),
+            ("bytes", 10, None),
+        ];
+        for (text, size, wanted) in table {
+            assert_eq!(parse_range(text, size), wanted, "{text} of {size}");
+        }
+    }
+
+    #[test]
+    fn tags_are_compared_strongly_or_weakly() {
+        let table = [
+            ("*", true, true),
+            ("\"a\"", true, true),
+            ("\"b\" , \"a\"", true, true),
+            ("W/\"a\"", false, true),
+            ("\"b\"", false, false),
+            ("a", false, false),
+            ("", false, false),
+        ];
+        for (list, strong, weak) in table {
+            assert_eq!(in_tags(list, "\"a\"", false), strong, "{list}");
+            assert_eq!(in_tags(list, "\"a\"", true), weak, "{list}");
+        }
+    }
+}
