@@ -33,14 +33,14 @@ mod backends; // whose turn it is
 mod relay; // bytes between two sockets
 
 use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, print, usage};
-use crate::net::{self, LINGER_IDLE, LingerSet};
+use crate::net::{self, Accepted, DESCRIPTOR_PAUSE, LINGER_IDLE, LingerSet, Listener};
 use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
-use backends::{Backends, Policy, is_shortage};
+use backends::{Backends, Policy};
 use connection::{Limits, Link, StepContext, StepOutcome};
 use relay::{RelayBuffers, Side};
 use std::collections::HashMap;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -99,9 +99,6 @@ const PROBE: Duration = Duration::from_millis(500);
 /// How often the limits of open connections are checked, and those that linger.
 const CHECK: Duration = Duration::from_millis(100);
 
-/// How long a worker accepts nothing after descriptors have run out; no event tells when one is free.
-const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
-
 /// Tokens of the listener and the self-pipe. A connection has two tokens, one a side, made of a number that
 /// is never used again; so an event for one that has just ended cannot be taken for another's.
 const LISTENER: u64 = 0;
@@ -127,14 +124,14 @@ fn run(args: &Args) -> Result<(), Failure> {
         grace: args.seconds("--grace", 10.0)?,
     };
     let log = !args.has("--quiet");
-    let listener = net::listen(listen_at, None).or_else(|error| {
+    let listener = Listener::bind(listen_at, None).or_else(|error| {
         failed(format!(
             "cannot listen on {listen_at}: {error}; choose another --listen HOST:PORT (make: PORT=)"
         ))
     })?;
     // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
-    let setup = Stop::listen(Listen::StopAndShow).and_then(|stop| Ok((stop, listener.local_addr()?)));
+    let setup = Stop::listen(Listen::StopAndShow).and_then(|stop| Ok((stop, listener.address()?)));
     let (stop, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let count = counted(workers, "worker");
     let servers = counted(addresses.len() as u64, "back end");
@@ -154,7 +151,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 
 /// What all workers share.
 struct Shared {
-    listener: TcpListener,
+    listener: Listener,
     backends: Backends,
     limits: Limits,
     stop: Stop,
@@ -287,12 +284,11 @@ impl<'h> Worker<'h> {
 
     /// Accepts one client, so that many new ones do not delay the others; epoll reports the next.
     fn accept(&mut self) -> io::Result<()> {
-        match sys::accept(&self.shared.listener) {
-            Ok(client) => self.admit(client),
-            Err(error) if is_shortage(&error) => self.pause(&error),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.stop_listening(),
-            // Another worker was faster, or the client has left while it waited.
-            Err(_) => Ok(()),
+        match self.shared.listener.accept() {
+            Accepted::Connection(client) => self.admit(client),
+            Accepted::WouldBlock => Ok(()),
+            Accepted::NoDescriptors(error) => self.pause(&error),
+            Accepted::Closed => self.stop_listening(),
         }
     }
 
@@ -393,13 +389,12 @@ impl<'h> Worker<'h> {
         self.epoll.remove(self.shared.stop.as_fd())?;
         self.drain_deadline = Some(self.context.now + self.shared.limits.grace);
         for _ in 0..net::BACKLOG {
-            let Ok(client) = sys::accept(&self.shared.listener) else {
+            let Accepted::Connection(client) = self.shared.listener.accept() else {
                 break;
             };
             self.admit(client)?;
         }
-        // It fails only when another worker has closed the listener.
-        let _ = sys::refuse_connections(&self.shared.listener);
+        self.shared.listener.close();
         self.stop_listening()
     }
 

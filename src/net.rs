@@ -14,29 +14,99 @@
 
 mod linger; // closing so that the reply arrives
 
-pub use linger::{DRAIN_PAUSE, LINGER_IDLE, LINGER_LIMIT, LingerSet, Lingering, linger_queue};
+pub use linger::{LINGER_IDLE, LINGER_LIMIT, LingerQueue, LingerSet, Lingering};
 
 use crate::sys;
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Connections that may wait in the kernel until a worker accepts them (listen(2)). `bind` gives 128, too few
 /// for a burst.
 pub const BACKLOG: i32 = 4096;
 
-/// A listener on `address` that never blocks. `send_buffer`: bytes that may wait to be sent in each
-/// connection; `None`: the kernel decides.
-pub fn listen(address: SocketAddr, send_buffer: Option<i32>) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    sys::set_backlog(&listener, BACKLOG)?;
-    if let Some(bytes) = send_buffer {
-        sys::set_send_buffer(listener.as_fd(), bytes)?;
+/// How long an accept loop waits after descriptors have run out, since no event tells when one is free.
+pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where connections arrive.
+pub struct Listener(TcpListener);
+
+/// The result of one `accept`.
+pub enum Accepted {
+    Connection(TcpStream),
+    WouldBlock,
+    /// No descriptor or memory for one more connection.
+    NoDescriptors(io::Error),
+    /// The listener is closed.
+    Closed,
+}
+
+impl Listener {
+    /// Listens on `address`. `send_buffer`: bytes that may wait to be sent in each connection; `None`: the
+    /// kernel decides.
+    pub fn bind(address: SocketAddr, send_buffer: Option<i32>) -> io::Result<Listener> {
+        let listener = TcpListener::bind(address)?;
+        sys::set_backlog(&listener, BACKLOG)?;
+        if let Some(bytes) = send_buffer {
+            sys::set_send_buffer(listener.as_fd(), bytes)?;
+        }
+        listener.set_nonblocking(true)?;
+        // Data is written whole, so waiting for more to send (Nagle's algorithm) could only delay it.
+        // Accepted connections inherit the option, which saves a call for each; std knows it only on streams.
+        let listener = TcpStream::from(OwnedFd::from(listener));
+        listener.set_nodelay(true)?;
+        Ok(Listener(TcpListener::from(OwnedFd::from(listener))))
     }
-    listener.set_nonblocking(true)?;
-    // Data is written whole, so waiting for more to send (Nagle's algorithm) could only delay it. Accepted
-    // connections inherit the option, which saves a call for each; std knows it only on streams.
-    let listener = TcpStream::from(OwnedFd::from(listener));
-    listener.set_nodelay(true)?;
-    Ok(TcpListener::from(OwnedFd::from(listener)))
+
+    /// The address, with the port that the kernel has chosen when port 0 was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Accepts one connection, if one waits. It never blocks, and none of its errors should end a worker.
+    pub fn accept(&self) -> Accepted {
+        match sys::accept(&self.0) {
+            Ok(stream) => Accepted::Connection(stream),
+            Err(error) if is_shortage(&error) => Accepted::NoDescriptors(error),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Accepted::Closed,
+            // None waits, another worker was faster, or the peer left while it waited (ECONNABORTED, EPROTO).
+            Err(_) => Accepted::WouldBlock,
+        }
+    }
+
+    /// Closes it to new connections, in all processes that share it.
+    pub fn close(&self) {
+        // It fails only when the listener is closed already.
+        let _ = sys::refuse_connections(&self.0);
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// No descriptor or no memory for one more socket: a fault of this process, not of the peer.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
+/// Bytes that wait in a socket to be sent. A slow peer may need longer than the idle limit to make room in a
+/// large buffer; as long as the buffer shrinks, the connection is not idle.
+#[derive(Debug, Default)]
+pub struct SendQueue(i32);
+
+impl SendQueue {
+    /// Has the peer taken bytes since the last call?
+    pub fn has_shrunk(&mut self, socket: BorrowedFd) -> bool {
+        // `mem::replace` stores the new value and returns the old one.
+        let now = sys::unsent(socket).unwrap_or(0);
+        now < mem::replace(&mut self.0, now)
+    }
 }

@@ -35,46 +35,39 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+// ---- The plain pool ----
+
 /// Threads that take jobs of type `J` from one channel.
 pub struct ThreadPool<J> {
     /// The channel is not bounded; the caller of `submit` bounds the jobs (permits).
     queue: Sender<J>,
-    /// Nothing is ever sent: the channel closes when the last thread has ended.
-    ended: Receiver<()>,
     threads: Vec<JoinHandle<()>>,
+    /// Only for `finish_by`: nothing is ever sent, and the channel closes when the last thread has ended.
+    ended: Receiver<()>,
 }
 
 impl<J: Send + 'static> ThreadPool<J> {
-    /// Starts `count` threads and waits until all are ready for jobs. Each calls `make_worker` with its
-    /// number, counted from 0, and then the result with every job it takes; no other thread has that result.
-    pub fn start<W: FnMut(J)>(
-        count: usize,
-        make_worker: impl Fn(usize) -> W + Send + Sync + 'static,
-    ) -> io::Result<ThreadPool<J>> {
+    /// Starts a thread for each worker, which is what the thread calls with every job that it takes.
+    pub fn start<W>(workers: impl Iterator<Item = W>) -> io::Result<ThreadPool<J>>
+    where
+        W: FnMut(J) + Send + 'static,
+    {
         let (queue, jobs) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
-        let (ready, all_ready) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
-        let make_worker = Arc::new(make_worker);
         let mut threads = Vec::new();
-        for index in 0..count {
-            let (jobs, make_worker, alive, ready) =
-                (jobs.clone(), make_worker.clone(), alive.clone(), ready.clone());
+        for (index, worker) in workers.enumerate() {
+            let (jobs, alive) = (jobs.clone(), alive.clone());
             let body = move || {
-                let work = make_worker(index);
-                drop(ready);
-                take_jobs(&jobs, work);
+                take_jobs(&jobs, worker);
                 drop(alive);
             };
             threads.push(Builder::new().name(format!("worker-{index}")).spawn(body)?);
         }
-        // Nothing is sent here either: the channel closes when every thread has dropped its sender.
-        drop(ready);
-        let _: Result<(), _> = all_ready.recv();
         Ok(ThreadPool {
             queue,
-            ended,
             threads,
+            ended,
         })
     }
 
@@ -83,43 +76,54 @@ impl<J: Send + 'static> ThreadPool<J> {
         let _ = self.queue.send(job);
     }
 
-    /// Takes no more jobs and waits until `deadline` for the submitted ones. Returns whether all threads have
-    /// ended.
-    pub fn finish(self, deadline: Option<Instant>) -> bool {
+    /// Takes no more jobs and waits for the submitted ones.
+    pub fn finish(self) {
         drop(self.queue);
-        let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
-        let waited = self.ended.recv_timeout(left.unwrap_or(Duration::MAX));
-        if waited == Err(RecvTimeoutError::Timeout) {
-            return false;
-        }
         self.threads.into_iter().for_each(|thread| drop(thread.join()));
-        true
     }
 }
 
 /// What a thread does: wait for a job, do it, until the channel is closed and empty.
-fn take_jobs<J>(jobs: &Mutex<Receiver<J>>, mut work: impl FnMut(J)) {
+fn take_jobs<J>(jobs: &Mutex<Receiver<J>>, mut worker: impl FnMut(J)) {
     loop {
-        // The guard is gone at the end of this statement, before the job runs.
+        // The guard is gone at the end of this statement, before the job runs. A lock is poisoned when a
+        // thread panics while it holds it; receiving does not panic.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // The panic has been reported by the panic hook; what the job held has been dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| work(job)));
+        survive(|| worker(job));
     }
 }
+
+// ---- What robustness adds: a job may panic, or take too long ----
+
+/// Runs `job`; a panic in it ends here. The panic hook has reported it, and what the job held is dropped.
+/// `AssertUnwindSafe` is our word for it that the worker relies on nothing that a panic leaves half done.
+fn survive(job: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(job));
+}
+
+impl<J> ThreadPool<J> {
+    /// As `finish`, but no longer than until `deadline`; threads that are still busy then are left to
+    /// themselves. Returns whether all have ended.
+    pub fn finish_by(self, deadline: Instant) -> bool {
+        drop(self.queue);
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.ended.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+// ---- Processes, and the parent that replaces them ----
 
 /// What a supervisor asks the server that it works for, and what it reports to it.
 pub trait WorkerHooks {
     /// Runs worker `index`, in its own process; returns its exit code.
     fn work(&self, index: usize) -> i32;
-    /// Worker `index` was forked.
-    fn on_spawn(&self, index: usize, pid: Pid, again: bool);
-    /// Worker `index` ended although the server does not stop.
-    fn on_exit(&self, index: usize, ended: Ended);
+    /// Worker `index` ended although the server does not stop; it is replaced after `pause`.
+    fn on_exit(&self, index: usize, ended: Ended, pause: Duration);
     /// Process `pid` has ended and was replaced, if possible: clean up what it left.
     fn on_cleanup(&self, pid: Pid);
-    /// Worker `index` could not be forked; the supervisor tries again.
-    fn on_spawn_error(&self, index: usize, error: &io::Error);
+    /// Worker `index` could not be forked; the supervisor tries again after `pause`.
+    fn on_spawn_error(&self, index: usize, error: &io::Error, pause: Duration);
     /// Is any worker ready to serve?
     fn any_ready(&self) -> bool;
 }
@@ -127,178 +131,184 @@ pub trait WorkerHooks {
 /// A worker that ends sooner than this after its fork made an early exit.
 const MIN_UPTIME: Duration = Duration::from_secs(1);
 
-/// Early exits, beyond one for each worker, after which a supervisor without a single running worker gives
-/// up.
-const MAX_EARLY_EXITS: u32 = 4;
+/// Early exits, of all workers together, after which a supervisor without a single running worker gives up.
+/// Ten workers that all fail at once then cost no more than ten forks.
+const MAX_EARLY_EXITS: u32 = 6;
 
-/// Pause before the next fork after the first early exit; each further one makes it four times longer
-/// (exponential backoff).
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// How long a slot stays empty after an early exit. Each further one in a row doubles the pause (exponential
+/// backoff).
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Longest pause between two forks.
-const LONGEST_PAUSE: Duration = Duration::from_millis(2560);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long after the grace a process may still run before it is killed.
 const OVERSTAY: Duration = Duration::from_millis(500);
 
-/// One of the supervisor's workers.
+/// The place of one worker.
 #[derive(Clone, Copy)]
 struct Slot {
-    /// Its process; `None`: it has none now.
-    pid: Option<Pid>,
-    /// When that process was forked.
-    started: Instant,
+    state: State,
+    /// Early exits in a row.
+    early_exits: u32,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Running { pid: Pid, started: Instant },
+    Empty { until: Instant },
+}
+
+impl Slot {
+    fn pid(&self) -> Option<Pid> {
+        match self.state {
+            State::Running { pid, .. } => Some(pid),
+            State::Empty { .. } => None,
+        }
+    }
+
+    fn empty_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Running { .. } => None,
+            State::Empty { until } => Some(until),
+        }
+    }
+
+    /// Its worker has ended or could not be forked: it stays empty for the pause that is returned.
+    fn vacate(&mut self, own_fault: bool) -> Duration {
+        let young = match self.state {
+            State::Running { started, .. } => started.elapsed() < MIN_UPTIME,
+            State::Empty { .. } => true,
+        };
+        self.early_exits = if own_fault && young {
+            self.early_exits + 1
+        } else {
+            0
+        };
+        let pause = pause(self.early_exits);
+        self.state = State::Empty {
+            until: Instant::now() + pause,
+        };
+        pause
+    }
+}
+
+/// The pause after so many early exits in a row.
+fn pause(early_exits: u32) -> Duration {
+    match early_exits {
+        0 => Duration::ZERO,
+        count => LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow((count - 1).min(16))),
+    }
 }
 
 /// The parent of forked workers.
 pub struct Supervisor<'h, H: WorkerHooks> {
     hooks: &'h H,
     slots: Vec<Slot>,
-    /// Early exits since a worker last ran longer than MIN_UPTIME.
-    early_exits: u32,
-    /// When the last of them was.
-    last_early_exit: Instant,
-    /// Processes that have ended and not been cleaned up after.
-    to_clean_up: Vec<Pid>,
-    /// After early exits: when to try again. One worker is then forked on trial, and the other slots stay
-    /// empty until it has run for MIN_UPTIME.
-    next: Instant,
 }
 
 impl<'h, H: WorkerHooks> Supervisor<'h, H> {
     /// Forks `count` workers. The caller has no threads.
     pub fn start(hooks: &'h H, count: usize) -> io::Result<Supervisor<'h, H>> {
-        let now = Instant::now();
-        let slots = vec![
-            Slot {
-                pid: None,
-                started: now
-            };
-            count
-        ];
-        let mut supervisor = Supervisor {
-            hooks,
-            slots,
+        let until = Instant::now();
+        let empty = Slot {
+            state: State::Empty { until },
             early_exits: 0,
-            last_early_exit: now,
-            to_clean_up: Vec::new(),
-            next: now,
         };
+        let slots = vec![empty; count];
+        let mut supervisor = Supervisor { hooks, slots };
         for index in 0..count {
-            supervisor.spawn(index, false)?;
+            supervisor.spawn(index)?;
         }
         Ok(supervisor)
     }
 
-    fn spawn(&mut self, index: usize, again: bool) -> io::Result<()> {
+    fn spawn(&mut self, index: usize) -> io::Result<()> {
         let hooks = self.hooks;
         let pid = sys::fork(|| hooks.work(index))?;
-        self.slots[index] = Slot {
-            pid: Some(pid),
-            started: Instant::now(),
-        };
-        hooks.on_spawn(index, pid, again);
+        let started = Instant::now();
+        self.slots[index].state = State::Running { pid, started };
         Ok(())
+    }
+
+    fn none_runs(&self) -> bool {
+        self.slots.iter().all(|slot| slot.pid().is_none())
     }
 
     /// Replaces workers that end, until a stop is requested (true) or workers keep ending early (false).
     /// Calls `look` whenever something may have changed.
     pub fn watch(&mut self, stop: Stop, mut look: impl FnMut()) -> io::Result<bool> {
         while !stop.requested() {
-            self.reap()?;
-            let none_left = self.slots.iter().all(|slot| slot.pid.is_none());
-            if none_left && self.early_exits >= self.slots.len() as u32 + MAX_EARLY_EXITS {
+            let ended = self.reap()?;
+            let early_exits: u32 = self.slots.iter().map(|slot| slot.early_exits).sum();
+            if self.none_runs() && early_exits >= MAX_EARLY_EXITS {
                 return Ok(false);
             }
             self.fill_slots();
             look();
-            self.to_clean_up
-                .drain(..)
-                .for_each(|pid| self.hooks.on_cleanup(pid));
-            stop.sleep((self.early_exits > 0).then_some(self.next))?;
+            ended.into_iter().for_each(|pid| self.hooks.on_cleanup(pid));
+            stop.sleep(self.slots.iter().filter_map(Slot::empty_until).min())?;
         }
         Ok(true)
     }
 
-    /// Takes note of every worker that has ended.
-    fn reap(&mut self) -> io::Result<()> {
-        while self.slots.iter().any(|slot| slot.pid.is_some()) {
+    /// Empties the slots of the workers that have ended; returns their processes.
+    fn reap(&mut self) -> io::Result<Vec<Pid>> {
+        let mut pids = Vec::new();
+        while !self.none_runs() {
             let Some(ended) = sys::reap(-1, false)? else { break };
-            let found = self.slots.iter().position(|slot| slot.pid == Some(ended.pid));
+            let found = self.slots.iter().position(|slot| slot.pid() == Some(ended.pid));
             // A child that we did not fork (a parent may fork and then exec this program) is not replaced.
             let Some(index) = found else { continue };
-            self.slots[index].pid = None;
-            self.hooks.on_exit(index, ended);
-            self.to_clean_up.push(ended.pid);
             // SIGKILL comes from outside, so the worker is not at fault, unless none ever gets ready.
             let own_fault = ended.signal != Some(sys::SIGKILL) || !self.hooks.any_ready();
-            if own_fault && self.slots[index].started.elapsed() < MIN_UPTIME {
-                self.slow_down();
-            }
+            let pause = self.slots[index].vacate(own_fault);
+            self.hooks.on_exit(index, ended, pause);
+            pids.push(ended.pid);
         }
-        Ok(())
+        Ok(pids)
     }
 
-    fn slow_down(&mut self) {
-        let pause = FIRST_PAUSE * 4_u32.pow(self.early_exits.min(8));
-        self.early_exits += 1;
-        self.last_early_exit = Instant::now();
-        self.next = self.last_early_exit + pause.min(LONGEST_PAUSE);
-    }
-
-    /// Fills empty slots: all at once, or one on trial after early exits.
+    /// Fills the slots that have been empty for long enough.
     fn fill_slots(&mut self) {
         let now = Instant::now();
-        if self.early_exits > 0 && now < self.next {
-            return;
-        }
-        let stable = |slot: &Slot| {
-            slot.pid.is_some() && slot.started > self.last_early_exit && now - slot.started >= MIN_UPTIME
-        };
-        if self.slots.iter().any(stable) {
-            self.early_exits = 0;
-        }
         for index in 0..self.slots.len() {
-            if self.slots[index].pid.is_some() {
-                continue;
-            }
-            if let Err(error) = self.spawn(index, true) {
+            // With `let` in a condition: `&&` goes on only if the pattern matches, and binds its names.
+            if self.slots[index].empty_until().is_some_and(|until| until <= now)
+                && let Err(error) = self.spawn(index)
+            {
                 // The system gives no process: the same remedy as for one that ends at once.
-                self.hooks.on_spawn_error(index, &error);
-                return self.slow_down();
-            }
-            if self.early_exits > 0 {
-                break;
+                let pause = self.slots[index].vacate(true);
+                self.hooks.on_spawn_error(index, &error, pause);
             }
         }
-        self.next = now + MIN_UPTIME;
     }
 
     /// Asks all workers to finish, waits until they have or `grace` is over, then kills the rest.
     pub fn shut_down(mut self, stop: Stop, grace: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + grace + OVERSTAY;
         self.signal_all(sys::SIGTERM);
-        let mut killed = false;
+        // `None`: they have been killed.
+        let mut deadline = Some(Instant::now() + grace + OVERSTAY);
         loop {
             while let Ok(Some(ended)) = sys::reap(-1, false) {
-                if killed {
+                if deadline.is_none() {
                     self.hooks.on_cleanup(ended.pid);
                 }
-                self.slots.retain(|slot| slot.pid != Some(ended.pid));
+                self.slots.retain(|slot| slot.pid() != Some(ended.pid));
             }
-            if self.slots.iter().all(|slot| slot.pid.is_none()) {
+            if self.none_runs() {
                 return Ok(());
             }
-            if !killed && Instant::now() >= deadline {
+            if deadline.is_some_and(|end| Instant::now() >= end) {
                 self.signal_all(sys::SIGKILL);
-                killed = true;
+                deadline = None;
             }
-            stop.sleep((!killed).then_some(deadline))?;
+            stop.sleep(deadline)?;
         }
     }
 
     fn signal_all(&self, signal: i32) {
-        for pid in self.slots.iter().filter_map(|slot| slot.pid) {
+        for pid in self.slots.iter().filter_map(Slot::pid) {
             // It fails only for a process that has ended, which is the aim.
             let _ = sys::kill(pid, signal);
         }
@@ -311,22 +321,31 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::Barrier;
 
+    /// A pool of `count` threads that call `work` with their number and a job.
+    fn pool<J: Send + 'static>(
+        count: usize,
+        work: impl Fn(usize, J) + Send + Sync + 'static,
+    ) -> ThreadPool<J> {
+        let work = Arc::new(work);
+        let workers = (0..count).map(|index| {
+            let work = work.clone();
+            move |job| work(index, job)
+        });
+        ThreadPool::start(workers).unwrap()
+    }
+
     #[test]
     fn four_workers_do_four_jobs_at_once() {
         // Each job waits for three others: with less than four workers this never ends.
         let meeting = Arc::new(Barrier::new(4));
         let seen = Arc::new(Mutex::new(HashSet::new()));
         let list = seen.clone();
-        let pool = ThreadPool::start(4, move |index| {
-            let list = list.clone();
-            move |meeting: Arc<Barrier>| {
-                meeting.wait();
-                list.lock().unwrap().insert((index, std::thread::current().id()));
-            }
+        let pool = pool(4, move |index, meeting: Arc<Barrier>| {
+            meeting.wait();
+            list.lock().unwrap().insert((index, std::thread::current().id()));
         });
-        let pool = pool.unwrap();
         (0..4).for_each(|_| pool.submit(meeting.clone()));
-        assert!(pool.finish(None));
+        pool.finish();
         assert_eq!(seen.lock().unwrap().len(), 4);
     }
 
@@ -334,30 +353,56 @@ mod tests {
     fn a_panic_costs_its_job_and_no_worker() {
         let done = Arc::new(Mutex::new(Vec::new()));
         let list = done.clone();
-        let pool = ThreadPool::start(1, move |_| {
-            let list = list.clone();
-            move |job: u32| {
-                assert!(job.is_multiple_of(2), "an odd job, as ordered by the test");
-                list.lock().unwrap().push(job);
-            }
+        let pool = pool(1, move |_, job: u32| {
+            assert!(job.is_multiple_of(2), "an odd job, as ordered by the test");
+            list.lock().unwrap().push(job);
         });
-        let pool = pool.unwrap();
         (0..100).for_each(|job| pool.submit(job));
-        assert!(pool.finish(None));
+        pool.finish();
         assert_eq!(*done.lock().unwrap(), (0..100).step_by(2).collect::<Vec<_>>());
     }
 
     #[test]
     fn finish_gives_up_at_its_deadline() {
         let (sender, receiver) = mpsc::channel::<()>();
-        let receiver = Arc::new(Mutex::new(receiver));
-        let pool = ThreadPool::start(1, move |_| {
-            let receiver = receiver.clone();
-            move |()| assert!(receiver.lock().unwrap().recv().is_err())
-        });
-        let pool = pool.unwrap();
+        let receiver = Mutex::new(receiver);
+        let pool = pool(1, move |_, ()| assert!(receiver.lock().unwrap().recv().is_err()));
         pool.submit(());
-        assert!(!pool.finish(Some(Instant::now() + Duration::from_millis(20))));
+        assert!(!pool.finish_by(Instant::now() + Duration::from_millis(20)));
         drop(sender);
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        for (early_exits, millis) in [
+            (0, 0),
+            (1, 200),
+            (2, 400),
+            (6, 6_400),
+            (7, 10_000),
+            (u32::MAX, 10_000),
+        ] {
+            assert_eq!(pause(early_exits), Duration::from_millis(millis), "{early_exits}");
+        }
+    }
+
+    #[test]
+    fn only_an_early_exit_by_its_own_fault_makes_a_slot_wait() {
+        let now = Instant::now();
+        for (age, own_fault, early_exits) in [
+            (Duration::ZERO, true, 3),
+            (Duration::ZERO, false, 0),
+            (MIN_UPTIME, true, 0),
+            (MIN_UPTIME, false, 0),
+        ] {
+            let started = now - age;
+            let mut slot = Slot {
+                state: State::Running { pid: 1, started },
+                early_exits: 2,
+            };
+            assert_eq!(slot.vacate(own_fault), pause(early_exits), "{age:?}, {own_fault}");
+            assert_eq!(slot.early_exits, early_exits, "{age:?}, {own_fault}");
+            assert!(slot.pid().is_none());
+        }
     }
 }

@@ -36,7 +36,7 @@ use std::time::{Instant, SystemTime};
 pub enum Field {
     /// Process of the worker, once it is ready to serve; 0 while there is none.
     Pid,
-    /// Connections accepted since the start.
+    /// Connections that were given a permit.
     Connections,
     /// Requests answered with OK, the whole reply handed to the kernel.
     Served,
@@ -158,7 +158,11 @@ impl WorkerStats {
     pub fn try_acquire(self, limit: u64) -> Option<Permit> {
         self.add(Field::Permits, 1);
         let permit = Permit(self);
-        (self.scoreboard.total(Field::Permits) <= limit).then_some(permit)
+        if self.scoreboard.total(Field::Permits) > limit {
+            return None;
+        }
+        self.add(Field::Connections, 1);
+        Some(permit)
     }
 
     /// Corrects the counts of a process that died: its unfinished requests have failed.

@@ -2,6 +2,7 @@
 //! the other policy, to the one with the fewest open connections. One that refuses is taken out at once; from
 //! then on the main thread makes a health check twice a second, until it connects.
 
+use crate::net::is_shortage;
 use crate::stats::{self, RateLimiter};
 use crate::sys::{self, Interest, Stop};
 use std::io::{self, ErrorKind, Write};
@@ -104,14 +105,6 @@ pub struct Backends {
     log: bool,
     /// When to log the lack of descriptors.
     limiter: RateLimiter,
-}
-
-/// No descriptor or no memory for one more socket: a fault of this process, not of a back end.
-pub fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
 }
 
 impl Backends {

@@ -1,29 +1,14 @@
-//! # Chapter 9a. How does one close a connection so that its last reply arrives?
-//!
-//! Closing a socket on which unread bytes wait, or later arrive, makes the kernel send a reset, and a reset
-//! may destroy a reply that the peer has not read yet (RFC 9112, section 9.6, says the same for HTTP). The
-//! lingering close avoids this: send no more (half-close), then read and discard until the peer closes too or
-//! its time is over.
-//!
-//! ```text
-//!   reply ──► shutdown(Write) ──► read, read, … ──► end of stream, or time over ──► close
-//! ```
-//!
-//! The invariant: no connection lingers for longer than `LINGER`, nor for longer than `LINGER_IDLE` without a
-//! byte from the peer. Many can linger at the same time, so that a rejected connection does not block the
-//! accept loop.
-//!
-//! What must not live here: what the last reply says.
-//!
-//! Experiment: let `add` close at once, and see in `tests/it/faults.rs` which refusals are no longer read.
+//! How does one close a connection so that its last reply arrives? Send no more (half-close), then read and
+//! discard until the peer closes too or its time is over: the lingering close. Closing a socket on which
+//! unread bytes wait, or later arrive, makes the kernel send a reset, and a reset may destroy a reply that
+//! the peer has not read yet (RFC 9112, section 9.6).
 
 use crate::sys::{self, Interest};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a connection lingers without a byte arriving.
@@ -36,9 +21,13 @@ const LINGER: Duration = Duration::from_secs(10);
 pub const LINGER_LIMIT: usize = 1024;
 
 /// How often a worker that is busy elsewhere drains them. Each time costs a call for each.
-pub const DRAIN_PAUSE: Duration = Duration::from_millis(250);
+const DRAIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// A connection that is half-closed and waits for its peer to close.
+///
+/// ```text
+///   last reply ──► shutdown(Write) ──► read, read, … ──► end of stream, or time over ──► close
+/// ```
 pub struct Lingering {
     pub stream: TcpStream,
     /// When it is closed, whatever it sends.
@@ -84,7 +73,7 @@ impl Lingering {
     }
 }
 
-/// All lingering connections of one worker.
+/// All lingering connections of one worker. A connection that lingers does not block the worker.
 #[derive(Default)]
 pub struct LingerSet {
     all: Vec<Lingering>,
@@ -139,65 +128,52 @@ impl LingerSet {
     }
 }
 
-/// A queue from threads that serve, one connection at a time, to the one that waits for all lingering ones.
-pub fn linger_queue() -> io::Result<(LingerSender, LingerReceiver)> {
-    let (sender, queue) = mpsc::channel();
-    let (reader, writer) = io::pipe()?;
-    let signaled = Arc::new(AtomicBool::new(false));
-    let sender = LingerSender {
-        queue: sender,
-        wake: writer,
-        signaled: signaled.clone(),
-    };
-    Ok((
-        sender,
-        LingerReceiver {
-            queue,
-            wake: reader,
-            signaled,
-        },
-    ))
-}
-
-/// The end of the threads that serve.
-pub struct LingerSender {
-    queue: Sender<Lingering>,
-    /// A byte in this pipe wakes the receiver out of its `poll`, which no channel can.
+/// A queue from the threads that serve to the one that waits for all lingering connections.
+pub struct LingerQueue {
+    waiting: Mutex<Vec<Lingering>>,
+    /// A pipe that wakes the receiver out of its `poll`, which no channel can. It holds one byte while
+    /// connections wait, and none otherwise.
+    readable: PipeReader,
     wake: PipeWriter,
-    /// There is a byte in the pipe, or will be at once. So there is never more than one.
-    signaled: Arc<AtomicBool>,
 }
 
-impl LingerSender {
+impl LingerQueue {
+    pub fn new() -> io::Result<LingerQueue> {
+        let (readable, wake) = io::pipe()?;
+        Ok(LingerQueue {
+            waiting: Mutex::default(),
+            readable,
+            wake,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Lingering>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn send(&self, lingering: Lingering) {
-        // Both fail only when the receiver is gone: then the connection is closed at once.
-        if self.queue.send(lingering).is_ok() && !self.signaled.swap(true, Ordering::AcqRel) {
+        let mut waiting = self.lock();
+        waiting.push(lingering);
+        if waiting.len() == 1 {
+            // One byte always fits.
             let _ = (&self.wake).write(&[0]);
         }
     }
-}
 
-/// The end of the thread that waits.
-pub struct LingerReceiver {
-    queue: Receiver<Lingering>,
-    wake: PipeReader,
-    signaled: Arc<AtomicBool>,
-}
-
-impl LingerReceiver {
-    /// What has been sent by now.
-    pub fn receive(&self) -> impl Iterator<Item = Lingering> {
-        // Before the queue is read: what is sent after that signals anew.
-        if self.signaled.swap(false, Ordering::AcqRel) {
-            let _ = (&self.wake).read(&mut [0]);
+    /// What has been sent since the last call.
+    pub fn receive(&self) -> Vec<Lingering> {
+        let mut waiting = self.lock();
+        if !waiting.is_empty() {
+            let _ = (&self.readable).read(&mut [0]);
         }
-        self.queue.try_iter()
+        // `mem::take` leaves an empty list in the place of this one.
+        mem::take(&mut waiting)
     }
 }
 
-impl AsFd for LingerReceiver {
-    /// Readable when something has been sent.
+impl AsFd for LingerQueue {
+    /// Readable while connections wait.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.readable.as_fd()
     }
 }

@@ -1,31 +1,17 @@
-//! # Chapter 5b. What happens to one connection, from accept to close?
-//!
-//! It is accepted, given a permit and a session, and pumped until the session wants to close; then it lingers
-//! until the peer has closed too. A `BlockingWorker` does this with one connection after another and blocks
-//! wherever it must wait: the modes `single`, `thread` and `process` have this in common, and little else
-//! happens in them. The price is head-of-line blocking: one slow peer holds up all that wait for its worker.
-//!
-//! ```text
-//!   accept ─► admit ─► serve: pump ─► wait for socket, stop or deadline ─► pump … ─► linger
-//!                └─ no permit: reject
-//! ```
-//!
-//! The invariant: an error on a connection ends that connection and nothing else; so does a panic.
-//!
-//! What must not live here: which mode it is, and how many other workers there are.
-//!
-//! Experiment: send half a request with `nc`, press Ctrl-C in the server's terminal, then send the rest.
+//! How does a worker serve one connection after another? It blocks wherever it must wait; the modes `single`,
+//! `thread` and `process` have this in common, and little else happens in them. The price is head-of-line
+//! blocking: one slow peer holds up all that wait for its worker.
 
-use crate::net::{DRAIN_PAUSE, LingerSet, Lingering};
-use crate::server::shared::{Accepted, BUSY, Shared};
-use crate::session::{ByteCounts, Deadlines, Event, KEPT, LOOKS, PIECE_TEXT, Pumped, Session, Want, pump};
-use crate::stats::{Field, WorkerStats};
+use crate::net::{Accepted, LingerSet, Lingering};
+use crate::server::connection::{Connection, Next};
+use crate::server::shared::Shared;
+use crate::session::{Event, KEPT, PIECE_TEXT};
+use crate::stats::{Field, Permit, WorkerStats};
 use crate::sys::{self, Epoll, Interest, Stop};
 use std::io;
 use std::mem;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::Arc;
 use std::time::Instant;
@@ -47,9 +33,9 @@ pub struct BlockingWorker {
     stats: WorkerStats,
     stop: Stop,
     role: ListenerRole,
-    /// The receive buffer; empty between two calls of `pump`.
+    /// The receive buffer; empty between two turns.
     scratch: Vec<u8>,
-    /// Connections that are over for us: served or rejected.
+    /// Connections that are over for us: served or refused.
     lingering: LingerSet,
 }
 
@@ -58,14 +44,13 @@ impl BlockingWorker {
     pub fn new(shared: Arc<Shared>, index: usize, stop: Stop, role: ListenerRole) -> BlockingWorker {
         let stats = shared.scoreboard.worker(index);
         stats.set(Field::Pid, process::id().into());
-        let (scratch, lingering) = (vec![0; PIECE_TEXT], LingerSet::default());
         BlockingWorker {
             shared,
             stats,
             stop,
             role,
-            scratch,
-            lingering,
+            scratch: vec![0; PIECE_TEXT],
+            lingering: LingerSet::default(),
         }
     }
 
@@ -76,14 +61,20 @@ impl BlockingWorker {
         epoll.add(self.stop.as_fd(), Interest::Read, 0)?;
         while !self.stop.requested() {
             match self.shared.accept() {
-                Accepted::Connection(connection) => self.admit(connection),
+                Accepted::Connection(stream) => match self.shared.admit(stream, self.stats) {
+                    Ok((stream, permit)) => {
+                        let lingering = self.serve(stream, permit);
+                        self.lingering.extend(lingering);
+                    }
+                    Err(refused) => self.lingering.add(refused),
+                },
                 Accepted::WouldBlock if self.lingering.is_empty() => epoll.wait(&mut ready, None)?,
                 Accepted::WouldBlock => {
                     self.lingering
                         .wait(&[self.shared.listener.as_fd(), self.stop.as_fd()], None)?;
                     self.lingering.drain();
                 }
-                Accepted::NoDescriptors => self.shared.wait_for_room(self.stop)?,
+                Accepted::NoDescriptors(_) => self.shared.wait_for_descriptors(self.stop)?,
                 Accepted::Closed => break,
             }
         }
@@ -93,131 +84,84 @@ impl BlockingWorker {
         mem::take(&mut self.lingering).finish(Instant::now() + self.shared.linger_limit())
     }
 
-    fn admit(&mut self, connection: TcpStream) {
-        let Some(_permit) = self.stats.try_acquire(self.shared.max_connections) else {
-            return self.shared.reject(connection, &mut self.lingering, BUSY);
-        };
-        // A panic costs this connection: its session is dropped, and its `RequestLog` counts the failure.
-        if let Ok(lingering) = catch_unwind(AssertUnwindSafe(|| self.serve(connection))) {
-            self.lingering.extend(lingering);
+    /// Serves one connection. What is returned lingers: a worker that waited for its peer to close would keep
+    /// others waiting.
+    pub fn serve(&mut self, stream: TcpStream, permit: Permit) -> Option<Lingering> {
+        let mut connection = Connection::new(&self.shared, self.stats, stream, permit);
+        // What the connection is told at the beginning of its next turn.
+        let mut event = None;
+        loop {
+            if event.is_none() && connection.awaits_request() && self.others_wait() {
+                event = Some(Event::OthersWait);
+            }
+            // `take` leaves `None` in its place.
+            match connection.turn(event.take(), &mut self.scratch) {
+                Next::Linger => return Lingering::begin(connection.stream),
+                Next::Close => return None,
+                // After a turn, so that a request which came before the signal is finished.
+                _ if self.stop.requested() && !connection.is_stopping() => {
+                    if self.role == ListenerRole::SoleAcceptor {
+                        self.shared.stop_listening(&mut self.lingering);
+                    }
+                    event = Some(Event::Stopping);
+                }
+                Next::Turn => {}
+                Next::Wait(interest) => event = self.wait(&mut connection, interest),
+            }
         }
     }
 
-    /// Serves one connection. An error on it ends it and nothing else. What is returned lingers: a worker
-    /// that waited for its peer to close would keep others waiting.
-    pub fn serve(&mut self, connection: TcpStream) -> Option<Lingering> {
-        self.stats.add(Field::Connections, 1);
-        let mut session = self.shared.session(self.stats, &connection);
-        let mut deadlines = Deadlines::new(self.shared.limits, Instant::now());
+    /// Sleeps until the socket is ready or a stop is requested (`None`), or until the peer has taken too long
+    /// (`Timeout`).
+    fn wait(&mut self, connection: &mut Connection, interest: Interest) -> Option<Event> {
+        connection.count_silence();
         loop {
-            let mut moved = ByteCounts::default();
-            if matches!(session.want(), Want::Request | Want::Head) && self.others_wait() {
-                session.notice(Event::OthersWait);
+            let (now, deadline) = (Instant::now(), connection.deadlines.deadline());
+            if now >= deadline || self.must_give_way(connection, now) {
+                return Some(Event::Timeout);
             }
-            let turn = pump(&mut &connection, &mut *session, &mut self.scratch, &mut moved);
-            self.stats.add(Field::BytesIn, moved.read);
-            self.stats.add(Field::BytesOut, moved.written);
-            deadlines.note(session.want(), moved, Instant::now());
-            let blocked = match turn {
-                Ok(Pumped::Done) if session.want() == Want::Linger => return Lingering::begin(connection),
-                Ok(Pumped::Done) | Err(_) => return None,
-                Ok(turn) => turn == Pumped::Blocked,
-            };
-            if self.stop.requested() && self.stops(&mut *session, &mut deadlines) {
-                continue;
-            }
-            if deadlines
-                .drain_deadline()
-                .is_some_and(|end| Instant::now() >= end)
-            {
+            let writing = interest == Interest::Write;
+            let looks = writing || self.shared.protocol.gives_way() || !self.lingering.is_empty();
+            let until = if looks { deadline.min(now + KEPT) } else { deadline };
+            if self.poll(connection, interest, until) {
                 return None;
             }
-            if blocked {
-                self.wait(&connection, &mut *session, &mut deadlines);
+            // Nothing happened here: time to look after the rest.
+            if writing {
+                connection.count_taken();
             }
+            self.lingering.drain_when_due();
         }
     }
 
-    /// Do other connections wait for a worker? If another thread accepts: when more are open than there are
-    /// workers. Otherwise: when all workers have one and the listener is ready.
+    /// Waits until `until` for the socket or a request to stop; false if neither came.
+    fn poll(&self, connection: &Connection, interest: Interest, until: Instant) -> bool {
+        let socket = (connection.stream.as_fd(), interest);
+        let fds = [socket, (self.stop.as_fd(), Interest::Read)];
+        // The self-pipe stays readable, and must not wake us again once the connection has been told.
+        let watched = if connection.is_stopping() { 1 } else { 2 };
+        sys::poll(&fds[..watched], Some(until)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Has an idle peer been silent for long enough, here or in the queue, and do others wait? What has
+    /// arrived was read before this, and between two requests the connection closes without a reply. For HTTP
+    /// only.
+    fn must_give_way(&self, connection: &Connection, now: Instant) -> bool {
+        connection.deadlines.gives_way_at().is_some_and(|at| now >= at) && self.others_wait()
+    }
+
+    /// Do other connections wait for a worker, and does the protocol care? If another thread accepts: when
+    /// more are open than there are workers. Otherwise: when all workers have one and the listener is ready.
     fn others_wait(&self) -> bool {
         let (scoreboard, workers) = (&self.shared.scoreboard, self.shared.scoreboard.workers as u64);
-        match self.role {
-            _ if !self.shared.gives_way() => false,
-            ListenerRole::NoAcceptor => scoreboard.server().get(Field::Permits) > workers,
-            ListenerRole::SoleAcceptor | ListenerRole::OneOfMany => {
-                let listener = [(self.shared.listener.as_fd(), Interest::Read)];
-                let now = Some(Instant::now());
-                scoreboard.total(Field::Permits) >= workers
-                    && sys::poll(&listener, now).is_ok_and(|ready| ready > 0)
-            }
+        if !self.shared.protocol.gives_way() {
+            return false;
         }
-    }
-
-    /// Tells the connection that the server stops; false: it has been told before.
-    fn stops(&mut self, session: &mut dyn Session, deadlines: &mut Deadlines) -> bool {
-        let first = deadlines.drain_deadline().is_none();
-        if first {
-            deadlines.stop(Instant::now());
-            session.notice(Event::Stopping);
-            if self.role == ListenerRole::SoleAcceptor {
-                self.shared.stop_listening(&mut self.lingering);
-            }
+        if self.role == ListenerRole::NoAcceptor {
+            return scoreboard.server().get(Field::Permits) > workers;
         }
-        first
-    }
-
-    /// Sleeps until the socket is ready, a stop is requested or a deadline passes.
-    fn wait(&mut self, stream: &TcpStream, session: &mut dyn Session, deadlines: &mut Deadlines) {
-        let writing = session.want() == Want::Write;
-        let interest = if writing { Interest::Write } else { Interest::Read };
-        let fds = [(stream.as_fd(), interest), (self.stop.as_fd(), Interest::Read)];
-        // The self-pipe stays readable: once the stop has been noticed it must not wake us again.
-        let watched = if deadlines.drain_deadline().is_none() {
-            2
-        } else {
-            1
-        };
-        let mut now = Instant::now();
-        deadlines.count_silence(now, || sys::silence(stream.as_fd()).ok());
-        if deadlines.gives_way_at().is_some_and(|at| now >= at) && self.others_wait() {
-            // Silent for long enough, here or in the queue, and others wait. What has arrived was read before
-            // this, and between two requests the connection closes without a reply.
-            return session.notice(Event::Timeout);
-        }
-        let deadline = deadlines.deadline();
-        let look = match session.want() {
-            // A slow peer may need longer than the idle limit to make room in a large socket buffer, so we
-            // look from time to time whether the buffer shrinks.
-            Want::Write => now + self.shared.limits.idle / LOOKS,
-            // An idle connection gives way to connections that come meanwhile.
-            Want::Request if self.shared.gives_way() => {
-                let at = deadlines.gives_way_at().filter(|at| *at > now);
-                at.map_or(now + KEPT, |at| at.min(now + KEPT))
-            }
-            _ => deadline,
-        };
-        let queued = if writing {
-            sys::unsent(stream.as_fd()).ok()
-        } else {
-            None
-        };
-        let look = if self.lingering.is_empty() {
-            look
-        } else {
-            look.min(now + DRAIN_PAUSE)
-        };
-        let ready = sys::poll(&fds[..watched], Some(deadline.min(look)));
-        self.lingering.drain_when_due();
-        now = Instant::now();
-        if matches!(ready, Ok(1..)) {
-            return;
-        }
-        if writing && sys::unsent(stream.as_fd()).ok() < queued {
-            deadlines.progress(now);
-        } else if now >= deadline && deadlines.drain_deadline().is_none_or(|end| now < end) {
-            // After the grace the connection closes without a reply.
-            session.notice(Event::Timeout);
-        }
+        let listener = [(self.shared.listener.as_fd(), Interest::Read)];
+        scoreboard.total(Field::Permits) >= workers
+            && sys::poll(&listener, Some(Instant::now())).is_ok_and(|ready| ready > 0)
     }
 }

@@ -1,23 +1,82 @@
-//! # Chapter 5d. Where does a browser find this server, and will it go there?
-//!
-//! A server listens on an address; a person wants something to click. Most addresses become a URL as they
-//! are. "All addresses of this machine" cannot be opened, so the URL names the loopback address instead. And
-//! browsers refuse some ports, whatever listens there.
-//!
-//! ```text
-//!   127.0.0.1:8080 ──► http://127.0.0.1:8080/          0.0.0.0:8080 ──► http://127.0.0.1:8080/
-//!   [::1]:8080 ──────► http://[::1]:8080/              port 6666 ─────► browsers refuse it
-//! ```
-//!
-//! The invariant: on the same machine, a program that refuses no port reaches this server with the URL. (Not
-//! so for a link-local IPv6 address, whose zone is not in the URL.)
-//!
-//! What must not live here: what is served under the URL.
-//!
-//! Experiment: `kolam serve --protocol http --listen 127.0.0.1:6666`, and open its URL in a browser and in
-//! curl.
+//! How is this folder served to browsers? By HTTP, under the names and the URL that this file chooses. "All
+//! addresses of this machine" cannot be opened, so the URL names the loopback address instead; and browsers
+//! refuse some ports, whatever listens there.
 
+use crate::cli::{Args, Failure, Opt, opt, usage};
+use crate::http::{HttpSession, Names, is_host, is_host_name, without_port};
+use crate::server::shared::Protocol;
+use crate::session::Session;
+use crate::stats::RequestLog;
+use crate::store::Store;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Options that need `--protocol http`.
+pub const OPTIONS: &[Opt] = &[
+    opt(
+        "--host",
+        "NAME",
+        "answer HTTP for this name too; may be repeated (on loopback: localhost)",
+    ),
+    opt("--any-host", "", "on loopback, answer HTTP for every name"),
+];
+
+/// HTTP/1.1 (`http.rs`).
+pub struct HttpProtocol {
+    /// The host names that are answered.
+    names: Arc<Names>,
+}
+
+impl Protocol for HttpProtocol {
+    fn session(&self, store: Arc<Store>, log: RequestLog) -> Box<dyn Session> {
+        Box::new(HttpSession::new(store, log, self.names.clone()))
+    }
+
+    fn gives_way(&self) -> bool {
+        true
+    }
+
+    /// The URL, and before it that a browser will not open it, if so.
+    fn ready_url(&self, address: SocketAddr) -> String {
+        format!(" {}", ready_url(address))
+    }
+}
+
+/// HTTP as the options describe it, for a server that listens on `address`. On loopback a name that was not
+/// given is refused: see `Names`.
+pub fn http(args: &Args, address: SocketAddr) -> Result<Box<dyn Protocol>, Failure> {
+    let mut own = Vec::new();
+    for text in args.all("--host") {
+        let name = without_port(text);
+        let is_address = text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok();
+        let fault = match () {
+            () if args.has("--any-host") => "--any-host allows every name already; use one of the two",
+            () if is_address => "that is an address; to listen there, use --listen HOST:PORT",
+            () if !is_host(text) || !is_host_name(name) => {
+                "expected the name of a host, such as files.example.org"
+            }
+            () => {
+                own.push(name.to_owned());
+                continue;
+            }
+        };
+        return usage(format!("--host {text}: {fault}"));
+    }
+    let all = args.has("--any-host") || own.is_empty() && !address.ip().is_loopback();
+    let names = Arc::new(if all { Names::All } else { Names::Own(own) });
+    Ok(Box::new(HttpProtocol { names }))
+}
+
+/// For a server of another protocol: none of `OPTIONS` may be given.
+pub fn refuse_options(args: &Args) -> Result<(), Failure> {
+    let hint = "; to listen on an address, use --listen HOST:PORT";
+    for (name, hint) in [("--host", hint), ("--any-host", "")] {
+        if args.has(name) {
+            return usage(format!("{name}: this option needs --protocol http{hint}"));
+        }
+    }
+    Ok(())
+}
 
 /// Ports that browsers refuse, because services of other protocols could be made to do harm by a request of
 /// HTTP: the "bad ports" of the Fetch standard (<https://fetch.spec.whatwg.org/#port-blocking>), in order.
@@ -39,8 +98,8 @@ fn url(address: SocketAddr) -> String {
     format!("http://{}/", SocketAddr::new(ip, address.port()))
 }
 
-/// What a person is told: the URL at the end, and before it that a browser will not open it, if so.
-pub fn ready_url(address: SocketAddr) -> String {
+/// What a person is told.
+fn ready_url(address: SocketAddr) -> String {
     let (port, url) = (address.port(), url(address));
     match REFUSED.binary_search(&port) {
         Ok(_) => format!("browsers refuse port {port}, choose another --listen for them: {url}"),
@@ -69,29 +128,12 @@ mod tests {
     #[test]
     fn ports_that_browsers_refuse_are_told() {
         assert!(REFUSED.is_sorted_by(|a, b| a < b), "it is searched by halving");
-        for (port, refused) in [
-            (1, true),
-            (2, false),
-            (79, true),
-            (80, false),
-            (443, false),
-            (6666, true),
-        ]
-        .into_iter()
-        .chain([
-            (6670, false),
-            (8000, false),
-            (8080, false),
-            (10080, true),
-            (65535, false),
-        ]) {
+        let told = |port| {
             let text = ready_url(SocketAddr::from(([127, 0, 0, 1], port)));
             assert!(text.ends_with(&format!("http://127.0.0.1:{port}/")), "{text}");
-            assert_eq!(
-                text.starts_with(&format!("browsers refuse port {port}")),
-                refused,
-                "{text}"
-            );
-        }
+            text.starts_with(&format!("browsers refuse port {port}"))
+        };
+        assert!([1, 79, 6666, 10080].into_iter().all(told));
+        assert!(![2, 80, 443, 6670, 8000, 8080, 65535].into_iter().any(told));
     }
 }

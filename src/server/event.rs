@@ -1,37 +1,15 @@
-//! # Chapter 5c. How does one thread serve ten thousand connections?
-//!
-//! By never waiting for any one of them. All sockets are non-blocking, the kernel watches them (epoll), and
-//! the thread serves in turn those that are ready: one bounded call of `pump` for each, then the next. Most
-//! connections are idle most of the time, and an idle one costs a session of a few hundred bytes, no thread.
-//!
-//! ```text
-//!            ┌──────────────────────────────────────────────────────────┐
-//!            ▼                                                          │
-//!   wait (epoll) ─► listener: accept ─► stop? ─► a turn for each ─► sweep: deadlines passed?
-//!                                                   │ Again:   next round, without asking the kernel
-//!                                                   │ Blocked: watch for what the session wants
-//!                                                   └ Done:    close our side, linger for the peer's
-//! ```
-//!
-//! The invariant: only the call at the top of the loop waits, so the cost of a turn is bounded: a few pieces
-//! of a file. Reading and writing them is the weak spot: a slow disk delays all connections of the thread. A
-//! pool's worker delays only its own.
-//!
-//! A socket is read and written first, and watched only when it refuses: a short request is read, answered
-//! and closed without ever having been watched. Tokens are numbers that are never used again, not
-//! descriptors: an event for a connection that was closed in the same round finds nothing, and not the next
-//! connection with that descriptor.
-//!
-//! What must not live here: any protocol, other threads.
-//!
-//! Experiment: raise `STEPS` in `session.rs` to a million, download a large file, and try to list the folder
-//! at the same time with one worker.
+//! How does one thread serve ten thousand connections? By never waiting for any one of them: the kernel
+//! watches all sockets (epoll), and the thread serves in turn those that are ready, one bounded turn each.
+//! Most connections are idle most of the time, and an idle one costs a session of a few hundred bytes, no
+//! thread. The weak spot is the disk: a slow one delays all connections of the thread.
 
-use crate::net::{LINGER_LIMIT, Lingering};
-use crate::server::shared::{Accepted, BUSY, DESCRIPTOR_PAUSE, Shared};
-use crate::session::{ByteCounts, Deadlines, Event, LOOKS, PIECE_TEXT, Pumped, Session, Want, pump};
+use crate::net::{Accepted, DESCRIPTOR_PAUSE, LINGER_LIMIT, LingerSet, Lingering};
+use crate::server::connection::{Connection, Next};
+use crate::server::shared::Shared;
+use crate::server::{OVERSTAY, announce};
+use crate::session::{Event, LOOKS, PIECE_TEXT};
 use crate::stats::{Field, Permit, WorkerStats};
-use crate::sys::{self, Epoll, Interest, Stop};
+use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
 use std::collections::HashMap;
 use std::io;
 use std::net::TcpStream;
@@ -39,9 +17,49 @@ use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// Tokens of the listener, the self-pipe and the first connection.
+/// Each thread accepts and serves many connections at once; the main thread only stops the listening.
+pub fn serve(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
+    let stop = Stop::listen(Listen::Stop)?;
+    let loops = (0..shared.scoreboard.workers).map(|index| EventLoop::new(shared.clone(), index, stop));
+    // Before the ready line: many early connections could use up all descriptors.
+    let loops = loops.collect::<io::Result<Vec<EventLoop>>>()?;
+    let (failures, ended) = mpsc::channel();
+    for (index, mut event_loop) in loops.into_iter().enumerate() {
+        let failures = failures.clone();
+        let body = move || {
+            let result = catch_unwind(AssertUnwindSafe(|| event_loop.run()));
+            if let Err(error) = result.unwrap_or_else(|_| Err(io::Error::other("it panicked"))) {
+                // All connections of this loop are lost: better no server than half of one.
+                let _ = failures.send(error);
+                let _ = sys::kill(process::id() as Pid, sys::SIGTERM);
+            }
+        };
+        Builder::new().name(format!("worker-{index}")).spawn(body)?;
+    }
+    drop(failures);
+    announce(ready);
+    while !stop.requested() {
+        sys::poll(&[(stop.as_fd(), Interest::Read)], None)?;
+    }
+    let mut lingering = LingerSet::default();
+    shared.stop_listening(&mut lingering);
+    let end = Instant::now() + shared.limits.grace + OVERSTAY;
+    // The channel closes when the last thread has ended.
+    let mut result = Ok(());
+    while let Ok(error) = ended.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        result = Err(io::Error::other(format!("a worker cannot go on: {error}")));
+    }
+    lingering.finish(end.min(Instant::now() + shared.linger_limit()))?;
+    result
+}
+
+/// Tokens of the listener, the self-pipe and the first connection. Tokens are numbers that are never used
+/// again, not descriptors: an event for a connection that was closed in the same round finds nothing, and not
+/// the next connection with that descriptor.
 const LISTENER: u64 = 0;
 const STOP: u64 = 1;
 const FIRST: u64 = 2;
@@ -53,48 +71,44 @@ const ACCEPTS: u32 = 64;
 /// Shortest time between two sweeps; each looks at every connection.
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
-/// A connection whose session is not over.
-struct ActiveConnection {
-    stream: TcpStream,
-    session: Box<dyn Session>,
-    deadlines: Deadlines,
-    /// What epoll watches it for; `None`: it is not watched.
+/// What a loop knows of one of its connections.
+struct Entry {
+    phase: Phase,
+    /// What epoll watches the socket for; `None`: it is not watched.
     watched: Option<Interest>,
-    /// Bytes that were unsent in the socket at the last sweep.
-    queued: i32,
-    /// Given back when the connection is closed.
-    permit: Permit,
 }
 
-/// A connection before or after its session is over.
-enum Connection {
-    Active(ActiveConnection),
-    /// In its lingering close; a rejected connection never had a permit.
+enum Phase {
+    Active(Connection),
+    /// In its lingering close; a refused connection never had a permit.
     Lingering(Lingering, Option<Permit>),
 }
 
-impl Connection {
-    /// When its time is over.
-    fn deadline(&self) -> Instant {
-        match self {
-            Connection::Active(active) => active.deadlines.deadline(),
-            Connection::Lingering(lingering, _) => lingering.deadline(),
-        }
-    }
-}
-
 /// One thread's connections, and what wakes the thread.
+///
+/// ```text
+///            ┌──────────────────────────────────────────────────────────┐
+///            ▼                                                          │
+///   wait (epoll) ─► listener: accept ─► stop? ─► a turn for each ─► sweep: deadlines passed?
+///                                                   │ Turn:   next round, without asking the kernel
+///                                                   │ Wait:   watch for what the session wants
+///                                                   │ Linger: close our side, wait for the peer's end
+///                                                   └ Close
+/// ```
+///
+/// Only the call at the top of the loop waits. A socket is read and written first, and watched only when it
+/// refuses: a short request is read, answered and closed without ever having been watched.
 pub struct EventLoop {
     shared: Arc<Shared>,
     stats: WorkerStats,
     stop: Stop,
     epoll: Epoll,
-    connections: HashMap<u64, Connection>,
+    connections: HashMap<u64, Entry>,
     /// The token of the next connection.
     next: u64,
     /// Connections that can go on at once.
     again: Vec<u64>,
-    /// The receive buffer; empty between two calls of `pump`.
+    /// The receive buffer; empty between two turns.
     scratch: Vec<u8>,
     /// When the next sweep is due.
     sweep: Option<Instant>,
@@ -106,7 +120,7 @@ pub struct EventLoop {
 
 impl EventLoop {
     /// Worker `index`, counted from 0; from now on it counts as ready.
-    pub fn new(shared: Arc<Shared>, index: usize, stop: Stop) -> io::Result<EventLoop> {
+    fn new(shared: Arc<Shared>, index: usize, stop: Stop) -> io::Result<EventLoop> {
         let epoll = Epoll::new()?;
         epoll.add_shared(shared.listener.as_fd(), LISTENER)?;
         epoll.add(stop.as_fd(), Interest::Read, STOP)?;
@@ -128,7 +142,7 @@ impl EventLoop {
     }
 
     /// Runs until the server is to stop and the last connection is closed.
-    pub fn run(&mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
         while !self.stopping || !self.connections.is_empty() {
             self.epoll.wait(&mut ready, self.alarm())?;
@@ -141,7 +155,7 @@ impl EventLoop {
                 match token {
                     LISTENER => self.accept_ready(),
                     STOP => self.begin_stop(),
-                    token => self.turn(token),
+                    token => self.turn(token, None),
                 }
             }
             self.sweep();
@@ -160,9 +174,9 @@ impl EventLoop {
     fn accept_ready(&mut self) {
         for _ in 0..ACCEPTS {
             match self.shared.accept() {
-                Accepted::Connection(connection) => self.admit(connection),
+                Accepted::Connection(stream) => self.admit(stream),
                 Accepted::WouldBlock => break,
-                Accepted::NoDescriptors => {
+                Accepted::NoDescriptors(_) => {
                     // Level-triggered epoll would report the listener again and again.
                     self.unwatch_listener();
                     self.reopen = Some(Instant::now() + DESCRIPTOR_PAUSE);
@@ -178,7 +192,7 @@ impl EventLoop {
         let _ = self.epoll.remove(self.shared.listener.as_fd());
     }
 
-    /// Watches the listener again after a pause, since no event tells when a descriptor becomes free.
+    /// Watches the listener again after a pause.
     fn reopen(&mut self) {
         if self.reopen.is_some_and(|time| Instant::now() >= time) {
             let watched = self.epoll.add_shared(self.shared.listener.as_fd(), LISTENER);
@@ -186,86 +200,67 @@ impl EventLoop {
         }
     }
 
-    fn admit(&mut self, connection: TcpStream) {
+    fn admit(&mut self, stream: TcpStream) {
         let token = self.next;
         self.next += 1;
-        let Some(permit) = self.stats.try_acquire(self.shared.max_connections) else {
-            self.shared.refuse(&connection, BUSY);
-            return self.linger(token, connection, None, None);
-        };
-        self.stats.add(Field::Connections, 1);
-        let session = self.shared.session(self.stats, &connection);
-        let deadlines = Deadlines::new(self.shared.limits, Instant::now());
-        let active = ActiveConnection {
-            stream: connection,
-            session,
-            deadlines,
-            watched: None,
-            queued: 0,
-            permit,
-        };
-        self.connections.insert(token, Connection::Active(active));
-        // Its request is probably here already.
-        self.turn(token);
-    }
-
-    /// The turn of one connection.
-    fn turn(&mut self, token: u64) {
-        match self.connections.remove(&token) {
-            Some(Connection::Active(active)) => self.pump_once(token, active),
-            Some(Connection::Lingering(lingering, permit)) => self.drain(token, lingering, permit),
-            // Closed in this round.
-            None => {}
+        match self.shared.admit(stream, self.stats) {
+            Ok((stream, permit)) => {
+                let connection = Connection::new(&self.shared, self.stats, stream, permit);
+                // Its request is probably here already.
+                self.serve(token, connection, None, None);
+            }
+            Err(refused) => self.linger(token, refused, None, None),
         }
     }
 
-    fn drain(&mut self, token: u64, mut lingering: Lingering, permit: Option<Permit>) {
-        if lingering.drain() {
-            self.connections
-                .insert(token, Connection::Lingering(lingering, permit));
+    /// The turn of one connection, `event` first. It is put back unless it is over.
+    fn turn(&mut self, token: u64, event: Option<Event>) {
+        // Closed in this round?
+        let Some(entry) = self.connections.remove(&token) else {
+            return;
+        };
+        match entry.phase {
+            Phase::Active(connection) => self.serve(token, connection, entry.watched, event),
+            Phase::Lingering(mut lingering, permit) => {
+                if lingering.drain() {
+                    self.put(token, Phase::Lingering(lingering, permit), entry.watched);
+                }
+            }
         }
     }
 
-    /// One call of `pump`. An error on a connection ends it and nothing else.
-    fn pump_once(&mut self, token: u64, mut active: ActiveConnection) {
-        let mut moved = ByteCounts::default();
-        // A panic costs this connection: its session is dropped, and its `RequestLog` counts the failure.
-        let turn = catch_unwind(AssertUnwindSafe(|| {
-            pump(
-                &mut &active.stream,
-                &mut *active.session,
-                &mut self.scratch,
-                &mut moved,
-            )
-        }));
-        self.stats.add(Field::BytesIn, moved.read);
-        self.stats.add(Field::BytesOut, moved.written);
-        active
-            .deadlines
-            .note(active.session.want(), moved, Instant::now());
-        match turn {
-            Ok(Ok(Pumped::Again)) => self.again.push(token),
-            Ok(Ok(Pumped::Blocked)) => {
-                let writing = active.session.want() == Want::Write;
-                let interest = if writing { Interest::Write } else { Interest::Read };
-                let socket = active.stream.as_fd();
-                let set = self.epoll.set(socket, token, &mut active.watched, Some(interest));
-                if set.is_err() {
+    fn put(&mut self, token: u64, phase: Phase, watched: Option<Interest>) {
+        self.connections.insert(token, Entry { phase, watched });
+    }
+
+    fn serve(
+        &mut self,
+        token: u64,
+        mut connection: Connection,
+        mut watched: Option<Interest>,
+        event: Option<Event>,
+    ) {
+        match connection.turn(event, &mut self.scratch) {
+            Next::Turn => self.again.push(token),
+            Next::Wait(interest) => {
+                let socket = connection.stream.as_fd();
+                if self
+                    .epoll
+                    .set(socket, token, &mut watched, Some(interest))
+                    .is_err()
+                {
                     return;
                 }
-                if writing {
-                    // Later sweeps compare with this. The first sweep comes long before the deadline.
-                    active.queued = sys::unsent(active.stream.as_fd()).unwrap_or(0);
+                if interest == Interest::Write {
+                    // The first sweep comes long before the deadline.
                     self.schedule_sweep(Instant::now() + self.shared.limits.idle / LOOKS);
                 }
             }
-            Ok(Ok(Pumped::Done)) if active.session.want() == Want::Linger => {
-                return self.linger(token, active.stream, active.watched, Some(active.permit));
-            }
-            Ok(Ok(Pumped::Done) | Err(_)) | Err(_) => return,
+            Next::Linger => return self.linger(token, connection.stream, watched, Some(connection.permit)),
+            Next::Close => return,
         }
-        self.schedule_sweep(active.deadlines.deadline());
-        self.connections.insert(token, Connection::Active(active));
+        self.schedule_sweep(connection.deadlines.deadline());
+        self.put(token, Phase::Active(connection), watched);
     }
 
     /// Lingering close: waits until the peer has closed too (`net/linger.rs`).
@@ -288,8 +283,7 @@ impl EventLoop {
                 lingering.shorten_deadline(Instant::now() + self.shared.linger_limit());
             }
             self.schedule_sweep(lingering.deadline());
-            self.connections
-                .insert(token, Connection::Lingering(lingering, permit));
+            self.put(token, Phase::Lingering(lingering, permit), watched);
         }
     }
 
@@ -299,18 +293,18 @@ impl EventLoop {
         // It fails only when the self-pipe is not watched.
         let _ = self.epoll.remove(self.stop.as_fd());
         let now = Instant::now();
-        let closing = now + self.shared.linger_limit();
         (self.stopping, self.reopen, self.sweep) = (true, None, Some(now));
-        for (&token, connection) in &mut self.connections {
-            match connection {
-                Connection::Active(active) => {
-                    active.deadlines.stop(now);
-                    active.session.notice(Event::Stopping);
-                    self.again.push(token);
+        let mut active = Vec::new();
+        for (&token, entry) in &mut self.connections {
+            match &mut entry.phase {
+                Phase::Active(_) => active.push(token),
+                Phase::Lingering(lingering, _) => {
+                    lingering.shorten_deadline(now + self.shared.linger_limit());
                 }
-                Connection::Lingering(lingering, _) => lingering.shorten_deadline(closing),
             }
         }
+        let tell = |token| self.turn(token, Some(Event::Stopping));
+        active.into_iter().for_each(tell);
     }
 
     /// Makes a sweep due by `deadline`.
@@ -327,42 +321,25 @@ impl EventLoop {
         }
         let mut late = Vec::new();
         let mut next = now + self.shared.limits.idle / LOOKS;
-        for (&token, connection) in &mut self.connections {
-            if let Connection::Active(active) = connection {
-                active.check_unsent(now);
-            }
-            match connection.deadline() {
-                deadline if deadline <= now => late.push(token),
-                deadline => next = next.min(deadline),
+        for (&token, entry) in &mut self.connections {
+            let deadline = match &mut entry.phase {
+                Phase::Active(connection) => {
+                    if entry.watched == Some(Interest::Write) {
+                        connection.count_taken();
+                    }
+                    connection.deadlines.deadline()
+                }
+                Phase::Lingering(lingering, _) => lingering.deadline(),
+            };
+            if deadline <= now {
+                late.push(token);
+            } else {
+                next = next.min(deadline);
             }
         }
         self.sweep = (!self.connections.is_empty()).then(|| next.max(now + SWEEP_PAUSE));
-        late.into_iter().for_each(|token| self.expire(token, now));
-    }
-
-    /// The deadline of a connection has passed.
-    fn expire(&mut self, token: u64, now: Instant) {
-        if let Some(Connection::Active(mut active)) = self.connections.remove(&token)
-            // After the grace the connection closes without a reply.
-            && active.deadlines.drain_deadline().is_none_or(|end| now < end)
-        {
-            active.session.notice(Event::Timeout);
-            self.pump_once(token, active);
-        }
-    }
-}
-
-impl ActiveConnection {
-    /// A slow peer may need longer than the idle limit to make room in a large socket buffer. If the buffer
-    /// shrinks, that is progress.
-    fn check_unsent(&mut self, now: Instant) {
-        if self.watched == Some(Interest::Write)
-            && let Ok(queued) = sys::unsent(self.stream.as_fd())
-        {
-            if queued < self.queued {
-                self.deadlines.progress(now);
-            }
-            self.queued = queued;
-        }
+        // A peer that lingers has sent nothing for too long: its last turn closes it.
+        late.into_iter()
+            .for_each(|token| self.turn(token, Some(Event::Timeout)));
     }
 }

@@ -328,7 +328,7 @@ impl Workers {
     /// connecting goes on; it ends with the program.
     fn abandon(self) {
         match self {
-            Workers::Threads(pool) => drop(pool.finish(Some(Instant::now() + NOTICE))),
+            Workers::Threads(pool) => drop(pool.finish_by(Instant::now() + NOTICE)),
             Workers::Processes(pids) => {
                 for (pid, _) in pids.iter().filter(|(_, reaped)| !reaped) {
                     let _ = sys::kill(*pid, sys::SIGKILL);
@@ -353,10 +353,11 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
         "process" => Workers::Processes(fork(count, task, &barrier)?),
         _ => {
             let (task, barrier) = (task.clone(), barrier.clone());
-            let pool = ThreadPool::start(count, move |_| {
+            let workers = (0..count).map(|_| {
                 let (task, barrier) = (task.clone(), barrier.clone());
                 move |index| work(index, &task, &barrier)
-            })?;
+            });
+            let pool = ThreadPool::start(workers)?;
             (0..count).for_each(|index| pool.submit(index));
             Workers::Threads(pool)
         }
@@ -387,7 +388,7 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
         }
     }
     match workers {
-        Workers::Threads(pool) => drop(pool.finish(None)),
+        Workers::Threads(pool) => pool.finish(),
         Workers::Processes(pids) => {
             let left = pids.iter().filter(|(_, reaped)| !reaped);
             left.for_each(|(pid, _)| drop(sys::reap(*pid, true)));

@@ -1,0 +1,132 @@
+//! What happens to one connection, whatever the mode? Turn after turn: the bytes that are ready move between
+//! socket and session, and are counted; then the driver does what comes `Next`.
+
+use crate::net::SendQueue;
+use crate::server::shared::Shared;
+use crate::session::{ByteCounts, Deadlines, Event, Pumped, Session, Stream, Want, pump};
+use crate::stats::{Field, Permit, WorkerStats};
+use crate::sys::{self, Interest};
+use std::fs::File;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+/// A connection and its session.
+///
+/// ```text
+///   accept ─► permit ─► turn, turn, … ─► Linger: half-close, then wait for the peer's end
+///               │                    └─► Close
+///               └─ there is none: refused, with the reason
+/// ```
+pub struct Connection {
+    pub stream: TcpStream,
+    pub deadlines: Deadlines,
+    session: Box<dyn Session>,
+    stats: WorkerStats,
+    queue: SendQueue,
+    /// Given back when it is dropped.
+    pub permit: Permit,
+}
+
+/// What comes after a turn.
+pub enum Next {
+    /// Another turn, at once.
+    Turn,
+    /// A turn as soon as the socket is ready for this.
+    Wait(Interest),
+    /// The lingering close.
+    Linger,
+    /// The connection is over, or an error or a panic has ended it.
+    Close,
+}
+
+impl Connection {
+    /// Its worker counts with `stats`.
+    pub fn new(shared: &Shared, stats: WorkerStats, stream: TcpStream, permit: Permit) -> Connection {
+        Connection {
+            session: shared.session(stats, &stream),
+            stream,
+            deadlines: Deadlines::new(shared.limits, Instant::now()),
+            stats,
+            queue: SendQueue::default(),
+            permit,
+        }
+    }
+
+    /// One bounded turn, `event` first. `scratch` is the receive buffer of the worker. An error on the
+    /// connection ends it and nothing else; so does a panic, and the session's `RequestLog` counts the
+    /// failure.
+    pub fn turn(&mut self, event: Option<Event>, scratch: &mut [u8]) -> Next {
+        if self
+            .deadlines
+            .drain_deadline()
+            .is_some_and(|end| Instant::now() >= end)
+        {
+            // After the grace the connection closes without a reply.
+            return Next::Close;
+        }
+        if event == Some(Event::Stopping) {
+            self.deadlines.stop(Instant::now());
+        }
+        let mut moved = ByteCounts::default();
+        let step = AssertUnwindSafe(|| {
+            event.into_iter().for_each(|event| self.session.notice(event));
+            let pumped = pump(&mut &self.stream, &mut *self.session, scratch, &mut moved);
+            (pumped, self.session.want())
+        });
+        let step = catch_unwind(step);
+        self.stats.add(Field::BytesIn, moved.read);
+        self.stats.add(Field::BytesOut, moved.written);
+        let Ok((Ok(pumped), want)) = step else {
+            return Next::Close;
+        };
+        self.deadlines.note(want, moved, Instant::now());
+        match (pumped, want) {
+            (Pumped::Again, _) => Next::Turn,
+            (Pumped::Blocked, Want::Write) => {
+                // `count_taken` compares with this.
+                self.queue.has_shrunk(self.stream.as_fd());
+                Next::Wait(Interest::Write)
+            }
+            (Pumped::Blocked, _) => Next::Wait(Interest::Read),
+            (Pumped::Done, Want::Linger) => Next::Linger,
+            (Pumped::Done, _) => Next::Close,
+        }
+    }
+
+    /// While it waits for the peer to take bytes: if some were taken, it is not idle.
+    pub fn count_taken(&mut self) {
+        if self.queue.has_shrunk(self.stream.as_fd()) {
+            self.deadlines.progress(Instant::now());
+        }
+    }
+
+    /// A peer that has asked for nothing yet was silent before its turn came, too.
+    pub fn count_silence(&mut self) {
+        let silence = || sys::silence(self.stream.as_fd()).ok();
+        self.deadlines.count_silence(Instant::now(), silence);
+    }
+
+    /// Does it wait for a request, or for the rest of its head?
+    pub fn awaits_request(&self) -> bool {
+        matches!(self.session.want(), Want::Request | Want::Head)
+    }
+
+    /// Has it been told that the server stops?
+    pub fn is_stopping(&self) -> bool {
+        self.deadlines.drain_deadline().is_some()
+    }
+}
+
+/// A socket: the kernel can send a file to it without copying the content through this process.
+impl Stream for &TcpStream {
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send_last(self.as_fd(), bytes)
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+        sys::send_file(self.as_fd(), file, offset, count)
+    }
+}
