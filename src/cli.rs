@@ -20,14 +20,13 @@ mod visible; // what a text of a peer looks like
 
 pub use hints::for_command;
 #[cfg(test)]
-pub use hints::{OTHER_COMMANDS, OTHER_OPTIONS};
+pub use hints::{OTHER_COMMANDS, OTHER_OPTIONS, row};
 pub use terminal::LiveLine;
 pub use units::{counted, nearest_rank, parse_digits};
 pub use visible::{characters, visible, visible_name};
 
 use hints::nearest;
 use std::ffi::{OsStr, OsString};
-use std::fmt::{Display, Write as _};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
@@ -47,23 +46,21 @@ pub struct Opt {
     pub help: &'static str,
 }
 
+/// Shorthand for the tables.
+pub const fn opt(name: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt { name, value, help }
+}
+
 impl Opt {
-    /// The first word of the command that this option is for; `None`: it is for all.
+    /// The first word of the command that this option is for; `None`: it is for all. Only `bench` has such.
     fn only(&self) -> Option<&'static str> {
-        self.help
-            .strip_prefix("for ")?
-            .split_once(": ")
-            .map(|(word, _)| word)
+        let (word, _) = self.help.strip_prefix("for ")?.split_once(": ")?;
+        Some(word)
     }
 }
 
 /// The ways to serve many clients, in the order of the course: the words of options, files and columns.
 pub const MODES: [&str; 4] = ["single", "thread", "process", "event"];
-
-/// Shorthand for the tables.
-pub const fn opt(name: &'static str, value: &'static str, help: &'static str) -> Opt {
-    Opt { name, value, help }
-}
 
 /// A subcommand.
 pub struct Command {
@@ -150,24 +147,17 @@ impl Args {
                 _ => args.words.push(word.to_owned()),
             }
         }
+        let mistake = |what: String| usage(format!("{0}: {what}; try kolam {0} --help", command.name));
         let next = command.words.get(args.words.len());
         if let Some(missing) = next.filter(|word| !word.starts_with('[')) {
-            return usage(format!(
-                "{}: {missing} is missing; try kolam {0} --help",
-                command.name
-            ));
+            return mistake(format!("{missing} is missing"));
         }
         if let Some(extra) = args.words.get(command.words.len()) {
-            let extra = extra.display();
-            return usage(format!(
-                "{}: unexpected word '{extra}'; try kolam {0} --help",
-                command.name
-            ));
+            return mistake(format!("unexpected word '{}'", extra.display()));
         }
-        args.words
-            .iter()
-            .zip(command.words)
-            .try_for_each(|(word, what)| check_text(command.name, what, word))?;
+        for (word, what) in args.words.iter().zip(command.words) {
+            check_text(command.name, what, word)?;
+        }
         Ok(Some(args))
     }
 
@@ -182,8 +172,7 @@ impl Args {
             .splitn(2, |&byte| byte == b'=')
             .map(OsStr::from_bytes);
         let (name, value) = (parts.next().unwrap_or_default().to_string_lossy(), parts.next());
-        let mut options = self.command.options.iter().copied().flatten();
-        let Some(option) = options.find(|option| option.name == name) else {
+        let Some(option) = self.command.options().find(|option| option.name == name) else {
             return usage(self.command.unknown(&name, self.word(0)));
         };
         let value = match (option.value, value) {
@@ -223,76 +212,53 @@ impl Args {
 
     /// All values of an option that may be repeated, in their order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        let mut options = self.command.options.iter().copied().flatten();
-        debug_assert!(
-            !options.any(|option| option.name == name && is_path(option.value)),
-            "ask path: {name}"
-        );
-        self.given
-            .iter()
-            .filter(move |(given, _)| *given == name)
-            .filter_map(|(_, value)| value.to_str())
+        let given = self.given.iter().filter(move |(given, _)| *given == name);
+        given.filter_map(|(_, value)| value.to_str())
     }
 
     pub fn has(&self, name: &str) -> bool {
         self.given.iter().any(|(given, _)| *given == name)
     }
 
-    /// An option that was given although it is for another first word only, and that word.
+    /// An option that was given although it is for another first word only, and that word. For `bench`.
     pub fn misplaced(&self) -> Option<(&'static str, &'static str)> {
-        let first = self.word(0);
-        let mut options = self.command.options.iter().copied().flatten();
-        options.find_map(|option| {
-            let only = option
-                .only()
-                .filter(|only| first != Some(only) && self.has(option.name))?;
-            Some((option.name, only))
-        })
+        let given = self.command.options().filter(|option| self.has(option.name));
+        let mut limited = given.filter_map(|option| Some((option.name, option.only()?)));
+        limited.find(|(_, only)| self.word(0) != Some(only))
+    }
+
+    /// The value of an option as `read` understands it; `default` if it was not given.
+    fn value<T>(
+        &self,
+        name: &str,
+        default: T,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let Some(text) = self.text(name) else {
+            return Ok(default);
+        };
+        read(text).ok_or_else(|| Failure::Usage(format!("{name} {text}: expected {expected}")))
     }
 
     /// A whole number within `range`.
     pub fn number(&self, name: &str, default: u64, range: RangeInclusive<u64>) -> Result<u64, Failure> {
-        let Some(text) = self.text(name) else {
-            return Ok(default);
-        };
-        match text.parse() {
-            Ok(number) if range.contains(&number) => Ok(number),
-            _ => usage(format!(
-                "{name} {text}: expected a whole number from {} to {}",
-                range.start(),
-                range.end()
-            )),
-        }
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        let read = |text: &str| text.parse().ok().filter(|number| range.contains(number));
+        self.value(name, default, &expected, read)
     }
 
     /// A time as `parse_duration` reads it; `default` is in seconds.
     pub fn seconds(&self, name: &str, default: f64) -> Result<Duration, Failure> {
-        let Some(text) = self.text(name) else {
-            return Ok(Duration::from_secs_f64(default));
-        };
-        parse_duration(text).map_or_else(
-            || {
-                let forms = "such as 10, 0.5, 500ms, 2s, 5m or 1h (without a unit: seconds)";
-                usage(format!(
-                    "{name} {text}: expected a time from 1ms to 1e9 seconds, {forms}"
-                ))
-            },
-            Ok,
-        )
+        let expected = "a time from 1ms to 1e9 seconds, \
+                        such as 10, 0.5, 500ms, 2s, 5m or 1h (without a unit: seconds)";
+        self.value(name, Duration::from_secs_f64(default), expected, parse_duration)
     }
 
     /// Bytes as `parse_size` reads them.
     pub fn size(&self, name: &str, default: u64) -> Result<u64, Failure> {
-        let Some(text) = self.text(name) else {
-            return Ok(default);
-        };
-        parse_size(text).map_or_else(
-            || {
-                let forms = "such as 1048576, 512K, 10MB or 1GiB (powers of 1024)";
-                usage(format!("{name} {text}: expected bytes, {forms}"))
-            },
-            Ok,
-        )
+        let expected = "bytes, such as 1048576, 512K, 10MB or 1GiB (powers of 1024)";
+        self.value(name, default, expected, parse_size)
     }
 
     /// One word out of `choices`.
@@ -385,30 +351,21 @@ fn look_up(name: &str, text: &str, example: &str) -> Result<SocketAddr, Failure>
     if !text.contains(':') {
         return usage(format!("{name} {text}: expected HOST:PORT, such as {example}"));
     }
-    let found = text
-        .to_socket_addrs()
-        .map(|addresses| addresses.min_by_key(SocketAddr::is_ipv6));
+    let found = text.to_socket_addrs().and_then(|found| {
+        let first = found.min_by_key(SocketAddr::is_ipv6);
+        first.ok_or_else(|| io::Error::other("it has no address"))
+    });
     let remedy = "expected HOST:PORT with a known host and a port from 0 to 65535";
-    match found {
-        Ok(Some(address)) => Ok(address),
-        Ok(None) => usage(format!("{name} {text}: {remedy}")),
-        Err(error) => usage(format!("{name} {text}: {remedy} ({error})")),
-    }
+    found.or_else(|error| usage(format!("{name} {text}: {remedy} ({error})")))
 }
 
 fn pick<'c>(name: &str, word: &str, choices: &[&'c str]) -> Result<&'c str, Failure> {
-    choices
-        .iter()
-        .copied()
-        .find(|choice| *choice == word)
-        .map_or_else(
-            || {
-                let hint = nearest(word, choices.iter().copied());
-                let hint = hint.map_or(String::new(), |near| format!("; did you mean {near}?"));
-                usage(format!("{name} {word}: expected {}{hint}", choices.join(", ")))
-            },
-            Ok,
-        )
+    if let Some(choice) = choices.iter().find(|choice| **choice == word) {
+        return Ok(choice);
+    }
+    let hint = nearest(word, choices.iter().copied());
+    let hint = hint.map_or(String::new(), |near| format!("; did you mean {near}?"));
+    usage(format!("{name} {word}: expected {}{hint}", choices.join(", ")))
 }
 
 /// Columns of a line of help: less than the 80 that a terminal has at least.
@@ -416,6 +373,9 @@ const HELP_COLUMNS: usize = 79;
 
 /// Columns before the explanation of an option.
 const NAMES: usize = 31;
+
+/// The option that every command has.
+static HELP: Opt = opt("--help", "", "this text");
 
 /// `text` broken between words. Its lines begin after `indent` columns, the first where the caller is.
 fn broken(text: &str, indent: usize) -> String {
@@ -436,12 +396,14 @@ fn broken(text: &str, indent: usize) -> String {
 }
 
 impl Command {
+    pub fn options(&self) -> impl Iterator<Item = &'static Opt> {
+        self.options.iter().copied().flatten()
+    }
+
     /// Why `name` is no option. Options for another word than `first` are no help.
     fn unknown(&self, name: &str, first: Option<&str>) -> String {
-        let known = self.options.iter().copied().flatten();
-        let known =
-            known.filter(|option| first.is_none() || option.only().is_none_or(|only| first == Some(only)));
-        let known: Vec<_> = known.map(|option| (option.name, option.value)).collect();
+        let here = |only: Option<&str>| first.is_none() || only.is_none() || first == only;
+        let known: Vec<&Opt> = self.options().filter(|option| here(option.only())).collect();
         let hint = hints::for_option(name, &known);
         let hint = hint.unwrap_or_else(|| format!("kolam {} --help lists all", self.name));
         format!("{}: unknown option {name}; {hint}", self.name)
@@ -451,34 +413,17 @@ impl Command {
     pub fn help(&self) -> String {
         let about = format!("kolam {}: {}", self.name, self.about);
         let about: Vec<String> = about.lines().map(|line| broken(line, 0)).collect();
-        let mut text = format!("{}\n\nusage: kolam {}", about.join("\n"), self.name);
-        for word in self.words {
-            let _ = write!(text, " {word}");
+        let words: String = self.words.iter().map(|word| format!("{word} ")).collect();
+        let usage = format!("usage: kolam {} {words}[options]", self.name);
+        let mut text = format!("{}\n\n{usage}\n\n", about.join("\n"));
+        for Opt { name, value, help } in self.options().chain([&HELP]) {
+            let name = format!("{name} {value}");
+            text += &format!("  {name:<0$} {1}\n", NAMES - 3, broken(help, NAMES));
         }
-        text.push_str(" [options]\n\n");
-        let mut line = |name: &dyn Display, help: &str| {
-            let _ = writeln!(
-                text,
-                "  {name:<width$} {}",
-                broken(help, NAMES),
-                width = NAMES - 3
-            );
-        };
-        for option in self.options.iter().copied().flatten() {
-            line(&format!("{} {}", option.name, option.value), option.help);
-        }
-        line(&"--help", "this text");
-        let takes = |value: &str| {
-            self.options
-                .iter()
-                .copied()
-                .flatten()
-                .any(|option| option.value == value)
-        };
-        let mut gap = "\n";
-        for (value, forms) in FORMS.into_iter().filter(|(value, _)| takes(value)) {
-            let _ = writeln!(text, "{gap}{}", broken(&format!("{value}: {forms}"), 0));
-            gap = "";
+        let used = |(value, _): &(&str, &str)| self.options().any(|option| option.value == *value);
+        for (index, (value, forms)) in FORMS.into_iter().filter(used).enumerate() {
+            text += if index == 0 { "\n" } else { "" };
+            text += &format!("{}\n", broken(&format!("{value}: {forms}"), 0));
         }
         text
     }

@@ -1,129 +1,80 @@
-//! # Chapter 14a. What did the user probably mean?
-//!
-//! Two kinds of mistakes deserve an answer. A word that is a few letters away from a known one was mistyped.
-//! A word that other programs use for the same thing was guessed: those stand in two tables. For everything
-//! else there is no hint, because a wrong one costs more time than none.
-//!
-//! ```text
-//!   --wrokers ── one edit away from ──► --workers
-//!   --port ──── in the table ─────────► part of --listen HOST:PORT
-//!   --colour ─────────────────────────► no hint
-//! ```
-//!
-//! The invariant: a hint names only what the command at hand has.
-//!
-//! What must not live here: what an option does.
-//!
-//! Experiment: let `nearest` take any distance, and ask for `kolam serve --port 80` without its row.
+//! What did the user probably mean? A word that is a few letters away from a known one was mistyped; a word
+//! that other programs use for the same thing was guessed: those stand in two tables. For everything else
+//! there is no hint, because a wrong one costs more time than none.
 
-/// Words for an option that other programs use: the words, the options that they can mean here, whether they
-/// are only a part of that option's value. Of those options a command has some or none.
-pub const OTHER_OPTIONS: &[(&[&str], &[&str], bool)] = &[
-    (&["-p", "--data", "--body", "--post"], &["-d"], false),
-    (&["-t", "--time", "--duration"], &["-z"], false),
-    (&["-X", "--method", "--request"], &["-m"], false),
-    (&["--header", "--headers"], &["-H"], false),
-    (
-        &["--port", "-p", "--host", "--hostname", "--ip"],
-        &["--listen", "--server", "--target"],
-        true,
-    ),
-    (
-        &["--address", "--addr", "--bind"],
-        &["--listen", "--server", "--target"],
-        false,
-    ),
-    (
-        &["--dir", "--directory", "--folder", "--path", "--files", "-d"],
-        &["--root"],
-        false,
-    ),
-    (
-        &["--output", "--output-dir", "--results", "--save"],
-        &["-o", "--out"],
-        false,
-    ),
-    (&["--dir", "--directory", "--folder", "--file"], &["-o"], false),
-    (
-        &["--threads", "--processes", "--procs", "--jobs", "-t", "-j"],
-        &["--workers", "--mode"],
-        false,
-    ),
-    (
-        &["--threads", "--processes", "--workers", "-w"],
-        &["--servers", "--clients", "--modes"],
-        false,
-    ),
-    (
-        &[
-            "--threads",
-            "--processes",
-            "--clients",
-            "--users",
-            "--concurrency",
-            "--connections",
-        ],
-        &["-c"],
-        false,
-    ),
-    (&["--concurrency", "--users", "-c"], &["--clients"], false),
-    (&["--connections", "--clients"], &["--max-connections"], false),
-    (&["--requests", "--number", "--count"], &["-n"], false),
-    (&["--keepalive", "--keep-alive"], &["-k"], false),
-    (&["--size", "--sizes", "--files"], &["--volumes"], false),
-    (
-        &["--limit", "--max-size", "--max-file-size"],
-        &["--max-upload"],
-        false,
-    ),
-    (&["--silent", "-q"], &["--quiet"], false),
-    (
-        &["--write", "--writable", "--writeable"],
-        &["--allow-write"],
-        false,
-    ),
-    (&["--name", "--rename"], &["--as"], false),
-    (&["--upstream", "--servers", "--peer"], &["--backend"], false),
-    (&["--algorithm", "--strategy", "--method"], &["--policy"], false),
+use super::Opt;
+
+/// Words for an option that other programs use, and the options that they can mean here, of which a command
+/// has some or none; `part of`: they are a part of that option's value.
+pub const OTHER_OPTIONS: [&str; 23] = [
+    "-p --data --body --post: -d",
+    "-t --time --duration: -z",
+    "-X --method --request: -m",
+    "--header --headers: -H",
+    "--port -p --host --hostname --ip: part of --listen --server --target",
+    "--address --addr --bind: --listen --server --target",
+    "--dir --directory --folder --path --files -d: --root",
+    "--output --output-dir --results --save: -o --out",
+    "--dir --directory --folder --file: -o",
+    "--threads --processes --procs --jobs -t -j: --workers --mode",
+    "--threads --processes --workers -w: --servers --clients --modes",
+    "--threads --processes --clients --users --concurrency --connections: -c",
+    "--concurrency --users -c: --clients",
+    "--connections --clients: --max-connections",
+    "--requests --number --count: -n",
+    "--keepalive --keep-alive: -k",
+    "--size --sizes --files: --volumes",
+    "--limit --max-size --max-file-size: --max-upload",
+    "--silent -q: --quiet",
+    "--write --writable --writeable: --allow-write",
+    "--name --rename: --as",
+    "--upstream --servers --peer: --backend",
+    "--algorithm --strategy --method: --policy",
 ];
 
-/// Words for a command that other programs use.
-pub const OTHER_COMMANDS: &[(&[&str], &str)] = &[
-    (&["ls", "dir"], "list"),
-    (&["get", "fetch", "pull"], "download"),
-    (&["put", "send", "push"], "upload"),
-    (&["rm", "remove", "del"], "delete"),
-    (&["info", "metrics"], "stats"),
-    (&["start", "run", "listen"], "serve"),
-    (&["test"], "stress"),
-    (&["proxy", "lb"], "balance"),
-    (&["ab", "load"], "bench"),
+/// The same for commands.
+pub const OTHER_COMMANDS: [&str; 9] = [
+    "ls dir: list",
+    "get fetch pull: download",
+    "put send push: upload",
+    "rm remove del: delete",
+    "info metrics: stats",
+    "start run listen: serve",
+    "test: stress",
+    "proxy lb: balance",
+    "ab load: bench",
 ];
 
-/// What to say about `word`, which is none of the options `known` (names and what their values are called).
-/// A guessed word is looked up first: `--port` would be near `--root`.
-pub fn for_option(word: &str, known: &[(&str, &str)]) -> Option<String> {
-    let guessed = OTHER_OPTIONS.iter().filter(|(words, ..)| words.contains(&word));
-    for (_, meant, part) in guessed {
-        let here = |name: &&str| known.iter().find(|(known, _)| known == name);
-        let named = meant
-            .iter()
-            .filter_map(here)
-            .map(|(name, value)| format!("{name} {value}"));
-        let named: Vec<String> = named.map(|text| text.trim_end().to_owned()).collect();
-        match named.join(" or ") {
-            none if none.is_empty() => {}
-            named if *part => return Some(format!("it is part of {named}")),
+/// The words of a row, and what they can mean.
+pub fn row(row: &str) -> (Vec<&str>, Vec<&str>) {
+    let (words, meant) = row.split_once(": ").unwrap_or_default();
+    (words.split(' ').collect(), meant.split(' ').collect())
+}
+
+/// What to say about `word`, which is none of the options `known`. A guessed word is looked up first:
+/// `--port` would be near `--root`.
+pub fn for_option(word: &str, known: &[&Opt]) -> Option<String> {
+    let rows = OTHER_OPTIONS.into_iter().map(row);
+    for (_, meant) in rows.filter(|(words, _)| words.contains(&word)) {
+        let here = |name: &&str| known.iter().find(|option| option.name == *name);
+        let named = meant.iter().filter_map(here);
+        let named: Vec<_> = named.map(|o| format!("{} {}", o.name, o.value)).collect();
+        match named.join(" or ").trim_end() {
+            "" => {}
+            named if meant[0] == "part" => return Some(format!("it is part of {named}")),
             named => return Some(format!("did you mean {named}?")),
         }
     }
-    nearest(word, known.iter().map(|(name, _)| *name)).map(|near| format!("did you mean {near}?"))
+    nearest(word, known.iter().map(|option| option.name)).map(|near| format!("did you mean {near}?"))
 }
 
 /// What to say about `word`, which is none of the commands `known`.
 pub fn for_command<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
-    let guessed = OTHER_COMMANDS.iter().find(|(words, _)| words.contains(&word));
-    let meant = guessed.map(|(_, meant)| *meant).or_else(|| nearest(word, known));
+    let mut rows = OTHER_COMMANDS.into_iter().map(row);
+    let guessed = rows.find(|(words, _)| words.contains(&word));
+    let meant = guessed
+        .map(|(_, meant)| meant[0])
+        .or_else(|| nearest(word, known));
     meant.map(|meant| format!("did you mean {meant}?"))
 }
 
@@ -163,6 +114,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::opt;
 
     #[test]
     fn near_words_are_found_and_far_ones_are_not() {
@@ -190,28 +142,27 @@ mod tests {
     #[test]
     fn a_guessed_word_leads_to_what_the_command_has() {
         let serve = [
-            ("--listen", "HOST:PORT"),
-            ("--root", "DIR"),
-            ("--workers", "N"),
-            ("--quiet", ""),
+            opt("--listen", "HOST:PORT", ""),
+            opt("--root", "DIR", ""),
+            opt("--workers", "N", ""),
+            opt("--quiet", "", ""),
         ];
-        let hint = |word| for_option(word, &serve);
+        let client = [opt("--server", "HOST:PORT", "")];
+        let hint = |word, options: &[Opt]| for_option(word, &options.iter().collect::<Vec<_>>());
+        for (word, expected) in [
+            ("--port", Some("it is part of --listen HOST:PORT")),
+            ("--bind", Some("did you mean --listen HOST:PORT?")),
+            ("--folder", Some("did you mean --root DIR?")),
+            ("--threads", Some("did you mean --workers N?")),
+            ("--silent", Some("did you mean --quiet?")),
+            ("--lisen", Some("did you mean --listen?")),
+            ("--output", None),
+            ("--colour", None),
+        ] {
+            assert_eq!(hint(word, &serve).as_deref(), expected, "{word}");
+        }
         assert_eq!(
-            hint("--port").as_deref(),
-            Some("it is part of --listen HOST:PORT")
-        );
-        assert_eq!(
-            hint("--bind").as_deref(),
-            Some("did you mean --listen HOST:PORT?")
-        );
-        assert_eq!(hint("--folder").as_deref(), Some("did you mean --root DIR?"));
-        assert_eq!(hint("--threads").as_deref(), Some("did you mean --workers N?"));
-        assert_eq!(hint("--silent").as_deref(), Some("did you mean --quiet?"));
-        assert_eq!(hint("--lisen").as_deref(), Some("did you mean --listen?"));
-        assert_eq!([hint("--output"), hint("--colour")], [None, None]);
-        let server = [("--server", "HOST:PORT")];
-        assert_eq!(
-            for_option("--port", &server).as_deref(),
+            hint("--port", &client).as_deref(),
             Some("it is part of --server HOST:PORT")
         );
     }
