@@ -33,6 +33,7 @@ mod handler; //     what each method does
 mod conditions; //  not always the whole file
 mod body; //        where a body ends
 mod response; //    what a reply consists of
+mod date; //        moments as the web writes them
 mod status; //      what its number says
 mod media; //       what a name promises
 mod listing; //     the folder, the counters

@@ -2,9 +2,9 @@
 //! the file already (304), wants only a part (206), or wants nothing unless it is the file that it knows
 //! (412).
 
+use crate::http::date::parse_http;
 use crate::http::request::{Fields, Request};
 use crate::http::status::Refusal;
-use crate::stats;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -94,7 +94,7 @@ impl Conditions {
 /// A date that the peer has sent; an invalid one is ignored, as RFC 9110 says of each of these fields.
 fn date(fields: &Fields, name: &str) -> Result<Option<SystemTime>, Refusal> {
     let text = fields.one(name)?;
-    Ok(text.and_then(|text| stats::parse_http(text, SystemTime::now())))
+    Ok(text.and_then(|text| parse_http(text, SystemTime::now())))
 }
 
 /// Is `tag` in an If-Match or If-None-Match? `weak`: a weak tag of the same text matches too.

@@ -3,11 +3,11 @@
 //! are one buffer; a large one is never copied into this process.
 
 use crate::http::conditions::{Version, Wanted};
+use crate::http::date::{http_date, with_http_now};
 use crate::http::media::{content_type, is_active};
 use crate::http::request::{Method, Request};
 use crate::http::status::{Refusal, phrase};
 use crate::session::{Outgoing, PIECE_TEXT};
-use crate::stats;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -106,7 +106,7 @@ impl Reply {
 
     /// Adds the fields by which a peer can recognise this version of the file.
     pub fn version(self, version: &Version) -> Reply {
-        let date = stats::http_date(version.modified);
+        let date = http_date(version.modified);
         self.field("ETag", &version.tag).field("Last-Modified", &date)
     }
 
@@ -146,7 +146,7 @@ impl Reply {
         // One allocation for a small reply with all its content.
         let mut text = Vec::with_capacity(USUAL_HEAD + length.min(SMALL) as usize);
         write!(text, "HTTP/1.1 {} {}\r\n", self.status, phrase(self.status))?;
-        stats::with_http_now(|now| write_field(&mut text, "Date", now));
+        with_http_now(|now| write_field(&mut text, "Date", now));
         text.extend_from_slice(b"Server: kolam\r\nX-Content-Type-Options: nosniff\r\n");
         text.extend_from_slice(&self.fields);
         // These two have no content by definition, and 204 may not even say so (RFC 9110, section 8.6).
