@@ -427,7 +427,7 @@ impl Client {
         let mut length = 0;
         loop {
             let text = self.reader.available()?;
-            let step = decoder.decode(text, &mut self.bytes)?;
+            let step = decoder.decode(text, &mut self.bytes);
             let whole = step.read == text.len();
             self.reader.consume(step.read);
             sink.write_all(&self.bytes[..step.wrote]).map_err(Error::Local)?;
@@ -442,12 +442,13 @@ impl Client {
                     decoder.skip(1);
                     continue;
                 }
-                Inside::Escaped(c) if c.is_ascii() => c as u8,
-                Inside::Escaped(_) | Inside::Plain(_) => return Err(decoder.reject().into()),
+                // A character beyond one byte is no symbol, and the largest byte is none either.
+                Inside::Escaped(c) => u8::try_from(c).unwrap_or(u8::MAX),
+                Inside::Plain(byte) => byte,
             };
-            let step = decoder.decode(&[byte], &mut self.bytes)?;
+            let step = decoder.decode(&[byte], &mut self.bytes);
             if step.read == 0 {
-                return Err(decoder.reject().into());
+                return Err(decoder.reject(byte).into());
             }
             sink.write_all(&self.bytes[..step.wrote]).map_err(Error::Local)?;
             length += step.wrote as u64;

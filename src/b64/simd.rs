@@ -1,41 +1,8 @@
-//! # Chapter 6a. How does the same happen to 64 bytes at once?
-//!
-//! A vector register holds 32 (AVX2) or 64 (AVX-512) bytes, and one instruction does the same to all of
-//! them. The loops here do what `b64.rs` does, without a branch and without a table in memory: spread the
-//! bits, look the symbols up inside a register, write. They are chosen once, when the program first needs
-//! them, and stop in front of anything that is not a clean symbol, so that `b64.rs` alone decides what an
-//! error is and where. The method is by Wojciech Muła and Daniel Lemire: "Faster Base64 Encoding and Decoding
-//! using AVX2 Instructions" (arXiv 1704.00605) and "Base64 encoding and decoding at almost the speed of a
-//! memory copy" (arXiv 1910.05109).
-//!
-//! What happens to one group, `Kol` = 4b 6f 6c, in a lane of 32 bits; 8 or 16 lanes go the same way at once.
-//! The processor counts from the least significant byte, so the picture begins at the right:
-//!
-//! ```text
-//!               byte 3   byte 2   byte 1   byte 0
-//!   bytes       ........ 01101100 01101111 01001011      6c 6f 4b
-//!   1 shuffle   01101111 01101100 01001011 01101111      6f 6c 4b 6f: every value is now one run of bits
-//!                   cccc ccdddddd aaaaaabb bbbb              (d from bit 16, c 22, a 10, b 4)
-//!   2 shift     00101100 00111101 00110110 00010010      44 61 54 18: each run at the foot of its byte
-//!   3 look up        's'      '9'      '2'      'S'      the text is S29s
-//! ```
-//!
-//! And back:
-//!
-//! ```text
-//!   text             's'      '9'      '2'      'S'
-//!   1 look up   00101100 00111101 00110110 00010010      44 61 54 18, or a mark for "no symbol"
-//!   2 multiply        61 × 64 + 44      18 × 64 + 54      two values a word: 3948, 1206
-//!   3 multiply              1206 × 4096 + 3948            four values a lane: 4943724 = 4b6f6c
-//!   4 shuffle   ........ 01101100 01101111 01001011      the three bytes, turned round
-//! ```
-//!
-//! The invariant: for every input, what comes out together with `b64.rs` is what `b64.rs` alone would
-//! give. Nothing here reads or writes outside the slices it was given.
-//!
-//! What must not live here: padding, carry, errors.
-//!
-//! Experiment: `KOLAM_SIMD=scalar make stress-quick`, then `avx2`, then `avx512`, and compare.
+//! How does the same happen to 64 bytes at once? One instruction does the same to all bytes of a register of
+//! 32 (AVX2) or 64 (AVX-512): no branch, no table in memory. After Wojciech Muła and Daniel Lemire: "Faster
+//! Base64 Encoding and Decoding using AVX2 Instructions" (arXiv 1704.00605) and "Base64 encoding and decoding
+//! at almost the speed of a memory copy" (arXiv 1910.05109). Whatever the input, what comes out together with
+//! `b64.rs` is what that alone gives: padding, carry and errors are left to it.
 
 use std::env;
 use std::sync::OnceLock;
@@ -88,6 +55,24 @@ pub fn chosen() -> Option<&'static Kernel> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    //! What happens to one group, `Kol` = 4b 6f 6c, in a lane of 32 bits; 8 or 16 lanes go the same way at
+    //! once. The processor counts from the least significant byte, so the picture begins at the right:
+    //!
+    //! ```text
+    //!               byte 3   byte 2   byte 1   byte 0
+    //!   bytes       ........ 01101100 01101111 01001011      6c 6f 4b
+    //!   1 shuffle   01101111 01101100 01001011 01101111      6f 6c 4b 6f: every value is now one run of bits
+    //!                   cccc ccdddddd aaaaaabb bbbb              (d from bit 16, c 22, a 10, b 4)
+    //!   2 shift     00101100 00111101 00110110 00010010      44 61 54 18: each run at the foot of its byte
+    //!   3 look up        's'      '9'      '2'      'S'      the text is S29s
+    //!
+    //!   text             's'      '9'      '2'      'S'      and back:
+    //!   1 look up   00101100 00111101 00110110 00010010      44 61 54 18, or a mark for "no symbol"
+    //!   2 multiply        61 × 64 + 44      18 × 64 + 54      two values a word: 3948, 1206
+    //!   3 multiply              1206 × 4096 + 3948            four values a lane: 4943724 = 4b6f6c
+    //!   4 shuffle   ........ 01101100 01101111 01001011      the three bytes, turned round
+    //! ```
+
     use crate::b64::simd::Kernel;
     use std::arch::x86_64::*;
 
@@ -178,27 +163,20 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn encode_192(bytes: &[u8], out: &mut [u8]) -> usize {
-        let spread = [
-            load_512(&SPREAD[0]),
-            load_512(&SPREAD[1]),
-            load_512(&SPREAD[2]),
-            load_512(&SPREAD[3]),
-        ];
+        let spread = SPREAD.each_ref().map(|from| load_512(from));
         let (symbols, shifts) = (load_512(&SYMBOLS), _mm512_set1_epi64(SHIFTS));
-        let (blocks, _) = bytes.as_chunks::<192>();
-        let (outputs, _) = out.as_chunks_mut::<256>();
+        let (blocks, _) = bytes.as_chunks::<64>().0.as_chunks::<3>();
+        let (outputs, _) = out.as_chunks_mut::<64>().0.as_chunks_mut::<4>();
         let count = blocks.len().min(outputs.len());
         for (block, output) in blocks.iter().zip(outputs) {
-            let (thirds, _) = block.as_chunks::<64>();
-            let [a, b, c] = [load_512(&thirds[0]), load_512(&thirds[1]), load_512(&thirds[2])];
+            let [a, b, c] = block.each_ref().map(|bytes| load_512(bytes));
             let lanes = [
                 _mm512_permutexvar_epi8(spread[0], a),
                 _mm512_permutex2var_epi8(a, spread[1], b),
                 _mm512_permutex2var_epi8(b, spread[2], c),
                 _mm512_permutexvar_epi8(spread[3], c),
             ];
-            let (quarters, _) = output.as_chunks_mut::<64>();
-            for (quarter, lanes) in quarters.iter_mut().zip(lanes) {
+            for (quarter, lanes) in output.iter_mut().zip(lanes) {
                 let values = _mm512_multishift_epi64_epi8(shifts, lanes);
                 store_512(quarter, _mm512_permutexvar_epi8(values, symbols));
             }
@@ -213,14 +191,14 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn decode_256(text: &[u8], out: &mut [u8]) -> usize {
-        let [low, high] = [load_512(&VALUES[0]), load_512(&VALUES[1])];
-        let pack = [load_512(&PACK[0]), load_512(&PACK[1]), load_512(&PACK[2])];
+        let [low, high] = VALUES.each_ref().map(|values| load_512(values));
+        let pack = PACK.each_ref().map(|from| load_512(from));
         let (pairs, fours) = (_mm512_set1_epi32(0x0140_0140), _mm512_set1_epi32(0x0001_1000));
-        let (blocks, _) = text.as_chunks::<256>();
-        let (outputs, _) = out.as_chunks_mut::<192>();
+        let (blocks, _) = text.as_chunks::<64>().0.as_chunks::<4>();
+        let (outputs, _) = out.as_chunks_mut::<64>().0.as_chunks_mut::<3>();
         let mut used = 0;
         for (block, output) in blocks.iter().zip(outputs) {
-            let [a, b, c, d] = quarters(block);
+            let [a, b, c, d] = block.each_ref().map(|text| load_512(text));
             let [va, vb, vc, vd] = [a, b, c, d].map(|text| _mm512_permutex2var_epi8(low, text, high));
             let wrong = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
             let values = _mm512_or_si512(_mm512_or_si512(va, vb), _mm512_or_si512(vc, vd));
@@ -230,30 +208,12 @@ mod x86 {
             // a × 64 + b and c × 64 + d, then the first times 4096 plus the second.
             let [a, b, c, d] =
                 [va, vb, vc, vd].map(|values| _mm512_madd_epi16(_mm512_maddubs_epi16(values, pairs), fours));
-            let (thirds, _) = output.as_chunks_mut::<64>();
-            let packed = [
-                _mm512_permutex2var_epi8(a, pack[0], b),
-                _mm512_permutex2var_epi8(b, pack[1], c),
-                _mm512_permutex2var_epi8(c, pack[2], d),
-            ];
-            thirds
-                .iter_mut()
-                .zip(packed)
-                .for_each(|(third, packed)| store_512(third, packed));
+            store_512(&mut output[0], _mm512_permutex2var_epi8(a, pack[0], b));
+            store_512(&mut output[1], _mm512_permutex2var_epi8(b, pack[1], c));
+            store_512(&mut output[2], _mm512_permutex2var_epi8(c, pack[2], d));
             used += 256;
         }
         used
-    }
-
-    #[target_feature(enable = "avx512f")]
-    fn quarters(block: &[u8; 256]) -> [__m512i; 4] {
-        let (quarters, _) = block.as_chunks::<64>();
-        [
-            load_512(&quarters[0]),
-            load_512(&quarters[1]),
-            load_512(&quarters[2]),
-            load_512(&quarters[3]),
-        ]
     }
 
     #[target_feature(enable = "avx512f")]

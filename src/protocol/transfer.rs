@@ -69,20 +69,19 @@ impl Body {
             let (seen, decoded) = self.decoder.progress();
             self.upload
                 .require_room(decoded.max(seen.saturating_sub(TEXT_ALLOWANCE) / TEXT_SLACK))?;
-            let step = step?;
             *used += step.read;
             self.filled += step.wrote;
             if step.read > 0 {
                 self.mark = EndMark::default();
             }
             if step.read < text.len() {
-                match bytes[*used] {
-                    b' ' | b'\t' | b'\r' | b'\n' => {}
-                    _ => return Err(self.decoder.reject().into()),
+                let byte = bytes[*used];
+                if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                    return Err(self.decoder.reject(byte).into());
                 }
                 self.decoder.skip(1);
                 *used += 1;
-                if self.mark.feed(bytes[*used - 1]) {
+                if self.mark.feed(byte) {
                     return Ok(true);
                 }
             }

@@ -43,8 +43,8 @@ impl Date {
 }
 
 /// Year, month and day of a day that is counted from 1970-01-01, as in Howard Hinnant's "chrono-compatible
-/// low-level date algorithms". Each year begins on the first of March, so that the leap day is the last day of
-/// its year and no rule needs an exception.
+/// low-level date algorithms". Each year begins on the first of March, so that the leap day is its last day
+/// and no rule needs an exception.
 ///
 /// ```text
 ///   days since 0000-03-01 ──► era of 400 years ──► year of the era ──► day of the year ──► month, day
