@@ -23,7 +23,7 @@ pub use commands::{DELETE, DOWNLOAD, LIST, STATS, UPLOAD};
 
 use crate::b64::{self, Decoder, Encoder};
 use crate::cli::visible;
-use crate::json::{self, Inside, Reader, Value};
+use crate::json::{self, Reader, Value};
 use crate::protocol::END;
 use crate::session::{PIECE, PIECE_TEXT, SEND_BUFFER};
 use crate::sys::{self, Interest, Stop};
@@ -35,12 +35,6 @@ use std::time::{Duration, Instant};
 
 /// Largest reply in bytes that is held in memory (LIST, STATS, errors): a quarter of a million long names.
 const REPLY_LIMIT: usize = 64 << 20;
-
-/// Longest key in bytes of a reply.
-const KEY_LIMIT: usize = 1024;
-
-/// Most keys of a reply; ours have four.
-const PAIRS_LIMIT: usize = 64;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -366,7 +360,7 @@ impl Client {
         };
         let (mut first, mut budget) = (true, REPLY_LIMIT);
         self.open_reply()?;
-        while let Some(key) = self.reader.next_key(first, KEY_LIMIT)? {
+        while let Some(key) = self.reader.next_key(first, &mut budget)? {
             first = false;
             match &mut sink {
                 Some(sink)
@@ -374,7 +368,6 @@ impl Client {
                 {
                     reply.content = Some(self.read_content(*sink)?);
                 }
-                _ if reply.pairs.len() >= PAIRS_LIMIT => return Err(Error::Corrupt("too many keys".into())),
                 _ => reply.pairs.push((key, self.reader.value(&mut budget)?)),
             }
         }
@@ -424,7 +417,7 @@ impl Client {
     fn read_content(&mut self, sink: &mut dyn Write) -> Result<u64, Error> {
         self.bytes.resize(b64::decoded_room(PIECE_TEXT), 0);
         let mut decoder = Decoder::new();
-        let mut length = 0;
+        let (mut length, mut character) = (0, Vec::new());
         loop {
             let text = self.reader.available()?;
             let step = decoder.decode(text, &mut self.bytes);
@@ -436,19 +429,17 @@ impl Client {
                 continue;
             }
             // What stopped the decoder is the end of the string, an escape, or not base64.
-            let byte = match self.reader.inside_string()? {
-                Inside::End => break,
-                Inside::Escaped(' ' | '\t' | '\r' | '\n') | Inside::Plain(b' ') => {
-                    decoder.skip(1);
-                    continue;
-                }
-                // A character beyond one byte is no symbol, and the largest byte is none either.
-                Inside::Escaped(c) => u8::try_from(c).unwrap_or(u8::MAX),
-                Inside::Plain(byte) => byte,
-            };
-            let step = decoder.decode(&[byte], &mut self.bytes);
+            character.clear();
+            if !self.reader.inside_string(&mut character)? {
+                break;
+            }
+            if matches!(character[0], b' ' | b'\t' | b'\r' | b'\n') {
+                decoder.skip(1);
+                continue;
+            }
+            let step = decoder.decode(&character, &mut self.bytes);
             if step.read == 0 {
-                return Err(decoder.reject(byte).into());
+                return Err(decoder.reject(character[0]).into());
             }
             sink.write_all(&self.bytes[..step.wrote]).map_err(Error::Local)?;
             length += step.wrote as u64;
