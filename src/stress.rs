@@ -34,17 +34,18 @@ mod words; // the texts in two languages
 
 use crate::cli::{Args, Command, Failure, failed};
 use crate::sys::{self, Listen, Stop};
-use clients::Records;
+use clients::Record;
 use fixture::{Fixture, Server};
 use live::{ProgressLine, print};
 use matrix::{OPTIONS, Plan, Row, Told};
-use report::Outcome;
+use report::{Outcome, line};
 use run_folder::{MadeFolder, RunFolder, cannot};
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use words::{Words, fill};
+use std::time::Duration;
+use words::Language;
 
 pub static STRESS: Command = Command {
     name: "stress",
@@ -57,6 +58,7 @@ pub static STRESS: Command = Command {
 fn run(args: &Args) -> Result<(), Failure> {
     // Mistakes in the options are reported before a target is asked.
     let plan = Plan::from(args, &Told::default())?;
+    let language = plan.language;
     if args.has("--dry-run") {
         return print(&live::dry_run(&plan));
     }
@@ -66,8 +68,8 @@ fn run(args: &Args) -> Result<(), Failure> {
         Some(address) => {
             let timeout = plan.timeout.min(target::REPLY_TIMEOUT);
             // Said before it is asked: a server that accepts and is silent looks like a test that hangs.
-            let asked = fill(plan.words.how_it_works, &[&address, &timeout.as_secs_f64()]);
-            print(&report::line(plan.words.asking, &asked))?;
+            let asked = language.fill(words::HOW_IT_WORKS, &[&address, &timeout.as_secs_f64()]);
+            print(&line(language, words::ASKING, &asked))?;
             Plan::from(args, &target::ask(address, timeout, stop)?)?
         }
         None => plan,
@@ -81,15 +83,16 @@ fn run(args: &Args) -> Result<(), Failure> {
     print(&live::announcement(&plan))?;
     let fixture =
         Fixture::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
-    let notes = fixture
-        .target
-        .as_ref()
-        .map_or(Ok(Vec::new()), |target| target.look(&plan, stop))?;
-    let forecast = live::forecast(&plan, fixture.making);
+    let mut notes = match &fixture.target {
+        Some(target) => target.look(&plan, stop)?,
+        None => Vec::new(),
+    };
     let (results, note) = RunFolder::make(&plan)?;
-    print(&(report::line(plan.words.results, &results.path.display().to_string()) + &forecast))?;
-    for note in notes.into_iter().chain(note) {
-        print(&report::line(plan.words.note, &note))?;
+    notes.extend(note);
+    let forecast = live::forecast(&plan, fixture.making);
+    print(&(line(language, words::RESULTS, &results.path.display().to_string()) + &forecast))?;
+    for note in notes {
+        print(&line(language, words::NOTE, &note))?;
     }
     Tester {
         plan: &plan,
@@ -104,23 +107,23 @@ fn run(args: &Args) -> Result<(), Failure> {
 /// Checks whether the largest row fits on the disk.
 fn require_space(plan: &Plan) -> Result<(), Failure> {
     let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, &error))?;
-    if let Some(missing) = plan.space().checked_sub(free).filter(|&missing| missing > 0) {
-        let (missing, root) = (report::short_size(missing as f64), plan.root.display());
-        let need = report::short_size(plan.space() as f64);
-        return failed(format!(
-            "{root}: the largest row needs {need}, {missing} more than there is"
-        ));
+    if plan.space() <= free {
+        return Ok(());
     }
-    Ok(())
+    let [need, missing] = [plan.space(), plan.space() - free].map(|bytes| report::short_size(bytes as f64));
+    failed(format!(
+        "{}: the largest row needs {need}, {missing} more than there is",
+        plan.root.display()
+    ))
 }
 
 /// The loop over all rows.
 struct Tester<'p> {
     plan: &'p Plan,
-    fixture: Fixture,
+    fixture: Fixture<'p>,
     results: RunFolder,
-    progress_line: ProgressLine,
-    done: Vec<(Row, Outcome)>,
+    progress_line: ProgressLine<'p>,
+    done: Vec<Outcome>,
 }
 
 impl Tester<'_> {
@@ -139,87 +142,70 @@ impl Tester<'_> {
         noted
     }
 
-    /// Removes what is still on a target. Returns the line about what stays.
-    fn leave(&mut self, ran: &Result<(), Failure>, stop: Stop) -> String {
-        let Some(target) = self.fixture.target.as_mut().filter(|target| target.used()) else {
-            return String::new();
-        };
-        // If a second Ctrl-C or a kill ends the cleaning, this state remains.
-        let _ = self.results.ended(&state(ran, true));
-        if stop.requested() {
-            // The files are removed even if the line cannot be printed.
-            let _ = print(&report::line(self.plan.words.note, self.plan.words.removing));
-        }
-        let left = target.leave(stop.requested());
-        left.map_or(String::new(), |left| report::line(self.plan.words.left, &left))
-    }
-
     fn rows(&mut self, stop: Stop) -> Result<(), Failure> {
-        let mut csv: Option<(&str, File)> = None;
-        for row in &self.plan.rows {
+        let language = self.plan.language;
+        for rows in self.plan.rows.chunk_by(|a, b| a.mode == b.mode) {
             if stop.requested() {
                 break;
             }
-            // A new mode begins a new file.
-            if csv.as_ref().is_none_or(|(mode, _)| *mode != row.mode) {
-                csv = Some((row.mode, self.results.create_csv(row.mode, report::HEADER)?));
-            }
-            let outcome = match self.row(row) {
-                Ok(outcome) => outcome,
-                Err(_) if stop.requested() => break,
-                Err(error) => {
-                    let words = self.plan.words;
-                    let (name, what) = (report::name(row, words), report::describe(row, words));
-                    return failed(format!("{name} ({what}): {error}"));
+            let mode = rows[0].mode;
+            let mut csv = self.results.create_csv(mode, &report::csv_head())?;
+            for row in rows {
+                let outcome = self.row(row);
+                // What was measured meanwhile is not the row that was asked for.
+                if stop.requested() {
+                    return Ok(());
                 }
-            };
-            if stop.requested() {
-                break;
+                let outcome = outcome.or_else(|error| {
+                    let (name, what) = (report::name(row, language), report::describe(row, language));
+                    failed(format!("{name} ({what}): {error}"))
+                })?;
+                append(&mut csv, &(outcome.csv() + "\n"))
+                    .or_else(|error| failed(format!("cannot write the row into {mode}.csv: {error}")))?;
+                self.progress_line.row_done(&outcome)?;
+                self.done.push(outcome);
             }
-            if let Some((mode, file)) = &mut csv {
-                let written = append(file, &(outcome.csv(row) + "\n"));
-                written.or_else(|error| failed(format!("cannot write the row into {mode}.csv: {error}")))?;
-            }
-            self.progress_line.row_done(row, &outcome)?;
-            self.done.push((row.clone(), outcome));
         }
         Ok(())
     }
 
     /// One row, from the start of its server to its end.
     fn row(&mut self, row: &Row) -> Result<Outcome, String> {
-        let server = Server::start(self.plan, row, &self.fixture)?;
-        let progress_line = &mut self.progress_line;
-        let ready = self.fixture.before(row, |moved| progress_line.set_up(row, moved));
+        let (fixture, progress_line) = (&mut self.fixture, &mut self.progress_line);
+        let server = Server::start(row, fixture)?;
+        let ready = fixture.before(row, |moved| progress_line.set_up(row, moved));
+        // A server that is new has counted nothing; a target may have.
         let before = if server.is_ours() {
             None
         } else {
-            self.fixture.stats(&server)
+            fixture.stats(&server)
         };
-        let task = Arc::new(self.fixture.task(row, &server));
-        let progress = self.fixture.progress;
+
+        // The clock runs in here only.
+        let (task, count) = (Arc::new(fixture.task(row, &server)), row.clients as usize);
+        let progress = fixture.progress;
         progress.store(0, Relaxed);
-        progress_line.row_begins(row, progress);
-        let clients = row.clients as usize;
-        let mut records = match &ready {
-            Ok(()) => clients::run(row.client_mode, clients, &task, || {
+        progress_line.row_begins(row);
+        let ran = match &ready {
+            Ok(()) => clients::run(row.client_mode, count, &task, || {
                 progress_line.show(row, progress)
-            })
-            .map_err(|error| format!("cannot run the clients: {error}"))?,
+            }),
             // Clients would only report that a file is missing, not why.
-            Err(error) => Records::not_run(clients, error),
+            Err(error) => Ok((clients::not_run(count, error), Duration::ZERO)),
         };
-        let stats = self.fixture.stats(&server);
+        let (mut records, wall) = ran.map_err(|error| format!("cannot run the clients: {error}"))?;
+
+        let stats = fixture.stats(&server);
         if row.operation == "upload" {
-            self.fixture.verify(row, &server, &mut records.records);
+            fixture.verify(row, &server, &mut records);
         }
-        self.fixture.after(row);
-        let words = self.plan.words;
-        let mut outcome = summarize(&records, words);
+        fixture.after(row);
+        let mut outcome = summarize(row, &records, wall, self.plan.language);
         if let Err(error) = ready {
-            outcome.example = Some(fill(words.set_up, &[&row.volume_mib, &error]));
+            outcome.example = Some(self.plan.language.fill(words::SET_UP, &[&row.volume_mib, &error]));
         }
-        outcome.servers = stats.and_then(|stats| stats.workers_since(before.as_ref(), row.servers));
+        outcome.servers =
+            stats.and_then(|stats| stats.workers_since(&before.unwrap_or_default(), row.servers));
         outcome.server_peak_rss_kib = server.peak_rss_kib();
         match server.stop() {
             Ok(cpu) => outcome.server_cpu = cpu.map(|cpu| cpu.as_secs_f64()),
@@ -232,17 +218,32 @@ impl Tester<'_> {
         Ok(outcome)
     }
 
+    /// Removes what is still on a target. Returns the line about what stays.
+    fn leave(&mut self, ran: &Result<(), Failure>, stop: Stop) -> String {
+        let language = self.plan.language;
+        let Some(target) = self.fixture.target.as_mut().filter(|target| target.used()) else {
+            return String::new();
+        };
+        // If a second Ctrl-C or a kill ends the cleaning, this state remains.
+        let _ = self.results.ended(&state(ran, true));
+        if stop.requested() {
+            // The files are removed even if the line cannot be printed.
+            let _ = print(&line(language, words::NOTE, language.of(words::REMOVING)));
+        }
+        let left = target.leave(stop.requested());
+        left.map_or(String::new(), |left| line(language, words::LEFT, &left))
+    }
+
     /// The tables, and the verdict.
     fn finish(self, interrupted: bool, left: &str) -> Result<(), Failure> {
-        let (words, planned) = (self.plan.words, self.plan.rows.len());
-        let tables = report::tables(&self.done, words, "", report::table);
+        let (done, language) = (&self.done, self.plan.language);
+        let tables = report::tables(done, language, "", report::table);
         let wall = self.progress_line.start.elapsed().as_secs_f64();
-        let summary = report::summary(&self.done, planned, wall, words);
-        let results = report::line(words.results, &self.results.path.display().to_string());
+        let summary = report::summary(done, self.plan.rows.len(), wall, language);
+        let results = line(language, words::RESULTS, &self.results.path.display().to_string());
         let told = print(&format!("\n{tables}\n{summary}{left}{results}"));
-        let written = self
-            .results
-            .write_tables(&report::tables(&self.done, words, "## ", report::markdown));
+        let tables = report::tables(done, language, "## ", report::markdown);
+        let written = self.results.write_tables(&tables);
         if interrupted {
             // A terminal that has gone is not a second failure.
             return Err(Failure::Interrupted);
@@ -250,7 +251,7 @@ impl Tester<'_> {
         told.and(written)?;
         // Files that stay on a target are told and are no failure: a server may have no DELETE, and what was
         // measured is whole.
-        report::verdict(&self.done, words).map_or(Ok(()), failed)
+        report::verdict(done, language).map_or(Ok(()), failed)
     }
 }
 
@@ -272,12 +273,13 @@ fn append(file: &mut File, line: &str) -> io::Result<()> {
 }
 
 /// Turns the records of a row into its outcome.
-fn summarize(records: &Records, words: &Words) -> Outcome {
+fn summarize(row: &Row, records: &[Record], wall: Duration, language: Language) -> Outcome {
     let mut outcome = Outcome {
-        wall: records.wall.as_secs_f64(),
+        row: row.clone(),
+        wall: wall.as_secs_f64(),
         ..Outcome::default()
     };
-    for record in &records.records {
+    for record in records {
         outcome.client_cpu += record.cpu.as_secs_f64();
         match &record.failure {
             None => {
@@ -286,9 +288,8 @@ fn summarize(records: &Records, words: &Words) -> Outcome {
             }
             Some((cause, why)) => {
                 outcome.failures[*cause] += 1;
-                outcome
-                    .example
-                    .get_or_insert_with(|| fill(words.client, &[&record.index, why]));
+                let first = || language.fill(words::CLIENT, &[&record.index, why]);
+                outcome.example.get_or_insert_with(first);
             }
         }
     }

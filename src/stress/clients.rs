@@ -1,23 +1,8 @@
-//! # Chapter 13b. How do fifty clients start at the same moment, and how do we know what they did?
-//!
-//! Each client worker is a thread or a forked process. All write "ready" into one pipe, wait at a second one,
-//! and start when it holds a byte for each of them. At the end each writes one record of fixed size into the
-//! first pipe, in one write: the kernel keeps writes up to PIPE_BUF (pipe(7)) whole, so records of fifty
-//! writers never mix. Pipes work alike between threads and between processes, so the two pools differ in one
-//! line.
-//!
-//! ```text
-//!   worker 0 ─┐  ready, later a record  ┌───────────┐
-//!   worker 1 ─┼────────────────────────►│  tester   │
-//!   …         └◄────── one byte each ───┴───────────┘
-//! ```
-//!
-//! The invariant: every worker that was started ends in exactly one record, also when it panics or is
+//! How do fifty clients start at the same moment, and how do we know what they did? Each is a thread or a
+//! forked process. All write "ready" into one pipe, wait at a second one, and start when it holds a byte for
+//! each of them; at the end each writes one record into the first. Pipes work alike between threads and
+//! between processes. Every worker that was started ends in exactly one record, also when it panics or is
 //! killed; success means status, length and content.
-//!
-//! What must not live here: which rows there are, and how they are reported.
-//!
-//! Experiment: release the workers before all are ready and compare the p95 of the row with 50 clients.
 
 use crate::client::{Client, Error};
 use crate::pool::ThreadPool;
@@ -51,7 +36,7 @@ pub struct Task {
 }
 
 /// What one worker reports.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Record {
     pub index: usize,
     /// From before `connect` to the end of the reply.
@@ -66,7 +51,8 @@ pub struct Record {
     pub failure: Option<(usize, String)>,
 }
 
-/// Bytes of a record on the pipe: far below PIPE_BUF, which is 4096 on Linux.
+/// Bytes of a record on the pipe. The kernel keeps writes whole up to PIPE_BUF (pipe(7)), 4096 bytes on
+/// Linux, so that records of fifty writers never mix.
 const RECORD: usize = 256;
 
 /// Bytes of it that are numbers; the rest is the reason.
@@ -78,6 +64,20 @@ const SUCCEEDED: u64 = 1;
 const FAILED: u64 = 2;
 
 impl Record {
+    /// The record of a worker that failed in no time.
+    fn failed(index: usize, error: &Error) -> Record {
+        Record {
+            index,
+            failure: Some((error.cause(), error.to_string())),
+            ..Record::default()
+        }
+    }
+
+    /// The record of a worker that could not report.
+    fn lost(index: usize) -> Record {
+        Record::failed(index, &Error::Local(io::Error::other("the client worker died")))
+    }
+
     fn to_bytes(&self) -> [u8; RECORD] {
         let (cause, reason) = self
             .failure
@@ -114,84 +114,65 @@ impl Record {
     }
 }
 
-/// Sends a worker's record to the tester. Dropped without a record, it reports a failure.
-struct Reporter {
-    pipe: Arc<PipeWriter>,
-    index: usize,
-    reported: bool,
-}
-
-impl Reporter {
-    fn send(&self, bytes: &[u8; RECORD]) {
-        // It fails only when the tester has gone, and then no one can read it.
-        let _ = (&*self.pipe).write_all(bytes);
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        if !self.reported {
-            self.send(&lost(self.index).to_bytes());
-        }
-    }
-}
-
-/// The record of a worker that could not report.
-fn lost(index: usize) -> Record {
-    let failure = Some((
-        Error::Corrupt(String::new()).cause(),
-        "the client worker died".to_owned(),
-    ));
-    let none = Duration::ZERO;
-    Record {
-        index,
-        time: none,
-        end: none,
-        bytes: 0,
-        cpu: none,
-        failure,
-    }
+/// The records of a row that could not begin because of `error`: all workers failed.
+pub fn not_run(count: usize, error: &Error) -> Vec<Record> {
+    (0..count).map(|index| Record::failed(index, error)).collect()
 }
 
 /// The workers' ends of the two pipes between them and the tester.
+///
+/// ```text
+///   worker 0 ─┐  ready, later a record  ┌───────────┐
+///   worker 1 ─┼────────────────────────►│  tester   │
+///   …         └◄────── one byte each ───┴───────────┘
+/// ```
 struct StartBarrier {
-    results: Arc<PipeWriter>,
+    results: PipeWriter,
     start: PipeReader,
     /// The common zero of all times; `Instant` means the same before and after a fork.
     zero: Instant,
 }
 
+/// Sends a worker's record to the tester when it is dropped, and so after a panic too.
+struct Reporter<'b> {
+    pipe: &'b PipeWriter,
+    record: Record,
+}
+
+impl Drop for Reporter<'_> {
+    fn drop(&mut self) {
+        // It fails only when the tester has gone, and then no one can read it.
+        let _ = self.pipe.write_all(&self.record.to_bytes());
+    }
+}
+
 /// Runs one client worker.
 fn work(index: usize, task: &Task, barrier: &StartBarrier) {
     let mut reporter = Reporter {
-        pipe: barrier.results.clone(),
-        index,
-        reported: false,
+        pipe: &barrier.results,
+        record: Record::lost(index),
     };
-    reporter.send(&[0; RECORD]);
-    if (&barrier.start).read_exact(&mut [0]).is_err() {
+    let ready = (&barrier.results).write_all(&[0; RECORD]);
+    if ready.is_err() || (&barrier.start).read_exact(&mut [0]).is_err() {
         return;
     }
     let (start, cpu) = (Instant::now(), sys::thread_cpu());
     let result = perform(index, task);
     let (end, cpu) = (Instant::now(), sys::thread_cpu() - cpu);
-    let (bytes, failure) = match result {
-        Ok(bytes) => (bytes, None),
-        Err(error) => (0, Some((error.cause(), error.to_string()))),
-    };
-    let (time, end) = (end - start, end - barrier.zero);
-    reporter.send(
-        &Record {
+    let done = match result {
+        Ok(bytes) => Record {
             index,
-            time,
-            end,
             bytes,
-            cpu,
-            failure,
-        }
-        .to_bytes(),
-    );
-    reporter.reported = true;
+            ..Record::default()
+        },
+        Err(error) => Record::failed(index, &error),
+    };
+    reporter.record = Record {
+        time: end - start,
+        end: end - barrier.zero,
+        cpu,
+        ..done
+    };
 }
 
 /// One connection, one operation; returns the bytes that arrived right.
@@ -203,7 +184,9 @@ fn perform(index: usize, task: &Task) -> Result<u64, Error> {
         "upload" => {
             let mut source = Feed {
                 rest: content,
-                progress: task.progress,
+                taken: |count| {
+                    task.progress.fetch_add(count, Relaxed);
+                },
             };
             client.upload(&task.run.upload(index), &mut source)
         }
@@ -238,25 +221,20 @@ pub fn download(
 }
 
 /// A sink that keeps nothing: what arrives must be what is expected.
-struct Compare<'c> {
-    expected: &'c [u8],
-    at: usize,
-    progress: &'static AtomicU64,
+pub struct Compare<'c> {
+    pub expected: &'c [u8],
+    /// Bytes that have arrived.
+    pub at: usize,
+    pub progress: &'static AtomicU64,
 }
 
 impl Write for Compare<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let expected = &self.expected[self.at..];
         if expected.get(..bytes.len()) != Some(bytes) {
-            let same = bytes
-                .iter()
-                .zip(expected)
-                .take_while(|(got, wanted)| got == wanted)
-                .count();
-            return Err(io::Error::other(format!(
-                "wrong content at byte {}",
-                self.at + same
-            )));
+            let pairs = bytes.iter().zip(expected);
+            let wrong = self.at + pairs.take_while(|(got, wanted)| got == wanted).count();
+            return Err(io::Error::other(format!("wrong content at byte {wrong}")));
         }
         self.at += bytes.len();
         self.progress.fetch_add(bytes.len() as u64, Relaxed);
@@ -268,48 +246,26 @@ impl Write for Compare<'_> {
     }
 }
 
-/// A source in memory.
-struct Feed<'c> {
-    rest: &'c [u8],
-    progress: &'static AtomicU64,
+/// A source in memory that tells how many bytes have been taken each time.
+pub struct Feed<'c, F: FnMut(u64)> {
+    pub rest: &'c [u8],
+    pub taken: F,
 }
 
-impl Read for Feed<'_> {
+impl<F: FnMut(u64)> Read for Feed<'_, F> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         self.rest.read(out)
     }
 }
 
-impl BufRead for Feed<'_> {
+impl<F: FnMut(u64)> BufRead for Feed<'_, F> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         Ok(self.rest)
     }
 
     fn consume(&mut self, count: usize) {
         self.rest = &self.rest[count..];
-        self.progress.fetch_add(count as u64, Relaxed);
-    }
-}
-
-/// The results of all workers of a row.
-pub struct Records {
-    pub records: Vec<Record>,
-    /// From the common start to the end of the last worker.
-    pub wall: Duration,
-}
-
-impl Records {
-    /// The records of a row that could not begin because of `error`: all workers failed, in no time.
-    pub fn not_run(count: usize, error: &Error) -> Records {
-        let failure = Some((error.cause(), error.to_string()));
-        let records = (0..count).map(|index| Record {
-            failure: failure.clone(),
-            ..lost(index)
-        });
-        Records {
-            records: records.collect(),
-            wall: Duration::ZERO,
-        }
+        (self.taken)(count as u64);
     }
 }
 
@@ -324,11 +280,57 @@ enum Workers {
 const NOTICE: Duration = Duration::from_secs(1);
 
 impl Workers {
-    /// The tester is to stop: after this, nothing more is sent to the server. Only a thread that is still
-    /// connecting goes on; it ends with the program.
-    fn abandon(self) {
+    fn threads(count: usize, task: &Arc<Task>, barrier: &Arc<StartBarrier>) -> io::Result<Workers> {
+        let pool = ThreadPool::start((0..count).map(|_| {
+            let (task, barrier) = (task.clone(), barrier.clone());
+            move |index| work(index, &task, &barrier)
+        }))?;
+        (0..count).for_each(|index| pool.submit(index));
+        Ok(Workers::Threads(pool))
+    }
+
+    fn fork(count: usize, task: &Task, barrier: &StartBarrier) -> io::Result<Workers> {
+        let mut pids = Vec::new();
+        for index in 0..count {
+            let forked = sys::fork(|| {
+                work(index, task, barrier);
+                0
+            });
+            match forked {
+                Ok(pid) => pids.push((pid, false)),
+                Err(error) => {
+                    Workers::Processes(pids).end(None);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Workers::Processes(pids))
+    }
+
+    /// Adds the records of processes that ended without one. Called when the pipe is empty. It adds a record
+    /// only at the second call: the record of a process that has just ended may still be in the pipe.
+    fn record_lost(&mut self, records: &mut Vec<Record>) {
+        let Workers::Processes(pids) = self else { return };
+        for (index, (pid, reaped)) in pids.iter_mut().enumerate() {
+            if records.iter().any(|record| record.index == index) {
+                continue;
+            }
+            if *reaped {
+                records.push(Record::lost(index));
+            } else {
+                *reaped = !matches!(sys::reap(*pid, false), Ok(None));
+            }
+        }
+    }
+
+    /// Ends them: nothing more is sent to the server. With a `deadline` they may not have done their work,
+    /// and a thread that is still connecting then goes on; it ends with the program.
+    fn end(self, deadline: Option<Instant>) {
         match self {
-            Workers::Threads(pool) => drop(pool.finish_by(Instant::now() + NOTICE)),
+            Workers::Threads(pool) => match deadline {
+                None => pool.finish(),
+                Some(deadline) => drop(pool.finish_by(deadline)),
+            },
             Workers::Processes(pids) => {
                 for (pid, _) in pids.iter().filter(|(_, reaped)| !reaped) {
                     let _ = sys::kill(*pid, sys::SIGKILL);
@@ -339,31 +341,27 @@ impl Workers {
     }
 }
 
-/// Runs `count` workers, threads or processes as `mode` says, and calls `tick` from time to time. The
-/// caller has no threads.
-pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -> io::Result<Records> {
+/// Runs `count` workers, threads or processes as `mode` says, and calls `tick` from time to time. Returns
+/// their records, and the time from the common start to the end of the last worker. The caller has no
+/// threads.
+pub fn run(
+    mode: &str,
+    count: usize,
+    task: &Arc<Task>,
+    mut tick: impl FnMut(),
+) -> io::Result<(Vec<Record>, Duration)> {
     let (mut results, sender) = io::pipe()?;
     let (receiver, mut start) = io::pipe()?;
     let barrier = Arc::new(StartBarrier {
-        results: Arc::new(sender),
+        results: sender,
         start: receiver,
         zero: Instant::now(),
     });
     let mut workers = match mode {
-        "process" => Workers::Processes(fork(count, task, &barrier)?),
-        _ => {
-            let (task, barrier) = (task.clone(), barrier.clone());
-            let workers = (0..count).map(|_| {
-                let (task, barrier) = (task.clone(), barrier.clone());
-                move |index| work(index, &task, &barrier)
-            });
-            let pool = ThreadPool::start(workers)?;
-            (0..count).for_each(|index| pool.submit(index));
-            Workers::Threads(pool)
-        }
+        "process" => Workers::fork(count, task, &barrier)?,
+        _ => Workers::threads(count, task, &barrier)?,
     };
-    let mut ready = 0;
-    let mut released = None;
+    let (mut ready, mut released) = (0, None);
     let mut records: Vec<Record> = Vec::new();
     while records.len() < count {
         // A worker that died before the start does not keep the others waiting.
@@ -371,76 +369,33 @@ pub fn run(mode: &str, count: usize, task: &Arc<Task>, mut tick: impl FnMut()) -
             released = Some(barrier.zero.elapsed());
             start.write_all(&vec![0; count])?;
         }
-        if !poll_once(&results)? {
-            tick();
-            if task.stop.requested() {
-                workers.abandon();
+        match next_message(&mut results)?.as_ref().map(Record::from_bytes) {
+            Some(None) => ready += 1,
+            Some(Some(record)) => records.push(record),
+            None if task.stop.requested() => {
+                workers.end(Some(Instant::now() + NOTICE));
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            record_lost(&mut workers, &mut records);
-            continue;
-        }
-        let mut bytes = [0; RECORD];
-        results.read_exact(&mut bytes)?;
-        match Record::from_bytes(&bytes) {
-            None => ready += 1,
-            Some(record) => records.push(record),
-        }
-    }
-    match workers {
-        Workers::Threads(pool) => pool.finish(),
-        Workers::Processes(pids) => {
-            let left = pids.iter().filter(|(_, reaped)| !reaped);
-            left.for_each(|(pid, _)| drop(sys::reap(*pid, true)));
-        }
-    }
-    let last = records.iter().map(|record| record.end).max().unwrap_or_default();
-    Ok(Records {
-        records,
-        wall: last.saturating_sub(released.unwrap_or_default()),
-    })
-}
-
-/// Waits for a record or the next tick.
-fn poll_once(results: &PipeReader) -> io::Result<bool> {
-    let next = Instant::now() + Duration::from_millis(100);
-    Ok(sys::poll(&[(results.as_fd(), Interest::Read)], Some(next))? > 0)
-}
-
-fn fork(count: usize, task: &Arc<Task>, barrier: &Arc<StartBarrier>) -> io::Result<Vec<(Pid, bool)>> {
-    let mut pids = Vec::new();
-    for index in 0..count {
-        let forked = sys::fork(|| {
-            work(index, task, barrier);
-            0
-        });
-        match forked {
-            Ok(pid) => pids.push((pid, false)),
-            Err(error) => {
-                pids.iter()
-                    .for_each(|(pid, _)| drop(sys::kill(*pid, sys::SIGKILL)));
-                pids.iter().for_each(|(pid, _)| drop(sys::reap(*pid, true)));
-                return Err(error);
+            None => {
+                tick();
+                workers.record_lost(&mut records);
             }
         }
     }
-    Ok(pids)
+    workers.end(None);
+    let last = records.iter().map(|record| record.end).max().unwrap_or_default();
+    Ok((records, last.saturating_sub(released.unwrap_or_default())))
 }
 
-/// Adds the records of processes that ended without one. Called when the pipe is empty. It adds a record only
-/// at the second call: the record of a process that has just ended may still be in the pipe.
-fn record_lost(workers: &mut Workers, records: &mut Vec<Record>) {
-    let Workers::Processes(pids) = workers else { return };
-    for (index, (pid, reaped)) in pids.iter_mut().enumerate() {
-        if records.iter().any(|record| record.index == index) {
-            continue;
-        }
-        if *reaped {
-            records.push(lost(index));
-        } else {
-            *reaped = !matches!(sys::reap(*pid, false), Ok(None));
-        }
+/// The next message of a worker. `None`: there is none yet, and it is time for other things.
+fn next_message(results: &mut PipeReader) -> io::Result<Option<[u8; RECORD]>> {
+    let next = Instant::now() + Duration::from_millis(100);
+    if sys::poll(&[(results.as_fd(), Interest::Read)], Some(next))? == 0 {
+        return Ok(None);
     }
+    let mut bytes = [0; RECORD];
+    results.read_exact(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -1,27 +1,12 @@
-//! # Chapter 13h. What does a user want to know while a test runs?
-//!
-//! Before it: what will be done, about how long it will take, where the results go. Meanwhile: which row
-//! runs, how fast, how much time is left, in a live line on a terminal. After each row: its result, in a line
-//! that stays, on a terminal and in a pipe.
-//!
-//! ```text
-//!   rows, content, files …  results, time       once, before the first row
-//!     1/108 thread  download  1 ×  10 MiB …      a line for each finished row
-//!     2/108 thread download 1 × 10 MiB … left    the live line, below them
-//! ```
-//!
-//! The invariant: the time left is an estimate, made from something measured in this run; this text is for
-//! people, and no program has to read it.
-//!
-//! What must not live here: the tables, and anything that runs while the clock of a row runs, but for the
-//! live line itself.
-//!
-//! Experiment: `make stress-quick`, then the same with `ARGS='--volumes 200'`: how good was the estimate?
+//! What does a user want to know while a test runs? Before it: what will be done, about how long it will
+//! take, where the results go. Meanwhile: which row runs, how fast, how much time is left, in a live line on
+//! a terminal. After each row: its result, in a line that stays. All of it is for people: no program has to
+//! read it.
 
 use crate::cli::{self, Failure, LiveLine};
 use crate::stress::matrix::{Plan, Row};
 use crate::stress::report::{self, Outcome, line, short_size};
-use crate::stress::words::{Words, fill};
+use crate::stress::words::{self, Language};
 use std::io::{self, Stdout};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -37,57 +22,47 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// What a dry run prints: each row, then what a real run begins with.
 pub fn dry_run(plan: &Plan) -> String {
-    let rows = plan.rows.iter();
-    let rows = rows.map(|row| format!("{:>4} {}\n", row.number, report::describe(row, plan.words)));
-    let results = if plan.exact {
-        String::new()
-    } else {
-        format!("{} ", plan.words.new_folder_in)
+    let language = plan.language;
+    let mut text = String::new();
+    for row in &plan.rows {
+        text += &format!("{:>4} {}\n", row.number, report::describe(row, language));
+    }
+    let out = match plan.exact {
+        true => plan.out.display().to_string(),
+        false => format!("{} {}", language.of(words::NEW_FOLDER_IN), plan.out.display()),
     };
-    let results = format!("{results}{}", plan.out.display());
-    let note = if plan.guessed {
-        line(plan.words.note, plan.words.not_asked)
-    } else {
-        String::new()
-    };
-    rows.collect::<String>() + &announcement(plan) + &line(plan.words.results, &results) + &note
+    text += &announcement(plan);
+    text += &line(language, words::RESULTS, &out);
+    if plan.guessed {
+        text += &line(language, words::NOTE, language.of(words::NOT_ASKED));
+    }
+    text
 }
 
 /// What will be done.
 pub fn announcement(plan: &Plan) -> String {
-    let words = plan.words;
-    let modes = different(plan.rows.iter().map(|row| row.mode));
-    let operations = different(plan.rows.iter().map(|row| row.operation));
-    let label = words.modes[usize::from(modes.contains(", "))];
+    let language = plan.language;
+    let (modes, operations) = (plan.modes.join(", "), plan.operations.join(", "));
+    let label = language.counted(plan.modes.len() as u64, words::MODES);
     let rows = format!("{}: {label} {modes}; {operations}", plan.rows.len());
-    let content = format!("{} {}", short_size(content(plan) as f64), words.moved);
+    let content = format!(
+        "{} {}",
+        short_size(plan.content() as f64),
+        language.of(words::MOVED)
+    );
+    let (root, space) = (plan.root.display(), short_size(plan.space() as f64));
     let place = match plan.target {
-        Some(address) => line(words.target, &address.to_string()),
-        None => {
-            let space = short_size(plan.space() as f64);
-            line(
-                words.files,
-                &format!("{}, {} {space}", plan.root.display(), words.at_most),
-            )
-        }
+        Some(address) => line(language, words::TARGET, &address.to_string()),
+        None => line(
+            language,
+            words::FILES,
+            &format!("{root}, {} {space}", language.of(words::AT_MOST)),
+        ),
     };
-    line(words.rows, &rows) + &line(words.row, words.about_rows) + &line(words.content, &content) + &place
-}
-
-/// Each word once, in the order of their first appearance.
-fn different<'w>(all: impl Iterator<Item = &'w str>) -> String {
-    let mut words: Vec<&str> = Vec::new();
-    all.for_each(|word| {
-        if !words.contains(&word) {
-            words.push(word);
-        }
-    });
-    words.join(", ")
-}
-
-/// Bytes of content that all rows move.
-fn content(plan: &Plan) -> u64 {
-    plan.rows.iter().map(Row::bytes).sum()
+    line(language, words::ROWS, &rows)
+        + &line(language, words::ROW, language.of(words::ABOUT_ROWS))
+        + &line(language, words::CONTENT, &content)
+        + &place
 }
 
 /// Seconds for starting and stopping the server and the clients of a row, without its bytes: 48 rows of 336
@@ -111,10 +86,14 @@ pub fn forecast(plan: &Plan, making: f64) -> String {
         return String::new();
     }
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(SIDES));
-    let seconds = expected(content(plan), plan.rows.len(), making, cores);
+    let time = about(
+        expected(plan.content(), plan.rows.len(), making, cores),
+        plan.language,
+    );
     line(
-        plan.words.time,
-        &format!("{}, {}", about(seconds, plan.words), plan.words.judged),
+        plan.language,
+        words::TIME,
+        &format!("{time}, {}", plan.language.of(words::JUDGED)),
     )
 }
 
@@ -123,71 +102,64 @@ fn expected(content: u64, rows: usize, making: f64, cores: usize) -> f64 {
 }
 
 /// Seconds in the round figures of an estimate.
-fn about(seconds: f64, words: &Words) -> String {
-    let some = |count: f64, unit: [&str; 2]| {
-        format!("{} {count:.0} {}", words.about, unit[usize::from(count != 1.0)])
+fn about(seconds: f64, language: Language) -> String {
+    let (count, unit) = match seconds {
+        ..8.0 => return language.of(words::MOMENT).to_owned(),
+        8.0..45.0 => ((seconds / 10.0).round() * 10.0, words::SECONDS),
+        45.0..5400.0 => ((seconds / 60.0).round().max(1.0), words::MINUTES),
+        _ => ((seconds / 3600.0).round(), words::HOURS),
     };
-    match seconds {
-        ..8.0 => words.moment.to_owned(),
-        8.0..45.0 => some((seconds / 10.0).round() * 10.0, [words.seconds; 2]),
-        45.0..5400.0 => some((seconds / 60.0).round().max(1.0), words.minutes),
-        _ => some((seconds / 3600.0).round(), words.hours),
-    }
+    format!(
+        "{} {count} {}",
+        language.of(words::ABOUT),
+        language.counted(count as u64, unit)
+    )
 }
 
 /// One live line on a terminal, and a plain line for each row that is done.
-pub struct ProgressLine {
+pub struct ProgressLine<'p> {
+    plan: &'p Plan,
     line: LiveLine<Stdout>,
-    words: &'static Words,
     pub start: Instant,
-    rows: usize,
-    rows_done: usize,
-    /// Content of all rows, and of those that are done, in bytes.
-    bytes: u64,
-    bytes_done: u64,
     row_start: Instant,
+    rows_done: usize,
+    /// Content of the rows that are done.
+    bytes_done: u64,
 }
 
-impl ProgressLine {
-    pub fn new(plan: &Plan) -> ProgressLine {
-        let (rows, bytes, now) = (plan.rows.len(), content(plan), Instant::now());
-        let line = LiveLine::new(io::stdout());
-        let words = plan.words;
+impl ProgressLine<'_> {
+    pub fn new(plan: &Plan) -> ProgressLine<'_> {
+        let now = Instant::now();
         ProgressLine {
-            line,
-            words,
+            plan,
+            line: LiveLine::new(io::stdout()),
             start: now,
-            rows,
-            rows_done: 0,
-            bytes,
-            bytes_done: 0,
             row_start: now,
+            rows_done: 0,
+            bytes_done: 0,
         }
+    }
+
+    /// Draws `7/108 thread download 5 × 50 MiB, 1 worker | figures`.
+    fn draw(&mut self, row: &Row, figures: &str) {
+        let (number, rows) = (self.rows_done + 1, self.plan.rows.len());
+        let what = report::describe(row, self.plan.language);
+        self.line
+            .draw(&format!("{number}/{rows} {what}"), &format!(" | {figures}"));
     }
 
     /// Shows how much of the file that `row` needs has been brought to a target: `moved` bytes.
     pub fn set_up(&mut self, row: &Row, moved: u64) {
         if self.line.is_due() {
-            let brought = [moved, row.volume_mib << 20].map(|bytes| short_size(bytes as f64));
-            let brought = fill(self.words.brought, &[&brought[0], &brought[1]]);
-            self.line.draw(&self.place(row), &format!(" | {brought}"));
+            let [moved, all] = [moved, row.volume_mib << 20].map(|bytes| short_size(bytes as f64));
+            self.draw(row, &self.plan.language.fill(words::BROUGHT, &[&moved, &all]));
         }
     }
 
-    /// `7/108 thread download 5 × 50 MiB, 1 worker`
-    fn place(&self, row: &Row) -> String {
-        format!(
-            "{}/{} {}",
-            self.rows_done + 1,
-            self.rows,
-            report::describe(row, self.words)
-        )
-    }
-
-    /// A row is about to start.
-    pub fn row_begins(&mut self, row: &Row, progress: &AtomicU64) {
+    /// The clients of a row are about to start.
+    pub fn row_begins(&mut self, row: &Row) {
         self.row_start = Instant::now();
-        self.show(row, progress);
+        self.show(row, &AtomicU64::new(0));
     }
 
     /// Shows the row that runs, if it is time for that.
@@ -202,20 +174,22 @@ impl ProgressLine {
         let done = self.bytes_done + moved.min(row.bytes());
         let left = match done {
             0 => "?".to_owned(),
-            done => clock(self.start.elapsed().as_secs_f64() * (self.bytes - done) as f64 / done as f64),
+            _ => {
+                let rest = (self.plan.content() - done) as f64;
+                clock(self.start.elapsed().as_secs_f64() * rest / done as f64)
+            }
         };
-        self.line.draw(
-            &self.place(row),
-            &format!(" | {rate}/s | {left} {}", self.words.to_go),
-        );
+        let to_go = self.plan.language.of(words::TO_GO);
+        self.draw(row, &format!("{rate}/s | {left} {to_go}"));
     }
 
     /// Prints the result of a row, above the live line.
-    pub fn row_done(&mut self, row: &Row, outcome: &Outcome) -> Result<(), Failure> {
+    pub fn row_done(&mut self, outcome: &Outcome) -> Result<(), Failure> {
         self.rows_done += 1;
-        self.bytes_done += row.bytes();
+        self.bytes_done += outcome.row.bytes();
         self.line.clear();
-        print(&finished(self.rows_done, self.rows, row, outcome, self.words))
+        let rows = self.plan.rows.len();
+        print(&finished(self.rows_done, rows, outcome, self.plan.language))
     }
 
     pub fn clear(&mut self) {
@@ -225,32 +199,22 @@ impl ProgressLine {
 
 /// ` 7/108 thread  download  5 ×  50 MiB,  1 worker   5/5 ok   0.123 s 2.03 GiB/s`: less than 80 columns as
 /// long as there are fewer than 1,000 rows and fewer than 100 workers.
-fn finished(number: usize, rows: usize, row: &Row, outcome: &Outcome, words: &Words) -> String {
-    let Row {
-        mode,
-        operation,
-        volume_mib,
-        clients,
-        servers,
-        ..
-    } = row;
-    let rate = outcome.total_rate().filter(|_| outcome.bytes > 0);
-    let rate = rate.map_or("-".to_owned(), |rate| short_size(rate) + "/s");
+fn finished(number: usize, rows: usize, outcome: &Outcome, language: Language) -> String {
+    let row = &outcome.row;
+    let volume = match row.operation {
+        "list" => "folder".to_owned(),
+        _ => format!("{} MiB", row.volume_mib),
+    };
+    let (mode, operation, clients) = (row.mode, row.operation, row.clients);
     let (workers, ok) = (
-        words.workers(*servers),
+        language.workers(row.servers),
         format!("{}/{clients} ok", outcome.times.len()),
     );
-    let volume = if *operation == "list" {
-        "folder".to_owned()
-    } else {
-        format!("{volume_mib} MiB")
-    };
+    let rate = outcome.total_rate().filter(|_| outcome.bytes > 0);
+    let rate = rate.map_or("-".to_owned(), |rate| short_size(rate) + "/s");
     let row = format!("{mode:<7} {operation:<8} {clients:>2} × {volume:>7}, {workers:>10}");
-    let digits = rows.to_string().len();
-    format!(
-        "{number:>digits$}/{rows} {row} {ok:>8} {:>7.3} s {rate:>10}\n",
-        outcome.wall
-    )
+    let (digits, wall) = (rows.to_string().len(), outcome.wall);
+    format!("{number:>digits$}/{rows} {row} {ok:>8} {wall:>7.3} s {rate:>10}\n")
 }
 
 /// Seconds as minutes and seconds.
@@ -261,7 +225,7 @@ fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stress::words::{ENGLISH, INDONESIAN};
+    use crate::stress::words::Language::{English, Indonesian};
 
     #[test]
     fn an_estimate_is_told_in_round_figures() {
@@ -280,9 +244,9 @@ mod tests {
             (100_000.0, "about 28 hours"),
         ];
         for (seconds, text) in table {
-            assert_eq!(about(seconds, &ENGLISH), text, "{seconds}");
+            assert_eq!(about(seconds, English), text, "{seconds}");
         }
-        assert_eq!(about(100.0, &INDONESIAN), "sekitar 2 menit");
+        assert_eq!(about(100.0, Indonesian), "sekitar 2 menit");
     }
 
     #[test]
@@ -296,49 +260,38 @@ mod tests {
 
     #[test]
     fn the_line_of_a_finished_row_fits_a_terminal() {
-        let row = |number, mode, operation, volume_mib, clients, servers| Row {
-            number,
-            mode,
-            client_mode: "thread",
-            operation,
-            volume_mib,
-            clients,
-            servers,
-        };
-        let (times, bytes, wall) = (vec![1.0; 50], 5000 << 20, 4.884);
-        let outcome = Outcome {
-            times,
-            bytes,
+        let outcome = |row: (&'static str, &'static str, u64, u64), wall| Outcome {
+            row: Row {
+                mode: row.0,
+                operation: row.1,
+                volume_mib: row.2,
+                clients: row.3,
+                servers: row.3,
+                ..Row::default()
+            },
             wall,
             ..Outcome::default()
         };
-        let row_50 = row(54, "process", "download", 100, 50, 50);
+        let wide = Outcome {
+            times: vec![1.0; 50],
+            bytes: 5000 << 20,
+            ..outcome(("process", "download", 100, 50), 4.884)
+        };
+        let line = finished(108, 108, &wide, English);
         assert_eq!(
-            finished(108, 108, &row_50, &outcome, &ENGLISH),
+            line,
             "108/108 process download 50 × 100 MiB, 50 workers 50/50 ok   4.884 s 1.00 GiB/s\n"
         );
+        assert!(line.chars().count() <= 80, "with its end");
         // Whether or not it took time to fail.
         for (operation, wall, text) in [
             ("list", 0.0, " folder,   1 worker   0/1 ok   0.000 s"),
             ("upload", 2.0, "  1 MiB,   1 worker   0/1 ok   2.000 s"),
         ] {
-            let nothing = Outcome {
-                wall,
-                ..Outcome::default()
-            };
             assert_eq!(
-                finished(7, 108, &row(7, "event", operation, 1, 1, 1), &nothing, &ENGLISH),
+                finished(7, 108, &outcome(("event", operation, 1, 1), wall), English),
                 format!("  7/108 event   {operation:<8}  1 × {text}          -\n")
             );
         }
-        assert!(
-            finished(108, 108, &row_50, &outcome, &ENGLISH).chars().count() <= 80,
-            "with its end"
-        );
-    }
-
-    #[test]
-    fn words_are_told_once_and_in_order() {
-        assert_eq!(different(["b", "a", "b", "a"].into_iter()), "b, a");
     }
 }

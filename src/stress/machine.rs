@@ -1,14 +1,6 @@
-//! # Chapter 13g. On what machine, and with what program, was that measured?
-//!
-//! A figure without its machine says nothing. So every run writes down the processor, the memory, the kernel,
-//! the file system of the served folder, and which program it was: the version, and the commit when the
-//! program lies in the `target` folder of its own checkout.
-//!
-//! The invariant: each line is a name and a value; a value that cannot be found is `unknown`.
-//!
-//! What must not live here: what was measured.
-//!
-//! Experiment: run `make stress-quick` with and without `STRESS_ROOT=/dev/shm` and compare `root on`.
+//! On what machine, and with what program, was that measured? A figure without its machine says nothing: so
+//! every run writes down the processor, the memory, the kernel, the file system of the served folder, and
+//! which program it was. Each line is a name and a value; a value that cannot be found is `unknown`.
 
 use crate::stats::utc;
 use std::path::Path;
@@ -20,29 +12,24 @@ use std::{env, fs, thread};
 pub fn machine(root: &Path) -> Vec<(&'static str, String)> {
     // Without /proc these values are unknown.
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    vec![
-        ("date", utc(SystemTime::now())),
-        ("version", concat!("kolam ", env!("CARGO_PKG_VERSION")).to_owned()),
-        ("commit", or_unknown(commit())),
-        ("cpu", or_unknown(field(&read("/proc/cpuinfo"), "model name"))),
+    let cores = thread::available_parallelism().ok();
+    let found = [
+        ("date", Some(utc(SystemTime::now()))),
         (
-            "cores",
-            or_unknown(
-                thread::available_parallelism()
-                    .ok()
-                    .map(|count| count.to_string()),
-            ),
+            "version",
+            Some(concat!("kolam ", env!("CARGO_PKG_VERSION")).to_owned()),
         ),
-        ("memory", or_unknown(field(&read("/proc/meminfo"), "MemTotal"))),
+        ("commit", commit()),
+        ("cpu", field(&read("/proc/cpuinfo"), "model name")),
+        ("cores", cores.map(|count| count.to_string())),
+        ("memory", field(&read("/proc/meminfo"), "MemTotal")),
         (
             "kernel",
-            or_unknown(Some(read("/proc/sys/kernel/osrelease").trim().to_owned())),
+            Some(read("/proc/sys/kernel/osrelease").trim().to_owned()),
         ),
-        (
-            "root on",
-            or_unknown(file_system(root, &read("/proc/self/mountinfo"))),
-        ),
-    ]
+        ("root on", file_system(root, &read("/proc/self/mountinfo"))),
+    ];
+    found.map(|(name, value)| (name, or_unknown(value))).to_vec()
 }
 
 /// `unknown` for a value that cannot be found, or is empty.
@@ -66,12 +53,8 @@ fn commit() -> Option<String> {
     let checkout = program.ancestors().nth(3)?;
     // Another project's checkout would give another project's commit.
     let manifest = fs::read_to_string(checkout.join("Cargo.toml")).ok()?;
-    if !manifest
-        .lines()
-        .any(|line| line == concat!("name = \"", env!("CARGO_PKG_NAME"), "\""))
-    {
-        return None;
-    }
+    let name = concat!("name = \"", env!("CARGO_PKG_NAME"), "\"");
+    manifest.lines().find(|line| *line == name)?;
     let mut git = Command::new("git");
     // No locks: someone may be working in the checkout.
     git.arg("--no-optional-locks").arg("-C").arg(checkout);
@@ -88,13 +71,12 @@ fn file_system(path: &Path, mounts: &str) -> Option<String> {
     let mounted = mounts.lines().filter_map(|line| {
         let (place, about) = line.split_once(" - ")?;
         let point = place.split(' ').nth(4)?;
-        path.starts_with(point)
-            .then_some((point.len(), about.split(' ').next()?))
+        let kind = about.split(' ').next()?;
+        path.starts_with(point).then_some((point.len(), kind))
     });
     // A later mount hides an earlier one at the same point; `max_by_key` takes the last of equals.
-    mounted
-        .max_by_key(|(length, _)| *length)
-        .map(|(_, kind)| kind.to_owned())
+    let (_, kind) = mounted.max_by_key(|(length, _)| *length)?;
+    Some(kind.to_owned())
 }
 
 #[cfg(test)]

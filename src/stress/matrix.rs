@@ -1,22 +1,10 @@
-//! # Chapter 13a. Which combinations are there?
-//!
-//! Three operations, some volumes, some numbers of clients, some numbers of server workers: a row for each
-//! combination, numbered from 1 within its mode, the last of the four changing fastest. The assignment asks
-//! for 2 × 3 × 3 × 3 = 54 rows a mode.
-//!
-//! ```text
-//!   operation ─► volume ─► client workers ─► server workers      1: download 10 MiB, 1 client, 1 worker
-//!                                                                2: download 10 MiB, 1 client, 5 workers
-//! ```
-//!
-//! The invariant: the same options make the same rows with the same numbers.
-//!
-//! What must not live here: running them.
-//!
-//! Experiment: `kolam stress --dry-run --ops download,upload,list` and count.
+//! Which combinations are there? Three operations, some volumes, some numbers of clients and of server
+//! workers: a row for each combination, the last of the four changing fastest, numbered from 1 within its
+//! mode. The assignment asks for 2 × 3 × 3 × 3 = 54 rows a mode. The same options make the same rows with the
+//! same numbers.
 
-use crate::cli::{Args, Failure, MODES, Opt, counted, opt};
-use crate::stress::words::{ENGLISH, INDONESIAN, Words};
+use crate::cli::{Args, Failure, MODES, Opt, counted, opt, usage};
+use crate::stress::words::Language;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,7 +50,7 @@ pub const OPTIONS: &[Opt] = &[
 ];
 
 /// One combination of the matrix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     /// Counted from 1 within the mode.
     pub number: usize,
@@ -94,14 +82,26 @@ pub struct Told {
     pub workers: Option<u64>,
 }
 
+/// Most workers of a server.
+pub const MOST_SERVERS: u64 = 4096;
+
+/// The default volumes and numbers of workers, and those of `--quick`.
+const FULL: (&str, &str) = ("10,50,100", "1,5,50");
+const QUICK: (&str, &str) = ("1,2,4", "1,5");
+
 /// The options of a run, checked.
 pub struct Plan {
+    pub modes: Vec<&'static str>,
+    /// `thread`, `process`, or `same`: like the server.
+    client_mode: &'static str,
+    pub operations: Vec<&'static str>,
+    /// File sizes in MiB, each once.
+    pub volumes: Vec<u64>,
+    clients: Vec<u64>,
+    servers: Vec<u64>,
+    /// The combinations of these.
     pub rows: Vec<Row>,
-    /// The rows in one word: `full`, `quick`, `target`, or `custom` for any other choice.
-    pub what: &'static str,
-    /// All options that matter to the rows, as one could type them.
-    pub options: String,
-    /// Where the results go: into this folder itself, or into a new one in it.
+    /// Where the results go: into this folder itself if the user has named it, or into a new one in it.
     pub out: PathBuf,
     pub exact: bool,
     /// Results that are there may be replaced.
@@ -116,156 +116,97 @@ pub struct Plan {
     pub guessed: bool,
     /// How long a client waits for its server to move.
     pub timeout: Duration,
-    /// The texts of the report, in the language of the user.
-    pub words: &'static Words,
+    pub language: Language,
 }
 
 impl Plan {
     /// Reads it from the command line. What a target has `told` comes before any default, and an option
     /// that says otherwise is refused.
     pub fn from(args: &Args, told: &Told) -> Result<Plan, Failure> {
-        let matrix = Matrix::from(args, told)?;
-        if args.has("--force") && !args.has("--out") {
-            return Err(Failure::Usage(
-                "--force replaces what is in --out DIR, which is missing".to_owned(),
-            ));
-        }
-        let out = args.path("--out").unwrap_or(Path::new("results")).to_owned();
-        let root = args.path("--root").map_or(out.clone(), Path::to_owned);
-        let target = args
-            .has("--target")
-            .then(|| args.address("--target", "127.0.0.1:6666"))
-            .transpose()?;
-        let timeout = args.seconds("--timeout", 120.0)?;
-        let mut options = format!("{} --timeout {}", matrix.options(), timeout.as_secs_f64());
-        if let Some(target) = target {
-            options += &format!(" --target {target}");
-        }
-        let (what, rows) = (
-            if target.is_some() { "target" } else { matrix.what() },
-            matrix.rows(),
-        );
-        let (exact, force) = (args.has("--out"), args.has("--force"));
-        let (tells, known) = (told.workers.is_some(), told.mode.is_some() || args.has("--modes"));
-        let guessed = target.is_some() && !(known && (tells || args.has("--servers")));
-        let words = if args.choice("--lang", "en", &["en", "id"])? == "id" {
-            &INDONESIAN
-        } else {
-            &ENGLISH
-        };
-        Ok(Plan {
-            rows,
-            what,
-            options,
-            out,
-            exact,
-            force,
-            root,
-            target,
-            tells,
-            guessed,
-            timeout,
-            words,
-        })
-    }
-
-    /// File sizes in MiB, each once.
-    pub fn volumes(&self) -> Vec<u64> {
-        let mut volumes: Vec<u64> = self.rows.iter().map(|row| row.volume_mib).collect();
-        volumes.sort_unstable();
-        volumes.dedup();
-        volumes
-    }
-
-    /// Bytes that must fit below `root`: the sources, and the uploads of the largest row. A target stores
-    /// both itself.
-    pub fn space(&self) -> u64 {
-        if self.target.is_some() {
-            return 0;
-        }
-        let sources: u64 = self.volumes().iter().map(|volume| volume << 20).sum();
-        let uploads = self.rows.iter().filter(|row| row.operation == "upload");
-        sources + uploads.map(Row::bytes).max().unwrap_or(0)
-    }
-}
-
-/// The values that the rows combine.
-#[derive(PartialEq, Eq)]
-struct Matrix {
-    modes: Vec<&'static str>,
-    client_mode: &'static str,
-    operations: Vec<&'static str>,
-    volumes: Vec<u64>,
-    clients: Vec<u64>,
-    servers: Vec<u64>,
-}
-
-/// Most workers of a server.
-pub const MOST_SERVERS: u64 = 4096;
-
-/// The default volumes and numbers of workers, and those of `--quick`.
-const FULL: (&str, &str) = ("10,50,100", "1,5,50");
-const QUICK: (&str, &str) = ("1,2,4", "1,5");
-
-impl Matrix {
-    fn from(args: &Args, told: &Told) -> Result<Matrix, Failure> {
         let (volumes, workers) = if args.has("--quick") { QUICK } else { FULL };
         let (modes, servers) = labels(args, told, workers);
-        let mut operations = args.choices("--ops", "download,upload", &OPERATIONS)?;
-        operations.sort_by_key(|operation| OPERATIONS.iter().position(|known| known == operation));
-        let matrix = Matrix {
+        let out = args.path("--out").unwrap_or(Path::new("results"));
+        let target = args.has("--target");
+        let mode_is_known = told.mode.is_some() || args.has("--modes");
+        let workers_are_known = told.workers.is_some() || args.has("--servers");
+        let mut plan = Plan {
             modes: args.choices("--modes", modes, &MODES)?,
             client_mode: args.choice("--client-mode", "same", &["same", "thread", "process"])?,
-            operations,
+            operations: args.choices("--ops", "download,upload", &OPERATIONS)?,
             volumes: args.mebibytes("--volumes", volumes, 1..=100_000)?,
             clients: args.numbers("--clients", workers, 1..=10_000)?,
             servers: args.numbers("--servers", &servers, 1..=MOST_SERVERS)?,
+            rows: Vec::new(),
+            out: out.to_owned(),
+            exact: args.has("--out"),
+            force: args.has("--force"),
+            root: args.path("--root").unwrap_or(out).to_owned(),
+            target: target
+                .then(|| args.address("--target", "127.0.0.1:6666"))
+                .transpose()?,
+            tells: told.workers.is_some(),
+            guessed: target && !(mode_is_known && workers_are_known),
+            timeout: args.seconds("--timeout", 120.0)?,
+            language: match args.choice("--lang", "en", &["en", "id"])? {
+                "id" => Language::Indonesian,
+                _ => Language::English,
+            },
         };
-        matrix.check(args, told)?;
-        if args.has("--servers") {
-            check_single(&matrix.modes, &matrix.servers)?;
-        }
-        Ok(matrix)
+        plan.check(args, told)?;
+        plan.operations
+            .sort_by_key(|operation| OPERATIONS.iter().position(|known| known == operation));
+        plan.rows = plan.combine();
+        Ok(plan)
     }
 
-    /// A target has one mode and one number of workers; if it tells them, rows with others would be false.
+    /// Refuses what contradicts itself. A target has one mode and one number of workers; if it tells them,
+    /// rows with others would be false.
     fn check(&self, args: &Args, told: &Told) -> Result<(), Failure> {
-        let Some(target) = args.text("--target") else {
-            return Ok(());
-        };
-        let several = |option: &str, typed: String, what: &str| {
-            let text =
-                format!("{option} {typed}: {target} is one running server and has one {what}; name it");
-            Err(Failure::Usage(text + &format!(", or leave {option} out")))
-        };
-        if self.modes.len() > 1 {
-            return several("--modes", self.modes.join(","), "mode");
-        }
-        if self.servers.len() > 1 {
-            return several("--servers", list(&self.servers), "number of workers");
-        }
-        let wrong = |option: &str, typed: String, truth: String| {
-            let remedy = format!("leave {option} out");
-            Err(Failure::Usage(format!(
-                "{option} {typed}: {target} says that it has {truth}; {remedy}"
-            )))
-        };
-        match told.mode {
-            Some(mode) if self.modes != [mode] => {
-                return wrong("--modes", self.modes.join(","), format!("mode {mode}"));
+        let (modes, servers) = (self.modes.join(","), list(&self.servers));
+        let workers = told
+            .workers
+            .map(|count| (count.to_string(), counted(count, "worker")));
+        let labels = [
+            (
+                "--modes",
+                "mode",
+                &modes,
+                told.mode.map(|mode| (mode.to_owned(), format!("mode {mode}"))),
+            ),
+            ("--servers", "number of workers", &servers, workers),
+        ];
+        for (option, what, typed, told) in labels {
+            let Some(target) = args.text("--target") else {
+                break;
+            };
+            if typed.contains(',') {
+                return usage(format!(
+                    "{option} {typed}: {target} is one running server and has one {what}; name it, or leave \
+                     {option} out"
+                ));
             }
-            _ => {}
-        }
-        match told.workers {
-            Some(count) if self.servers != [count] => {
-                wrong("--servers", list(&self.servers), counted(count, "worker"))
+            if let Some((label, truth)) = told
+                && label != *typed
+            {
+                let remedy = format!("leave {option} out");
+                return usage(format!(
+                    "{option} {typed}: {target} says that it has {truth}; {remedy}"
+                ));
             }
-            _ => Ok(()),
         }
+        // A single server has one worker: an option with another number is refused, not corrected.
+        let fits = self.servers == [1] || self.servers.contains(&1) && self.modes.len() > 1;
+        if args.has("--servers") && self.modes.contains(&"single") && !fits {
+            return usage(format!("--servers {servers}: --modes single has one worker"));
+        }
+        if self.force && !self.exact {
+            return usage("--force replaces what is in --out DIR, which is missing");
+        }
+        Ok(())
     }
 
     /// All combinations, the last of the four changing fastest.
-    fn rows(&self) -> Vec<Row> {
+    fn combine(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for &mode in &self.modes {
             let client_mode = match self.client_mode {
@@ -276,63 +217,79 @@ impl Matrix {
             // A server in single mode has one worker, whatever the list says.
             let servers = if mode == "single" { &[1][..] } else { &self.servers };
             let before = rows.len();
-            self.each(servers, |operation, volume_mib, clients, servers| {
-                let number = rows.len() - before + 1;
-                rows.push(Row {
-                    number,
-                    mode,
-                    client_mode,
-                    operation,
-                    volume_mib,
-                    clients,
-                    servers,
-                });
-            });
+            for &operation in &self.operations {
+                for &volume_mib in &self.volumes {
+                    for &clients in &self.clients {
+                        for &servers in servers {
+                            rows.push(Row {
+                                number: rows.len() - before + 1,
+                                mode,
+                                client_mode,
+                                operation,
+                                volume_mib,
+                                clients,
+                                servers,
+                            });
+                        }
+                    }
+                }
+            }
         }
         rows
     }
 
-    fn each(&self, servers: &[u64], mut row: impl FnMut(&'static str, u64, u64, u64)) {
-        for &operation in &self.operations {
-            for &volume in &self.volumes {
-                for &clients in &self.clients {
-                    servers
-                        .iter()
-                        .for_each(|&servers| row(operation, volume, clients, servers));
-                }
-            }
-        }
-    }
-
-    /// `full` or `quick` if the options are just those, otherwise `custom`.
-    fn what(&self) -> &'static str {
-        let same = |(volumes, workers): (&str, &str)| {
-            self.modes == ["thread", "process"]
-                && self.client_mode == "same"
-                && self.operations == ["download", "upload"]
-                && list(&self.volumes) == volumes
-                && [&self.clients, &self.servers]
-                    .iter()
-                    .all(|numbers| list(numbers) == workers)
+    /// The rows in one word: `full`, `quick`, `target`, or `custom` for any other choice.
+    pub fn what(&self) -> &'static str {
+        let chosen = self.matrix();
+        let is = |(volumes, workers): (&str, &str)| {
+            let ours = "--modes thread,process --client-mode same --ops download,upload";
+            chosen == format!("{ours} --volumes {volumes} --clients {workers} --servers {workers}")
         };
-        if same(FULL) {
-            "full"
-        } else if same(QUICK) {
-            "quick"
-        } else {
-            "custom"
+        match self.target {
+            Some(_) => "target",
+            None if is(FULL) => "full",
+            None if is(QUICK) => "quick",
+            None => "custom",
         }
     }
 
-    fn options(&self) -> String {
+    /// The options that choose the rows, as one could type them.
+    fn matrix(&self) -> String {
         let (modes, operations) = (self.modes.join(","), self.operations.join(","));
-        let [volumes, clients, servers] =
-            [&self.volumes, &self.clients, &self.servers].map(|list| self::list(list));
+        let [volumes, clients, servers] = [&self.volumes, &self.clients, &self.servers].map(|all| list(all));
         format!(
             "--modes {modes} --client-mode {} --ops {operations} --volumes {volumes} --clients {clients} \
              --servers {servers}",
             self.client_mode
         )
+    }
+
+    /// All options that matter to what is measured.
+    pub fn options(&self) -> String {
+        let target = self
+            .target
+            .map_or(String::new(), |target| format!(" --target {target}"));
+        format!(
+            "{} --timeout {}{target}",
+            self.matrix(),
+            self.timeout.as_secs_f64()
+        )
+    }
+
+    /// Bytes of content that all rows move.
+    pub fn content(&self) -> u64 {
+        self.rows.iter().map(Row::bytes).sum()
+    }
+
+    /// Bytes that must fit below `root`: the sources, and the uploads of the largest row. A target stores
+    /// both itself.
+    pub fn space(&self) -> u64 {
+        if self.target.is_some() {
+            return 0;
+        }
+        let sources: u64 = self.volumes.iter().map(|volume| volume << 20).sum();
+        let uploads = self.rows.iter().filter(|row| row.operation == "upload");
+        sources + uploads.map(Row::bytes).max().unwrap_or(0)
     }
 }
 
@@ -343,10 +300,9 @@ fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
     if !args.has("--target") {
         return ("thread,process", workers.to_owned());
     }
-    let simplest = if args.text("--servers").is_none_or(|servers| servers == "1") {
-        "single"
-    } else {
-        "thread"
+    let simplest = match args.text("--servers") {
+        None | Some("1") => "single",
+        Some(_) => "thread",
     };
     (
         told.mode.unwrap_or(simplest),
@@ -357,22 +313,6 @@ fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
 /// `1,5,50`
 fn list(numbers: &[u64]) -> String {
     numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// A single server has one worker: an option with another number is refused, not corrected.
-fn check_single(modes: &[&str], servers: &[u64]) -> Result<(), Failure> {
-    let fits = if modes == ["single"] {
-        servers == [1]
-    } else {
-        servers.contains(&1)
-    };
-    if fits || !modes.contains(&"single") {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "--servers {}: --modes single has one worker",
-        list(servers)
-    )))
 }
 
 #[cfg(test)]
@@ -433,7 +373,7 @@ mod tests {
                 .all(|row| row.servers == 1 && row.client_mode == "thread")
         );
         let quick = plan("--quick --ops upload,list,download");
-        assert_eq!((quick.rows.len(), quick.volumes()), (72, vec![1, 2, 4]));
+        assert_eq!((quick.rows.len(), quick.volumes), (72, vec![1, 2, 4]));
         assert_eq!(
             (quick.rows[0].operation, quick.rows[35].operation),
             ("download", "list")
@@ -455,11 +395,11 @@ mod tests {
             ("--target 127.0.0.1:1", "target"),
         ];
         for (line, what) in table {
-            assert_eq!(plan(line).what, what, "{line}");
+            assert_eq!(plan(line).what(), what, "{line}");
         }
         let options = "--modes single --client-mode same --ops download,upload --volumes 1,2,4 --clients 3 \
                        --servers 1 --timeout 0.5";
-        assert_eq!(plan(&format!("--quick {options}")).options, options);
+        assert_eq!(plan(&format!("--quick {options}")).options(), options);
         assert!(try_plan("--force").is_err());
     }
 

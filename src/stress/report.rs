@@ -1,23 +1,17 @@
-//! # Chapter 13i. What do the measurements say?
-//!
-//! One row of the matrix and its outcome, as a line of CSV, as a line of the assignment's table, and in the
-//! summary at the end. Values are passed as values; nothing here parses what something else printed.
-//!
-//! The invariant: a cell holds a number only if it was counted. Otherwise it is empty in the CSV and a dash
-//! in the table, never a guess. Each column is defined in one sentence beside the field that fills it.
-//!
-//! What must not live here: measuring.
-//!
-//! Experiment: add a column, and see how many places must change.
+//! What do the measurements say? A row and its outcome become a line of CSV, a line of the assignment's
+//! table, and the summary at the end. A cell holds a number only if it was counted: otherwise it is empty in
+//! the CSV and a dash in the table, never a guess.
 
 use crate::cli::nearest_rank;
 use crate::client::CAUSES;
 use crate::stress::matrix::Row;
-use crate::stress::words::{LINES, Words, fill};
+use crate::stress::words::{self, Language, Text, fill};
+use std::array;
 
-/// The outcome of a row. Times are in seconds.
+/// A row and what came of it. Times are in seconds.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
+    pub row: Row,
     /// One for each client worker that succeeded: from before `connect` to the end of its reply.
     pub times: Vec<f64>,
     /// Bytes that arrived right.
@@ -40,10 +34,17 @@ pub struct Outcome {
     pub example: Option<String>,
 }
 
-/// The columns of the CSV, in this order.
-pub const HEADER: &str = "no,operation,volume_mib,client_workers,server_workers,time_per_client_s,\
-throughput_per_client_Bps,client_ok,client_failed,server_ok,server_failed,mode,client_mode,wall_s,total_Bps,\
-p50_s,p95_s,max_s,server_peak_rss_kib,server_cpu_s,client_cpu_s,errors";
+/// A figure with so many decimals, or what stands for one that was not measured.
+fn figure(value: Option<f64>, decimals: usize, nothing: &str) -> String {
+    value.map_or(nothing.to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+/// Failures by their cause: `reset=1;timeout=3`.
+fn causes(failures: &[u64; CAUSES.len()]) -> String {
+    let counted = CAUSES.iter().zip(failures).filter(|(_, count)| **count > 0);
+    let texts: Vec<String> = counted.map(|(cause, count)| format!("{cause}={count}")).collect();
+    texts.join(";")
+}
 
 impl Outcome {
     pub fn failed(&self) -> u64 {
@@ -51,12 +52,12 @@ impl Outcome {
     }
 
     /// Mean over the client workers that succeeded.
-    pub fn time_per_client(&self) -> Option<f64> {
+    fn time_per_client(&self) -> Option<f64> {
         (!self.times.is_empty()).then(|| self.times.iter().sum::<f64>() / self.times.len() as f64)
     }
 
     /// Bytes that arrived right by the sum of the times in which they did.
-    pub fn throughput_per_client(&self) -> Option<f64> {
+    fn rate_per_client(&self) -> Option<f64> {
         let sum: f64 = self.times.iter().sum();
         (sum > 0.0).then(|| self.bytes as f64 / sum)
     }
@@ -67,133 +68,143 @@ impl Outcome {
     }
 
     /// The smallest time that at least `percent` of the successful clients did not exceed (nearest rank).
-    pub fn percentile(&self, percent: usize) -> Option<f64> {
+    fn percentile(&self, percent: usize) -> Option<f64> {
         let mut times = self.times.clone();
         times.sort_by(f64::total_cmp);
         nearest_rank(times.len(), percent * 10).map(|at| times[at])
     }
 
-    /// `reset=1;timeout=3`
-    fn errors(&self) -> String {
-        let counted = CAUSES.iter().zip(self.failures).filter(|(_, count)| *count > 0);
-        counted
-            .map(|(cause, count)| format!("{cause}={count}"))
-            .collect::<Vec<_>>()
-            .join(";")
+    /// The columns of the CSV: title and cell.
+    fn csv_columns(&self) -> [(&'static str, String); 22] {
+        let seconds = |value| figure(value, 6, "");
+        let count = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
+        let row = &self.row;
+        [
+            ("no", row.number.to_string()),
+            ("operation", row.operation.to_owned()),
+            ("volume_mib", row.volume_mib.to_string()),
+            ("client_workers", row.clients.to_string()),
+            ("server_workers", row.servers.to_string()),
+            ("time_per_client_s", seconds(self.time_per_client())),
+            ("throughput_per_client_Bps", figure(self.rate_per_client(), 0, "")),
+            ("client_ok", self.times.len().to_string()),
+            ("client_failed", self.failed().to_string()),
+            ("server_ok", count(self.servers.map(|(ok, _)| ok))),
+            ("server_failed", count(self.servers.map(|(_, failed)| failed))),
+            ("mode", row.mode.to_owned()),
+            ("client_mode", row.client_mode.to_owned()),
+            ("wall_s", seconds(Some(self.wall).filter(|wall| *wall > 0.0))),
+            ("total_Bps", figure(self.total_rate(), 0, "")),
+            ("p50_s", seconds(self.percentile(50))),
+            ("p95_s", seconds(self.percentile(95))),
+            ("max_s", seconds(self.percentile(100))),
+            ("server_peak_rss_kib", count(self.server_peak_rss_kib)),
+            ("server_cpu_s", seconds(self.server_cpu)),
+            ("client_cpu_s", seconds(Some(self.client_cpu))),
+            ("errors", causes(&self.failures)),
+        ]
     }
 
-    /// The line of `row` in the CSV, without its end.
-    pub fn csv(&self, row: &Row) -> String {
-        let seconds = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.6}"));
-        let rate = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.0}"));
-        let count = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
+    /// Its line in the CSV, without the end.
+    pub fn csv(&self) -> String {
+        self.csv_columns().map(|(_, cell)| cell).join(",")
+    }
+
+    /// The columns of the assignment's table: heading, characters and cell. With a blank between two of them
+    /// they fit the 80 columns of a terminal.
+    fn table_columns(&self) -> [(Text, usize, String); COLUMNS] {
+        let row = &self.row;
+        let clients = format!("{}/{}", self.times.len(), self.failed());
+        let servers = self.servers.map(|(ok, failed)| format!("{ok}/{failed}"));
         [
-            row.number.to_string(),
-            row.operation.to_owned(),
-            row.volume_mib.to_string(),
-            row.clients.to_string(),
-            row.servers.to_string(),
-            seconds(self.time_per_client()),
-            rate(self.throughput_per_client()),
-            self.times.len().to_string(),
-            self.failed().to_string(),
-            count(self.servers.map(|(ok, _)| ok)),
-            count(self.servers.map(|(_, failed)| failed)),
-            row.mode.to_owned(),
-            row.client_mode.to_owned(),
-            seconds((self.wall > 0.0).then_some(self.wall)),
-            rate(self.total_rate()),
-            seconds(self.percentile(50)),
-            seconds(self.percentile(95)),
-            seconds(self.percentile(100)),
-            count(self.server_peak_rss_kib),
-            seconds(self.server_cpu),
-            seconds(Some(self.client_cpu)),
-            self.errors(),
+            (words::NUMBER, 5, row.number.to_string()),
+            (words::OPERATION, 9, row.operation.to_owned()),
+            (words::VOLUME, 6, row.volume_mib.to_string()),
+            (words::CLIENT_WORKERS, 7, row.clients.to_string()),
+            (words::SERVER_WORKERS, 7, row.servers.to_string()),
+            (words::TIME_PER_CLIENT, 10, figure(self.time_per_client(), 4, "-")),
+            (words::RATE_PER_CLIENT, 11, figure(self.rate_per_client(), 0, "-")),
+            (words::CLIENTS_OK, 7, clients),
+            (words::SERVERS_OK, 7, servers.unwrap_or("-".to_owned())),
         ]
-        .join(",")
     }
 }
 
-/// Characters of each column of the table. With a blank between two they fit the 80 of a terminal.
-const WIDTHS: [usize; 9] = [5, 9, 6, 7, 7, 10, 11, 7, 7];
+/// The first line of the CSV.
+pub fn csv_head() -> String {
+    Outcome::default().csv_columns().map(|(title, _)| title).join(",")
+}
+
+/// Columns of the assignment's table.
+const COLUMNS: usize = 9;
 
 /// The column that holds a word and not a number.
-const OPERATION: usize = 1;
+const WORD: usize = 1;
 
-/// The cells of the assignment's table of nine columns.
-fn cells(row: &Row, outcome: &Outcome) -> [String; 9] {
-    let number =
-        |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
-    [
-        row.number.to_string(),
-        row.operation.to_owned(),
-        row.volume_mib.to_string(),
-        row.clients.to_string(),
-        row.servers.to_string(),
-        number(outcome.time_per_client(), 4),
-        number(outcome.throughput_per_client(), 0),
-        format!("{}/{}", outcome.times.len(), outcome.failed()),
-        outcome
-            .servers
-            .map_or("-".to_owned(), |(ok, failed)| format!("{ok}/{failed}")),
-    ]
+/// Lines of the longest heading; a shorter one stands in the last of them.
+const LINES: usize = 4;
+
+/// A line of a heading, counted from 0.
+fn heading_line(heading: &str, number: usize) -> &str {
+    let empty = LINES - heading.split('|').count();
+    let at = number.checked_sub(empty);
+    at.and_then(|at| heading.split('|').nth(at)).unwrap_or_default()
 }
 
 /// The assignment's table for a terminal: aligned columns, below headings of several lines.
-pub fn table(rows: &[(Row, Outcome)], words: &Words) -> String {
-    let line = |cells: [&str; 9]| {
+pub fn table(outcomes: &[Outcome], language: Language) -> String {
+    let headings = Outcome::default()
+        .table_columns()
+        .map(|(heading, ..)| language.of(heading));
+    let widths = Outcome::default().table_columns().map(|(_, width, _)| width);
+    let line = |cells: [String; COLUMNS]| {
         let mut line = String::new();
-        for (at, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
-            line += &if at == OPERATION {
-                format!("{cell:<width$} ")
-            } else {
-                format!("{cell:>width$} ")
+        for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            line += &match at {
+                WORD => format!("{cell:<width$} "),
+                _ => format!("{cell:>width$} "),
             };
         }
         line.trim_end().to_owned() + "\n"
     };
-    let mut text: String = (0..LINES)
-        .map(|number| line(words.headings.map(|heading| heading[number])))
-        .collect();
-    let rules = WIDTHS.map(|width| "-".repeat(width));
-    text += &line(rules.each_ref().map(String::as_str));
-    for (row, outcome) in rows {
-        text += &line(cells(row, outcome).each_ref().map(String::as_str));
+    let mut text = String::new();
+    for number in 0..LINES {
+        text += &line(headings.map(|heading| heading_line(heading, number).to_owned()));
+    }
+    text += &line(widths.map(|width| "-".repeat(width)));
+    for outcome in outcomes {
+        text += &line(outcome.table_columns().map(|(.., cell)| cell));
     }
     text
 }
 
 /// The same table for a file, in Markdown.
-pub fn markdown(rows: &[(Row, Outcome)], words: &Words) -> String {
-    let line = |cells: [String; 9]| format!("| {} |\n", cells.join(" | "));
+pub fn markdown(outcomes: &[Outcome], language: Language) -> String {
+    let line = |cells: [String; COLUMNS]| format!("| {} |\n", cells.join(" | "));
     // `ok/` and `failed` are one word, divided over two lines.
-    let whole = |heading: [&str; LINES]| heading.join(" ").trim_start().replace("/ ", "/");
-    let mut text = line(words.headings.map(whole));
-    let mut rules = ["---:"; 9];
-    rules[OPERATION] = ":---";
-    text += &line(rules.map(str::to_owned));
-    text + &rows
-        .iter()
-        .map(|(row, outcome)| line(cells(row, outcome)))
-        .collect::<String>()
+    let headings = Outcome::default()
+        .table_columns()
+        .map(|(heading, ..)| language.of(heading).replace("/|", "/").replace('|', " "));
+    let rules = array::from_fn(|at| if at == WORD { ":---" } else { "---:" }.to_owned());
+    let mut text = line(headings) + &line(rules);
+    for outcome in outcomes {
+        text += &line(outcome.table_columns().map(|(.., cell)| cell));
+    }
+    text
 }
 
 /// The tables of all modes, each made by `table`, below headings that begin with `mark`.
 pub fn tables(
-    rows: &[(Row, Outcome)],
-    words: &Words,
+    outcomes: &[Outcome],
+    language: Language,
     mark: &str,
-    table: impl Fn(&[(Row, Outcome)], &Words) -> String,
+    table: fn(&[Outcome], Language) -> String,
 ) -> String {
-    let of_a_mode = rows.chunk_by(|a, b| a.0.mode == b.0.mode);
-    let texts = of_a_mode.map(|rows| {
-        format!(
-            "{mark}{} {}\n\n{}",
-            words.modes[0],
-            rows[0].0.mode,
-            table(rows, words)
-        )
+    let of_a_mode = outcomes.chunk_by(|a, b| a.row.mode == b.row.mode);
+    let heading = language.counted(1, words::MODES);
+    let texts = of_a_mode.map(|outcomes| {
+        let mode = outcomes[0].row.mode;
+        format!("{mark}{heading} {mode}\n\n{}", table(outcomes, language))
     });
     texts.collect::<Vec<_>>().join("\n")
 }
@@ -201,8 +212,7 @@ pub fn tables(
 /// Bytes as a person reads them, in three digits: `1.50 GiB`, `15.0 GiB`, `150 GiB`.
 pub fn short_size(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes;
-    let mut unit = 0;
+    let (mut value, mut unit) = (bytes, 0);
     // From here on it would be shown as 1024.
     while value >= 1023.5 && unit + 1 < units.len() {
         value /= 1024.0;
@@ -218,119 +228,107 @@ pub fn short_size(bytes: f64) -> String {
 }
 
 /// `thread download 5 × 50 MiB, 1 worker`: five clients with a file of 50 MiB each, one server worker.
-pub fn describe(row: &Row, words: &Words) -> String {
-    format!("{} {}", row.mode, describe_in_mode(row, words))
+pub fn describe(row: &Row, language: Language) -> String {
+    format!("{} {}", row.mode, describe_in_mode(row, language))
 }
 
 /// The same without the mode. LIST lists the folder that holds that file.
-fn describe_in_mode(row: &Row, words: &Words) -> String {
-    let Row {
-        operation,
-        volume_mib,
-        clients,
-        servers,
-        ..
-    } = row;
-    let folder = if *operation == "list" {
-        words.folder_with
-    } else {
-        ""
+fn describe_in_mode(row: &Row, language: Language) -> String {
+    let folder = match row.operation {
+        "list" => language.of(words::FOLDER_WITH),
+        _ => "",
     };
+    let (volume, workers) = (row.volume_mib, language.workers(row.servers));
     format!(
-        "{operation} {clients} × {folder}{volume_mib} MiB, {}",
-        words.workers(*servers)
+        "{} {} × {folder}{volume} MiB, {workers}",
+        row.operation, row.clients
     )
 }
 
 /// `thread row 7`: rows are counted in each mode.
-pub fn name(row: &Row, words: &Words) -> String {
-    format!("{} {} {}", row.mode, words.row, row.number)
+pub fn name(row: &Row, language: Language) -> String {
+    format!("{} {} {}", row.mode, language.of(words::ROW), row.number)
 }
 
-/// A line of the summary.
-pub fn line(label: &str, value: &str) -> String {
-    format!("{label:<10} {value}\n")
+/// A line with its label, as they stand before and after the rows.
+pub fn line(language: Language, label: Text, value: &str) -> String {
+    format!("{:<10} {value}\n", language.of(label))
 }
 
-/// The summary, which a reader wants first. `planned`: the number of rows that there should be.
-pub fn summary(rows: &[(Row, Outcome)], planned: usize, wall: f64, words: &Words) -> String {
-    let mut failures = [0; CAUSES.len()];
-    let mut bytes = 0;
-    for (_, outcome) in rows {
-        bytes += outcome.bytes;
-        failures
-            .iter_mut()
-            .zip(outcome.failures)
-            .for_each(|(sum, count)| *sum += count);
-    }
-    let all = Outcome {
-        failures,
-        ..Outcome::default()
-    };
-    let failed = match all.failed() {
+/// The summary, which a reader wants first. `planned`: the number of rows that there should be; `wall`: the
+/// seconds of the run.
+pub fn summary(outcomes: &[Outcome], planned: usize, wall: f64, language: Language) -> String {
+    let line = |label, value: &str| line(language, label, value);
+    let failures = array::from_fn(|cause| outcomes.iter().map(|outcome| outcome.failures[cause]).sum());
+    let failed = match failures.iter().sum() {
         0 => "0".to_owned(),
-        count => format!("{count} ({})", all.errors()),
+        count => format!("{count} ({})", causes(&failures)),
     };
-    let mut text = line(words.rows, &format!("{} {} {planned}", rows.len(), words.of));
-    text += &line(words.failures, &failed);
-    text += &extremes(rows, words);
-    let mut first = |label: &str, find: fn(&Outcome) -> Option<&String>| {
-        if let Some((row, what)) = rows.iter().find_map(|(row, outcome)| Some((row, find(outcome)?))) {
-            text += &line(label, &format!("{}: {what}", name(row, words)));
-        }
+    let bytes: u64 = outcomes.iter().map(|outcome| outcome.bytes).sum();
+    let first = |label, find: fn(&Outcome) -> Option<&String>| {
+        let found = outcomes
+            .iter()
+            .find_map(|outcome| Some((&outcome.row, find(outcome)?)));
+        found.map_or(String::new(), |(row, what)| {
+            line(label, &format!("{}: {what}", name(row, language)))
+        })
     };
-    first(words.first, |outcome| outcome.example.as_ref());
-    first(words.server, |outcome| outcome.server_trouble.as_ref());
-    text += &line(words.content, &short_size(bytes as f64));
-    text + &line(words.time, &format!("{wall:.1} s"))
-}
-
-/// What failed, in one sentence; `None`: nothing did. Servers that were not measured are left out.
-pub fn verdict(rows: &[(Row, Outcome)], words: &Words) -> Option<String> {
-    let clients: u64 = rows.iter().map(|(_, outcome)| outcome.failed()).sum();
-    let servers = |outcome: &Outcome| outcome.servers.is_some_and(|(_, failed)| failed > 0);
-    let servers = rows.iter().filter(|(_, outcome)| servers(outcome)).count() as u64;
-    let troubled = rows.iter().any(|(_, outcome)| outcome.server_trouble.is_some());
-    let told = [(clients, &words.failed_clients), (servers, &words.failed_servers)];
-    let told = told.into_iter().filter(|(count, _)| *count > 0);
-    let told: Vec<String> = told
-        .map(|(count, text)| fill(text[usize::from(count != 1)], &[&count]))
-        .collect();
-    (clients > 0 || troubled).then(|| told.join("; "))
+    [
+        line(
+            words::ROWS,
+            &format!("{} {} {planned}", outcomes.len(), language.of(words::OF)),
+        ),
+        line(words::FAILURES, &failed),
+        extremes(outcomes, language),
+        first(words::FIRST, |outcome| outcome.example.as_ref()),
+        first(words::SERVER, |outcome| outcome.server_trouble.as_ref()),
+        line(words::CONTENT, &short_size(bytes as f64)),
+        line(words::TIME, &format!("{wall:.1} s")),
+    ]
+    .concat()
 }
 
 /// The fastest and the slowest row, where there are two. A row in which nothing arrived has no rate; a list
 /// moves too few bytes.
-fn extremes(rows: &[(Row, Outcome)], words: &Words) -> String {
-    let rated = rows
+fn extremes(outcomes: &[Outcome], language: Language) -> String {
+    let moved = outcomes
         .iter()
-        .filter_map(|(row, outcome)| Some((row, outcome.total_rate()?)));
-    let rated: Vec<_> = rated
-        .filter(|(row, rate)| row.operation != "list" && *rate > 0.0)
+        .filter(|outcome| outcome.row.operation != "list" && outcome.bytes > 0);
+    let mut rated: Vec<(f64, &Row)> = moved
+        .filter_map(|outcome| Some((outcome.total_rate()?, &outcome.row)))
         .collect();
-    if rated.len() < 2 {
+    rated.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let [worst, .., best] = rated[..] else {
         return String::new();
-    }
-    let best = rated
-        .iter()
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|found| (words.best, found));
-    let worst = rated
-        .iter()
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|found| (words.worst, found));
-    let mut text = String::new();
-    for (label, (row, rate)) in [best, worst].into_iter().flatten() {
-        let (rate, name, what) = (short_size(*rate), name(row, words), describe_in_mode(row, words));
-        text += &line(label, &format!("{rate}/s {} {name}: {what}", words.within));
-    }
-    text
+    };
+    let within = language.of(words::WITHIN);
+    let extreme = |label, (rate, row): (f64, &Row)| {
+        let (rate, name, what) = (
+            short_size(rate),
+            name(row, language),
+            describe_in_mode(row, language),
+        );
+        line(language, label, &format!("{rate}/s {within} {name}: {what}"))
+    };
+    extreme(words::BEST, best) + &extreme(words::WORST, worst)
+}
+
+/// What failed, in one sentence; `None`: nothing did. Servers that were not measured are left out.
+pub fn verdict(outcomes: &[Outcome], language: Language) -> Option<String> {
+    let clients: u64 = outcomes.iter().map(Outcome::failed).sum();
+    let bad = |outcome: &&Outcome| outcome.servers.is_some_and(|(_, failed)| failed > 0);
+    let servers = outcomes.iter().filter(bad).count() as u64;
+    let troubled = outcomes.iter().any(|outcome| outcome.server_trouble.is_some());
+    let told = [(clients, words::FAILED_CLIENTS), (servers, words::FAILED_SERVERS)];
+    let told = told.into_iter().filter(|(count, _)| *count > 0);
+    let told = told.map(|(count, text)| fill(language.counted(count, text), &[&count]));
+    (clients > 0 || troubled).then(|| told.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stress::words::{ENGLISH, INDONESIAN};
+    use crate::stress::words::Language::{English, Indonesian};
 
     fn row() -> Row {
         Row {
@@ -346,6 +344,7 @@ mod tests {
 
     fn outcome() -> Outcome {
         Outcome {
+            row: row(),
             times: vec![0.4, 0.1, 0.2, 0.3],
             bytes: 1000,
             failures: [0, 1, 0, 0, 0, 0],
@@ -361,28 +360,29 @@ mod tests {
 
     #[test]
     fn a_line_has_a_cell_for_each_title() {
-        let line = outcome().csv(&row());
+        let line = outcome().csv();
         assert_eq!(
             line,
             "7,upload,10,5,1,0.250000,1000,4,1,1,0,thread,process,0.500000,2000,\
              0.200000,0.400000,0.400000,2048,0.250000,0.125000,reset=1"
         );
-        assert_eq!(line.split(',').count(), HEADER.split(',').count());
+        assert_eq!(line.split(',').count(), csv_head().split(',').count());
     }
 
     #[test]
     fn what_was_not_counted_stays_empty() {
         let nothing = Outcome {
+            row: row(),
             failures: [5, 0, 0, 0, 0, 0],
             wall: 1.0,
             ..Outcome::default()
         };
-        let line = nothing.csv(&row());
+        let line = nothing.csv();
         assert_eq!(
             line,
             "7,upload,10,5,1,,,0,5,,,thread,process,1.000000,0,,,,,,0.000000,refused=5"
         );
-        let rows = [(row(), nothing)];
+        let rows = [nothing];
         let cells = |text: &str, at: usize| {
             let line = text.lines().last().unwrap_or_default();
             line.split_whitespace()
@@ -390,7 +390,7 @@ mod tests {
                 .nth(at)
                 .map(str::to_owned)
         };
-        for text in [table(&rows, &ENGLISH), markdown(&rows, &ENGLISH)] {
+        for text in [table(&rows, English), markdown(&rows, English)] {
             assert_eq!(
                 [5, 6, 7, 8].map(|at| cells(&text, at).unwrap()),
                 ["-", "-", "0/5", "-"],
@@ -413,7 +413,7 @@ mod tests {
     }
 
     /// The widest row that the assignment asks for, at a rate that no machine reaches today.
-    fn wide() -> (Row, Outcome) {
+    fn wide() -> Outcome {
         let row = Row {
             number: 54,
             mode: "process",
@@ -422,27 +422,22 @@ mod tests {
             servers: 50,
             ..row()
         };
-        let outcome = Outcome {
+        Outcome {
+            row,
             times: vec![0.052_428_8; 50],
             bytes: 50 * 104_857_600,
+            servers: Some((50, 0)),
+            wall: 123.456,
+            failures: [0; 6],
             ..outcome()
-        };
-        (
-            row,
-            Outcome {
-                servers: Some((50, 0)),
-                wall: 123.456,
-                failures: [0; 6],
-                ..outcome
-            },
-        )
+        }
     }
 
     #[test]
     fn a_table_fits_a_terminal_and_its_columns_stand_below_their_headings() {
-        let rows = [(row(), outcome()), wide()];
-        for (words, first) in [(&ENGLISH, "   No"), (&INDONESIAN, "Nomor")] {
-            let text = table(&rows, words);
+        let rows = [outcome(), wide()];
+        for (language, first) in [(English, "   No"), (Indonesian, "Nomor")] {
+            let text = table(&rows, language);
             let lines: Vec<&str> = text.lines().collect();
             assert_eq!(lines.len(), LINES + 1 + 2, "{text}");
             assert!(lines.iter().all(|line| line.chars().count() < 80), "{text}");
@@ -463,15 +458,15 @@ mod tests {
 
     #[test]
     fn headings_are_whole_in_the_file() {
-        let line = |words| markdown(&[wide()], words).lines().next().unwrap().to_owned();
+        let line = |language| markdown(&[wide()], language).lines().next().unwrap().to_owned();
         assert_eq!(
-            line(&INDONESIAN),
+            line(Indonesian),
             "| Nomor | Operasi | Volume (MiB) | Jumlah client worker pool | Jumlah server worker pool \
              | Waktu total per client (s) | Throughput per client (bytes/s) | worker client sukses/gagal \
              | worker server sukses/gagal |"
         );
         assert_eq!(
-            line(&ENGLISH),
+            line(English),
             "| No | Operation | Volume (MiB) | Client workers | Server workers | Total time per client (s) \
              | Throughput per client (bytes/s) | Client workers ok/failed | Server workers ok/failed |"
         );
@@ -479,8 +474,8 @@ mod tests {
 
     #[test]
     fn each_mode_has_a_table_of_its_own() {
-        let mut rows = vec![(row(), outcome()), (row(), outcome()), wide()];
-        let text = tables(&rows, &ENGLISH, "## ", markdown);
+        let mut rows = vec![outcome(), outcome(), wide()];
+        let text = tables(&rows, English, "## ", markdown);
         let lines = text
             .lines()
             .filter(|line| line.starts_with("## ") || line.is_empty());
@@ -489,19 +484,19 @@ mod tests {
             ["## mode thread", "", "", "## mode process", ""]
         );
         rows.clear();
-        assert_eq!(tables(&rows, &ENGLISH, "", table), "");
+        assert_eq!(tables(&rows, English, "", table), "");
     }
 
     #[test]
     fn the_summary_counts_failures_by_cause() {
-        let text = summary(&[(row(), outcome()), (row(), outcome())], 3, 9.0, &ENGLISH);
+        let text = summary(&[outcome(), outcome()], 3, 9.0, English);
         assert!(
             text.starts_with(
                 "rows       2 of 3\nfailures   2 (reset=2)\nbest       1.95 KiB/s in thread row 7: "
             ),
             "{text}"
         );
-        let text = summary(&[wide(), wide()], 3, 9.0, &INDONESIAN);
+        let text = summary(&[wide(), wide()], 3, 9.0, Indonesian);
         let best = "terbaik    40.5 MiB/s pada process baris 54: upload 50 × 100 MiB, 50 worker\n";
         assert!(
             text.starts_with(&format!("baris      2 dari 3\ngagal      0\n{best}")),
@@ -512,34 +507,28 @@ mod tests {
 
     #[test]
     fn one_row_is_neither_best_nor_worst() {
-        let text = summary(&[(row(), outcome())], 1, 9.0, &ENGLISH);
+        let text = summary(&[outcome()], 1, 9.0, English);
         assert!(!text.contains("best") && !text.contains("worst"), "{text}");
         let list = Row {
             operation: "list",
             ..row()
         };
         assert_eq!(
-            describe(&list, &ENGLISH),
+            describe(&list, English),
             "thread list 5 × folder with 10 MiB, 1 worker"
         );
     }
 
     #[test]
     fn the_verdict_says_what_failed_and_nothing_that_was_not_measured() {
-        let of = |clients, servers| {
-            let failures = [clients, 0, 0, 0, 0, 0];
-            (
-                row(),
-                Outcome {
-                    failures,
-                    servers,
-                    ..Outcome::default()
-                },
-            )
+        let of = |clients, servers| Outcome {
+            failures: [clients, 0, 0, 0, 0, 0],
+            servers,
+            ..Outcome::default()
         };
-        let died = |mut row: (Row, Outcome)| {
-            row.1.server_trouble = Some("it died".to_owned());
-            row
+        let died = |outcome| Outcome {
+            server_trouble: Some("it died".to_owned()),
+            ..outcome
         };
         let table = [
             (vec![of(0, None), of(0, Some((3, 0)))], None),
@@ -559,23 +548,21 @@ mod tests {
             ),
         ];
         for (rows, text) in table {
-            assert_eq!(verdict(&rows, &ENGLISH).as_deref(), text);
+            assert_eq!(verdict(&rows, English).as_deref(), text);
         }
         let text = "4 worker client gagal; 1 baris dengan worker server yang gagal";
-        assert_eq!(
-            verdict(&[of(4, Some((2, 1)))], &INDONESIAN).as_deref(),
-            Some(text)
-        );
+        assert_eq!(verdict(&[of(4, Some((2, 1)))], Indonesian).as_deref(), Some(text));
     }
 
     #[test]
     fn when_everything_failed_there_is_no_best_row() {
         let nothing = Outcome {
+            row: row(),
             failures: [5, 0, 0, 0, 0, 0],
             wall: 1.0,
             ..Outcome::default()
         };
-        let text = summary(&[(row(), nothing)], 1, 9.0, &ENGLISH);
+        let text = summary(&[nothing], 1, 9.0, English);
         assert!(!text.contains("best") && !text.contains("worst"), "{text}");
     }
 

@@ -1,27 +1,13 @@
-//! # Chapter 13f. Where do the results of a run go, so that no other run spoils them?
-//!
-//! Into a folder of the run's own, named after the second in which it began and after what it measures. With
-//! `--out` the user names the folder, and one that has rows already is refused. `machine.txt` tells how the
-//! rows were measured, and whether they are all there.
-//!
-//! ```text
-//!   results/2026-11-21T070809-full/    thread.csv process.csv tables.md machine.txt
-//!   results/2026-11-21T071011-quick/   thread.csv process.csv tables.md machine.txt
-//!   results/latest ──────────────────► 2026-11-21T071011-quick
-//! ```
-//!
-//! The invariant: the rows in one folder are of one run, and `machine.txt` never says `complete` when a row
-//! is missing. After a run that was killed it still says `running`.
-//!
-//! What must not live here: what a row looks like.
-//!
-//! Experiment: start two runs in the same second and look at the names of their folders.
+//! Where do the results of a run go, so that no other run spoils them? Into a folder of the run's own, named
+//! after the second in which it began and after what it measures; with `--out` the user names the folder, and
+//! one that has rows already is refused. `machine.txt` tells how the rows were measured. It never says
+//! `complete` when a row is missing: after a run that was killed it still says `running`.
 
 use crate::cli::{Failure, MODES, failed};
 use crate::stats::utc;
 use crate::stress::machine::machine;
 use crate::stress::matrix::Plan;
-use crate::stress::words::{Words, fill};
+use crate::stress::words::{self, Language};
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -69,6 +55,12 @@ impl Drop for MadeFolder {
 }
 
 /// The folder of one run.
+///
+/// ```text
+///   results/2026-11-21T070809-full/    thread.csv process.csv tables.md machine.txt
+///   results/2026-11-21T071011-quick/   thread.csv process.csv tables.md machine.txt
+///   results/latest ──────────────────► 2026-11-21T071011-quick
+/// ```
 pub struct RunFolder {
     pub path: PathBuf,
     /// What `machine.txt` says from the beginning on: names and values.
@@ -111,7 +103,7 @@ impl RunFolder {
         let path = if plan.exact {
             plan.out.clone()
         } else {
-            claim(&plan.out, plan.what)?
+            claim(&plan.out, plan.what())?
         };
         while let Some(name) = old_rows(&path) {
             let old = path.join(name);
@@ -120,7 +112,7 @@ impl RunFolder {
         let mut about = machine(&plan.root);
         about.push(("command", command_line()));
         let root = quote(&plan.root.to_string_lossy());
-        about.push(("options", format!("{} --root {root}", plan.options)));
+        about.push(("options", format!("{} --root {root}", plan.options())));
         about.push(("started", utc(SystemTime::now())));
         let folder = RunFolder { path, about };
         folder
@@ -129,7 +121,7 @@ impl RunFolder {
         let note = if plan.exact {
             None
         } else {
-            folder.point_latest(&plan.out, plan.words)
+            folder.point_latest(&plan.out, plan.language)
         };
         Ok((folder, note))
     }
@@ -187,17 +179,17 @@ impl RunFolder {
     }
 
     /// Lets `latest` in `parent` point to this folder. If that fails, returns a note, and the run goes on.
-    fn point_latest(&self, parent: &Path, words: &Words) -> Option<String> {
+    fn point_latest(&self, parent: &Path, language: Language) -> Option<String> {
         let (latest, name) = (parent.join(LATEST), self.path.file_name()?);
         if latest.symlink_metadata().is_ok_and(|about| !about.is_symlink()) {
-            return Some(fill(words.no_link, &[&latest.display()]));
+            return Some(language.fill(words::NO_LINK, &[&latest.display()]));
         }
         // A link that has the name already cannot be changed, but one with another name can replace it.
         let fresh = parent.join(format!(".{LATEST}-{}", name.display()));
         let pointed = symlink(name, &fresh).and_then(|()| fs::rename(&fresh, &latest));
         pointed.err().map(|error| {
             let _ = fs::remove_file(&fresh);
-            fill(words.not_linked, &[&latest.display(), &error])
+            language.fill(words::NOT_LINKED, &[&latest.display(), &error])
         })
     }
 }

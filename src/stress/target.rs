@@ -1,20 +1,7 @@
-//! # Chapter 13d. What may a test do to a server that is not ours?
-//!
-//! Use it, and leave it as it was. Before anything is sent, the server is asked how it works (STATS), so that
-//! no row has a false label, and which files it has (LIST), so that none of them is overwritten. Every name
-//! that the test may have stored there is remembered until it is certain that it is gone.
-//!
-//! ```text
-//!   STATS ─► labels    LIST ─► names are free    rows: remember, UPLOAD …, DELETE    LIST ─► nothing is left
-//! ```
-//!
-//! The invariant: only names of this run are sent with UPLOAD or DELETE, none of them was there before, and
-//! one that remains is named to the user. A server that knows no STATS, LIST or DELETE can be tested all the
-//! same; one that cannot be reached ends the test before a row.
-//!
-//! What must not live here: what the clients of a row do.
-//!
-//! Experiment: press Ctrl-C in the middle of an upload to a target, and list its folder.
+//! What may a test do to a server that is not ours? Use it, and leave it as it was. It is asked how it works
+//! (STATS), so that no row has a false label, and which files it has (LIST). Only names of this run are sent
+//! with UPLOAD or DELETE, none of them was there before, and one that remains is named to the user. A server
+//! that knows no STATS, LIST or DELETE can be tested all the same.
 
 use crate::cli::{Failure, MODES, failed};
 use crate::client::{Client, Error};
@@ -22,9 +9,9 @@ use crate::json::Value;
 use crate::stress::matrix::{MOST_SERVERS, Plan, Told};
 use crate::stress::report::short_size;
 use crate::stress::run_files::RunId;
-use crate::stress::words::{Words, fill};
+use crate::stress::words::{self, Language, fill};
 use crate::sys::Stop;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::thread;
@@ -74,61 +61,93 @@ pub fn ask(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Told, F
     }
 }
 
+/// A file that this run has sent, arrived or not.
+struct Sent {
+    bytes: u64,
+    /// It may still be there.
+    there: bool,
+    /// The server has answered OK to its DELETE.
+    deleted: bool,
+}
+
 /// A server that is not ours, and what this run has stored on it.
 pub struct Target {
     pub address: SocketAddr,
     run: RunId,
-    words: &'static Words,
+    language: Language,
     /// For removing files, which goes on after a Ctrl-C.
     never_stop: Stop,
-    /// Bytes of each file that was sent, arrived or not.
-    sent: BTreeMap<String, u64>,
-    /// Those of them that may still be there.
-    there: BTreeSet<String>,
-    /// Those that it has answered OK to DELETE for.
-    deleted: BTreeSet<String>,
+    /// By name.
+    files: BTreeMap<String, Sent>,
     /// Why a file could not be removed.
     refusal: Option<Error>,
 }
 
+/// How long removing files may take: no reply is waited for longer than `timeout`, none after `deadline`,
+/// and none after `stop`.
+struct Cleaning {
+    deadline: Instant,
+    timeout: Duration,
+    stop: Stop,
+}
+
+impl Cleaning {
+    fn connect(&self, address: SocketAddr) -> Result<Client, Error> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::Timeout);
+        }
+        let mut client = Client::connect(address, self.timeout.min(left), self.stop)?;
+        client.end_by(self.deadline);
+        Ok(client)
+    }
+
+    /// DELETE on the connection that is open, or, when the server has closed it, on a new one.
+    fn delete(&self, open: &mut Option<Client>, address: SocketAddr, name: &str) -> Result<(), Error> {
+        if let Some(client) = open {
+            match client.delete(name) {
+                Err(Error::Reset(_) | Error::Short(_)) => {}
+                other => return other,
+            }
+        }
+        open.insert(self.connect(address)?).delete(name)
+    }
+}
+
 impl Target {
-    pub fn new(address: SocketAddr, run: RunId, words: &'static Words) -> io::Result<Target> {
-        let (sent, there, deleted) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let never_stop = Stop::never()?;
+    pub fn new(address: SocketAddr, run: RunId, language: Language) -> io::Result<Target> {
         Ok(Target {
             address,
             run,
-            words,
-            never_stop,
-            sent,
-            there,
-            deleted,
+            language,
+            never_stop: Stop::never()?,
+            files: BTreeMap::new(),
             refusal: None,
         })
     }
 
-    /// Checks the server before anything is sent. Returns notes for the user.
+    /// Checks the server before anything is sent: no file there may have a name of this run. Returns notes
+    /// for the user.
     pub fn look(&self, plan: &Plan, stop: Stop) -> Result<Vec<String>, Failure> {
-        let labels = plan.rows.first().filter(|_| plan.guessed);
-        let labels = labels.map(|row| {
-            let workers = self.words.workers(row.servers);
-            fill(self.words.labelled, &[&row.mode, &workers])
-        });
-        Ok(labels.into_iter().chain(self.require_free(plan, stop)?).collect())
-    }
-
-    /// Makes sure that no file there has a name of this run. Returns what the user should know when LIST
-    /// does not tell.
-    fn require_free(&self, plan: &Plan, stop: Stop) -> Result<Option<String>, Failure> {
+        let mut notes = Vec::new();
+        if plan.guessed {
+            let row = &plan.rows[0];
+            let workers = self.language.workers(row.servers);
+            notes.push(self.language.fill(words::LABELLED, &[&row.mode, &workers]));
+        }
         let timeout = plan.timeout.min(REPLY_TIMEOUT);
         match Client::connect(self.address, timeout, stop).and_then(|mut client| client.list()) {
-            Err(Error::Interrupted) => Err(Failure::Interrupted),
-            Err(error) => Ok(Some(self.require_none(plan, timeout, stop, &error)?)),
-            Ok(names) => match names.iter().find(|name| self.is_ours(name)) {
-                None => Ok(None),
-                Some(name) => self.taken(name),
-            },
+            Err(Error::Interrupted) => return Err(Failure::Interrupted),
+            Err(error) => notes.push(self.ask_for_each(plan, timeout, stop, &error)?),
+            Ok(names) => {
+                // Some servers turn names into lower case, which ours are, or into upper case.
+                let prefix = self.run.prefix();
+                if let Some(name) = names.iter().find(|name| name.to_lowercase().starts_with(&prefix)) {
+                    return self.taken(name);
+                }
+            }
         }
+        Ok(notes)
     }
 
     fn taken<T>(&self, name: &str) -> Result<T, Failure> {
@@ -137,7 +156,7 @@ impl Target {
     }
 
     /// The same for a server that answers LIST with `error`: asks by GET for each name that will be sent.
-    fn require_none(
+    fn ask_for_each(
         &self,
         plan: &Plan,
         timeout: Duration,
@@ -150,12 +169,8 @@ impl Target {
             .filter(|row| row.operation == "upload")
             .map(|row| row.clients);
         let uploads = (0..clients.max().unwrap_or(0) as usize).map(|index| self.run.upload(index));
-        let names = plan
-            .volumes()
-            .into_iter()
-            .map(|volume| self.run.source(volume))
-            .chain(uploads);
-        for name in names {
+        let sources = plan.volumes.iter().map(|&volume| self.run.source(volume));
+        for name in sources.chain(uploads) {
             // The content is not wanted: the connection closes at its first byte.
             let found = Client::connect(self.address, timeout, stop)
                 .and_then(|mut client| client.download(&name, &mut Unwanted));
@@ -164,53 +179,68 @@ impl Target {
                 Err(Error::Interrupted) => return Err(Failure::Interrupted),
                 // The next file would wait as long, for nothing.
                 Err(silent @ (Error::Refused(_) | Error::Timeout)) => {
-                    return Ok(fill(self.words.not_seen, &[error, &silent]));
+                    return Ok(self.language.fill(words::NOT_SEEN, &[error, &silent]));
                 }
                 // Any answer but OK: it is not there, in words or by hanging up.
                 Err(_) => {}
             }
         }
-        Ok(fill(self.words.seen_by_get, &[error]))
-    }
-
-    /// Some servers turn names into lower case, which ours are, or into upper case.
-    fn is_ours(&self, name: &str) -> bool {
-        name.to_lowercase().starts_with(&self.run.prefix())
+        Ok(self.language.fill(words::SEEN_BY_GET, &[error]))
     }
 
     /// A file is about to be sent.
     pub fn will_store(&mut self, name: String, bytes: u64) {
-        self.sent.insert(name.clone(), bytes);
-        self.deleted.remove(&name);
-        self.there.insert(name);
+        let sent = Sent {
+            bytes,
+            there: true,
+            deleted: false,
+        };
+        self.files.insert(name, sent);
+    }
+
+    /// Has anything been sent?
+    pub fn used(&self) -> bool {
+        !self.files.is_empty()
     }
 
     /// Removes what this run has stored, as far as the server allows. A Ctrl-C ends it; `leave` goes on.
     pub fn clean(&mut self, stop: Stop) {
-        self.clean_by(Instant::now() + CLEANING, REPLY_TIMEOUT, stop);
+        self.delete_all(&Cleaning {
+            deadline: Instant::now() + CLEANING,
+            timeout: REPLY_TIMEOUT,
+            stop,
+        });
     }
 
-    fn clean_by(&mut self, deadline: Instant, timeout: Duration, stop: Stop) {
+    /// Sends a DELETE for each file that may be there.
+    fn delete_all(&mut self, cleaning: &Cleaning) {
         self.refusal = None;
-        let (mut client, address) = (None, self.address);
-        for name in self.there.clone() {
-            match delete(&mut client, || connect(address, deadline, timeout, stop), &name) {
-                Ok(()) => {
-                    self.there.remove(&name);
-                    self.deleted.insert(name);
-                }
+        let mut client = None;
+        for (name, file) in self.files.iter_mut().filter(|(_, file)| file.there) {
+            match cleaning.delete(&mut client, self.address, name) {
+                Ok(()) => (file.there, file.deleted) = (false, true),
                 Err(Error::Interrupted) => return,
-                Err(_) if Instant::now() >= deadline => return,
+                Err(_) if Instant::now() >= cleaning.deadline => return,
                 // The next file would wait as long, for nothing.
                 Err(error @ (Error::Refused(_) | Error::Timeout)) => return self.refusal = Some(error),
                 Err(error) => {
-                    if matches!(&error, Error::Server(reason) if is_missing(reason)) {
-                        self.there.remove(&name);
-                    }
+                    file.there = !matches!(&error, Error::Server(reason) if is_missing(reason));
                     // Kept for a missing one too: LIST may still show it.
                     self.refusal = Some(error);
                 }
             }
+        }
+    }
+
+    /// Asks which files are still there, if the server replies in time.
+    fn list(&mut self, cleaning: &Cleaning) {
+        let names = cleaning
+            .connect(self.address)
+            .and_then(|mut client| client.list());
+        let Ok(names) = names else { return };
+        let names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        for (name, file) in &mut self.files {
+            file.there = names.contains(name);
         }
     }
 
@@ -221,70 +251,64 @@ impl Target {
     }
 
     fn leave_by(&mut self, deadline: Instant, interrupted: bool) -> Option<String> {
-        let timeout = if interrupted { SHORT_TIMEOUT } else { REPLY_TIMEOUT };
-        self.clean_by(deadline, timeout, self.never_stop);
-        let unreachable = matches!(self.refusal, Some(Error::Refused(_) | Error::Timeout));
-        if self.used() && !unreachable {
+        let cleaning = Cleaning {
+            deadline,
+            timeout: if interrupted { SHORT_TIMEOUT } else { REPLY_TIMEOUT },
+            stop: self.never_stop,
+        };
+        // Twice: a file whose client failed or went away may have been stored after its DELETE, and one that
+        // could not be deleted may never have been stored. LIST tells.
+        for _ in 0..2 {
+            self.delete_all(&cleaning);
+            if matches!(self.refusal, Some(Error::Refused(_) | Error::Timeout)) {
+                break;
+            }
             if interrupted {
                 thread::sleep(SETTLING);
             }
-            // Files whose clients failed or went away may have been stored since they were deleted, and
-            // those that could not be deleted may never have been stored.
-            self.list(deadline, timeout);
-            if !self.there.is_empty() {
-                self.clean_by(deadline, timeout, self.never_stop);
-                self.list(deadline, timeout);
+            self.list(&cleaning);
+            if !self.files.values().any(|file| file.there) {
+                break;
             }
         }
         self.left()
     }
 
-    /// Asks which files of this run are still there, if the server replies in time.
-    fn list(&mut self, deadline: Instant, timeout: Duration) {
-        let client = connect(self.address, deadline, timeout, self.never_stop);
-        if let Ok(names) = client.and_then(|mut client| client.list()) {
-            let names = names.into_iter().map(|name| name.to_lowercase());
-            self.there = names.filter(|name| self.is_ours(name)).collect();
-        }
-    }
-
-    /// Has anything been sent?
-    pub fn used(&self) -> bool {
-        !self.sent.is_empty()
-    }
-
     /// The files that stay there, in one line.
     fn left(&self) -> Option<String> {
-        let (count, words) = (self.there.len(), self.words);
-        let still_listed = self.there.iter().any(|name| self.deleted.contains(name));
+        let language = self.language;
+        let there: Vec<(&String, &Sent)> = self.files.iter().filter(|(_, file)| file.there).collect();
+        let still_listed = there.iter().any(|(_, file)| file.deleted);
         let why = match &self.refusal {
-            _ if still_listed => words.still_listed.to_owned(),
+            _ if still_listed => language.of(words::STILL_LISTED).to_owned(),
             Some(refusal) => refusal.to_string(),
-            None => words.no_time.to_owned(),
+            None => language.of(words::NO_TIME).to_owned(),
         };
-        let bytes = |name: &String| self.sent.get(name).copied().unwrap_or(0) as f64;
-        let all = short_size(self.there.iter().map(bytes).sum());
-        let named = self
-            .there
-            .iter()
-            .take(NAMED)
-            .map(|name| format!("{name} ({})", short_size(bytes(name))));
-        let mut names = named.collect::<Vec<_>>().join(", ");
-        if count > NAMED {
-            names += &fill(words.and_more, &[&(count - NAMED)]);
-        }
-        if count > 1 {
-            names += &fill(words.all_named, &[&self.run.prefix()]);
-        }
         // Without a reply we do not know what the server has stored.
         let sure = still_listed || matches!(self.refusal, Some(Error::Server(_)));
         let stay = if sure {
-            words.files_stay
+            words::FILES_STAY
         } else {
-            words.files_may_stay
+            words::FILES_MAY_STAY
         };
-        let stay = fill(stay[usize::from(count != 1)], &[&count, &self.address]);
-        (count > 0).then(|| format!("{stay}, {all}: {names}; {why}"))
+        let stay = fill(
+            language.counted(there.len() as u64, stay),
+            &[&there.len(), &self.address],
+        );
+        let size = |bytes: u64| short_size(bytes as f64);
+        let all = size(there.iter().map(|(_, file)| file.bytes).sum());
+        let named = there.iter().take(NAMED);
+        let named: Vec<String> = named
+            .map(|(name, file)| format!("{name} ({})", size(file.bytes)))
+            .collect();
+        let mut names = named.join(", ");
+        if there.len() > NAMED {
+            names += &language.fill(words::AND_MORE, &[&(there.len() - NAMED)]);
+        }
+        if there.len() > 1 {
+            names += &language.fill(words::ALL_NAMED, &[&self.run.prefix()]);
+        }
+        (!there.is_empty()).then(|| format!("{stay}, {all}: {names}; {why}"))
     }
 }
 
@@ -301,32 +325,6 @@ impl Write for Unwanted {
     }
 }
 
-/// A connection on which no reply is waited for longer than `timeout`, and none after `deadline`.
-fn connect(address: SocketAddr, deadline: Instant, timeout: Duration, stop: Stop) -> Result<Client, Error> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(Error::Timeout);
-    }
-    let mut client = Client::connect(address, timeout.min(left), stop)?;
-    client.end_by(deadline);
-    Ok(client)
-}
-
-/// DELETE on the connection that is open, or, when the server has closed it, on a new one.
-fn delete(
-    open: &mut Option<Client>,
-    connect: impl Fn() -> Result<Client, Error>,
-    name: &str,
-) -> Result<(), Error> {
-    if let Some(client) = open {
-        match client.delete(name) {
-            Err(Error::Reset(_) | Error::Short(_)) => {}
-            other => return other,
-        }
-    }
-    open.insert(connect()?).delete(name)
-}
-
 /// Does the reason of a server mean that there is no such file? In the words of kolam, of the C library, and
 /// of Indonesian course work.
 fn is_missing(reason: &str) -> bool {
@@ -339,12 +337,12 @@ fn is_missing(reason: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stress::words::ENGLISH;
+    use crate::stress::words::Language::English;
     use std::net::TcpListener;
 
     #[test]
     fn what_stays_is_one_line_however_much_it_is() {
-        let mut target = Target::new(([192, 0, 2, 1], 6666).into(), RunId::new(), &ENGLISH).unwrap();
+        let mut target = Target::new(([192, 0, 2, 1], 6666).into(), RunId::new(), English).unwrap();
         assert_eq!(target.left(), None);
         for index in 0..50 {
             target.will_store(target.run.upload(index), 1 << 20);
@@ -361,14 +359,18 @@ mod tests {
             line.ends_with(&(rest + "the server says: request tidak dikenali")),
             "{line}"
         );
-        target.there = [target.run.upload(7)].into();
+        let one = target.run.upload(7);
+        target
+            .files
+            .iter_mut()
+            .for_each(|(name, file)| file.there = *name == one);
         let alone = format!(
             "1 file stays on 192.0.2.1:6666, 1.00 MiB: {} (1.00 MiB); ",
             target.run.upload(7)
         );
         assert!(target.left().unwrap().starts_with(&alone));
         // It has said that it is gone, and shows it all the same.
-        target.deleted = target.there.clone();
+        target.files.values_mut().for_each(|file| file.deleted = true);
         target.refusal = None;
         assert_eq!(
             target.left(),
@@ -391,7 +393,7 @@ mod tests {
             }
         });
         for interrupted in [false, true] {
-            let mut target = Target::new(address, RunId::new(), &ENGLISH).unwrap();
+            let mut target = Target::new(address, RunId::new(), English).unwrap();
             (0..50).for_each(|index| target.will_store(target.run.upload(index), 1 << 20));
             let start = Instant::now();
             let line = target

@@ -1,245 +1,43 @@
-//! # Chapter 13j. In which languages is the report?
-//!
-//! The report of the stress test exists in English and, with `--lang id`, in the Indonesian of the course's
-//! assignment, whose headings a report may have to repeat word by word. What is the same in both languages
-//! (names of modes and operations, figures) is not here, and neither is what a program reads: the columns of
-//! the CSV and the words of the protocol never change.
-//!
-//! The invariant: each language has all the words; the compiler checks it.
-//!
-//! What must not live here: layout.
-//!
-//! Experiment: add a third language, and see how many places must change.
+//! In which languages is the report? In English and, with `--lang id`, in the Indonesian of the course's
+//! assignment, whose headings a report may have to repeat word by word. Names of modes and operations, the
+//! columns of the CSV and the words of the protocol are the same in both, and are not here.
 
 use std::fmt::Display;
 
-/// Lines of a heading in the tables; unused ones are empty and come first.
-pub const LINES: usize = 4;
+/// A text in English and in Indonesian.
+pub type Text = [&'static str; 2];
 
-/// The texts of the report in one language.
-#[derive(Debug)]
-pub struct Words {
-    /// The columns of the table: number of the row, operation, volume, client workers, server workers, time
-    /// per client, throughput per client, client workers ok and failed, server workers ok and failed.
-    pub headings: [[&'static str; LINES]; 9],
-    /// One server worker, several of them.
-    pub workers: [&'static str; 2],
-    /// One of them, and several.
-    pub modes: [&'static str; 2],
-    pub rows: &'static str,
-    pub of: &'static str,
-    pub failures: &'static str,
-    pub best: &'static str,
-    pub worst: &'static str,
-    /// As in "1 GiB/s in thread row 7".
-    pub within: &'static str,
-    pub row: &'static str,
-    /// What LIST lists: a folder with a file of this many MiB.
-    pub folder_with: &'static str,
-    /// How a row is described.
-    pub about_rows: &'static str,
-    /// The first failure.
-    pub first: &'static str,
-    pub server: &'static str,
-    /// File content, and what happens to it.
-    pub content: &'static str,
-    pub moved: &'static str,
-    /// Where the files are, and how much room they need.
-    pub files: &'static str,
-    pub at_most: &'static str,
-    pub target: &'static str,
-    /// A note for the user.
-    pub note: &'static str,
-    /// Files that could not be removed.
-    pub left: &'static str,
-    pub results: &'static str,
-    pub new_folder_in: &'static str,
-    pub time: &'static str,
-    /// After the time that a run still takes.
-    pub to_go: &'static str,
-    /// Before an estimate, and what it is based on.
-    pub about: &'static str,
-    pub judged: &'static str,
-    /// Less than ten seconds.
-    pub moment: &'static str,
-    pub seconds: &'static str,
-    /// One minute, several; one hour, several.
-    pub minutes: [&'static str; 2],
-    pub hours: [&'static str; 2],
-    /// Client workers failed, one and several; server workers failed in this many rows.
-    pub failed_clients: [&'static str; 2],
-    pub failed_servers: [&'static str; 2],
-    /// Where the first failure was: in a client worker; in the upload of a file.
-    pub client: &'static str,
-    pub set_up: &'static str,
-    /// The end after Ctrl-C.
-    pub removing: &'static str,
-    /// The link to the newest run: something else has its name; it cannot be set.
-    pub no_link: &'static str,
-    pub not_linked: &'static str,
-    /// What a target is asked before anything is sent, and how long at most.
-    pub asking: &'static str,
-    pub how_it_works: &'static str,
-    /// A target that tells no mode and no workers: when it was asked, and when it was not.
-    pub labelled: &'static str,
-    pub not_asked: &'static str,
-    /// LIST does not tell which names are free there: GET does, or does not either.
-    pub seen_by_get: &'static str,
-    pub not_seen: &'static str,
-    /// So much of a file has been brought to the target before its row begins.
-    pub brought: &'static str,
-    /// A number of files on that target, one and several; and why.
-    pub files_stay: [&'static str; 2],
-    pub files_may_stay: [&'static str; 2],
-    pub and_more: &'static str,
-    pub all_named: &'static str,
-    pub still_listed: &'static str,
-    pub no_time: &'static str,
+/// A text about one thing, about several, and in Indonesian, which has one form for both.
+pub type Counted = [&'static str; 3];
+
+/// The language of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    English,
+    Indonesian,
 }
 
-pub static ENGLISH: Words = Words {
-    headings: [
-        ["", "", "", "No"],
-        ["", "", "", "Operation"],
-        ["", "", "Volume", "(MiB)"],
-        ["", "", "Client", "workers"],
-        ["", "", "Server", "workers"],
-        ["", "Total", "time per", "client (s)"],
-        ["", "Throughput", "per client", "(bytes/s)"],
-        ["Client", "workers", "ok/", "failed"],
-        ["Server", "workers", "ok/", "failed"],
-    ],
-    workers: ["worker", "workers"],
-    modes: ["mode", "modes"],
-    rows: "rows",
-    of: "of",
-    failures: "failures",
-    best: "best",
-    worst: "worst",
-    within: "in",
-    row: "row",
-    folder_with: "folder with ",
-    about_rows: "clients × size of the file of each, server workers",
-    first: "first",
-    server: "server",
-    content: "content",
-    moved: "to move and to compare",
-    files: "files",
-    at_most: "at most",
-    target: "target",
-    note: "note",
-    left: "left",
-    results: "results",
-    new_folder_in: "a new folder in",
-    time: "time",
-    to_go: "left",
-    about: "about",
-    judged: "judged by how long making the files took",
-    moment: "less than 10 seconds",
-    seconds: "seconds",
-    minutes: ["minute", "minutes"],
-    hours: ["hour", "hours"],
-    failed_clients: ["{} client worker failed", "{} client workers failed"],
-    failed_servers: [
-        "{} row with failed server workers",
-        "{} rows with failed server workers",
-    ],
-    client: "client {}: {}",
-    set_up: "set-up, upload of the {} MiB file: {}",
-    removing: "removing the files of this run; Ctrl-C again leaves them there",
-    no_link: "{} is no symbolic link and stays as it is",
-    not_linked: "{} cannot point to this run: {}",
-    asking: "asking",
-    how_it_works: "{} for its mode, its workers and its files, at most {} s each",
-    labelled: "no STATS there: the rows are labelled {} mode, {}; give --modes and --servers to label them \
-               otherwise",
-    not_asked: "a dry run asks nothing there: STATS may tell another mode and other workers",
-    seen_by_get: "names are free there, asked by GET for each, since LIST fails: {}",
-    not_seen: "cannot see whether names are free there, LIST: {}; GET: {}",
-    brought: "set-up: {} of {}",
-    files_stay: ["{} file stays on {}", "{} files stay on {}"],
-    files_may_stay: ["{} file may stay on {}", "{} files may stay on {}"],
-    and_more: " and {} more",
-    all_named: ", all named {}*",
-    still_listed: "it has answered OK to DELETE but still lists them",
-    no_time: "no time was left",
-};
+impl Language {
+    pub fn of(self, text: Text) -> &'static str {
+        text[self as usize]
+    }
 
-pub static INDONESIAN: Words = Words {
-    headings: [
-        ["", "", "", "Nomor"],
-        ["", "", "", "Operasi"],
-        ["", "", "Volume", "(MiB)"],
-        ["Jumlah", "client", "worker", "pool"],
-        ["Jumlah", "server", "worker", "pool"],
-        ["", "Waktu", "total per", "client (s)"],
-        ["", "Throughput", "per client", "(bytes/s)"],
-        ["worker", "client", "sukses/", "gagal"],
-        ["worker", "server", "sukses/", "gagal"],
-    ],
-    workers: ["worker", "worker"],
-    modes: ["mode", "mode"],
-    rows: "baris",
-    of: "dari",
-    failures: "gagal",
-    best: "terbaik",
-    worst: "terburuk",
-    within: "pada",
-    row: "baris",
-    folder_with: "folder dengan ",
-    about_rows: "client × ukuran file masing-masing, worker server",
-    first: "pertama",
-    server: "server",
-    content: "isi",
-    moved: "untuk dipindahkan dan diperiksa",
-    files: "file",
-    at_most: "paling banyak",
-    target: "target",
-    note: "catatan",
-    left: "tersisa",
-    results: "hasil",
-    new_folder_in: "folder baru di",
-    time: "waktu",
-    to_go: "lagi",
-    about: "sekitar",
-    judged: "dinilai dari lamanya membuat file",
-    moment: "kurang dari 10 detik",
-    seconds: "detik",
-    minutes: ["menit", "menit"],
-    hours: ["jam", "jam"],
-    failed_clients: ["{} worker client gagal", "{} worker client gagal"],
-    failed_servers: [
-        "{} baris dengan worker server yang gagal",
-        "{} baris dengan worker server yang gagal",
-    ],
-    client: "client {}: {}",
-    set_up: "persiapan, upload file {} MiB: {}",
-    removing: "menghapus file uji ini; Ctrl-C lagi membiarkannya di sana",
-    no_link: "{} bukan symbolic link dan dibiarkan",
-    not_linked: "{} tidak dapat menunjuk ke uji ini: {}",
-    asking: "bertanya",
-    how_it_works: "{} tentang mode, worker dan file-nya, paling lama {} s masing-masing",
-    labelled: "tidak ada STATS di sana: baris diberi label mode {}, {}; beri --modes dan --servers untuk \
-               label lain",
-    not_asked: "dry run tidak bertanya ke sana: STATS mungkin menyebut mode dan worker lain",
-    seen_by_get: "nama di sana masih bebas, ditanyakan dengan GET satu per satu karena LIST gagal: {}",
-    not_seen: "tidak dapat melihat apakah nama di sana masih bebas, LIST: {}; GET: {}",
-    brought: "persiapan: {} dari {}",
-    files_stay: ["{} file tertinggal di {}", "{} file tertinggal di {}"],
-    files_may_stay: [
-        "{} file mungkin tertinggal di {}",
-        "{} file mungkin tertinggal di {}",
-    ],
-    and_more: " dan {} lagi",
-    all_named: ", semua bernama {}*",
-    still_listed: "DELETE dijawab OK tetapi file masih ada di LIST",
-    no_time: "waktu habis",
-};
+    /// The form of `text` for `count` things.
+    pub fn counted(self, count: u64, text: Counted) -> &'static str {
+        match self {
+            Language::English => text[usize::from(count != 1)],
+            Language::Indonesian => text[2],
+        }
+    }
 
-impl Words {
     /// `50 workers`
-    pub fn workers(&self, count: u64) -> String {
-        format!("{count} {}", self.workers[usize::from(count != 1)])
+    pub fn workers(self, count: u64) -> String {
+        format!("{count} {}", self.counted(count, WORKERS))
+    }
+
+    /// A sentence with `values` in the places of its `{}`.
+    pub fn fill(self, sentence: Text, values: &[&dyn Display]) -> String {
+        fill(self.of(sentence), values)
     }
 }
 
@@ -252,6 +50,142 @@ pub fn fill(sentence: &str, values: &[&dyn Display]) -> String {
     }
     text
 }
+
+// The headings of the table; `|` begins a new line.
+pub const NUMBER: Text = ["No", "Nomor"];
+pub const OPERATION: Text = ["Operation", "Operasi"];
+pub const VOLUME: Text = ["Volume|(MiB)", "Volume|(MiB)"];
+pub const CLIENT_WORKERS: Text = ["Client|workers", "Jumlah|client|worker|pool"];
+pub const SERVER_WORKERS: Text = ["Server|workers", "Jumlah|server|worker|pool"];
+pub const TIME_PER_CLIENT: Text = ["Total|time per|client (s)", "Waktu|total per|client (s)"];
+pub const RATE_PER_CLIENT: Text = [
+    "Throughput|per client|(bytes/s)",
+    "Throughput|per client|(bytes/s)",
+];
+pub const CLIENTS_OK: Text = ["Client|workers|ok/|failed", "worker|client|sukses/|gagal"];
+pub const SERVERS_OK: Text = ["Server|workers|ok/|failed", "worker|server|sukses/|gagal"];
+
+// What a row is called.
+pub const WORKERS: Counted = ["worker", "workers", "worker"];
+pub const MODES: Counted = ["mode", "modes", "mode"];
+pub const ROW: Text = ["row", "baris"];
+/// What LIST lists: a folder with a file of this many MiB.
+pub const FOLDER_WITH: Text = ["folder with ", "folder dengan "];
+
+// Before the rows.
+pub const ROWS: Text = ["rows", "baris"];
+pub const ABOUT_ROWS: Text = [
+    "clients × size of the file of each, server workers",
+    "client × ukuran file masing-masing, worker server",
+];
+pub const CONTENT: Text = ["content", "isi"];
+pub const MOVED: Text = ["to move and to compare", "untuk dipindahkan dan diperiksa"];
+pub const FILES: Text = ["files", "file"];
+/// Before the room that the files need.
+pub const AT_MOST: Text = ["at most", "paling banyak"];
+pub const TARGET: Text = ["target", "target"];
+pub const NOTE: Text = ["note", "catatan"];
+pub const RESULTS: Text = ["results", "hasil"];
+pub const NEW_FOLDER_IN: Text = ["a new folder in", "folder baru di"];
+pub const NO_LINK: Text = [
+    "{} is no symbolic link and stays as it is",
+    "{} bukan symbolic link dan dibiarkan",
+];
+pub const NOT_LINKED: Text = [
+    "{} cannot point to this run: {}",
+    "{} tidak dapat menunjuk ke uji ini: {}",
+];
+
+// The estimate.
+pub const TIME: Text = ["time", "waktu"];
+pub const ABOUT: Text = ["about", "sekitar"];
+pub const JUDGED: Text = [
+    "judged by how long making the files took",
+    "dinilai dari lamanya membuat file",
+];
+pub const MOMENT: Text = ["less than 10 seconds", "kurang dari 10 detik"];
+pub const SECONDS: Counted = ["second", "seconds", "detik"];
+pub const MINUTES: Counted = ["minute", "minutes", "menit"];
+pub const HOURS: Counted = ["hour", "hours", "jam"];
+
+// The live line.
+/// After the time that a run still takes.
+pub const TO_GO: Text = ["left", "lagi"];
+/// So much of a file has been brought to the target before its row begins.
+pub const BROUGHT: Text = ["set-up: {} of {}", "persiapan: {} dari {}"];
+
+// The summary, and what failed.
+pub const OF: Text = ["of", "dari"];
+pub const FAILURES: Text = ["failures", "gagal"];
+pub const BEST: Text = ["best", "terbaik"];
+pub const WORST: Text = ["worst", "terburuk"];
+/// As in "1 GiB/s in thread row 7".
+pub const WITHIN: Text = ["in", "pada"];
+/// The first failure of a client, and that of the server.
+pub const FIRST: Text = ["first", "pertama"];
+pub const SERVER: Text = ["server", "server"];
+pub const CLIENT: Text = ["client {}: {}", "client {}: {}"];
+pub const SET_UP: Text = [
+    "set-up, upload of the {} MiB file: {}",
+    "persiapan, upload file {} MiB: {}",
+];
+pub const FAILED_CLIENTS: Counted = [
+    "{} client worker failed",
+    "{} client workers failed",
+    "{} worker client gagal",
+];
+pub const FAILED_SERVERS: Counted = [
+    "{} row with failed server workers",
+    "{} rows with failed server workers",
+    "{} baris dengan worker server yang gagal",
+];
+
+// A target, before anything is sent to it.
+pub const ASKING: Text = ["asking", "bertanya"];
+pub const HOW_IT_WORKS: Text = [
+    "{} for its mode, its workers and its files, at most {} s each",
+    "{} tentang mode, worker dan file-nya, paling lama {} s masing-masing",
+];
+pub const LABELLED: Text = [
+    "no STATS there: the rows are labelled {} mode, {}; give --modes and --servers to label them otherwise",
+    "tidak ada STATS di sana: baris diberi label mode {}, {}; beri --modes dan --servers untuk label lain",
+];
+pub const NOT_ASKED: Text = [
+    "a dry run asks nothing there: STATS may tell another mode and other workers",
+    "dry run tidak bertanya ke sana: STATS mungkin menyebut mode dan worker lain",
+];
+pub const SEEN_BY_GET: Text = [
+    "names are free there, asked by GET for each, since LIST fails: {}",
+    "nama di sana masih bebas, ditanyakan dengan GET satu per satu karena LIST gagal: {}",
+];
+pub const NOT_SEEN: Text = [
+    "cannot see whether names are free there, LIST: {}; GET: {}",
+    "tidak dapat melihat apakah nama di sana masih bebas, LIST: {}; GET: {}",
+];
+
+// What stays on a target, and why.
+pub const REMOVING: Text = [
+    "removing the files of this run; Ctrl-C again leaves them there",
+    "menghapus file uji ini; Ctrl-C lagi membiarkannya di sana",
+];
+pub const LEFT: Text = ["left", "tersisa"];
+pub const FILES_STAY: Counted = [
+    "{} file stays on {}",
+    "{} files stay on {}",
+    "{} file tertinggal di {}",
+];
+pub const FILES_MAY_STAY: Counted = [
+    "{} file may stay on {}",
+    "{} files may stay on {}",
+    "{} file mungkin tertinggal di {}",
+];
+pub const AND_MORE: Text = [" and {} more", " dan {} lagi"];
+pub const ALL_NAMED: Text = [", all named {}*", ", semua bernama {}*"];
+pub const STILL_LISTED: Text = [
+    "it has answered OK to DELETE but still lists them",
+    "DELETE dijawab OK tetapi file masih ada di LIST",
+];
+pub const NO_TIME: Text = ["no time was left", "waktu habis"];
 
 #[cfg(test)]
 mod tests {
