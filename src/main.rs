@@ -26,10 +26,13 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes that die with their parent");
 
+// Evening 1: from socket to pool.
 mod session; // 2 a protocol without sockets
 mod protocol; // 3 what each verb does
 mod pool; // 4 threads, processes, supervisor
 mod server; // 5 listener, mode, stop
+
+// Evening 2: the parts that it is made of.
 mod b64; // 6 bytes become text
 mod json; // 7 structure becomes text
 #[allow(unsafe_code)]
@@ -37,21 +40,25 @@ mod sys; // 8 system calls
 mod net; // 9 listening and closing
 mod store; // 10 one folder and its files
 mod stats; // 11 counts and log
+
+// Evening 3: measuring.
 mod client; // 12 the other side
 mod stress; // 13 all combinations
+
+// Volumes, in any order.
 mod cli; // 14 options, errors, exit codes
 mod http; // 15 the second protocol
 mod balance; // 16 one address, many servers
 mod bench; // 17 one step by itself
 
-use cli::{Args, Command, Failure, print};
+use cli::{Args, Command, Failure, print, usage};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::{env, panic};
 
 /// What `kolam` can be asked to do.
-static COMMANDS: [&Command; 9] = [
+static COMMANDS: &[&Command] = &[
     &server::SERVE,
     &client::LIST,
     &client::DOWNLOAD,
@@ -66,11 +73,8 @@ static COMMANDS: [&Command; 9] = [
 fn main() -> ExitCode {
     // One line instead of Rust's many: a panic is a fault of this program, and costs one request.
     panic::set_hook(Box::new(|info| {
-        let _ = writeln!(
-            io::stderr(),
-            "kolam: this is a bug: {}",
-            info.to_string().replace('\n', " ")
-        );
+        let text = info.to_string().replace('\n', " ");
+        let _ = writeln!(io::stderr(), "kolam: this is a bug: {text}");
     }));
     let words: Vec<OsString> = env::args_os().skip(1).collect();
     run(&words).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
@@ -78,42 +82,38 @@ fn main() -> ExitCode {
 
 fn run(words: &[OsString]) -> Result<(), Failure> {
     let Some((name, rest)) = words.split_first() else {
-        return Err(Failure::Usage(format!("no command\n{}", overview())));
+        return usage(format!("no command\n{}", overview()));
     };
-    let name = name.to_string_lossy();
-    match name.as_ref() {
-        "--help" | "-h" | "help" => return help(rest),
-        "--version" | "-V" => return print(concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n")),
-        _ => {}
-    }
-    let command = find(&name)?;
-    match Args::parse(command, rest)? {
-        Some(args) => {
+    match name.to_string_lossy().as_ref() {
+        "--help" | "-h" | "help" => help(rest),
+        "--version" | "-V" => print(concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n")),
+        name => {
+            let command = find(name)?;
+            let Some(args) = Args::parse(command, rest)? else {
+                return print(&command.help());
+            };
             b64::choose().map_err(Failure::Usage)?;
             (command.run)(&args)
         }
-        None => print(&command.help()),
     }
 }
 
 /// `kolam help`, or `kolam help COMMAND`, which is the same as `kolam COMMAND --help`.
 fn help(words: &[OsString]) -> Result<(), Failure> {
-    let options = |word: &&OsString| !word.as_encoded_bytes().starts_with(b"-");
-    match words.iter().find(options) {
+    let no_option = |word: &&OsString| !word.as_encoded_bytes().starts_with(b"-");
+    match words.iter().find(no_option) {
         Some(name) if name != "help" => print(&find(&name.to_string_lossy())?.help()),
         _ => print(&overview()),
     }
 }
 
 fn find(name: &str) -> Result<&'static Command, Failure> {
-    COMMANDS
-        .into_iter()
-        .find(|command| command.name == name)
-        .ok_or_else(|| {
-            let hint = cli::for_command(name, COMMANDS.iter().map(|command| command.name));
-            let hint = hint.unwrap_or_else(|| "try kolam --help".to_owned());
-            Failure::Usage(format!("unknown command {name}; {hint}"))
-        })
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
+        return Ok(command);
+    }
+    let hint = cli::for_command(name, COMMANDS.iter().map(|command| command.name));
+    let hint = hint.unwrap_or_else(|| "try kolam --help".to_owned());
+    usage(format!("unknown command {name}; {hint}"))
 }
 
 fn overview() -> String {
@@ -134,15 +134,12 @@ mod tests {
     #[test]
     fn every_hint_leads_to_something_that_exists() {
         let has = |command: &Command, name: &str| command.options().any(|option| option.name == name);
-        for (words, meant) in cli::OTHER_OPTIONS.map(cli::row) {
+        for (words, meant) in cli::OTHER_OPTIONS.iter().map(cli::row) {
             let options = meant.strip_prefix(&["part", "of"]).unwrap_or(&meant);
             for word in words {
                 let useful =
                     |command: &&Command| !has(command, word) && options.iter().any(|name| has(command, name));
-                assert!(
-                    COMMANDS.into_iter().any(|command| useful(&command)),
-                    "{word} leads nowhere"
-                );
+                assert!(COMMANDS.iter().any(useful), "{word} leads nowhere");
             }
             for name in options {
                 assert!(
@@ -151,7 +148,7 @@ mod tests {
                 );
             }
         }
-        for (words, meant) in cli::OTHER_COMMANDS.map(cli::row) {
+        for (words, meant) in cli::OTHER_COMMANDS.iter().map(cli::row) {
             assert!(
                 meant.iter().all(|name| find(name).is_ok()),
                 "there is no command {meant:?}"

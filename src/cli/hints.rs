@@ -5,12 +5,13 @@
 use super::Opt;
 
 /// Words for an option that other programs use, and the options that they can mean here, of which a command
-/// has some or none; `part of`: they are a part of that option's value.
-pub const OTHER_OPTIONS: [&str; 23] = [
-    "-p --data --body --post: -d",
-    "-t --time --duration: -z",
-    "-X --method --request: -m",
-    "--header --headers: -H",
+/// has some or none; `part of`: they are a part of that option's value. At the end of a line: the volume that
+/// alone has the option.
+pub const OTHER_OPTIONS: &[&str] = &[
+    "-p --data --body --post: -d", // bench
+    "-t --time --duration: -z",    // bench
+    "-X --method --request: -m",   // bench
+    "--header --headers: -H",      // bench
     "--port -p --host --hostname --ip: part of --listen --server --target",
     "--address --addr --bind: --listen --server --target",
     "--dir --directory --folder --path --files -d: --root",
@@ -18,22 +19,22 @@ pub const OTHER_OPTIONS: [&str; 23] = [
     "--dir --directory --folder --file: -o",
     "--threads --processes --procs --jobs -t -j: --workers --mode",
     "--threads --processes --workers -w: --servers --clients --modes",
-    "--threads --processes --clients --users --concurrency --connections: -c",
+    "--threads --processes --clients --users --concurrency --connections: -c", // bench
     "--concurrency --users -c: --clients",
     "--connections --clients: --max-connections",
-    "--requests --number --count: -n",
-    "--keepalive --keep-alive: -k",
+    "--requests --number --count: -n", // bench
+    "--keepalive --keep-alive: -k",    // bench
     "--size --sizes --files: --volumes",
     "--limit --max-size --max-file-size: --max-upload",
     "--silent -q: --quiet",
     "--write --writable --writeable: --allow-write",
     "--name --rename: --as",
-    "--upstream --servers --peer: --backend",
-    "--algorithm --strategy --method: --policy",
+    "--upstream --servers --peer: --backend",    // balance
+    "--algorithm --strategy --method: --policy", // balance
 ];
 
 /// The same for commands.
-pub const OTHER_COMMANDS: [&str; 9] = [
+pub const OTHER_COMMANDS: &[&str] = &[
     "ls dir: list",
     "get fetch pull: download",
     "put send push: upload",
@@ -41,12 +42,12 @@ pub const OTHER_COMMANDS: [&str; 9] = [
     "info metrics: stats",
     "start run listen: serve",
     "test: stress",
-    "proxy lb: balance",
-    "ab load: bench",
+    "proxy lb: balance", // balance
+    "ab load: bench",    // bench
 ];
 
 /// The words of a row, and what they can mean.
-pub fn row(row: &str) -> (Vec<&str>, Vec<&str>) {
+pub fn row(row: &&'static str) -> (Vec<&'static str>, Vec<&'static str>) {
     let (words, meant) = row.split_once(": ").unwrap_or_default();
     (words.split(' ').collect(), meant.split(' ').collect())
 }
@@ -54,7 +55,7 @@ pub fn row(row: &str) -> (Vec<&str>, Vec<&str>) {
 /// What to say about `word`, which is none of the options `known`. A guessed word is looked up first:
 /// `--port` would be near `--root`.
 pub fn for_option(word: &str, known: &[&Opt]) -> Option<String> {
-    let rows = OTHER_OPTIONS.into_iter().map(row);
+    let rows = OTHER_OPTIONS.iter().map(row);
     for (_, meant) in rows.filter(|(words, _)| words.contains(&word)) {
         let here = |name: &&str| known.iter().find(|option| option.name == *name);
         let named = meant.iter().filter_map(here);
@@ -70,7 +71,7 @@ pub fn for_option(word: &str, known: &[&Opt]) -> Option<String> {
 
 /// What to say about `word`, which is none of the commands `known`.
 pub fn for_command<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
-    let mut rows = OTHER_COMMANDS.into_iter().map(row);
+    let mut rows = OTHER_COMMANDS.iter().map(row);
     let guessed = rows.find(|(words, _)| words.contains(&word));
     let meant = guessed
         .map(|(_, meant)| meant[0])
