@@ -1,24 +1,7 @@
-//! # Chapter 14c. How does a program show something that changes, and how wide may it be?
-//!
-//! A live line is drawn again and again in its own place. Once a line is wider than the terminal, it takes
-//! two rows, and each drawing leaves one of them as rubbish: so each drawing asks for the width first and
-//! cuts the text to it. Where it cannot be seen, in a file or a pipe, the line is not drawn at all.
-//!
-//! ```text
-//!   text ── cut to the columns − 1 ──►  \r text ESC[J \r
-//!                                       │           └─ the cursor rests at the start of the line
-//!                                       └─ over the old text, which does not flicker then
-//! ```
-//!
-//! The invariant: no line that is drawn here wraps. When the terminal becomes narrower between two drawings,
-//! it may break the old line in two; as the cursor rests at its start, the next drawing wipes both rows and
-//! nothing above them. SIGWINCH would tell of the new width, but the next drawing comes within a fifth of a
-//! second anyway, and a handler would interrupt system calls that are being measured.
-//!
-//! What must not live here: what the line says.
-//!
-//! Experiment: start `kolam stress`, resize the window, and do the same with `COLUMNS=30 kolam stress`.
+//! How does a program show something that changes, and how wide may it be? In one line, drawn again and again
+//! in its own place and cut to the columns that there are; in a file or a pipe, not at all.
 
+use super::visible::within;
 use crate::sys;
 use std::env;
 use std::io::{IsTerminal, Write};
@@ -35,13 +18,9 @@ const REFRESH: Duration = Duration::from_millis(200);
 /// what the terminal says, or 80. Ask again before each use: a window can be resized at any time.
 pub fn columns(stream: &impl AsFd) -> usize {
     let told = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    told.filter(|columns| (1..=9999).contains(columns))
-        .or_else(|| {
-            sys::terminal_columns(stream.as_fd())
-                .ok()
-                .filter(|&columns| columns > 0)
-        })
-        .unwrap_or(USUAL_COLUMNS)
+    let told = told.filter(|columns| (1..=9999).contains(columns));
+    let known = told.or_else(|| sys::terminal_columns(stream.as_fd()).ok());
+    known.filter(|&columns| columns > 0).unwrap_or(USUAL_COLUMNS)
 }
 
 /// Whether escape sequences are welcome: the user has not set NO_COLOR (to anything but nothing, see
@@ -52,51 +31,28 @@ fn escapes_allowed() -> bool {
     !refused && !dumb
 }
 
-/// The first and last characters of blocks that take no column: accents and vowel signs that are put on the
-/// character before them, joiners, marks of direction, variation selectors.
-const NO_COLUMN: [(char, char); 14] = [
-    ('\u{300}', '\u{36f}'),
-    ('\u{483}', '\u{489}'),
-    ('\u{591}', '\u{5bd}'),
-    ('\u{610}', '\u{61a}'),
-    ('\u{64b}', '\u{65f}'),
-    ('\u{e34}', '\u{e3a}'),
-    ('\u{e47}', '\u{e4e}'),
-    ('\u{1ab0}', '\u{1aff}'),
-    ('\u{1dc0}', '\u{1dff}'),
-    ('\u{200b}', '\u{200f}'),
-    ('\u{202a}', '\u{202e}'),
-    ('\u{2060}', '\u{2069}'),
-    ('\u{20d0}', '\u{20ff}'),
-    ('\u{fe00}', '\u{fe0f}'),
+/// Characters that take no column: accents and vowel signs that are put on the character before them,
+/// joiners, marks of direction, variation selectors.
+const NO_COLUMN: [u32; 28] = [
+    0x300, 0x36f, 0x483, 0x489, 0x591, 0x5bd, 0x610, 0x61a, 0x64b, 0x65f, 0xe34, 0xe3a, 0xe47, 0xe4e, 0x1ab0,
+    0x1aff, 0x1dc0, 0x1dff, 0x200b, 0x200f, 0x202a, 0x202e, 0x2060, 0x2069, 0x20d0, 0x20ff, 0xfe00, 0xfe0f,
 ];
 
-/// The same for blocks that take two columns: the scripts of East Asia, full-width forms, emoji.
-const TWO_COLUMNS: [(char, char); 13] = [
-    ('\u{1100}', '\u{115f}'),
-    ('\u{2e80}', '\u{303e}'),
-    ('\u{3041}', '\u{a4cf}'),
-    ('\u{a960}', '\u{a97c}'),
-    ('\u{ac00}', '\u{d7a3}'),
-    ('\u{f900}', '\u{faff}'),
-    ('\u{fe30}', '\u{fe6f}'),
-    ('\u{ff00}', '\u{ff60}'),
-    ('\u{ffe0}', '\u{ffe6}'),
-    ('\u{1f300}', '\u{1f64f}'),
-    ('\u{1f680}', '\u{1f6ff}'),
-    ('\u{1f900}', '\u{1faff}'),
-    ('\u{20000}', '\u{3fffd}'),
+/// Characters that take two columns: the scripts of East Asia, full-width forms, emoji.
+const TWO_COLUMNS: [u32; 26] = [
+    0x1100, 0x115f, 0x2e80, 0x303e, 0x3041, 0xa4cf, 0xa960, 0xa97c, 0xac00, 0xd7a3, 0xf900, 0xfaff, 0xfe30,
+    0xfe6f, 0xff00, 0xff60, 0xffe0, 0xffe6, 0x1f300, 0x1f64f, 0x1f680, 0x1f6ff, 0x1f900, 0x1faff, 0x20000,
+    0x3fffd,
 ];
 
 /// Columns of one character. The tables are the large blocks of Unicode's East Asian Width (UAX #11), not all
 /// of it: rare scripts with combining marks, emoji that are joined into one, and characters that only an East
 /// Asian terminal draws wide (`×` is one) may be counted wrong by a column.
 fn columns_of(c: char) -> usize {
-    let within = |blocks: &[(char, char)]| blocks.iter().any(|&(first, last)| (first..=last).contains(&c));
     match c {
         ' '..='~' => 1,
-        _ if within(&NO_COLUMN) => 0,
-        _ if within(&TWO_COLUMNS) => 2,
+        _ if within(&NO_COLUMN, c) => 0,
+        _ if within(&TWO_COLUMNS, c) => 2,
         _ => 1,
     }
 }
@@ -126,6 +82,17 @@ pub fn cut(text: &str, columns: usize) -> String {
 
 /// One line on a terminal that is drawn again in its own place; silent where there is no terminal. It is
 /// wiped when it is dropped.
+///
+/// ```text
+///   text ── cut to the columns − 1 ──►  \r text ESC[J \r
+///                                       │           └─ the cursor rests at the start of the line
+///                                       └─ over the old text, which does not flicker then
+/// ```
+///
+/// No line that is drawn here wraps: each drawing of one that takes two rows would leave a row as rubbish.
+/// When the terminal becomes narrower between two drawings, it may break the old line in two; as the cursor
+/// rests at its start, the next drawing wipes both rows and nothing above them. A handler of SIGWINCH, which
+/// tells of the new width, would interrupt system calls that are being measured.
 pub struct LiveLine<S: Write + AsFd> {
     stream: S,
     escapes: bool,

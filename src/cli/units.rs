@@ -1,14 +1,5 @@
-//! # Chapter 14b. What do 10MB and 500ms mean?
-//!
-//! A size is a number of bytes, a time a number of seconds, unless a unit follows. 1 MB is 1 MiB here, as it
-//! is in the assignment: all prefixes are powers of 1024. The other way round, figures for people are here
-//! when more than one command shows them: `1 worker`, the 95th percentile.
-//!
-//! The invariant: a text that could mean two things means none, and the error shows the forms that there are.
-//!
-//! What must not live here: which option takes what.
-//!
-//! Experiment: let `parse_digits` use `str::parse` alone, and give `--max-upload +1K`.
+//! What do 10MB and 500ms mean, and what are 1 worker and the 95th percentile? A text that could mean two
+//! things means none, and the error shows the forms that there are.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,25 +13,19 @@ pub const FORMS: [(&str, &str); 2] = [
     ),
 ];
 
-/// What the letters of a size stand for: kibi, mebi and gibi, as a binary shift.
-const PREFIXES: [(char, u32); 3] = [('k', 10), ('m', 20), ('g', 30)];
-
-/// Bytes: `1048576`, `512K`, `10MB`, `1GiB`, in either letter case. All prefixes are powers of 1024, with
-/// and without the `i`: 1 MB is 1 MiB in this project. `None`: no such form, or 2^64 bytes and more.
+/// Bytes: `1048576`, `512K`, `10MB`, `1GiB`, in either letter case. All units are powers of 1024, with and
+/// without the `i`: 1 MB is 1 MiB in this project. `None`: no such form, or 2^64 bytes and more.
 pub fn parse_size(text: &str) -> Option<u64> {
-    let text = text.to_ascii_lowercase();
-    let text = text.strip_suffix('b').unwrap_or(&text);
-    let (text, binary) = text.strip_suffix('i').map_or((text, false), |text| (text, true));
-    let prefix = PREFIXES.iter().find(|(letter, _)| text.ends_with(*letter));
-    match prefix {
-        Some(&(letter, shift)) => {
-            let number: u64 = parse_digits(text.strip_suffix(letter)?)?;
-            number.checked_mul(1 << shift)
-        }
-        // An `i` without its prefix means nothing.
-        None if binary => None,
-        None => parse_digits(text),
-    }
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let scale = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 /// A number of digits only: `parse` alone would also take a sign. `None`: it is not one, or does not fit.

@@ -8,39 +8,26 @@ use std::iter;
 ///
 /// They are the ignorable ones (soft hyphen, joiners, fillers, marks of direction, variation selectors,
 /// tags), every blank but the two that `is_plain_blank` knows, separators, annotations.
-const HIDDEN: [(char, char); 23] = [
-    ('\u{a0}', '\u{a0}'),
-    ('\u{ad}', '\u{ad}'),
-    ('\u{34f}', '\u{34f}'),
-    ('\u{61c}', '\u{61c}'),
-    ('\u{115f}', '\u{1160}'),
-    ('\u{1680}', '\u{1680}'),
-    ('\u{17b4}', '\u{17b5}'),
-    ('\u{180b}', '\u{180f}'),
-    ('\u{2000}', '\u{200f}'),
-    ('\u{2028}', '\u{202f}'),
-    ('\u{205f}', '\u{206f}'),
-    ('\u{2800}', '\u{2800}'),
-    ('\u{3164}', '\u{3164}'),
-    ('\u{fe00}', '\u{fe0f}'),
-    ('\u{feff}', '\u{feff}'),
-    ('\u{ffa0}', '\u{ffa0}'),
-    ('\u{fff0}', '\u{fffb}'),
-    ('\u{1107f}', '\u{1107f}'),
-    ('\u{13441}', '\u{13442}'),
-    ('\u{1bca0}', '\u{1bca3}'),
-    ('\u{1d159}', '\u{1d159}'),
-    ('\u{1d173}', '\u{1d17a}'),
-    ('\u{e0000}', '\u{e0fff}'),
+const HIDDEN: [u32; 46] = [
+    0xa0, 0xa0, 0xad, 0xad, 0x34f, 0x34f, 0x61c, 0x61c, 0x115f, 0x1160, 0x1680, 0x1680, 0x17b4, 0x17b5,
+    0x180b, 0x180f, 0x2000, 0x200f, 0x2028, 0x202f, 0x205f, 0x206f, 0x2800, 0x2800, 0x3164, 0x3164, 0xfe00,
+    0xfe0f, 0xfeff, 0xfeff, 0xffa0, 0xffa0, 0xfff0, 0xfffb, 0x1107f, 0x1107f, 0x13441, 0x13442, 0x1bca0,
+    0x1bca3, 0x1d159, 0x1d159, 0x1d173, 0x1d17a, 0xe0000, 0xe0fff,
 ];
 
 /// Asks for the coloured form of the symbol in front of it (UTS #51, "emoji presentation selector").
 const COLOURED: char = '\u{fe0f}';
 
+/// Is `c` in one of `runs`, of which each pair of numbers is the first and the last character?
+pub fn within(runs: &[u32], c: char) -> bool {
+    runs.chunks_exact(2)
+        .any(|run| (run[0]..=run[1]).contains(&u32::from(c)))
+}
+
 /// Control characters, which act on a terminal, and those that hide. Names may contain the second kind.
 fn is_hidden(c: char) -> bool {
     // Nearly every name is ASCII, so the runs are rarely looked through.
-    c.is_control() || !c.is_ascii() && HIDDEN.iter().any(|&(first, last)| (first..=last).contains(&c))
+    c.is_control() || !c.is_ascii() && within(&HIDDEN, c)
 }
 
 /// The blanks that people type: they are seen by the gap between two letters.
@@ -83,10 +70,9 @@ pub fn visible(text: &str) -> String {
 fn written(characters: impl Iterator<Item = (char, bool)>) -> String {
     let mut out = String::new();
     for (c, hides) in characters {
-        if hides {
-            out.extend(c.escape_unicode())
-        } else {
-            out.push(c)
+        match hides {
+            true => out.extend(c.escape_unicode()),
+            false => out.push(c),
         }
     }
     out
