@@ -167,7 +167,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         limits,
         max_connections,
         log,
-        limiter: RateLimiter::new(),
+        limiter: RateLimiter::default(),
     });
     let started = Instant::now();
     let result = serve(shared.clone(), &ready);

@@ -21,21 +21,20 @@
 //!
 //! Experiment: let `check_name` accept a slash, run `make test` and read which tests fail.
 
+mod upload; // a file on its way into the folder
+
+pub use upload::{Upload, owner_of};
+
 use crate::sys;
+use std::fmt;
 use std::fs::{self, DirEntry, File, Metadata};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{fmt, process};
+use std::sync::atomic::AtomicU64;
 
 /// Longest file name in bytes, as on every Linux file system (NAME_MAX, limits.h(0p)).
 pub const NAME_LIMIT: usize = 255;
-
-/// How the names of temporary files begin and end. No request can name them, because of the dot.
-const TEMPORARY: (&str, &str) = (".kolam-", ".tmp");
 
 /// What the owner of the folder allows.
 #[derive(Debug, Clone)]
@@ -87,14 +86,12 @@ impl fmt::Display for Error {
 /// A limit as a user would write it, never rounded: `1 GiB`, `300 KiB`; in bytes when it is no whole number
 /// of any unit.
 fn exact_size(bytes: u64) -> String {
-    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    match units
-        .into_iter()
-        .find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift))
-    {
-        Some((shift, name)) => format!("{} {name}", bytes >> shift),
-        None => format!("{bytes} bytes"),
+    for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes > 0 && bytes.is_multiple_of(unit) {
+            return format!("{} {name}", bytes / unit);
+        }
     }
+    format!("{bytes} bytes")
 }
 
 impl From<io::Error> for Error {
@@ -126,14 +123,6 @@ pub fn check_name(name: &[u8]) -> Result<&str, Error> {
     }
 }
 
-/// What the folder holds, for a page that shows it.
-pub struct Catalogue {
-    /// Files that can be asked for, sorted by the bytes of their names.
-    pub files: Vec<(String, Metadata)>,
-    /// How many folders there are that are not hidden. They cannot be asked for.
-    pub folders: usize,
-}
-
 /// The served folder.
 pub struct Store {
     /// The folder itself, open; all names are relative to it.
@@ -141,25 +130,27 @@ pub struct Store {
     policy: Policy,
     /// Numbers the temporary files of this process.
     uploads: AtomicU64,
-    /// Newest date that was given, in nanoseconds since 1970; shared by forked workers. First by the clock,
-    /// then to a version that replaced one with a date in the future: other files keep the clock's time.
+    /// The newest dates that were given, see `next_date`; shared by forked workers.
     dated: &'static [AtomicU64],
+}
+
+/// What the folder holds, for the page of `http` that shows it.
+pub struct Catalogue {
+    /// Files that can be asked for, sorted by the bytes of their names.
+    pub files: Vec<(String, Metadata)>,
+    /// How many folders there are that are not hidden. They cannot be asked for.
+    pub folders: usize,
 }
 
 impl Store {
     /// Opens the folder `root`, making it when it is missing, and removes what dead servers left in it.
     pub fn open(root: &Path, policy: Policy) -> io::Result<Store> {
-        let made = fs::create_dir_all(root);
-        let dir = File::open(root).map_err(|error| match made {
-            // It is not there because it could not be made: why?
-            Err(cause) if error.kind() == io::ErrorKind::NotFound => cause,
-            _ => error,
-        })?;
-        if !dir.metadata()?.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
+        if !root.exists() {
+            fs::create_dir_all(root)?;
         }
         let store = Store {
-            dir,
+            // The dot makes it an error if `root` is a file.
+            dir: File::open(root.join("."))?,
             policy,
             uploads: AtomicU64::new(0),
             dated: sys::shared_counters(2)?,
@@ -171,84 +162,42 @@ impl Store {
         Ok(store)
     }
 
-    /// Finds out at start, not at the first upload, whether files can be made here.
-    fn probe(&self) -> io::Result<()> {
-        let (name, _file) = self.create_temporary()?;
-        self.discard(&name)
+    /// For functions of std: a path that leads into the open folder, wherever it has been moved since.
+    fn path_of(&self, name: &str) -> String {
+        format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd())
     }
 
-    /// Removes a temporary file. It is no error if another process has removed it.
-    fn discard(&self, name: &str) -> io::Result<()> {
-        match sys::unlink_at(&self.dir, name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Removes temporary files that no living process holds: all, or those that process `owner` left.
-    pub fn sweep(&self, owner: Option<u32>) -> io::Result<()> {
-        for (name, _) in self.entries()?.0 {
-            let left_by = owner_of(&name);
-            if left_by.is_none() || owner.is_some_and(|owner| left_by != Some(owner)) {
-                continue;
-            }
-            // A living upload holds a lock on its file, also when it belongs to another server.
-            if let Ok(file) = sys::open_at(&self.dir, &name, sys::O_WRONLY)
-                && file.try_lock().is_ok()
-            {
-                self.discard(&name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The regular files in the folder, as far as their names are UTF-8, and how many folders are not hidden.
+    /// The files that can be asked for, sorted by the bytes of their names, and how many folders are not
+    /// hidden.
     fn entries(&self) -> io::Result<(Vec<(String, DirEntry)>, usize)> {
-        // The open folder, not its path: the path may lead elsewhere by now.
-        let dir = format!("/proc/self/fd/{}", self.dir.as_raw_fd());
-        let (mut names, mut folders) = (Vec::new(), 0);
-        for entry in fs::read_dir(dir)? {
+        let (mut files, mut folders) = (Vec::new(), 0);
+        for entry in fs::read_dir(self.path_of(""))? {
             let entry = entry?;
-            let Ok(kind) = entry.file_type() else { continue };
+            let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
+                continue;
+            };
             if kind.is_dir() {
-                folders += usize::from(!entry.file_name().as_encoded_bytes().starts_with(b"."));
-            } else if kind.is_file()
-                && let Ok(name) = entry.file_name().into_string()
-            {
-                names.push((name, entry));
+                folders += usize::from(!name.starts_with('.'));
+            } else if kind.is_file() && check_name(name.as_bytes()).is_ok() {
+                files.push((name, entry));
             }
         }
-        Ok((names, folders))
-    }
-
-    /// Those that can be asked for, sorted by the bytes of their names, and the number of folders.
-    fn public(&self) -> io::Result<(Vec<(String, DirEntry)>, usize)> {
-        let (mut entries, folders) = self.entries()?;
-        entries.retain(|(name, _)| check_name(name.as_bytes()).is_ok());
-        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Ok((entries, folders))
+        files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok((files, folders))
     }
 
     /// Names that can be asked for, sorted by bytes. An answer that grows with the folder.
     pub fn list(&self) -> Result<Vec<String>, Error> {
-        Ok(self.public()?.0.into_iter().map(|(name, _)| name).collect())
+        let (files, _) = self.entries()?;
+        Ok(files.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// The same with what is known of each file. Those that vanish meanwhile are left out.
+    /// The same with what is known of each file, for `http`. Those that vanish meanwhile are left out.
     pub fn catalogue(&self) -> Result<Catalogue, Error> {
-        let (entries, folders) = self.public()?;
-        let files = entries
-            .into_iter()
-            .filter_map(|(name, entry)| Some((name, entry.metadata().ok()?)));
-        Ok(Catalogue {
-            files: files.collect(),
-            folders,
-        })
-    }
-
-    /// Largest file in bytes that may be put here; `None` when nothing may be changed.
-    pub fn upload_limit(&self) -> Option<u64> {
-        self.policy.read_only.is_none().then_some(self.policy.max_upload)
+        let (files, folders) = self.entries()?;
+        let known = |(name, entry): (String, DirEntry)| Some((name, entry.metadata().ok()?));
+        let files = files.into_iter().filter_map(known).collect();
+        Ok(Catalogue { files, folders })
     }
 
     /// Opens a file for reading; returns it with what is known of it at this moment.
@@ -258,95 +207,10 @@ impl Store {
         let file = sys::open_at(&self.dir, name, sys::O_RDONLY)?;
         let about = file.metadata()?;
         // Check the open file too: the name may lead to another file since the first check.
-        if about.is_file() {
-            Ok((file, about))
-        } else {
-            Err(Error::NotRegular)
+        if !about.is_file() {
+            return Err(Error::NotRegular);
         }
-    }
-
-    /// Opening a device can have effects, so we check before we open.
-    fn require_regular(&self, name: &str) -> Result<(), Error> {
-        if sys::is_regular_at(&self.dir, name)? {
-            Ok(())
-        } else {
-            Err(Error::NotRegular)
-        }
-    }
-
-    /// May anything be changed here?
-    pub fn require_writable(&self) -> Result<(), Error> {
-        self.policy
-            .read_only
-            .map_or(Ok(()), |why| Err(Error::Denied(why)))
-    }
-
-    /// Locks the folder against all other callers of `guard`, in any process, until the result is dropped:
-    /// for a change that depends on the present content of a file. Other operations do not wait.
-    pub fn guard(&self) -> Result<File, Error> {
-        // A lock belongs to an open file, and forked workers share `dir`; so this is one of our own.
-        let folder = File::open(format!("/proc/self/fd/{}", self.dir.as_raw_fd()))?;
-        folder.lock()?;
-        Ok(folder)
-    }
-
-    /// Begins an upload of `name`.
-    pub fn create(self: &Arc<Self>, name: &[u8]) -> Result<Upload, Error> {
-        let name = check_name(name)?;
-        self.require_writable()?;
-        match self.require_regular(name) {
-            Ok(()) | Err(Error::NotFound) => {}
-            Err(other) => return Err(other),
-        }
-        let (temporary, file) = self.create_temporary().map_err(missing_folder)?;
-        let (store, name) = (self.clone(), name.to_owned());
-        let upload = Upload {
-            store,
-            name,
-            temporary,
-            file,
-            size: 0,
-        };
-        // Says "in use" to `sweep`. Where locks do not work, the upload works all the same, as long as no
-        // other server starts on the same folder meanwhile.
-        let _ = upload.file.try_lock();
-        Ok(upload)
-    }
-
-    /// A new file under an unused name: servers in different containers may have the same process id.
-    fn create_temporary(&self) -> io::Result<(String, File)> {
-        loop {
-            let name = temporary_name(process::id(), self.uploads.fetch_add(1, Ordering::Relaxed));
-            match sys::open_at(&self.dir, &name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                other => return Ok((name, other?)),
-            }
-        }
-    }
-
-    /// The date of a version that replaces one with the date `replaced`: now, but later than that one, and
-    /// different from the date of every other version of this server. The kernel's own dates come from a
-    /// clock that moves every few milliseconds, in which two versions of one length look the same.
-    fn next_date(&self, replaced: Option<SystemTime>) -> SystemTime {
-        let count = |date: SystemTime| {
-            date.duration_since(UNIX_EPOCH)
-                .map_or(0, |age| age.as_nanos() as u64)
-        };
-        let now = count(SystemTime::now());
-        let earliest = replaced
-            .map_or(0, |replaced| count(replaced).saturating_add(1))
-            .max(now);
-        let counter = &self.dated[usize::from(earliest > now)];
-        // One step, because several uploads may have looked at the same `replaced`.
-        let later = |last: u64| earliest.max(last.saturating_add(1));
-        let last = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
-        UNIX_EPOCH + Duration::from_nanos(last.map_or(earliest, later))
-    }
-
-    /// When the file `name` last changed, if there is one.
-    fn date_of(&self, name: &str) -> Option<SystemTime> {
-        let path = format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd());
-        fs::symlink_metadata(path).ok()?.modified().ok()
+        Ok((file, about))
     }
 
     /// Deletes `name`.
@@ -356,103 +220,36 @@ impl Store {
         self.require_regular(name)?;
         Ok(sys::unlink_at(&self.dir, name)?)
     }
-}
 
-/// A new file is not found only when its folder is gone; `file not found` would mislead.
-fn missing_folder(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::NotFound => Error::Io(io::Error::other("the served folder has been removed")),
-        _ => error.into(),
-    }
-}
-
-/// temporary = ".kolam-" pid "-" number "-" seal ".tmp"
-fn temporary_name(pid: u32, number: u64) -> String {
-    let front = format!("{}{pid}-{number}", TEMPORARY.0);
-    let seal = seal(&front);
-    format!("{front}-{seal:016x}{}", TEMPORARY.1)
-}
-
-/// A checksum of the rest of the name (FNV-1a, 64 bits). No user writes it by chance, so a file with the
-/// right one is ours and a user's own `.kolam-1-1.tmp` is not. It costs no system call, and the file system
-/// needs to keep nothing but names.
-fn seal(front: &str) -> u64 {
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    front.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
-}
-
-/// The process that made the temporary file `name`; `None`: it is none of ours.
-pub fn owner_of(name: &str) -> Option<u32> {
-    let inner = name.strip_prefix(TEMPORARY.0)?.strip_suffix(TEMPORARY.1)?;
-    let mut words = inner.split('-');
-    let (pid, number) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    // Written anew it must be the same: seal, no leading zeros, nothing more.
-    (temporary_name(pid, number) == name).then_some(pid)
-}
-
-/// A file on its way into the store.
-pub struct Upload {
-    store: Arc<Store>,
-    /// The name that it will have.
-    name: String,
-    /// The name that it has now; empty once it is committed.
-    temporary: String,
-    file: File,
-    /// Bytes written so far.
-    size: u64,
-}
-
-impl Upload {
-    /// May the file have `size` bytes?
-    pub fn require_room(&self, size: u64) -> Result<(), Error> {
-        let limit = self.store.policy.max_upload;
-        if size > limit {
-            Err(Error::TooLarge(limit))
-        } else {
-            Ok(())
+    /// Opening a device can have effects, so we check before we open.
+    fn require_regular(&self, name: &str) -> Result<(), Error> {
+        match sys::is_regular_at(&self.dir, name)? {
+            true => Ok(()),
+            false => Err(Error::NotRegular),
         }
     }
 
-    /// Appends `bytes`, as long as the whole stays within the limit.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.size += bytes.len() as u64;
-        self.require_room(self.size)?;
-        Ok(self.file.write_all(bytes)?)
-    }
-
-    /// Is there a file of that name already?
-    pub fn replaces(&self) -> bool {
-        self.store.require_regular(&self.name).is_ok()
-    }
-
-    /// The name that it will have.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Gives the file its name; returns its length in bytes. Without this call it vanishes.
-    pub fn commit(mut self) -> Result<u64, Error> {
-        let store = &self.store;
-        // On a file system that cannot set dates the upload works all the same.
-        let _ = self.file.set_modified(store.next_date(store.date_of(&self.name)));
-        if store.policy.sync {
-            self.file.sync_all()?;
+    /// May anything be changed here?
+    pub fn require_writable(&self) -> Result<(), Error> {
+        match self.policy.read_only {
+            Some(why) => Err(Error::Denied(why)),
+            None => Ok(()),
         }
-        sys::rename_at(&store.dir, &self.temporary, &self.name).map_err(missing_folder)?;
-        self.temporary.clear();
-        if store.policy.sync {
-            self.store.dir.sync_all().map_err(Error::Uncertain)?;
-        }
-        Ok(self.size)
     }
-}
 
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if !self.temporary.is_empty() {
-            // An error has no receiver here; `sweep` tries again at the next start.
-            let _ = sys::unlink_at(&self.store.dir, &self.temporary);
-        }
+    /// Largest file in bytes that may be put here; `None` when nothing may be changed. Only `http` tells it.
+    pub fn upload_limit(&self) -> Option<u64> {
+        self.require_writable().ok().map(|()| self.policy.max_upload)
+    }
+
+    /// Locks the folder against all other callers of `guard`, in any process, until the result is dropped:
+    /// for a change that depends on the present content of a file, as `http` knows it. Other operations do
+    /// not wait.
+    pub fn guard(&self) -> Result<File, Error> {
+        // A lock belongs to an open file, and forked workers share `dir`; so this is one of our own.
+        let folder = File::open(self.path_of(""))?;
+        folder.lock()?;
+        Ok(folder)
     }
 }
 
@@ -461,8 +258,10 @@ mod tests {
     use super::*;
     use crate::session::Folder;
     use std::io::Read;
+    use std::process;
+    use std::sync::Arc;
 
-    fn open(folder: &Folder) -> Arc<Store> {
+    pub fn open(folder: &Folder) -> Arc<Store> {
         let policy = Policy {
             read_only: None,
             max_upload: 100,
@@ -471,13 +270,13 @@ mod tests {
         Arc::new(Store::open(folder.path(), policy).unwrap())
     }
 
-    fn put(store: &Arc<Store>, name: &str, bytes: &[u8]) -> Result<u64, Error> {
+    pub fn put(store: &Arc<Store>, name: &str, bytes: &[u8]) -> Result<u64, Error> {
         let mut upload = store.create(name.as_bytes())?;
         upload.write(bytes)?;
         upload.commit()
     }
 
-    fn get(store: &Store, name: &str) -> Result<Vec<u8>, Error> {
+    pub fn get(store: &Store, name: &str) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         store.read(name.as_bytes())?.0.read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -521,19 +320,6 @@ mod tests {
         store.remove(b"b").unwrap();
         assert!(matches!(get(&store, "b"), Err(Error::NotFound)));
         assert!(matches!(store.remove(b"b"), Err(Error::NotFound)));
-    }
-
-    #[test]
-    fn an_upload_that_is_not_committed_leaves_the_old_file_and_nothing_else() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        put(&store, "a", b"old").unwrap();
-        let mut upload = store.create(b"a").unwrap();
-        upload.write(b"new").unwrap();
-        assert_eq!(get(&store, "a").unwrap(), b"old");
-        drop(upload);
-        assert_eq!(get(&store, "a").unwrap(), b"old");
-        assert_eq!(folder.names(), ["a"]);
     }
 
     #[test]
@@ -612,95 +398,5 @@ mod tests {
         assert!(matches!(put(&store, "a", b"new"), Err(Error::Denied(_))));
         assert!(matches!(store.remove(b"a"), Err(Error::Denied(_))));
         assert_eq!(get(&store, "a").unwrap(), b"old");
-    }
-
-    #[test]
-    fn opening_removes_dead_temporary_files_and_spares_living_ones() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        let mut upload = store.create(b"a").unwrap();
-        upload.write(b"alive").unwrap();
-        let dead = temporary_name(1, 1);
-        folder.write(&dead, b"dead");
-        let mut others = [
-            ".kolam-1-1.tmp",
-            ".kolam-notes.tmp",
-            ".other",
-            ".kolam-.tmp",
-            ".kolam--.tmp",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        others.push(dead.replace("-1-1-", "-1-2-"));
-        others.push(dead.replace("-1-1-", "-01-1-"));
-        others.push(dead.replace("-1-1-", "-+1-1-"));
-        others.push(dead.replace(".tmp", "-x.tmp"));
-        others.push(dead.to_uppercase());
-        others.iter().for_each(|name| folder.write(name, b"not ours"));
-        open(&folder);
-        assert_eq!(upload.commit().unwrap(), 5);
-        others.push("a".to_owned());
-        others.sort();
-        assert_eq!(folder.names(), others);
-    }
-
-    #[test]
-    fn sweeping_behind_one_process_spares_the_others() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        folder.write(&temporary_name(12, 0), b"dead");
-        folder.write(&temporary_name(123, 0), b"somebody else's");
-        store.sweep(Some(12)).unwrap();
-        assert_eq!(folder.names(), [temporary_name(123, 0)]);
-        assert_eq!(owner_of(&temporary_name(u32::MAX, u64::MAX)), Some(u32::MAX));
-    }
-
-    #[test]
-    fn each_version_has_a_date_of_its_own() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        let date = || store.read(b"a").unwrap().1.modified().unwrap();
-        let started = SystemTime::now();
-        let mut last = UNIX_EPOCH;
-        for round in 0..200 {
-            put(&store, "a", b"same").unwrap();
-            assert!(date() > last, "round {round}");
-            last = date();
-        }
-        assert!((started..=SystemTime::now()).contains(&last), "{last:?}");
-        // A file of the future, or a clock that was set back.
-        let future = last + Duration::from_secs(86_400);
-        store.read(b"a").unwrap().0.set_modified(future).unwrap();
-        put(&store, "a", b"same").unwrap();
-        assert_eq!(date(), future + Duration::from_nanos(1));
-        put(&store, "b", b"same").unwrap();
-        let other = store.read(b"b").unwrap().1.modified().unwrap();
-        assert!(other < future, "one name's future is not another's");
-    }
-
-    #[test]
-    fn no_two_dates_are_the_same_however_many_commit_at_once() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        let future = SystemTime::now() + Duration::from_secs(86_400);
-        for replaced in [None, Some(future)] {
-            let dates = || (0..2000).map(|_| store.next_date(replaced)).collect::<Vec<_>>();
-            let all: Vec<SystemTime> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..4).map(|_| scope.spawn(dates)).collect();
-                threads
-                    .into_iter()
-                    .flat_map(|thread| thread.join().unwrap())
-                    .collect()
-            });
-            assert_eq!(
-                all.iter().collect::<std::collections::HashSet<_>>().len(),
-                8000,
-                "{replaced:?}"
-            );
-            assert!(
-                all.iter()
-                    .all(|date| replaced.is_none_or(|replaced| *date > replaced))
-            );
-        }
     }
 }

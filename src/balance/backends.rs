@@ -121,7 +121,7 @@ impl Backends {
             last: AtomicUsize::new(addresses.len().saturating_sub(1)),
             all_down: AtomicBool::new(false),
             log,
-            limiter: RateLimiter::new(),
+            limiter: RateLimiter::default(),
         }
     }
 

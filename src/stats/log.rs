@@ -6,7 +6,7 @@ use super::{Field, Scoreboard, WorkerStats};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Writes one line with the time in front: about the server itself, or about a request.
 pub fn log(text: &str) {
@@ -150,25 +150,16 @@ impl FileLog {
     }
 }
 
-/// Keeps a repeated line from filling the log: once a second in each process.
-pub struct RateLimiter {
-    started: Instant,
-    /// When it was last due, in seconds since `started`, counted from 1; 0: never.
-    last: AtomicU64,
-}
+/// Keeps a repeated line from filling the log: once a second in each process. It holds the second since 1970
+/// in which the line was due last.
+#[derive(Default)]
+pub struct RateLimiter(AtomicU64);
 
 impl RateLimiter {
-    pub fn new() -> RateLimiter {
-        RateLimiter {
-            started: Instant::now(),
-            last: AtomicU64::new(0),
-        }
-    }
-
     /// Is it time for the line?
     pub fn is_due(&self) -> bool {
-        let second = self.started.elapsed().as_secs() + 1;
-        self.last.swap(second, Relaxed) != second
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.swap(second.as_secs(), Relaxed) != second.as_secs()
     }
 }
 

@@ -1,0 +1,306 @@
+//! How does a file get into the folder as a whole or not at all? Its content goes to a temporary file beside
+//! its target, which takes the name in one step. What a dead server left is removed by the next one.
+
+use super::{Error, Store, check_name};
+use crate::sys;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+impl Store {
+    /// Begins an upload of `name`.
+    pub fn create(self: &Arc<Self>, name: &[u8]) -> Result<Upload, Error> {
+        let name = check_name(name)?;
+        self.require_writable()?;
+        match self.require_regular(name) {
+            Ok(()) | Err(Error::NotFound) => {}
+            Err(other) => return Err(other),
+        }
+        let (temporary, file) = self.create_temporary().map_err(missing_folder)?;
+        // Says "in use" to `sweep`. Where locks do not work, the upload works all the same, as long as no
+        // other server starts on the same folder meanwhile.
+        let _ = file.try_lock();
+        Ok(Upload {
+            store: self.clone(),
+            name: name.to_owned(),
+            temporary,
+            file,
+            size: 0,
+        })
+    }
+
+    /// A new file under an unused name: servers in different containers may have the same process id.
+    fn create_temporary(&self) -> io::Result<(String, File)> {
+        loop {
+            let name = temporary_name(process::id(), self.uploads.fetch_add(1, Ordering::Relaxed));
+            match sys::open_at(&self.dir, &name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                other => return Ok((name, other?)),
+            }
+        }
+    }
+
+    /// Finds out at start, not at the first upload, whether files can be made here.
+    pub fn probe(&self) -> io::Result<()> {
+        let (name, _file) = self.create_temporary()?;
+        self.discard(&name)
+    }
+
+    /// Removes temporary files that no living process holds: all, or those that process `owner` left.
+    pub fn sweep(&self, owner: Option<u32>) -> io::Result<()> {
+        for entry in fs::read_dir(self.path_of(""))? {
+            let name = entry?.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let left_by = owner_of(name);
+            if left_by.is_none() || owner.is_some() && owner != left_by {
+                continue;
+            }
+            // A living upload holds a lock on its file, also when it belongs to another server.
+            if let Ok(file) = sys::open_at(&self.dir, name, sys::O_WRONLY)
+                && file.try_lock().is_ok()
+            {
+                self.discard(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a temporary file. It is no error if another process has removed it.
+    fn discard(&self, name: &str) -> io::Result<()> {
+        match sys::unlink_at(&self.dir, name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The date of a version that replaces the file `name`, which a peer of `http` recognises it by: now, but
+    /// later than the date of that file, and different from the date of every other version of this server.
+    /// The kernel's own dates come from a clock that moves every few milliseconds, in which two versions of
+    /// one length look the same.
+    fn next_date(&self, name: &str) -> SystemTime {
+        let replaced = fs::symlink_metadata(self.path_of(name)).and_then(|about| about.modified());
+        later_date(self.dated, SystemTime::now(), replaced.unwrap_or(UNIX_EPOCH))
+    }
+}
+
+/// `given` holds the newest dates that were given, in nanoseconds since 1970: by the clock, and after a date
+/// in the future, so that one file of the future does not take all others there.
+fn later_date(given: &[AtomicU64], now: SystemTime, replaced: SystemTime) -> SystemTime {
+    let count = |date: SystemTime| date.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+    let earliest = count(now).max(count(replaced).saturating_add(1));
+    let newest = &given[usize::from(earliest > count(now))];
+    // One step, because several uploads may have looked at the same `replaced`.
+    let later = |last: u64| earliest.max(last.saturating_add(1));
+    let last = newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
+    UNIX_EPOCH + Duration::from_nanos(last.map_or(earliest, later))
+}
+
+/// A new file is not found only when its folder is gone; `file not found` would mislead.
+fn missing_folder(error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::Io(io::Error::other("the served folder has been removed")),
+        _ => error.into(),
+    }
+}
+
+/// A file on its way into the folder.
+pub struct Upload {
+    store: Arc<Store>,
+    /// The name that it will have.
+    name: String,
+    /// The name that it has now; empty once it is committed.
+    temporary: String,
+    file: File,
+    /// Bytes written so far.
+    size: u64,
+}
+
+impl Upload {
+    /// May the file have `size` bytes?
+    pub fn require_room(&self, size: u64) -> Result<(), Error> {
+        match self.store.policy.max_upload {
+            limit if size > limit => Err(Error::TooLarge(limit)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends `bytes`, as long as the whole stays within the limit.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.size += bytes.len() as u64;
+        self.require_room(self.size)?;
+        Ok(self.file.write_all(bytes)?)
+    }
+
+    /// Is there a file of that name already? Only `http` tells it.
+    pub fn replaces(&self) -> bool {
+        self.store.require_regular(&self.name).is_ok()
+    }
+
+    /// The name that it will have.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives the file its name; returns its length in bytes. Without this call it vanishes.
+    pub fn commit(mut self) -> Result<u64, Error> {
+        let store = &self.store;
+        // On a file system that cannot set dates the upload works all the same.
+        let _ = self.file.set_modified(store.next_date(&self.name));
+        if store.policy.sync {
+            self.file.sync_all()?;
+        }
+        sys::rename_at(&store.dir, &self.temporary, &self.name).map_err(missing_folder)?;
+        self.temporary.clear();
+        if store.policy.sync {
+            self.store.dir.sync_all().map_err(Error::Uncertain)?;
+        }
+        Ok(self.size)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.temporary.is_empty() {
+            // An error has no receiver here; `sweep` tries again at the next start.
+            let _ = sys::unlink_at(&self.store.dir, &self.temporary);
+        }
+    }
+}
+
+/// How the names of temporary files begin and end. No request can name them, because of the dot.
+const TEMPORARY: (&str, &str) = (".kolam-", ".tmp");
+
+/// temporary = ".kolam-" pid "-" number "-" seal ".tmp"
+fn temporary_name(pid: u32, number: u64) -> String {
+    let front = format!("{}{pid}-{number}", TEMPORARY.0);
+    let seal = seal(&front);
+    format!("{front}-{seal:016x}{}", TEMPORARY.1)
+}
+
+/// A checksum of the rest of the name (FNV-1a, 64 bits). No user writes it by chance, so a file with the
+/// right one is ours and a user's own `.kolam-1-1.tmp` is not. It costs no system call, and the file system
+/// needs to keep nothing but names.
+fn seal(front: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    front.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+/// The process that made the temporary file `name`; `None`: it is none of ours.
+pub fn owner_of(name: &str) -> Option<u32> {
+    let inner = name.strip_prefix(TEMPORARY.0)?.strip_suffix(TEMPORARY.1)?;
+    let mut words = inner.split('-');
+    let (pid, number) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    // Written anew it must be the same: seal, no leading zeros, nothing more.
+    (temporary_name(pid, number) == name).then_some(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Folder;
+    use crate::store::tests::{get, open, put};
+
+    #[test]
+    fn an_upload_that_is_not_committed_leaves_the_old_file_and_nothing_else() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        put(&store, "a", b"old").unwrap();
+        let mut upload = store.create(b"a").unwrap();
+        upload.write(b"new").unwrap();
+        assert_eq!(get(&store, "a").unwrap(), b"old");
+        drop(upload);
+        assert_eq!(get(&store, "a").unwrap(), b"old");
+        assert_eq!(folder.names(), ["a"]);
+    }
+
+    #[test]
+    fn opening_removes_dead_temporary_files_and_spares_living_ones() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        let mut upload = store.create(b"a").unwrap();
+        upload.write(b"alive").unwrap();
+        let dead = temporary_name(1, 1);
+        folder.write(&dead, b"dead");
+        let mut others = [
+            ".kolam-1-1.tmp",
+            ".kolam-notes.tmp",
+            ".other",
+            ".kolam-.tmp",
+            ".kolam--.tmp",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        others.push(dead.replace("-1-1-", "-1-2-"));
+        others.push(dead.replace("-1-1-", "-01-1-"));
+        others.push(dead.replace("-1-1-", "-+1-1-"));
+        others.push(dead.replace(".tmp", "-x.tmp"));
+        others.push(dead.to_uppercase());
+        others.iter().for_each(|name| folder.write(name, b"not ours"));
+        open(&folder);
+        assert_eq!(upload.commit().unwrap(), 5);
+        others.push("a".to_owned());
+        others.sort();
+        assert_eq!(folder.names(), others);
+    }
+
+    #[test]
+    fn sweeping_behind_one_process_spares_the_others() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        folder.write(&temporary_name(12, 0), b"dead");
+        folder.write(&temporary_name(123, 0), b"somebody else's");
+        store.sweep(Some(12)).unwrap();
+        assert_eq!(folder.names(), [temporary_name(123, 0)]);
+        assert_eq!(owner_of(&temporary_name(u32::MAX, u64::MAX)), Some(u32::MAX));
+    }
+
+    #[test]
+    fn each_version_has_a_date_of_its_own() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        let date = || store.read(b"a").unwrap().1.modified().unwrap();
+        let started = SystemTime::now();
+        let mut last = UNIX_EPOCH;
+        for round in 0..200 {
+            put(&store, "a", b"same").unwrap();
+            assert!(date() > last, "round {round}");
+            last = date();
+        }
+        assert!((started..=SystemTime::now()).contains(&last), "{last:?}");
+        // A file of the future, or a clock that was set back.
+        let future = last + Duration::from_secs(86_400);
+        store.read(b"a").unwrap().0.set_modified(future).unwrap();
+        put(&store, "a", b"same").unwrap();
+        assert_eq!(date(), future + Duration::from_nanos(1));
+        put(&store, "b", b"same").unwrap();
+        let other = store.read(b"b").unwrap().1.modified().unwrap();
+        assert!(other < future, "one name's future is not another's");
+    }
+
+    #[test]
+    fn no_two_dates_are_the_same_however_many_commit_at_once() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        let future = SystemTime::now() + Duration::from_secs(86_400);
+        for replaced in [UNIX_EPOCH, future] {
+            let date = || later_date(store.dated, SystemTime::now(), replaced);
+            let dates = || (0..2000).map(|_| date()).collect::<Vec<_>>();
+            let all: Vec<SystemTime> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(dates)).collect();
+                threads
+                    .into_iter()
+                    .flat_map(|thread| thread.join().unwrap())
+                    .collect()
+            });
+            assert_eq!(
+                all.iter().collect::<std::collections::HashSet<_>>().len(),
+                8000,
+                "{replaced:?}"
+            );
+            assert!(all.iter().all(|date| *date > replaced));
+        }
+    }
+}
