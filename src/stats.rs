@@ -19,7 +19,10 @@
 //!
 //! before: `store.rs` … after: `client.rs`
 //!
-//! Experiment: set `ROW` to 9, so that neighbours share cache lines (false sharing), and measure again.
+//! Experiment:
+//! edit: a log that is dropped forgets the request that was open
+//! run: cargo test --locked --bin kolam stats::
+//! see: an_entry_is_closed_exactly_once ... FAILED
 
 mod date; // seconds become dates
 mod log; // one line a request
