@@ -73,7 +73,7 @@ mod x86 {
     //!   4 shuffle   ........ 01101100 01101111 01001011      the three bytes, turned round
     //! ```
 
-    use crate::b64::simd::Kernel;
+    use crate::b64::{ALPHABET, Kernel};
     use std::arch::x86_64::*;
 
     static AVX512: Kernel = Kernel {
@@ -106,15 +106,12 @@ mod x86 {
 
     // ---- AVX-512 VBMI: 48 bytes are 64 symbols ----
 
-    /// The symbols in the order of their values: one register is the whole alphabet.
-    static SYMBOLS: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
     /// For each byte below 128 its value, or 0x80: two registers. What is 128 or more has that bit itself.
     static VALUES: [[u8; 64]; 2] = {
         let mut values = [[0x80; 64]; 2];
         let mut value = 0;
         while value < 64 {
-            let symbol = SYMBOLS[value] as usize;
+            let symbol = ALPHABET[value] as usize;
             values[symbol / 64][symbol % 64] = value as u8;
             value += 1;
         }
@@ -164,7 +161,8 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn encode_192(bytes: &[u8], out: &mut [u8]) -> usize {
         let spread = SPREAD.each_ref().map(|from| load_512(from));
-        let (symbols, shifts) = (load_512(&SYMBOLS), _mm512_set1_epi64(SHIFTS));
+        // One register is the whole alphabet.
+        let (symbols, shifts) = (load_512(ALPHABET), _mm512_set1_epi64(SHIFTS));
         let (blocks, _) = bytes.as_chunks::<64>().0.as_chunks::<3>();
         let (outputs, _) = out.as_chunks_mut::<64>().0.as_chunks_mut::<4>();
         let count = blocks.len().min(outputs.len());
