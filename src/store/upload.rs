@@ -181,14 +181,14 @@ fn temporary_name(pid: u32, number: u64) -> String {
 }
 
 /// A checksum of the rest of the name (FNV-1a, 64 bits). No user writes it by chance, so a file with the
-/// right one is ours and a user's own `.kolam-1-1.tmp` is not. It costs no system call, and the file system
-/// needs to keep nothing but names.
+/// right one is ours and a user's own `.kolam-1-1.tmp` is not.
 fn seal(front: &str) -> u64 {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     front.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
-/// The process that made the temporary file `name`; `None`: it is none of ours.
+/// The process that made the temporary file `name`; `None`: it is none of ours. `stress` asks this too,
+/// before it removes what a killed server has left.
 pub fn owner_of(name: &str) -> Option<u32> {
     let inner = name.strip_prefix(TEMPORARY.0)?.strip_suffix(TEMPORARY.1)?;
     let mut words = inner.split('-');
