@@ -25,17 +25,13 @@ impl Value {
     }
 
     pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Value::String(text) => Some(text),
-            _ => None,
-        }
+        let Value::String(text) = self else { return None };
+        Some(text)
     }
 
     pub fn as_array(&self) -> Option<&[Value]> {
-        match self {
-            Value::Array(items) => Some(items),
-            _ => None,
-        }
+        let Value::Array(items) = self else { return None };
+        Some(items)
     }
 
     /// A whole number that is not negative.
@@ -323,13 +319,14 @@ impl<R: Read> Reader<R> {
 
     /// number = [ minus ] int [ frac ] [ exp ]
     fn number(&mut self) -> Result<Value, Error> {
+        let (offset, expected) = (self.offset, "a value");
         let mut text = String::new();
-        while let Ok(byte @ (b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')) = self.peek() {
-            text.push(char::from(byte));
-            self.consume(1);
-            if text.len() > NUMBER {
+        while let byte @ (b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') = self.peek()? {
+            if text.len() == NUMBER {
                 return Err(Error::TooLarge);
             }
+            text.push(char::from(byte));
+            self.consume(1);
         }
         // Rust reads more forms than JSON allows: `.5`, `5.`, `+5`, `05`.
         let digits = text.strip_prefix('-').unwrap_or(&text);
@@ -339,10 +336,7 @@ impl<R: Read> Reader<R> {
             && fraction.is_none_or(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         match text.parse() {
             Ok(number) if strict => Ok(Value::Number(number)),
-            _ => Err(Error::Syntax {
-                offset: self.offset - text.len() as u64,
-                expected: "a value",
-            }),
+            _ => Err(Error::Syntax { offset, expected }),
         }
     }
 
