@@ -1,24 +1,25 @@
 //! # Chapter 17. How fast is one step by itself?
 //!
-//! `kolam bench base64` times the codec alone, without sockets and files: one piece of content, small enough
-//! for the second-level cache, encoded and decoded again and again by each loop that this processor can run,
-//! next to a copy of the same bytes, which is about the limit for anything that reads and writes them. `kolam
-//! bench request` times the opposite: a request so small that only its round trip counts. `kolam bench http`
-//! is in the next chapter.
+//! `kolam bench base64` times the codec alone: one piece of content, small enough for the second-level cache,
+//! with each loop that this processor can run, next to a copy of the same bytes. `kolam bench request` times
+//! the opposite: a request so small that only its round trip counts. `kolam bench http` loads a server with
+//! requests.
 //!
 //! ```text
 //!   round 1: copy, scalar encode, scalar decode, avx512 encode, …   round 2: the same   … → medians
 //! ```
 //!
 //! The invariant: all are measured in turn in one run, so that a machine that slows down slows all of them;
-//! the figure is the median; each loop is checked to be correct before it is timed.
+//! the figure is the median; what is not right is a failure, and in no time.
 //!
 //! What must not live here: anything that the program itself needs.
 //!
 //! before: `balance.rs` … after: the README again
 //!
-//! Experiment: raise `PIECE` in `session.rs` until the figures fall, and compare with the sizes of the caches
-//! that `lscpu` prints.
+//! Experiment:
+//! edit: count a reply with any status as complete, as Apache's ab does
+//! run: cargo test --locked --bin kolam bench::score
+//! see: status_and_length_decide ... FAILED
 
 mod load; // many requests over HTTP
 mod plan; // the options, checked

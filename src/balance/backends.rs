@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(
             turns(&backends, 5),
             [3, 1, 3, 1, 3],
-            "the next one gets no more than his share"
+            "the next one gets no more than its share"
         );
         backends.mark_up(&backends.list[1]);
         assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);

@@ -71,20 +71,18 @@ impl Request {
             return usage("-H Host: a request has one; give it once".to_owned());
         }
         replace(&mut fields, given);
-        let mut text = format!("{method} {} HTTP/1.1\r\n", url.path);
+        // The last of the checks, because it may read a large file.
+        let mut bytes = body.map_or(Ok(Vec::new()), read_body)?;
+        let length = bytes.len() as u64;
+        let mut head = format!("{method} {} HTTP/1.1\r\n", url.path);
         for (name, value) in fields {
-            text += &format!("{name}: {value}\r\n");
+            head += &format!("{name}: {value}\r\n");
         }
-        let mut bytes = text.into_bytes();
-        let head = bytes.len();
-        let length = body.map_or(Ok(0), |path| append_body(&mut bytes, path))?;
-        let mut last = String::new();
         if body.is_some() || !WITHOUT_BODY.contains(&method) {
-            last = format!("Content-Length: {length}\r\n");
+            head += &format!("Content-Length: {length}\r\n");
         }
-        // Only now the length is known. The body moves a few bytes within its buffer: there is no second
-        // copy.
-        bytes.splice(head..head, (last + "\r\n").bytes());
+        // The body moves within its buffer: there is no second copy of it.
+        bytes.splice(0..0, (head + "\r\n").bytes());
         Ok(Request {
             method: method.to_owned(),
             body: length,
@@ -98,21 +96,22 @@ impl Request {
     }
 }
 
-/// Reads the file of `-d` whole (`-`: stdin), to the end of `bytes`; gives its length in bytes.
-fn append_body(bytes: &mut Vec<u8>, path: &Path) -> Result<u64, Failure> {
+/// Reads the file of `-d` whole (`-`: stdin).
+fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
     // One byte more than allowed shows that there are more, also in a pipe, whose length is unknown.
     let read = if path == Path::new("-") {
-        io::stdin().take(BODY_LIMIT + 1).read_to_end(bytes)
+        io::stdin().take(BODY_LIMIT + 1).read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(bytes))
+        File::open(path).and_then(|file| file.take(BODY_LIMIT + 1).read_to_end(&mut bytes))
     };
+    let path = path.display();
     match read {
-        Err(error) => failed(format!("-d {}: cannot read it: {error}", path.display())),
+        Err(error) => failed(format!("-d {path}: cannot read it: {error}")),
         Ok(length) if length as u64 > BODY_LIMIT => usage(format!(
-            "-d {}: longer than 1 GiB, the most that one request can carry here",
-            path.display()
+            "-d {path}: longer than 1 GiB, the most that one request can carry here"
         )),
-        Ok(length) => Ok(length as u64),
+        Ok(_) => Ok(bytes),
     }
 }
 
