@@ -130,11 +130,14 @@ bench:
 modes:
 	@OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/modes
 
-# Its own defaults, unless MODE or PORT is given: event mode behind port 7000.
+# Its own defaults, unless PROTOCOL, MODE or PORT is given: HTTP, event mode, port 7000. Servers on loopback do not
+# answer for names that are not theirs, unless the balancer is there for others.
+BEHIND = $(if $(filter file,$(origin PROTOCOL)),http,$(PROTOCOL))
+OTHERS = $(if $(HOST),$(filter-out 127.% localhost ::1,$(HOST)))
 balancer: build
-	@BACKENDS=$(BACKENDS) W=$(W) HOST=$(HOST) ROOT='$(ROOT)' \
-		MODE=$(if $(filter file,$(origin MODE)),event,$(MODE)) PORT=$(if $(filter file,$(origin PORT)),7000,$(PORT)) \
-		PROTOCOL=$(if $(filter file,$(origin PROTOCOL)),http,$(PROTOCOL)) exec bench/balancer $(ARGS)
+	@exec $(KOLAM) balance --spawn $(BACKENDS) --listen $(or $(HOST),127.0.0.1):$(or $(PORT),7000) $(ARGS) -- \
+		--protocol $(BEHIND) --mode $(or $(MODE),event) $(if $(W),--workers $(W)) --root '$(ROOT)' \
+		$(if $(OTHERS),$(if $(filter http,$(BEHIND)),--any-host))
 
 ab:
 	@N=$(N) BACKENDS=$(BACKENDS) W=$(W) ROUNDS=$(ROUNDS) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/ab

@@ -33,6 +33,7 @@
 mod connection; // one connection through it
 mod backends; // whose turn it is
 mod relay; // bytes between two sockets
+mod spawned; // servers of our own
 
 use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, print, usage};
 use crate::net::{self, Accepted, DESCRIPTOR_PAUSE, LINGER_IDLE, LingerSet, Listener};
@@ -40,9 +41,10 @@ use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
 use backends::{Backends, Policy};
 use connection::{Limits, Link, StepContext, StepOutcome};
 use relay::{RelayBuffers, Side};
+use spawned::Spawned;
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -60,6 +62,7 @@ const OPTIONS: &[Opt] = &[
         "HOST:PORT",
         "a server that takes connections; once for each",
     ),
+    opt("--spawn", "N", "start N servers too, with the words after --"),
     opt(
         "--policy",
         "POLICY",
@@ -86,8 +89,10 @@ const OPTIONS: &[Opt] = &[
 
 pub static BALANCE: Command = Command {
     name: "balance",
-    words: &[],
-    about: "spread the connections to one address over several servers",
+    words: &["[-- OPTIONS OF serve]"],
+    about: "spread the connections to one address over several servers\n\
+            With --spawn it starts them itself: they speak HTTP unless told otherwise, are started \
+            again when they end, and end with it.",
     options: &[OPTIONS],
     run,
 };
@@ -108,15 +113,9 @@ const STOP: u64 = 1;
 
 fn run(args: &Args) -> Result<(), Failure> {
     let listen_at = args.address("--listen", "127.0.0.1:7000")?;
-    let addresses = args.addresses("--backend", "127.0.0.1:6666")?;
-    if addresses.is_empty() {
-        let remedy = "name each server with --backend HOST:PORT";
-        return usage(format!("balance: --backend is missing; {remedy}"));
-    }
-    if let Some(address) = addresses.iter().find(|to| to.port() == 0 || **to == listen_at) {
-        let remedy = "expected the address of a server behind this one";
-        return usage(format!("--backend {address}: {remedy}"));
-    }
+    let mut addresses = args.addresses("--backend", "127.0.0.1:6666")?;
+    let servers = args.number("--spawn", 0, 1..=9999)?;
+    check_servers(args, listen_at, &addresses, servers)?;
     let policy = args.choice("--policy", POLICIES[0], &POLICIES)?;
     let cores = thread::available_parallelism().map_or(4, usize::from) as u64;
     let workers = args.number("--workers", cores, 1..=1024)?;
@@ -131,6 +130,8 @@ fn run(args: &Args) -> Result<(), Failure> {
             "cannot listen on {listen_at}: {error}; choose another --listen HOST:PORT (make: PORT=)"
         ))
     })?;
+    let mut spawned = Spawned::start(servers, args.rest())?;
+    addresses.extend(spawned.addresses());
     // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
     let setup = Stop::listen(Listen::StopAndShow).and_then(|stop| Ok((stop, listener.address()?)));
@@ -144,11 +145,33 @@ fn run(args: &Args) -> Result<(), Failure> {
         limits,
         stop,
     };
-    let result = shared.serve(workers, &ready);
+    let result = shared.serve(workers, &ready, &mut spawned);
     if log {
         shared.backends.report();
     }
     result.or_else(|error| failed(format!("the balancer ended: {error}")))
+}
+
+/// Are there any, each at an address that can be one?
+fn check_servers(
+    args: &Args,
+    listen_at: SocketAddr,
+    given: &[SocketAddr],
+    servers: u64,
+) -> Result<(), Failure> {
+    if servers == 0 && !args.rest().is_empty() {
+        return usage("balance: the words after -- are for the servers of --spawn N");
+    }
+    if servers == 0 && given.is_empty() {
+        let remedy = "name each server with --backend HOST:PORT, or start some with --spawn N";
+        return usage(format!("balance: --backend is missing; {remedy}"));
+    }
+    match given.iter().find(|to| to.port() == 0 || **to == listen_at) {
+        Some(address) => usage(format!(
+            "--backend {address}: expected the address of a server behind this one"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What all workers share.
@@ -161,7 +184,7 @@ struct Shared {
 
 impl Shared {
     /// Runs until a stop is requested and all workers have ended.
-    fn serve(&self, workers: u64, ready: &str) -> io::Result<()> {
+    fn serve(&self, workers: u64, ready: &str, spawned: &mut Spawned) -> io::Result<()> {
         // Before the ready line: many early connections could use up all descriptors.
         let epolls = (0..workers)
             .map(|_| self.epoll())
@@ -176,7 +199,7 @@ impl Shared {
                 }
                 // The balancer goes on if stdout is closed.
                 let _ = print(ready);
-                self.watch()
+                self.watch(spawned)
             });
             let ends = threads.into_iter().map(|worker| worker.join().unwrap_or(Ok(())));
             ends.fold(watched, Result::and)
@@ -192,11 +215,12 @@ impl Shared {
     }
 
     /// What the main thread does until it is asked to stop.
-    fn watch(&self) -> io::Result<()> {
+    fn watch(&self, spawned: &mut Spawned) -> io::Result<()> {
         while !self.stop.requested() {
             if self.stop.stats_requested() {
                 self.backends.report();
             }
+            spawned.replace_ended(|text| self.backends.note(text));
             self.backends.probe(self.stop, Instant::now() + PROBE)?;
         }
         Ok(())

@@ -66,6 +66,7 @@ pub const MODES: [&str; 4] = ["single", "thread", "process", "event"];
 pub struct Command {
     pub name: &'static str,
     /// The words that are no options, as the help shows them. Those in brackets, at the end, may be missing.
+    /// The last may be `[-- …]`: all words after `--`, for another command (only for the volume `balance`).
     pub words: &'static [&'static str],
     /// The first line stands in the list of all commands; its own help has the rest too.
     pub about: &'static str,
@@ -127,6 +128,8 @@ type Numbers = Result<Vec<u64>, Failure>;
 pub struct Args {
     command: &'static Command,
     words: Vec<OsString>,
+    /// What stands after `--`, for another command.
+    rest: Vec<OsString>,
     given: Vec<(&'static str, OsString)>,
 }
 
@@ -136,12 +139,14 @@ impl Args {
         let mut args = Args {
             command,
             words: Vec::new(),
+            rest: Vec::new(),
             given: Vec::new(),
         };
         let mut words = words.iter().map(AsRef::as_ref);
         while let Some(word) = words.next() {
             match word.as_bytes() {
                 b"--help" | b"-h" => return Ok(None),
+                b"--" if command.passes_on() => args.rest.extend(words.by_ref().map(OsStr::to_owned)),
                 b"--" => args.words.extend(words.by_ref().map(OsStr::to_owned)),
                 [b'-', _, ..] => args.take_option(word, &mut words)?,
                 _ => args.words.push(word.to_owned()),
@@ -152,7 +157,8 @@ impl Args {
         if let Some(missing) = next.filter(|word| !word.starts_with('[')) {
             return mistake(format!("{missing} is missing"));
         }
-        if let Some(extra) = args.words.get(command.words.len()) {
+        let own = command.words.len() - usize::from(command.passes_on());
+        if let Some(extra) = args.words.get(own) {
             return mistake(format!("unexpected word '{}'", extra.display()));
         }
         for (word, what) in args.words.iter().zip(command.words) {
@@ -187,6 +193,11 @@ impl Args {
         check_text(option.name, option.value, value)?;
         self.given.push((option.name, value.to_owned()));
         Ok(())
+    }
+
+    /// The words after `--`, when they are for another command.
+    pub fn rest(&self) -> &[OsString] {
+        &self.rest
     }
 
     /// The word at `index`, counted from 0, if it is no path.
@@ -409,13 +420,20 @@ impl Command {
         format!("{}: unknown option {name}; {hint}", self.name)
     }
 
+    /// Are the words after `--` for another command?
+    fn passes_on(&self) -> bool {
+        self.words.last().is_some_and(|word| word.starts_with("[--"))
+    }
+
     /// The help text, made from the same table that parses.
     pub fn help(&self) -> String {
         let about = format!("kolam {}: {}", self.name, self.about);
         let about: Vec<String> = about.lines().map(|line| broken(line, 0)).collect();
-        let words: String = self.words.iter().map(|word| format!("{word} ")).collect();
-        let usage = format!("usage: kolam {} {words}[options]", self.name);
-        let mut text = format!("{}\n\n{usage}\n\n", about.join("\n"));
+        let (after, before): (Vec<&str>, Vec<&str>) =
+            self.words.iter().partition(|word| word.starts_with("[--"));
+        let words: String = before.iter().map(|word| format!("{word} ")).collect();
+        let usage = format!("usage: kolam {} {words}[options] {}", self.name, after.concat());
+        let mut text = format!("{}\n\n{}\n\n", about.join("\n"), usage.trim_end());
         for Opt { name, value, help } in self.options().chain([&HELP]) {
             let name = format!("{name} {value}");
             text += &format!("  {name:<0$} {1}\n", NAMES - 3, broken(help, NAMES));

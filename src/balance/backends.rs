@@ -126,7 +126,7 @@ impl Backends {
     }
 
     /// Writes a line to the log, unless --quiet.
-    fn note(&self, text: &str) {
+    pub fn note(&self, text: &str) {
         if self.log {
             stats::log(text);
         }

@@ -4,8 +4,8 @@
 
 use crate::support::http::{Http, with};
 use crate::support::{
-    Background, Folder, PATIENCE, Server, Wire, eventually, got, kolam, noise, run, signal, stored, upload,
-    within,
+    Background, Folder, PATIENCE, Server, Wire, alive, children, eventually, got, kolam, noise, run, signal,
+    stored, upload, within,
 };
 use std::collections::HashMap;
 use std::fs;
@@ -64,10 +64,12 @@ impl Balancer {
                 .lines()
                 .for_each(|line| *sink.lock().unwrap() += &format!("{}\n", line.unwrap()));
         });
-        let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut ready)
-            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = stdout.lines().map(Result::unwrap);
+        // With --spawn, the ready lines of the servers come first.
+        let ready = lines
+            .find(|line| !line.starts_with("server "))
+            .unwrap_or_default();
         let rest = ready
             .strip_prefix("balancing on ")
             .unwrap_or_else(|| panic!("first line {ready:?}"));
@@ -881,6 +883,75 @@ fn a_stop_does_not_wait_longer_than_the_grace_nor_for_a_second_request() {
     drop(wires);
 }
 
+/// A balancer in front of `count` servers that it has started itself, for `folder`.
+fn with_servers(folder: &Folder, count: usize, options: &[&str]) -> Balancer {
+    let number = count.to_string();
+    let mut words = vec!["balance", "--listen", "127.0.0.1:0", "--spawn", &number];
+    words.extend(options);
+    let mut command = kolam(words);
+    command
+        .args(["--", "--mode", "thread", "--root"])
+        .arg(folder.path());
+    Balancer::launch(command, count)
+}
+
+#[test]
+fn servers_of_its_own_are_started_replaced_and_stopped() {
+    let folder = Folder::new();
+    folder.write("a", b"hello");
+    let balancer = with_servers(&folder, 2, &[]);
+    let ask = || {
+        let mut wire = balancer.connect();
+        wire.send("GET /a HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        String::from_utf8(wire.rest().unwrap()).unwrap()
+    };
+    let servers = children(balancer.child.id());
+    assert_eq!(servers.len(), 2);
+    for _ in 0..4 {
+        assert!(ask().ends_with("\r\n\r\nhello"));
+    }
+    let shares: Vec<u64> = balancer
+        .counters()
+        .values()
+        .map(|counters| counters.figures[1])
+        .collect();
+    assert_eq!(shares, [2, 2], "each has had its share");
+    signal(servers[0], libc::SIGKILL);
+    balancer.assert_logged("has ended (signal: 9 (SIGKILL)): one more start", 1);
+    eventually("there are two again", || {
+        let now = children(balancer.child.id());
+        now.len() == 2 && !now.contains(&servers[0])
+    });
+    // Nothing is lost meanwhile, and after its next health check the new one has its share again.
+    eventually("both are used", || {
+        let before = balancer.counters();
+        (0..2).for_each(|_| assert!(ask().ends_with("\r\n\r\nhello")));
+        let after = balancer.counters();
+        before
+            .iter()
+            .all(|(address, counters)| counters.figures[1] < after[address].figures[1])
+    });
+    let servers = children(balancer.child.id());
+    balancer.stop();
+    assert!(!servers.into_iter().any(alive));
+}
+
+#[test]
+fn servers_of_its_own_die_with_a_balancer_that_is_killed() {
+    let folder = Folder::new();
+    let other = Server::launch("thread", 4, folder.path(), &["--protocol", "http"]);
+    let address = other.address.to_string();
+    let mut balancer = with_servers(&folder, 2, &["--backend", &address]);
+    let servers = children(balancer.child.id());
+    balancer.backends = 3;
+    assert!(
+        balancer.counters().contains_key(&other.address.to_string()),
+        "both kinds together"
+    );
+    signal(balancer.child.id(), libc::SIGKILL);
+    eventually("they are gone", || !servers.iter().copied().any(alive));
+}
+
 #[test]
 fn mistakes_are_named() {
     let one = ["--backend", "127.0.0.1:1"];
@@ -893,6 +964,31 @@ fn mistakes_are_named() {
     run(&with(&["--policy", "round"])).failed(2, &["--policy round", "round-robin", "least-connections"]);
     run(&with(&["--workers", "0"])).failed(2, &["--workers 0", "from 1 to"]);
     run(&with(&["--wrokers", "2"])).failed(2, &["did you mean --workers?"]);
+    run(&["balance", "--spawn", "0"]).failed(2, &["--spawn 0", "from 1 to 9999"]);
+    run(&with(&["--", "--mode", "event"])).failed(2, &["after --", "--spawn N"]);
+    run(&with(&["files"])).failed(2, &["unexpected word 'files'"]);
+    let words = [
+        "balance",
+        "--listen",
+        "127.0.0.1:0",
+        "--spawn",
+        "2",
+        "--",
+        "--mode",
+        "evnt",
+    ];
+    let ended = run(&words);
+    assert_eq!((ended.code, ended.text()), (Some(1), ""), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("kolam: --mode evnt: expected"),
+        "{ended:?}"
+    );
+    assert!(
+        ended
+            .stderr
+            .contains("kolam: server 1 of --spawn did not start: exit status: 2"),
+        "{ended:?}"
+    );
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let words: Vec<&str> = with(&["--listen"])
