@@ -38,7 +38,7 @@ use clients::Record;
 use fixture::{Fixture, Server};
 use live::{ProgressLine, print};
 use matrix::{OPTIONS, Plan, Row, Told};
-use report::{Outcome, line};
+use report::Outcome;
 use run_folder::{MadeFolder, RunFolder, cannot};
 use std::fs::File;
 use std::io::{self, Write};
@@ -69,7 +69,7 @@ fn run(args: &Args) -> Result<(), Failure> {
             let timeout = plan.timeout.min(target::REPLY_TIMEOUT);
             // Said before it is asked: a server that accepts and is silent looks like a test that hangs.
             let asked = language.fill(words::HOW_IT_WORKS, &[&address, &timeout.as_secs_f64()]);
-            print(&line(language, words::ASKING, &asked))?;
+            print(&language.line(words::ASKING, &asked))?;
             Plan::from(args, &target::ask(address, timeout, stop)?)?
         }
         None => plan,
@@ -90,9 +90,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     let (results, note) = RunFolder::make(&plan)?;
     notes.extend(note);
     let forecast = live::forecast(&plan, fixture.making);
-    print(&(line(language, words::RESULTS, &results.path.display().to_string()) + &forecast))?;
+    print(&(language.line(words::RESULTS, &results.path.display()) + &forecast))?;
     for note in notes {
-        print(&line(language, words::NOTE, &note))?;
+        print(&language.line(words::NOTE, &note))?;
     }
     Tester {
         plan: &plan,
@@ -172,13 +172,13 @@ impl Tester<'_> {
     /// One row, from the start of its server to its end.
     fn row(&mut self, row: &Row) -> Result<Outcome, String> {
         let (fixture, progress_line) = (&mut self.fixture, &mut self.progress_line);
+        let language = self.plan.language;
         let server = Server::start(row, fixture)?;
         let ready = fixture.before(row, |moved| progress_line.set_up(row, moved));
         // A server that is new has counted nothing; a target may have.
-        let before = if server.is_ours() {
-            None
-        } else {
-            fixture.stats(&server)
+        let before = match server.is_ours() {
+            true => None,
+            false => fixture.stats(&server),
         };
 
         // The clock runs in here only.
@@ -186,10 +186,9 @@ impl Tester<'_> {
         let progress = fixture.progress;
         progress.store(0, Relaxed);
         progress_line.row_begins(row);
+        let show = || progress_line.show(row, progress);
         let ran = match &ready {
-            Ok(()) => clients::run(row.client_mode, count, &task, || {
-                progress_line.show(row, progress)
-            }),
+            Ok(()) => clients::run(row.client_mode, count, &task, show),
             // Clients would only report that a file is missing, not why.
             Err(error) => Ok((clients::not_run(count, error), Duration::ZERO)),
         };
@@ -200,12 +199,12 @@ impl Tester<'_> {
             fixture.verify(row, &server, &mut records);
         }
         fixture.after(row);
-        let mut outcome = summarize(row, &records, wall, self.plan.language);
+        let mut outcome = summarize(row, &records, wall, language);
         if let Err(error) = ready {
-            outcome.example = Some(self.plan.language.fill(words::SET_UP, &[&row.volume_mib, &error]));
+            outcome.example = Some(language.fill(words::SET_UP, &[&row.volume_mib, &error]));
         }
-        outcome.servers =
-            stats.and_then(|stats| stats.workers_since(&before.unwrap_or_default(), row.servers));
+        let before = before.unwrap_or_default();
+        outcome.servers = stats.and_then(|stats| stats.workers_since(&before, row.servers));
         outcome.server_peak_rss_kib = server.peak_rss_kib();
         match server.stop() {
             Ok(cpu) => outcome.server_cpu = cpu.map(|cpu| cpu.as_secs_f64()),
@@ -228,10 +227,10 @@ impl Tester<'_> {
         let _ = self.results.ended(&state(ran, true));
         if stop.requested() {
             // The files are removed even if the line cannot be printed.
-            let _ = print(&line(language, words::NOTE, language.of(words::REMOVING)));
+            let _ = print(&language.line(words::NOTE, &language.of(words::REMOVING)));
         }
-        let left = target.leave(stop.requested());
-        left.map_or(String::new(), |left| line(language, words::LEFT, &left))
+        let left = target.leave(target::CLEANING, stop.requested());
+        left.map_or(String::new(), |left| language.line(words::LEFT, &left))
     }
 
     /// The tables, and the verdict.
@@ -240,7 +239,7 @@ impl Tester<'_> {
         let tables = report::tables(done, language, "", report::table);
         let wall = self.progress_line.start.elapsed().as_secs_f64();
         let summary = report::summary(done, self.plan.rows.len(), wall, language);
-        let results = line(language, words::RESULTS, &self.results.path.display().to_string());
+        let results = language.line(words::RESULTS, &self.results.path.display());
         let told = print(&format!("\n{tables}\n{summary}{left}{results}"));
         let tables = report::tables(done, language, "## ", report::markdown);
         let written = self.results.write_tables(&tables);
@@ -293,5 +292,6 @@ fn summarize(row: &Row, records: &[Record], wall: Duration, language: Language) 
             }
         }
     }
+    outcome.times.sort_by(f64::total_cmp);
     outcome
 }

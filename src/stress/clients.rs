@@ -79,15 +79,13 @@ impl Record {
     }
 
     fn to_bytes(&self) -> [u8; RECORD] {
-        let (cause, reason) = self
-            .failure
-            .as_ref()
-            .map_or((0, ""), |(cause, why)| (*cause, why));
+        let (kind, cause, reason) = match &self.failure {
+            None => (SUCCEEDED, 0, ""),
+            Some((cause, reason)) => (FAILED, *cause as u64, reason.as_str()),
+        };
         let reason = &reason.as_bytes()[..reason.len().min(RECORD - NUMBERS)];
-        let kind = if self.failure.is_some() { FAILED } else { SUCCEEDED };
-        let nanos = |time: Duration| time.as_nanos() as u64;
-        let (time, end, cpu) = (nanos(self.time), nanos(self.end), nanos(self.cpu));
-        let numbers = [kind, self.index as u64, time, end, self.bytes, cpu, cause as u64];
+        let [time, end, cpu] = [self.time, self.end, self.cpu].map(|time| time.as_nanos() as u64);
+        let numbers = [kind, self.index as u64, time, end, self.bytes, cpu, cause];
         let mut bytes = [0; RECORD];
         for (slot, number) in bytes.chunks_exact_mut(8).zip(numbers) {
             slot.copy_from_slice(&number.to_le_bytes());

@@ -10,6 +10,7 @@ use crate::stress::matrix::{Plan, Row};
 use crate::stress::run_files::RunFiles;
 use crate::stress::target::Target;
 use crate::sys::{self, Interest, Pid, Stop};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
@@ -37,7 +38,7 @@ pub struct Fixture<'p> {
     pub target: Option<Target>,
     /// Volume in MiB and what its file holds. Kept in memory, apart from what the server can touch: a file
     /// mapped in from there would change with it, and forked clients would find its pages one by one.
-    sources: Vec<(u64, Arc<Vec<u8>>)>,
+    sources: BTreeMap<u64, Arc<Vec<u8>>>,
     /// Seconds a byte for making and writing a source. The fastest of all sources, because other work on the
     /// machine slows some of them down.
     pub making: f64,
@@ -53,7 +54,7 @@ impl Fixture<'_> {
             Some(address) => Some(Target::new(address, files.run, plan.language)?),
             None => None,
         };
-        let (mut sources, mut making) = (Vec::new(), f64::INFINITY);
+        let (mut sources, mut making) = (BTreeMap::new(), f64::INFINITY);
         for &volume in &plan.volumes {
             let start = Instant::now();
             let content = random(volume << 20, volume);
@@ -61,7 +62,7 @@ impl Fixture<'_> {
                 fs::write(files.path.join(files.run.source(volume)), &content)?;
             }
             making = making.min(start.elapsed().as_secs_f64() / content.len() as f64);
-            sources.push((volume, Arc::new(content)));
+            sources.insert(volume, Arc::new(content));
         }
         Ok(Fixture {
             plan,
@@ -75,8 +76,7 @@ impl Fixture<'_> {
     }
 
     fn content(&self, row: &Row) -> Arc<Vec<u8>> {
-        let found = self.sources.iter().find(|(volume, _)| *volume == row.volume_mib);
-        found.expect("each volume of the plan has a source").1.clone()
+        self.sources[&row.volume_mib].clone()
     }
 
     fn connect(&self, address: SocketAddr) -> Result<Client, Error> {
@@ -86,12 +86,8 @@ impl Fixture<'_> {
     /// What the clients of `row` are to do.
     pub fn task(&self, row: &Row, server: &Server) -> Task {
         let run = self.files.run;
-        let all = self
-            .plan
-            .volumes
-            .iter()
-            .map(|&volume| run.source(volume))
-            .collect();
+        let volumes = self.plan.volumes.iter();
+        let all = volumes.map(|&volume| run.source(volume)).collect();
         let name = run.source(row.volume_mib);
         let only = server.is_ours();
         Task {
@@ -191,11 +187,9 @@ fn random(bytes: u64, seed: u64) -> Vec<u8> {
 fn compare(path: &Path, content: &[u8], progress: &'static AtomicU64) -> Result<u64, Error> {
     let file = File::open(path).map_err(Error::Local)?;
     let length = file.metadata().map_err(Error::Local)?.len();
-    if length != content.len() as u64 {
-        return Err(Error::Corrupt(format!(
-            "{length} bytes instead of {}",
-            content.len()
-        )));
+    let wanted = content.len() as u64;
+    if length != wanted {
+        return Err(Error::Corrupt(format!("{length} bytes instead of {wanted}")));
     }
     let mut sink = Compare {
         expected: content,
@@ -218,12 +212,11 @@ impl Stats {
     fn from(value: &Value) -> Option<Stats> {
         let count = |value: &Value, key| value.get(key).and_then(Value::as_u64);
         let workers = value.get("per_worker")?.as_array()?.iter();
+        let failed = workers.map(|worker| count(worker, "failed"));
         Some(Stats {
             alive: count(value, "alive")?,
             restarts: count(value, "restarts")?,
-            failed: workers
-                .map(|worker| count(worker, "failed"))
-                .collect::<Option<_>>()?,
+            failed: failed.collect::<Option<_>>()?,
         })
     }
 
@@ -232,10 +225,8 @@ impl Stats {
     /// failed a request: most die in the middle of one.
     pub fn workers_since(&self, before: &Stats, expected: u64) -> Option<(u64, u64)> {
         let workers = self.failed.len() as u64;
-        let pairs = self
-            .failed
-            .iter()
-            .zip(before.failed.iter().chain(iter::repeat(&0)));
+        let then = before.failed.iter().chain(iter::repeat(&0));
+        let pairs = self.failed.iter().zip(then);
         let failing = pairs.filter(|(now, then)| now > then).count() as u64;
         let bad = failing
             .max(self.restarts.saturating_sub(before.restarts))
@@ -248,15 +239,9 @@ impl Stats {
 /// The server of one row.
 pub struct Server {
     pub address: SocketAddr,
-    /// `None`: it is a target, which we do not stop.
-    child: Option<Child>,
-}
-
-/// A server that we have started.
-struct Child {
-    pid: Pid,
-    /// Ends when the last process of the server has ended.
-    stdout: ChildStdout,
+    /// The process, and its stdout, which ends when the last process of the server has ended. `None`: it is a
+    /// target, which we do not stop.
+    child: Option<(Pid, ChildStdout)>,
 }
 
 impl Server {
@@ -269,23 +254,19 @@ impl Server {
             });
         }
         let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+        let idle = (fixture.plan.timeout.as_secs() + 1).to_string();
         let mut command = Command::new(program);
         command
             .args(["serve", "--quiet", "--listen", "127.0.0.1:0", "--mode", row.mode])
             .args(["--workers", &row.servers.to_string(), "--max-upload", "1024G"])
             .args(["--max-connections", &(row.clients + 16).to_string()])
-            .args([
-                "--idle-timeout",
-                &(fixture.plan.timeout.as_secs() + 1).to_string(),
-            ])
-            .arg("--root")
+            .args(["--idle-timeout", &idle, "--root"])
             .arg(&fixture.files.path)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         sys::die_with_parent(&mut command);
-        let mut child = command
-            .spawn()
-            .map_err(|error| format!("cannot start the server: {error}"))?;
+        let spawned = command.spawn();
+        let mut child = spawned.map_err(|error| format!("cannot start the server: {error}"))?;
         let mut stdout = child.stdout.take().ok_or("the server has no stdout")?;
         let mut line = String::new();
         let heard = BufReader::new(&mut stdout).read_line(&mut line);
@@ -293,7 +274,7 @@ impl Server {
         // From here on it is stopped when it is dropped.
         let mut server = Server {
             address: ([127, 0, 0, 1], 0).into(),
-            child: Some(Child { pid, stdout }),
+            child: Some((pid, stdout)),
         };
         heard.map_err(|error| format!("cannot hear the server: {error}"))?;
         // `listening on 127.0.0.1:40001 (…`
@@ -310,7 +291,7 @@ impl Server {
     /// the counters) counted once. An estimate: the peaks need not have been at the same time, and a worker
     /// that was replaced is not in it.
     pub fn peak_rss_kib(&self) -> Option<u64> {
-        let pid = self.child.as_ref()?.pid;
+        let &(pid, _) = self.child.as_ref()?;
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         let mut peak = memory(pid, "VmHWM")?;
         for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
@@ -322,21 +303,21 @@ impl Server {
 
     /// Stops it and waits until all its processes have ended; returns their processor time.
     pub fn stop(mut self) -> Result<Option<Duration>, String> {
-        let Some(child) = self.child.take() else {
+        let Some((pid, stdout)) = self.child.take() else {
             return Ok(None);
         };
-        let _ = sys::kill(child.pid, sys::SIGTERM);
+        let _ = sys::kill(pid, sys::SIGTERM);
         let deadline = Instant::now() + STOP_LIMIT;
         // All its processes hold the other end of the pipe: its end of file means that all have ended.
         let mut ended = Ok(0);
         while matches!(ended, Ok(0)) && Instant::now() < deadline {
-            ended = sys::poll(&[(child.stdout.as_fd(), Interest::Read)], Some(deadline));
+            ended = sys::poll(&[(stdout.as_fd(), Interest::Read)], Some(deadline));
         }
         let in_time = matches!(ended, Ok(1..));
         if !in_time {
-            let _ = sys::kill(child.pid, sys::SIGKILL);
+            let _ = sys::kill(pid, sys::SIGKILL);
         }
-        match sys::reap(child.pid, true) {
+        match sys::reap(pid, true) {
             Ok(Some(_)) if !in_time => Err(format!("the server did not stop within {STOP_LIMIT:?}")),
             Ok(Some(ended)) if ended.code == Some(0) => Ok(Some(ended.cpu)),
             Ok(ended) => Err(format!("the server ended badly: {ended:?}")),
@@ -347,9 +328,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(child) = &self.child {
-            let _ = sys::kill(child.pid, sys::SIGKILL);
-            let _ = sys::reap(child.pid, true);
+        if let Some((pid, _)) = self.child {
+            let _ = sys::kill(pid, sys::SIGKILL);
+            let _ = sys::reap(pid, true);
         }
     }
 }

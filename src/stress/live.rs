@@ -5,7 +5,7 @@
 
 use crate::cli::{self, Failure, LiveLine};
 use crate::stress::matrix::{Plan, Row};
-use crate::stress::report::{self, Outcome, line, short_size};
+use crate::stress::report::{self, Outcome, short_size};
 use crate::stress::words::{self, Language};
 use std::io::{self, Stdout};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -32,9 +32,9 @@ pub fn dry_run(plan: &Plan) -> String {
         false => format!("{} {}", language.of(words::NEW_FOLDER_IN), plan.out.display()),
     };
     text += &announcement(plan);
-    text += &line(language, words::RESULTS, &out);
+    text += &language.line(words::RESULTS, &out);
     if plan.guessed {
-        text += &line(language, words::NOTE, language.of(words::NOT_ASKED));
+        text += &language.line(words::NOTE, &language.of(words::NOT_ASKED));
     }
     text
 }
@@ -45,34 +45,28 @@ pub fn announcement(plan: &Plan) -> String {
     let (modes, operations) = (plan.modes.join(", "), plan.operations.join(", "));
     let label = language.counted(plan.modes.len() as u64, words::MODES);
     let rows = format!("{}: {label} {modes}; {operations}", plan.rows.len());
-    let content = format!(
-        "{} {}",
-        short_size(plan.content() as f64),
-        language.of(words::MOVED)
-    );
-    let (root, space) = (plan.root.display(), short_size(plan.space() as f64));
-    let place = match plan.target {
-        Some(address) => line(language, words::TARGET, &address.to_string()),
-        None => line(
-            language,
-            words::FILES,
-            &format!("{root}, {} {space}", language.of(words::AT_MOST)),
-        ),
-    };
-    line(language, words::ROWS, &rows)
-        + &line(language, words::ROW, language.of(words::ABOUT_ROWS))
-        + &line(language, words::CONTENT, &content)
-        + &place
+    let [content, space] = [plan.content(), plan.space()].map(|bytes| short_size(bytes as f64));
+    let (moved, at_most) = (language.of(words::MOVED), language.of(words::AT_MOST));
+    let files = format!("{}, {at_most} {space}", plan.root.display());
+    [
+        language.line(words::ROWS, &rows),
+        language.line(words::ROW, &language.of(words::ABOUT_ROWS)),
+        language.line(words::CONTENT, &format!("{content} {moved}")),
+        match plan.target {
+            Some(address) => language.line(words::TARGET, &address),
+            None => language.line(words::FILES, &files),
+        },
+    ]
+    .concat()
 }
 
 /// Seconds for starting and stopping the server and the clients of a row, without its bytes: 48 rows of 336
 /// MiB in all took 0.7 s on two cores, their bytes a third of it.
 const ROW_COST: f64 = 0.010;
 
-/// What a byte of a row costs; 1.0 is the cost of a byte of a source. A source is computed and written to the
-/// file system; in a row each byte is encoded, copied twice, decoded, and compared or stored. On two
-/// cores, with files on a disk and in memory, sources took 0.7 to 0.9 s of processor time a GiB, rows 0.9 to
-/// 1.2.
+/// What a byte of a row costs; 1.0 is the cost of a byte of a source, which is computed and written to the
+/// file system. In a row each byte is encoded, copied twice, decoded, and compared or stored: on two cores
+/// sources took 0.7 to 0.9 s of processor time a GiB, rows 0.9 to 1.2.
 const BYTE_COST: f64 = 1.4;
 
 /// How many cores the two sides of a transfer keep busy. With more workers more cores help, so a large
@@ -86,15 +80,9 @@ pub fn forecast(plan: &Plan, making: f64) -> String {
         return String::new();
     }
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(SIDES));
-    let time = about(
-        expected(plan.content(), plan.rows.len(), making, cores),
-        plan.language,
-    );
-    line(
-        plan.language,
-        words::TIME,
-        &format!("{time}, {}", plan.language.of(words::JUDGED)),
-    )
+    let seconds = expected(plan.content(), plan.rows.len(), making, cores);
+    let (time, judged) = (about(seconds, plan.language), plan.language.of(words::JUDGED));
+    plan.language.line(words::TIME, &format!("{time}, {judged}"))
 }
 
 fn expected(content: u64, rows: usize, making: f64, cores: usize) -> f64 {
@@ -109,11 +97,8 @@ fn about(seconds: f64, language: Language) -> String {
         45.0..5400.0 => ((seconds / 60.0).round().max(1.0), words::MINUTES),
         _ => ((seconds / 3600.0).round(), words::HOURS),
     };
-    format!(
-        "{} {count} {}",
-        language.of(words::ABOUT),
-        language.counted(count as u64, unit)
-    )
+    let (about, unit) = (language.of(words::ABOUT), language.counted(count as u64, unit));
+    format!("{about} {count} {unit}")
 }
 
 /// One live line on a terminal, and a plain line for each row that is done.
@@ -144,8 +129,8 @@ impl ProgressLine<'_> {
     fn draw(&mut self, row: &Row, figures: &str) {
         let (number, rows) = (self.rows_done + 1, self.plan.rows.len());
         let what = report::describe(row, self.plan.language);
-        self.line
-            .draw(&format!("{number}/{rows} {what}"), &format!(" | {figures}"));
+        let place = format!("{number}/{rows} {what}");
+        self.line.draw(&place, &format!(" | {figures}"));
     }
 
     /// Shows how much of the file that `row` needs has been brought to a target: `moved` bytes.

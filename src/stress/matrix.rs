@@ -66,10 +66,9 @@ pub struct Row {
 impl Row {
     /// Bytes of file content that cross when all goes well; LIST moves next to nothing.
     pub fn bytes(&self) -> u64 {
-        if self.operation == "list" {
-            0
-        } else {
-            (self.volume_mib << 20) * self.clients
+        match self.operation {
+            "list" => 0,
+            _ => (self.volume_mib << 20) * self.clients,
         }
     }
 }
@@ -125,6 +124,7 @@ impl Plan {
     pub fn from(args: &Args, told: &Told) -> Result<Plan, Failure> {
         let (volumes, workers) = if args.has("--quick") { QUICK } else { FULL };
         let (modes, servers) = labels(args, told, workers);
+        let typed = args.choices("--ops", "download,upload", &OPERATIONS)?;
         let out = args.path("--out").unwrap_or(Path::new("results"));
         let target = args.has("--target");
         let mode_is_known = told.mode.is_some() || args.has("--modes");
@@ -132,7 +132,10 @@ impl Plan {
         let mut plan = Plan {
             modes: args.choices("--modes", modes, &MODES)?,
             client_mode: args.choice("--client-mode", "same", &["same", "thread", "process"])?,
-            operations: args.choices("--ops", "download,upload", &OPERATIONS)?,
+            operations: OPERATIONS
+                .into_iter()
+                .filter(|known| typed.contains(known))
+                .collect(),
             volumes: args.mebibytes("--volumes", volumes, 1..=100_000)?,
             clients: args.numbers("--clients", workers, 1..=10_000)?,
             servers: args.numbers("--servers", &servers, 1..=MOST_SERVERS)?,
@@ -153,8 +156,6 @@ impl Plan {
             },
         };
         plan.check(args, told)?;
-        plan.operations
-            .sort_by_key(|operation| OPERATIONS.iter().position(|known| known == operation));
         plan.rows = plan.combine();
         Ok(plan)
     }
@@ -266,19 +267,21 @@ impl Plan {
 
     /// All options that matter to what is measured.
     pub fn options(&self) -> String {
-        let target = self
-            .target
-            .map_or(String::new(), |target| format!(" --target {target}"));
-        format!(
-            "{} --timeout {}{target}",
-            self.matrix(),
-            self.timeout.as_secs_f64()
-        )
+        let (rows, timeout) = (self.matrix(), self.timeout.as_secs_f64());
+        match self.target {
+            Some(target) => format!("{rows} --timeout {timeout} --target {target}"),
+            None => format!("{rows} --timeout {timeout}"),
+        }
     }
 
     /// Bytes of content that all rows move.
     pub fn content(&self) -> u64 {
         self.rows.iter().map(Row::bytes).sum()
+    }
+
+    /// The rows that upload.
+    pub fn uploads(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.operation == "upload")
     }
 
     /// Bytes that must fit below `root`: the sources, and the uploads of the largest row. A target stores
@@ -288,8 +291,7 @@ impl Plan {
             return 0;
         }
         let sources: u64 = self.volumes.iter().map(|volume| volume << 20).sum();
-        let uploads = self.rows.iter().filter(|row| row.operation == "upload");
-        sources + uploads.map(Row::bytes).max().unwrap_or(0)
+        sources + self.uploads().map(Row::bytes).max().unwrap_or(0)
     }
 }
 
@@ -304,10 +306,8 @@ fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
         None | Some("1") => "single",
         Some(_) => "thread",
     };
-    (
-        told.mode.unwrap_or(simplest),
-        told.workers.unwrap_or(1).to_string(),
-    )
+    let workers = told.workers.unwrap_or(1);
+    (told.mode.unwrap_or(simplest), workers.to_string())
 }
 
 /// `1,5,50`

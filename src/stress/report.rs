@@ -13,6 +13,7 @@ use std::array;
 pub struct Outcome {
     pub row: Row,
     /// One for each client worker that succeeded: from before `connect` to the end of its reply.
+    /// The shortest first.
     pub times: Vec<f64>,
     /// Bytes that arrived right.
     pub bytes: u64,
@@ -69,9 +70,7 @@ impl Outcome {
 
     /// The smallest time that at least `percent` of the successful clients did not exceed (nearest rank).
     fn percentile(&self, percent: usize) -> Option<f64> {
-        let mut times = self.times.clone();
-        times.sort_by(f64::total_cmp);
-        nearest_rank(times.len(), percent * 10).map(|at| times[at])
+        nearest_rank(self.times.len(), percent * 10).map(|at| self.times[at])
     }
 
     /// The columns of the CSV: title and cell.
@@ -250,15 +249,9 @@ pub fn name(row: &Row, language: Language) -> String {
     format!("{} {} {}", row.mode, language.of(words::ROW), row.number)
 }
 
-/// A line with its label, as they stand before and after the rows.
-pub fn line(language: Language, label: Text, value: &str) -> String {
-    format!("{:<10} {value}\n", language.of(label))
-}
-
 /// The summary, which a reader wants first. `planned`: the number of rows that there should be; `wall`: the
 /// seconds of the run.
 pub fn summary(outcomes: &[Outcome], planned: usize, wall: f64, language: Language) -> String {
-    let line = |label, value: &str| line(language, label, value);
     let failures = array::from_fn(|cause| outcomes.iter().map(|outcome| outcome.failures[cause]).sum());
     let failed = match failures.iter().sum() {
         0 => "0".to_owned(),
@@ -270,20 +263,18 @@ pub fn summary(outcomes: &[Outcome], planned: usize, wall: f64, language: Langua
             .iter()
             .find_map(|outcome| Some((&outcome.row, find(outcome)?)));
         found.map_or(String::new(), |(row, what)| {
-            line(label, &format!("{}: {what}", name(row, language)))
+            language.line(label, &format!("{}: {what}", name(row, language)))
         })
     };
+    let rows = format!("{} {} {planned}", outcomes.len(), language.of(words::OF));
     [
-        line(
-            words::ROWS,
-            &format!("{} {} {planned}", outcomes.len(), language.of(words::OF)),
-        ),
-        line(words::FAILURES, &failed),
+        language.line(words::ROWS, &rows),
+        language.line(words::FAILURES, &failed),
         extremes(outcomes, language),
         first(words::FIRST, |outcome| outcome.example.as_ref()),
         first(words::SERVER, |outcome| outcome.server_trouble.as_ref()),
-        line(words::CONTENT, &short_size(bytes as f64)),
-        line(words::TIME, &format!("{wall:.1} s")),
+        language.line(words::CONTENT, &short_size(bytes as f64)),
+        language.line(words::TIME, &format!("{wall:.1} s")),
     ]
     .concat()
 }
@@ -301,14 +292,10 @@ fn extremes(outcomes: &[Outcome], language: Language) -> String {
     let [worst, .., best] = rated[..] else {
         return String::new();
     };
-    let within = language.of(words::WITHIN);
     let extreme = |label, (rate, row): (f64, &Row)| {
-        let (rate, name, what) = (
-            short_size(rate),
-            name(row, language),
-            describe_in_mode(row, language),
-        );
-        line(language, label, &format!("{rate}/s {within} {name}: {what}"))
+        let (rate, within) = (short_size(rate), language.of(words::WITHIN));
+        let (name, what) = (name(row, language), describe_in_mode(row, language));
+        language.line(label, &format!("{rate}/s {within} {name}: {what}"))
     };
     extreme(words::BEST, best) + &extreme(words::WORST, worst)
 }
@@ -345,7 +332,7 @@ mod tests {
     fn outcome() -> Outcome {
         Outcome {
             row: row(),
-            times: vec![0.4, 0.1, 0.2, 0.3],
+            times: vec![0.1, 0.2, 0.3, 0.4],
             bytes: 1000,
             failures: [0, 1, 0, 0, 0, 0],
             servers: Some((1, 0)),
@@ -402,7 +389,7 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let outcome = Outcome {
-            times: (1..=100).rev().map(f64::from).collect(),
+            times: (1..=100).map(f64::from).collect(),
             ..Outcome::default()
         };
         let table = [(50, 50.0), (95, 95.0), (100, 100.0), (1, 1.0)];

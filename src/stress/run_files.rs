@@ -1,31 +1,13 @@
-//! # Chapter 13e. Which files has a run made, and may it remove them?
-//!
-//! Every name that a run makes holds a short random word, the run's id, and is checked before it is used: so
-//! it is never the name of anything else. All names are lower case, since some servers turn them into that.
-//!
-//! ```text
-//!   <root>/kolam-stress-<id>/          the folder that our own servers serve
-//!     .kolam-stress                    the mark: holds the id of the run, and is locked while in use
-//!     kolam-<id>-10mib.bin …           what is downloaded
-//!     kolam-<id>-upload-0.bin …        what the clients of a row have uploaded
-//! ```
-//!
-//! The tester removes its folder at its end; after a tester that was killed, the next one does. An empty
-//! folder of this name is removed too: its tester was killed before it could mark it.
-//!
-//! The invariant: what is removed has a name of exactly these forms, in a folder whose mark names the same id
-//! and is locked by no living tester, or is the folder itself when it is empty. Other files are never
-//! removed, nor a folder that holds any.
-//!
-//! What must not live here: what the files hold.
-//!
-//! Experiment: `mkdir kolam-stress-mine`, put a file into it, run the test beside it, and look again.
+//! Which files has a run made, and may it remove them? Every name that it makes holds the run's id, a short
+//! random word. What is removed has a name of exactly these forms, in a folder whose mark names the same id
+//! and is locked by no living tester, or is such a folder when it is empty. Other files are never removed,
+//! nor a folder that holds any.
 
 use crate::cli::parse_digits;
 use crate::{store, sys};
 use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -33,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// Letters and digits of an id: 41 bits of chance.
+/// Letters and digits of an id: 41 bits of chance. Lower case, since some servers turn all names into that.
 const ID: usize = 8;
+const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// How the name of a tester's folder begins; the id follows.
 const FOLDER: &str = "kolam-stress-";
@@ -53,9 +36,7 @@ pub struct RunId([u8; ID]);
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|&byte| write!(f, "{}", char::from(byte)))
+        f.write_str(&String::from_utf8_lossy(&self.0))
     }
 }
 
@@ -64,17 +45,16 @@ impl RunId {
     pub fn new() -> RunId {
         let mut number = RandomState::new().build_hasher().finish();
         RunId([(); ID].map(|()| {
-            let digit = (number % 36) as u32;
+            let digit = DIGITS[(number % 36) as usize];
             number /= 36;
-            char::from_digit(digit, 36).map_or(b'0', |c| c as u8)
+            digit
         }))
     }
 
     /// `None`: no run has this id.
     fn parse(text: &str) -> Option<RunId> {
-        let good = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let id: [u8; ID] = text.as_bytes().try_into().ok()?;
-        id.iter().all(good).then_some(RunId(id))
+        id.iter().all(|byte| DIGITS.contains(byte)).then_some(RunId(id))
     }
 
     /// How the names of all files begin.
@@ -101,19 +81,31 @@ impl RunId {
         number.and_then(parse_digits::<u64>).is_some()
     }
 
+    /// The folder that holds them, in the root.
+    fn folder(&self) -> String {
+        format!("{FOLDER}{self}")
+    }
+
+    /// What the mark holds.
     fn mark(&self) -> String {
         format!("files of kolam stress, run {self}\n")
     }
 }
 
 /// The folder of a running tester. Dropping it removes the folder and all files of the run.
+///
+/// ```text
+///   <root>/kolam-stress-<id>/          the folder that our own servers serve
+///     .kolam-stress                    the mark: holds the id of the run, and is locked while in use
+///     kolam-<id>-10mib.bin …           what is downloaded
+///     kolam-<id>-upload-0.bin …        what the clients of a row have uploaded
+/// ```
 pub struct RunFiles {
     pub path: PathBuf,
     pub run: RunId,
     /// The open folder.
     dir: File,
-    /// The open mark, locked: the folder is in use.
-    _mark: Option<File>,
+    mark: File,
 }
 
 impl RunFiles {
@@ -121,8 +113,9 @@ impl RunFiles {
     pub fn make(root: &Path) -> io::Result<RunFiles> {
         sweep(root);
         loop {
-            let (path, run) = claim(root)?;
-            match RunFiles::mark(path, run) {
+            let run = RunId::new();
+            fs::create_dir(root.join(run.folder()))?;
+            match RunFiles::mark(root, run) {
                 // A tester that began at the same moment found the folder empty, and removed it.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 other => return other,
@@ -130,21 +123,19 @@ impl RunFiles {
         }
     }
 
-    /// Writes the mark into the new folder `path`.
-    fn mark(path: PathBuf, run: RunId) -> io::Result<RunFiles> {
-        let dir = open_folder(&path)?;
+    /// Writes the mark into the new folder of `run`.
+    fn mark(root: &Path, run: RunId) -> io::Result<RunFiles> {
+        let dir = open_folder(root, &run.folder())?;
         let mut files = RunFiles {
-            path,
+            path: root.join(run.folder()),
             run,
+            mark: sys::open_at(&dir, MARK, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL)?,
             dir,
-            _mark: None,
         };
-        let mut mark = sys::open_at(&files.dir, MARK, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL)?;
         // Locked before it is written: a tester that reads the whole mark finds the lock too. Where locks do
         // not work, no tester can lock it, so none removes it.
-        let _ = mark.try_lock();
-        mark.write_all(run.mark().as_bytes())?;
-        files._mark = Some(mark);
+        let _ = files.mark.try_lock();
+        files.mark.write_all(run.mark().as_bytes())?;
         Ok(files)
     }
 }
@@ -155,49 +146,24 @@ impl Drop for RunFiles {
     }
 }
 
-/// A new folder with a name that nothing else has.
-fn claim(root: &Path) -> io::Result<(PathBuf, RunId)> {
-    loop {
-        let run = RunId::new();
-        let path = root.join(format!("{FOLDER}{run}"));
-        match DirBuilder::new().create(&path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            other => return other.map(|()| (path, run)),
-        }
-    }
+/// Opens a folder in `root`, and not a link to one.
+fn open_folder(root: &Path, name: &str) -> io::Result<File> {
+    sys::open_at(&File::open(root)?, name, sys::O_RDONLY)
 }
 
-/// Opens a folder, and not a link to one.
-fn open_folder(path: &Path) -> io::Result<File> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or(ErrorKind::InvalidInput)?;
-    let dir = sys::open_at(&File::open(parent)?, name, sys::O_RDONLY)?;
-    if dir.metadata()?.is_dir() {
-        Ok(dir)
-    } else {
-        Err(ErrorKind::NotADirectory.into())
-    }
-}
-
-/// Removes the folders of testers that were killed. A folder that cannot be read or removed stays.
+/// Removes the folders of testers that were killed, and empty ones of such a name, whose tester was killed
+/// before it could mark them. A folder that cannot be read or removed stays.
 fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let run = name
-            .to_str()
-            .and_then(|name| RunId::parse(name.strip_prefix(FOLDER)?));
-        let Some(run) = run else { continue };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(run) = name.strip_prefix(FOLDER).and_then(RunId::parse) else {
+            continue;
+        };
         // rmdir(2) fails unless the folder is empty, so that nothing can be lost here.
         if fs::remove_dir(entry.path()).is_ok() {
             continue;
         }
-        if let Ok(dir) = open_folder(&entry.path())
+        if let Ok(dir) = open_folder(root, &name)
             && let Ok(mark) = sys::open_at(&dir, MARK, sys::O_RDONLY)
             && is_mark(&mark, run)
             && mark.try_lock().is_ok()
@@ -263,12 +229,8 @@ mod tests {
     #[test]
     fn only_the_names_of_the_run_are_its_own() {
         let run = RunId::parse("abcd1234").unwrap();
-        for name in [
-            run.source(10),
-            run.upload(0),
-            run.upload(49),
-            "kolam-abcd1234-7mib.bin".to_owned(),
-        ] {
+        let seven = "kolam-abcd1234-7mib.bin".to_owned();
+        for name in [run.source(10), run.upload(0), run.upload(49), seven] {
             assert!(run.made(&name) && name == name.to_lowercase(), "{name}");
         }
         let wrong = [
@@ -276,13 +238,11 @@ mod tests {
             "upload-0.bin",
             "kolam-abcd1235-7mib.bin",
             "kolam-abcd1234-mib.bin",
-        ];
-        let more = [
             "kolam-abcd1234-upload-.bin",
             "kolam-abcd1234-upload-1.bin.bak",
             "kolam-abcd1234-x.bin",
         ];
-        for name in wrong.iter().chain(&more) {
+        for name in wrong {
             assert!(!run.made(name), "{name}");
         }
     }
@@ -290,12 +250,12 @@ mod tests {
     #[test]
     fn a_folder_in_use_stays_and_a_dead_ones_goes() {
         let root = Folder::new();
-        let mut alive = RunFiles::make(root.path()).unwrap();
+        let alive = RunFiles::make(root.path()).unwrap();
         fs::write(alive.path.join(alive.run.source(1)), b"in use").unwrap();
         drop(RunFiles::make(root.path()).unwrap());
         assert_eq!(names(&alive.dir).unwrap().len(), 2);
         // A killed tester holds no lock any more and has removed nothing.
-        alive._mark = None;
+        alive.mark.unlock().unwrap();
         sweep(root.path());
         assert_eq!(root.names(), Vec::<String>::new());
     }
@@ -303,7 +263,9 @@ mod tests {
     #[test]
     fn a_folder_that_was_never_marked_goes_when_it_is_empty() {
         let root = Folder::new();
-        let (path, run) = claim(root.path()).unwrap();
+        let run = RunId::new();
+        let path = root.path().join(run.folder());
+        fs::create_dir(&path).unwrap();
         fs::write(path.join("thesis.txt"), b"a user's").unwrap();
         sweep(root.path());
         assert!(path.join("thesis.txt").exists());
@@ -311,7 +273,7 @@ mod tests {
         sweep(root.path());
         assert_eq!(root.names(), Vec::<String>::new());
         // Its tester may be alive, and about to mark it: that one takes another folder.
-        let lost = RunFiles::mark(path, run).map(|files| files.run);
+        let lost = RunFiles::mark(root.path(), run).map(|files| files.run);
         assert_eq!(lost.map_err(|error| error.kind()), Err(ErrorKind::NotFound));
     }
 }

@@ -74,22 +74,20 @@ pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
 
 /// Refuses a folder that the user has named and that has rows already, before anything else is done.
 pub fn check(plan: &Plan) -> Result<(), Failure> {
-    let old = old_rows(&plan.out).filter(|_| plan.exact && !plan.force);
-    old.map_or(Ok(()), |name| {
-        let out = plan.out.display();
-        failed(format!(
-            "--out {out}: {name} is there already; name another folder, or add --force (make: FORCE=yes) to \
-             replace it"
-        ))
-    })
+    match old_rows(&plan.out).filter(|_| plan.exact && !plan.force) {
+        None => Ok(()),
+        Some(name) => failed(format!(
+            "--out {}: {name} is there already; name another folder, or add --force (make: FORCE=yes) to \
+             replace it",
+            plan.out.display()
+        )),
+    }
 }
 
 /// The name of a file with rows in `folder`, if there is one.
 fn old_rows(folder: &Path) -> Option<String> {
-    let mut names = MODES
-        .iter()
-        .map(|mode| format!("{mode}.csv"))
-        .chain([TABLES.to_owned()]);
+    let rows = MODES.iter().map(|mode| format!("{mode}.csv"));
+    let mut names = rows.chain([TABLES.to_owned()]);
     names.find(|name| folder.join(name).symlink_metadata().is_ok())
 }
 
@@ -100,10 +98,12 @@ impl RunFolder {
         check(plan)?;
         // It was made before; but `sweep` removes an empty one with the name of a tester's folder.
         fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, &error))?;
-        let path = if plan.exact {
-            plan.out.clone()
-        } else {
-            claim(&plan.out, plan.what())?
+        let path = match plan.exact {
+            true => plan.out.clone(),
+            false => {
+                let second = utc(SystemTime::now())[..19].replace(':', "");
+                make_first_free(&plan.out, &format!("{second}-{}", plan.what()))?
+            }
         };
         while let Some(name) = old_rows(&path) {
             let old = path.join(name);
@@ -115,49 +115,41 @@ impl RunFolder {
         about.push(("options", format!("{} --root {root}", plan.options())));
         about.push(("started", utc(SystemTime::now())));
         let folder = RunFolder { path, about };
-        folder
-            .write_about(&[("state", "running".to_owned())])
-            .inspect_err(|_| folder.discard(plan))?;
-        let note = if plan.exact {
-            None
-        } else {
-            folder.point_latest(&plan.out, plan.language)
+        folder.write_about(&[("state", "running".to_owned())])?;
+        let note = match plan.exact {
+            true => None,
+            false => folder.point_latest(&plan.out, plan.language),
         };
         Ok((folder, note))
     }
 
-    /// A file for the rows of `mode`, with `header` as its first line. The file of another run is not
-    /// touched, also when that run began in the meantime.
-    pub fn create_csv(&self, mode: &str, header: &str) -> Result<File, Failure> {
-        let path = self.path.join(format!("{mode}.csv"));
+    /// A new file that begins with `text`. The file of another run is not touched, also when that run began
+    /// in the meantime.
+    fn create(&self, name: &str, text: &str) -> Result<File, Failure> {
+        let path = self.path.join(name);
         let file = File::create_new(&path).and_then(|mut file| {
-            writeln!(file, "{header}")?;
+            file.write_all(text.as_bytes())?;
             Ok(file)
         });
         file.map_err(|error| cannot("write", &path, &error))
     }
 
+    /// A file for the rows of `mode`, with `head` as its first line.
+    pub fn create_csv(&self, mode: &str, head: &str) -> Result<File, Failure> {
+        self.create(&format!("{mode}.csv"), &format!("{head}\n"))
+    }
+
     /// Writes the tables, which are Markdown; a run without a row has none.
     pub fn write_tables(&self, text: &str) -> Result<(), Failure> {
-        if text.is_empty() {
-            return Ok(());
+        match text {
+            "" => Ok(()),
+            _ => self.create(TABLES, text).map(drop),
         }
-        let path = self.path.join(TABLES);
-        let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(|error| cannot("write", &path, &error))
     }
 
     /// Notes how the run ended: `complete`, `interrupted` or `failed: …`.
     pub fn ended(&self, state: &str) -> Result<(), Failure> {
         self.write_about(&[("ended", utc(SystemTime::now())), ("state", state.to_owned())])
-    }
-
-    /// Removes a folder that we have made, when nothing could be written in it.
-    fn discard(&self, plan: &Plan) {
-        if !plan.exact {
-            let _ = fs::remove_file(self.path.join(ABOUT));
-            let _ = fs::remove_dir(&self.path);
-        }
     }
 
     /// Writes `machine.txt`, over the old one: lines change only near its end, and a full disk has room for
@@ -192,12 +184,6 @@ impl RunFolder {
             language.fill(words::NOT_LINKED, &[&latest.display(), &error])
         })
     }
-}
-
-/// A new folder in `parent`: `2026-11-21T070809-quick`, in UTC.
-fn claim(parent: &Path, what: &str) -> Result<PathBuf, Failure> {
-    let stamp = utc(SystemTime::now())[..19].replace(':', "");
-    make_first_free(parent, &format!("{stamp}-{what}"))
 }
 
 /// Makes the folder `name`, or `name-2` when there is one already, and so on.

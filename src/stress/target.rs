@@ -12,7 +12,7 @@ use crate::stress::run_files::RunId;
 use crate::stress::words::{self, Language, fill};
 use crate::sys::Stop;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest time in which files are removed after a row, and again at the end, with the LISTs that check it.
-const CLEANING: Duration = Duration::from_secs(10);
+pub const CLEANING: Duration = Duration::from_secs(10);
 
 /// How long a server may need to store what it has received after its client has gone.
 const SETTLING: Duration = Duration::from_millis(200);
@@ -101,17 +101,6 @@ impl Cleaning {
         client.end_by(self.deadline);
         Ok(client)
     }
-
-    /// DELETE on the connection that is open, or, when the server has closed it, on a new one.
-    fn delete(&self, open: &mut Option<Client>, address: SocketAddr, name: &str) -> Result<(), Error> {
-        if let Some(client) = open {
-            match client.delete(name) {
-                Err(Error::Reset(_) | Error::Short(_)) => {}
-                other => return other,
-            }
-        }
-        open.insert(self.connect(address)?).delete(name)
-    }
 }
 
 impl Target {
@@ -163,17 +152,14 @@ impl Target {
         stop: Stop,
         error: &Error,
     ) -> Result<String, Failure> {
-        let clients = plan
-            .rows
-            .iter()
-            .filter(|row| row.operation == "upload")
-            .map(|row| row.clients);
-        let uploads = (0..clients.max().unwrap_or(0) as usize).map(|index| self.run.upload(index));
+        let most = plan.uploads().map(|row| row.clients).max().unwrap_or(0);
+        let uploads = (0..most as usize).map(|index| self.run.upload(index));
         let sources = plan.volumes.iter().map(|&volume| self.run.source(volume));
         for name in sources.chain(uploads) {
-            // The content is not wanted: the connection closes at its first byte.
+            // The content is not wanted: a sink without room ends the download at its first byte.
+            let mut no_room: &mut [u8] = &mut [];
             let found = Client::connect(self.address, timeout, stop)
-                .and_then(|mut client| client.download(&name, &mut Unwanted));
+                .and_then(|mut client| client.download(&name, &mut no_room));
             match found {
                 Ok(_) | Err(Error::Local(_)) => return self.taken(&name),
                 Err(Error::Interrupted) => return Err(Failure::Interrupted),
@@ -215,9 +201,9 @@ impl Target {
     /// Sends a DELETE for each file that may be there.
     fn delete_all(&mut self, cleaning: &Cleaning) {
         self.refusal = None;
-        let mut client = None;
         for (name, file) in self.files.iter_mut().filter(|(_, file)| file.there) {
-            match cleaning.delete(&mut client, self.address, name) {
+            let client = cleaning.connect(self.address);
+            match client.and_then(|mut client| client.delete(name)) {
                 Ok(()) => (file.there, file.deleted) = (false, true),
                 Err(Error::Interrupted) => return,
                 Err(_) if Instant::now() >= cleaning.deadline => return,
@@ -234,9 +220,8 @@ impl Target {
 
     /// Asks which files are still there, if the server replies in time.
     fn list(&mut self, cleaning: &Cleaning) {
-        let names = cleaning
-            .connect(self.address)
-            .and_then(|mut client| client.list());
+        let client = cleaning.connect(self.address);
+        let names = client.and_then(|mut client| client.list());
         let Ok(names) = names else { return };
         let names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
         for (name, file) in &mut self.files {
@@ -244,15 +229,11 @@ impl Target {
         }
     }
 
-    /// Removes, at the end of the run, all files that are still there. Returns the line about those that
-    /// stay.
-    pub fn leave(&mut self, interrupted: bool) -> Option<String> {
-        self.leave_by(Instant::now() + CLEANING, interrupted)
-    }
-
-    fn leave_by(&mut self, deadline: Instant, interrupted: bool) -> Option<String> {
+    /// Removes, at the end of the run and within `limit`, all files that are still there. Returns the line
+    /// about those that stay.
+    pub fn leave(&mut self, limit: Duration, interrupted: bool) -> Option<String> {
         let cleaning = Cleaning {
-            deadline,
+            deadline: Instant::now() + limit,
             timeout: if interrupted { SHORT_TIMEOUT } else { REPLY_TIMEOUT },
             stop: self.never_stop,
         };
@@ -285,23 +266,17 @@ impl Target {
             None => language.of(words::NO_TIME).to_owned(),
         };
         // Without a reply we do not know what the server has stored.
-        let sure = still_listed || matches!(self.refusal, Some(Error::Server(_)));
-        let stay = if sure {
-            words::FILES_STAY
-        } else {
-            words::FILES_MAY_STAY
+        let stay = match self.refusal {
+            _ if still_listed => words::FILES_STAY,
+            Some(Error::Server(_)) => words::FILES_STAY,
+            _ => words::FILES_MAY_STAY,
         };
-        let stay = fill(
-            language.counted(there.len() as u64, stay),
-            &[&there.len(), &self.address],
-        );
+        let stay = language.counted(there.len() as u64, stay);
+        let stay = fill(stay, &[&there.len(), &self.address]);
         let size = |bytes: u64| short_size(bytes as f64);
         let all = size(there.iter().map(|(_, file)| file.bytes).sum());
-        let named = there.iter().take(NAMED);
-        let named: Vec<String> = named
-            .map(|(name, file)| format!("{name} ({})", size(file.bytes)))
-            .collect();
-        let mut names = named.join(", ");
+        let sized = |(name, file): &(&String, &Sent)| format!("{name} ({})", size(file.bytes));
+        let mut names = there.iter().take(NAMED).map(sized).collect::<Vec<_>>().join(", ");
         if there.len() > NAMED {
             names += &language.fill(words::AND_MORE, &[&(there.len() - NAMED)]);
         }
@@ -309,19 +284,6 @@ impl Target {
             names += &language.fill(words::ALL_NAMED, &[&self.run.prefix()]);
         }
         (!there.is_empty()).then(|| format!("{stay}, {all}: {names}; {why}"))
-    }
-}
-
-/// A sink that ends a download at its first byte.
-struct Unwanted;
-
-impl Write for Unwanted {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::Error::other("not wanted"))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -338,6 +300,7 @@ fn is_missing(reason: &str) -> bool {
 mod tests {
     use super::*;
     use crate::stress::words::Language::English;
+    use std::io::Write;
     use std::net::TcpListener;
 
     #[test]
@@ -396,9 +359,7 @@ mod tests {
             let mut target = Target::new(address, RunId::new(), English).unwrap();
             (0..50).for_each(|index| target.will_store(target.run.upload(index), 1 << 20));
             let start = Instant::now();
-            let line = target
-                .leave_by(start + Duration::from_millis(300), interrupted)
-                .unwrap();
+            let line = target.leave(Duration::from_millis(300), interrupted).unwrap();
             assert!(
                 line.starts_with("50 files may stay") && line.ends_with("; no time was left"),
                 "{line}"

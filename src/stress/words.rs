@@ -35,6 +35,11 @@ impl Language {
         format!("{count} {}", self.counted(count, WORKERS))
     }
 
+    /// A line with its label, as they stand before and after the rows.
+    pub fn line(self, label: Text, value: &dyn Display) -> String {
+        format!("{:<10} {value}\n", self.of(label))
+    }
+
     /// A sentence with `values` in the places of its `{}`.
     pub fn fill(self, sentence: Text, values: &[&dyn Display]) -> String {
         fill(self.of(sentence), values)
