@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The invariant: a row is written when it is done and never before; killing the tester loses the row that
-//! runs and leaves no server running.
+//! runs and leaves no server running. A server that says OK is not believed: length and content count too.
 //!
 //! What must not live here: which rows there are (`stress/matrix.rs`), the clients (`stress/clients.rs`),
 //! server and files (`stress/fixture.rs`), where results go (`stress/run_folder.rs`), what is shown meanwhile
@@ -19,7 +19,11 @@
 //!
 //! before: `client.rs` … after: `cli.rs`
 //!
-//! Experiment: run `make stress-quick`, then run it again with `taskset -c 0` and explain the difference.
+//! Experiment:
+//! edit: let each client leave out the first byte of what it uploads
+//! run: out=$(mktemp -d) && cargo run -q --locked -- stress --modes thread --ops upload --volumes 1
+//! --clients 2 --servers 1 --out "$out"; rm -r "$out"
+//! see: stored upload: the reply cannot be understood: 1048575 bytes instead of 1048576
 
 mod matrix; // which rows there are
 mod clients; // all start at once
