@@ -18,6 +18,8 @@
 //! Experiment: download a large file, and meanwhile look at VmHWM in /proc/<pid>/status.
 
 mod commands; // the client's command line
+mod partial_file; // a download that is not whole yet
+mod progress; // a transfer that takes long
 
 pub use commands::{DELETE, DOWNLOAD, LIST, STATS, UPLOAD};
 
@@ -92,10 +94,8 @@ impl fmt::Display for Error {
             Error::Reset(error) => write!(f, "the connection broke: {error}"),
             Error::Timeout => write!(f, "the server took too long; a longer --timeout may help"),
             Error::Short(bytes) => {
-                write!(
-                    f,
-                    "the server closed the connection after {bytes} bytes of an incomplete reply"
-                )
+                let what = format!("{bytes} bytes of an incomplete reply");
+                write!(f, "the server closed the connection after {what}")
             }
             Error::Corrupt(why) => write!(f, "the reply cannot be understood: {why}"),
             Error::Http(address) => {
@@ -123,6 +123,10 @@ impl From<b64::Error> for Error {
     fn from(error: b64::Error) -> Error {
         Error::Corrupt(error.to_string())
     }
+}
+
+fn corrupt<T>(why: &str) -> Result<T, Error> {
+    Err(Error::Corrupt(why.to_owned()))
 }
 
 /// The socket. It is non-blocking, because a blocked call would sleep through a Ctrl-C that came a moment
@@ -155,16 +159,15 @@ impl Wire {
 
     /// Sleeps until the socket is ready, the user wants to stop, or the timeout is over.
     fn wait(&self, interest: Interest) -> io::Result<()> {
-        let socket = self.stream.as_fd();
-        let queued = sys::unsent(socket).ok();
-        let fds = [(socket, interest), (self.stop.as_fd(), Interest::Read)];
-        let now = Instant::now();
-        // A server that sends a byte now and then is never silent.
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            return Err(ErrorKind::TimedOut.into());
-        }
+        let (socket, now) = (self.stream.as_fd(), Instant::now());
         let silent = now + self.timeout;
         let deadline = self.deadline.map_or(silent, |deadline| deadline.min(silent));
+        // Before it waits: a server that sends a byte now and then is never silent.
+        if now >= deadline {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let queued = sys::unsent(socket).ok();
+        let fds = [(socket, interest), (self.stop.as_fd(), Interest::Read)];
         let ready = sys::poll(&fds, Some(deadline))?;
         // A slow server that still reads is not silent.
         let taking = interest == Interest::Write && sys::unsent(socket).ok() < queued;
@@ -193,18 +196,10 @@ impl Read for Wire {
 pub struct Client {
     address: SocketAddr,
     reader: Reader<Wire>,
-    stop: Stop,
     /// Base64 text to send; one piece. Grows only when something is uploaded.
     text: Vec<u8>,
     /// Decoded content; one piece. Grows only when something is downloaded.
     bytes: Vec<u8>,
-}
-
-/// A reply without the content of its `data_file`.
-struct Reply {
-    pairs: Vec<(String, Value)>,
-    /// Bytes of content; `None` when there was no `data_file`.
-    content: Option<u64>,
 }
 
 impl Client {
@@ -215,25 +210,19 @@ impl Client {
             ErrorKind::Interrupted => Error::Interrupted,
             _ => Error::Refused(error),
         })?;
-        let ready = stream
-            .set_nodelay(true)
-            .and_then(|()| stream.set_nonblocking(true));
-        ready.map_err(Error::Refused)?;
+        stream.set_nodelay(true).map_err(Error::Refused)?;
+        stream.set_nonblocking(true).map_err(Error::Refused)?;
         // Without it the upload is slower, not wrong.
         let _ = sys::set_send_buffer(stream.as_fd(), SEND_BUFFER);
-        let reader = Reader::new(
-            Wire {
-                stream,
-                stop,
-                timeout,
-                deadline: None,
-            },
-            PIECE_TEXT,
-        );
+        let wire = Wire {
+            stream,
+            stop,
+            timeout,
+            deadline: None,
+        };
         Ok(Client {
             address,
-            reader,
-            stop,
+            reader: Reader::new(wire, PIECE_TEXT),
             text: Vec::new(),
             bytes: Vec::new(),
         })
@@ -244,33 +233,9 @@ impl Client {
         self.reader.source().deadline = Some(deadline);
     }
 
-    /// LIST: the names of the files.
-    pub fn list(&mut self) -> Result<Vec<String>, Error> {
-        self.send(b"LIST\r\n\r\n")?;
-        let reply = self.reply()?;
-        let names = reply.get("data").and_then(Value::as_array);
-        let names = names.and_then(|names| {
-            names
-                .iter()
-                .map(|name| name.as_str().map(str::to_owned))
-                .collect()
-        });
-        names.ok_or_else(|| Error::Corrupt("data is no list of names".to_owned()))
-    }
-
-    /// STATS: what the server has counted.
-    pub fn stats(&mut self) -> Result<Value, Error> {
-        self.send(b"STATS\r\n\r\n")?;
-        let reply = self.reply()?;
-        reply
-            .get("data")
-            .cloned()
-            .ok_or_else(|| Error::Corrupt("data is missing".to_owned()))
-    }
-
     /// The request to stop that this connection listens to.
-    pub fn stop(&self) -> Stop {
-        self.stop
+    pub fn stop(&mut self) -> Stop {
+        self.reader.source().stop
     }
 
     /// Bytes of replies read so far.
@@ -278,49 +243,62 @@ impl Client {
         self.reader.offset()
     }
 
+    /// LIST: the names of the files.
+    pub fn list(&mut self) -> Result<Vec<String>, Error> {
+        self.send("LIST\r\n\r\n")?;
+        let reply = self.reply()?;
+        let items = reply.get("data").and_then(Value::as_array);
+        let name = |item: &Value| item.as_str().map(str::to_owned);
+        let names = items.and_then(|items| items.iter().map(name).collect());
+        names.map_or_else(|| corrupt("data is no list of names"), Ok)
+    }
+
+    /// STATS: what the server has counted.
+    pub fn stats(&mut self) -> Result<Value, Error> {
+        self.send("STATS\r\n\r\n")?;
+        let reply = self.reply()?;
+        reply
+            .get("data")
+            .cloned()
+            .map_or_else(|| corrupt("data is missing"), Ok)
+    }
+
     /// DELETE.
     pub fn delete(&mut self, name: &str) -> Result<(), Error> {
-        self.send(format!("DELETE {}\r\n\r\n", quote(name)?).as_bytes())?;
+        self.send(&format!("DELETE {}\r\n\r\n", quote(name)?))?;
         self.reply().map(drop)
     }
 
     /// GET: writes the content to `sink` and returns its length in bytes. When it fails, what `sink` has
     /// got so far is worthless.
     pub fn download(&mut self, name: &str, sink: &mut dyn Write) -> Result<u64, Error> {
-        self.send(format!("GET {}\r\n\r\n", quote(name)?).as_bytes())?;
-        let reply = self.read_reply(Some(sink))?;
-        reply
-            .content
-            .ok_or_else(|| Error::Corrupt("data_file is missing".to_owned()))
+        self.send(&format!("GET {}\r\n\r\n", quote(name)?))?;
+        let (_, length) = self.read_reply(Some(sink))?;
+        length.map_or_else(|| corrupt("data_file is missing"), Ok)
     }
 
     /// UPLOAD: sends what `source` holds and returns its length in bytes.
     pub fn upload(&mut self, name: &str, source: &mut dyn BufRead) -> Result<u64, Error> {
-        let sent = self.send_content(name, source);
-        match sent {
+        let sent = match self.send_content(name, source) {
             // The server may have closed for a reason. If it sent one, that is the better error.
-            Err(Error::Reset(error)) => Err(match self.reply() {
-                Err(told @ (Error::Server(_) | Error::Http(_))) => told,
-                _ => Error::Reset(error),
-            }),
-            Err(other) => Err(other),
-            Ok(sent) => {
-                let reply = self.reply()?;
-                match reply.get("size").map(Value::as_u64) {
-                    Some(size) if size != Some(sent) => Err(Error::Corrupt("another size was stored".into())),
-                    _ => Ok(sent),
-                }
-            }
+            Err(Error::Reset(error)) => match self.reply() {
+                Err(told @ (Error::Server(_) | Error::Http(_))) => return Err(told),
+                _ => return Err(Error::Reset(error)),
+            },
+            sent => sent?,
+        };
+        match self.reply()?.get("size").map(Value::as_u64) {
+            Some(size) if size != Some(sent) => corrupt("another size was stored"),
+            _ => Ok(sent),
         }
     }
 
     fn send_content(&mut self, name: &str, source: &mut dyn BufRead) -> Result<u64, Error> {
         self.text.resize(b64::encoded_len(PIECE + 2), 0);
-        let mut encoder = Encoder::new();
-        let mut length = 0;
-        self.send(format!("UPLOAD {} ", quote(name)?).as_bytes())?;
+        let (mut encoder, mut length) = (Encoder::new(), 0);
+        self.send(&format!("UPLOAD {} ", quote(name)?))?;
         loop {
-            if self.stop.requested() {
+            if self.stop().requested() {
                 return Err(Error::Interrupted);
             }
             let bytes = match source.fill_buf() {
@@ -335,57 +313,47 @@ impl Client {
             };
             self.reader.source().send(&self.text[..filled])?;
             if count == 0 {
-                self.send(END)?;
-                return Ok(length);
+                return self.reader.source().send(END).map(|()| length);
             }
             source.consume(count);
             length += count as u64;
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.reader.source().send(bytes)
+    fn send(&mut self, head: &str) -> Result<(), Error> {
+        self.reader.source().send(head.as_bytes())
     }
 
-    /// A reply that is small enough to hold; its pairs, when it says OK.
+    /// A reply that is small enough to hold, when it says OK.
     fn reply(&mut self) -> Result<Value, Error> {
-        Ok(Value::Object(self.read_reply(None)?.pairs))
+        Ok(self.read_reply(None)?.0)
     }
 
     /// reply = object ws CR LF CR LF ; the content of `data_file` goes to `sink`, all else is held
-    fn read_reply(&mut self, mut sink: Option<&mut dyn Write>) -> Result<Reply, Error> {
-        let mut reply = Reply {
-            pairs: Vec::new(),
-            content: None,
-        };
-        let (mut first, mut budget) = (true, REPLY_LIMIT);
+    ///
+    /// What is held, and the bytes of content; `None` when there was no `data_file`.
+    fn read_reply(&mut self, mut sink: Option<&mut dyn Write>) -> Result<(Value, Option<u64>), Error> {
+        let (mut pairs, mut length, mut budget) = (Vec::new(), None, REPLY_LIMIT);
+        let mut first = true;
         self.open_reply()?;
         while let Some(key) = self.reader.next_key(first, &mut budget)? {
             first = false;
             match &mut sink {
-                Some(sink)
-                    if key == "data_file" && reply.content.is_none() && self.reader.open_string()? =>
-                {
-                    reply.content = Some(self.read_content(*sink)?);
+                Some(sink) if key == "data_file" && length.is_none() && self.reader.open_string()? => {
+                    length = Some(self.read_content(*sink)?);
                 }
-                _ => reply.pairs.push((key, self.reader.value(&mut budget)?)),
+                _ => pairs.push((key, self.reader.value(&mut budget)?)),
             }
         }
         self.reader.end_mark(END)?;
-        let said = |wanted| {
-            reply
-                .pairs
-                .iter()
-                .find(|(key, _)| key == wanted)
-                .map(|(_, value)| value)
-        };
-        match said("status").and_then(Value::as_str) {
-            Some("OK") => Ok(reply),
-            Some("ERROR") => {
-                let reason = said("data").and_then(Value::as_str).unwrap_or("no reason given");
-                Err(Error::Server(reason.to_owned()))
-            }
-            _ => Err(Error::Corrupt("status is neither OK nor ERROR".to_owned())),
+        let reply = Value::Object(pairs);
+        let said = |key| reply.get(key).and_then(Value::as_str);
+        match said("status") {
+            Some("OK") => Ok((reply, length)),
+            Some("ERROR") => Err(Error::Server(
+                said("data").unwrap_or("no reason given").to_owned(),
+            )),
+            _ => corrupt("status is neither OK nor ERROR"),
         }
     }
 

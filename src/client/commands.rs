@@ -1,28 +1,18 @@
-//! # Chapter 12a. How does a person use the client?
-//!
-//! `list`, `download`, `upload`, `delete` and `stats`: one connection, one request, one clear sentence when
-//! it fails. `-` stands for stdin or stdout; a progress line appears on a terminal when a transfer takes
-//! longer than a second.
-//!
-//! The invariant: a local file is replaced only by a whole download. Until then the content is in a temporary
-//! file beside it, which an error or one Ctrl-C removes; only a kill or a second Ctrl-C leaves it there.
-//!
-//! What must not live here: the protocol.
-//!
-//! Experiment: press Ctrl-C in the middle of a download and look for what is left.
+//! How does a person use the client? One connection, one request, one clear sentence when it fails. `-`
+//! stands for stdin or stdout.
 
-use crate::cli::{Args, Command, Failure, LiveLine, Opt, failed, opt, print, visible, visible_name};
-use crate::client::{Client, Error};
+use super::partial_file::PartialFile;
+use super::progress::{Progress, in_words};
+use super::{Client, Error};
+use crate::cli::{Args, Command, Failure, Opt, failed, opt, print, usage, visible, visible_name};
 use crate::json::Value;
 use crate::session::PIECE;
 use crate::store::check_name;
 use crate::sys::{self, Interest, Listen, Stop};
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Stderr, Write};
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, IsTerminal, Read};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::process;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 const CONNECTION: &[Opt] = &[
     opt("--server", "HOST:PORT", "the server to talk to (127.0.0.1:6666)"),
@@ -78,16 +68,22 @@ pub static STATS: Command = Command {
 };
 
 /// A dash in the place of a path stands for stdin or stdout.
-fn is_standard(path: &Path) -> bool {
+pub fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
+}
+
+/// What errors and the progress line call a path.
+fn shown(path: &Path, standard: &str) -> String {
+    match is_standard(path) {
+        true => standard.to_owned(),
+        false => path.display().to_string(),
+    }
 }
 
 /// Connects and makes one request; the error names the cause.
 fn ask<T>(args: &Args, request: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, Failure> {
-    let stop = match Stop::listen(Listen::Stop) {
-        Ok(stop) => stop,
-        Err(error) => return failed(format!("cannot listen for signals: {error}")),
-    };
+    let no_signals = |error| failed(format!("cannot listen for signals: {error}"));
+    let stop = Stop::listen(Listen::Stop).or_else(no_signals)?;
     let address = args.address("--server", "127.0.0.1:6666")?;
     let timeout = args.seconds("--timeout", 30.0)?;
     let answer = Client::connect(address, timeout, stop).and_then(|mut client| request(&mut client));
@@ -106,10 +102,9 @@ fn list(args: &Args) -> Result<(), Failure> {
     let exact = !io::stdout().is_terminal();
     let mut text = String::new();
     for name in names {
-        if exact && !name.contains(char::is_control) {
-            text += &name;
-        } else {
-            text += &visible_name(&name);
+        match exact && !name.contains(char::is_control) {
+            true => text += &name,
+            false => text += &visible_name(&name),
         }
         text.push('\n');
     }
@@ -163,57 +158,35 @@ fn download(args: &Args) -> Result<(), Failure> {
     let name = args.word(0).unwrap_or_default();
     let path = args.path("-o").unwrap_or(Path::new(name));
     if !args.has("-o") && check_name(name.as_bytes()).is_err() {
-        return Err(Failure::Usage(format!(
-            "download: say with -o FILE where to put {name:?}"
-        )));
+        return usage(format!("download: say with -o FILE where to put {name:?}"));
     }
-    let target = &path.display().to_string();
-    let cannot = |error| Error::Local(in_words("write", target, error));
+    let shown = &shown(path, "stdout");
+    let cannot = |error| Error::Local(in_words("write", shown, error));
     let size = ask(args, |client| {
-        if is_standard(path) {
-            // Not `io::stdout()`: it buffers lines and may lose the error of the last one.
-            let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(cannot)?);
-            return client.download(name, &mut Progress::new(&mut stdout, "write", "stdout", None));
-        }
-        // A device or a pipe is written into; to replace it would destroy it.
-        if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
-            let mut file = File::options().write(true).open(path).map_err(cannot)?;
-            return client.download(name, &mut Progress::new(&mut file, "write", target, None));
-        }
-        let mut file = Temporary::create(path).map_err(cannot)?;
-        let size = client.download(name, &mut Progress::new(&mut file.file, "write", target, None))?;
+        let file = PartialFile::open(path).map_err(cannot)?;
+        let size = client.download(name, &mut Progress::new(&file.file, "write", shown, None))?;
         file.commit().map_err(cannot)?;
         Ok(size)
     })?;
-    if is_standard(path) {
-        Ok(())
-    } else {
-        print(&format!("{target} downloaded, {size} bytes\n"))
+    match is_standard(path) {
+        true => Ok(()),
+        false => print(&format!("{shown} downloaded, {size} bytes\n")),
     }
 }
 
 fn upload(args: &Args) -> Result<(), Failure> {
     let path = args.path_word(0).unwrap_or(Path::new(""));
-    let shown = &if is_standard(path) {
-        "stdin".to_owned()
-    } else {
-        path.display().to_string()
-    };
-    let cannot = |error| Failure::Failed(in_words("read", shown, error).to_string());
-    let (file, total) = open_source(path).map_err(cannot)?;
+    let shown = &shown(path, "stdin");
+    let (file, total) =
+        open_source(path).or_else(|error| failed(in_words("read", shown, error).to_string()))?;
     let name = match args.text("--as") {
         Some(name) => name,
         None => own_name(path)?,
     };
     let size = ask(args, |client| {
-        let source = BufReader::with_capacity(
-            PIECE,
-            Interruptible {
-                file,
-                stop: client.stop(),
-            },
-        );
-        client.upload(name, &mut Progress::new(source, "read", shown, total))
+        let stop = client.stop();
+        let source = Progress::new(Interruptible { file, stop }, "read", shown, total);
+        client.upload(name, &mut BufReader::with_capacity(PIECE, source))
     })?;
     print(&format!("{name} uploaded, {size} bytes\n"))
 }
@@ -230,7 +203,7 @@ fn own_name(path: &Path) -> Result<&str, Failure> {
             None => format!("the name of {shown} is not UTF-8"),
         },
     };
-    Err(Failure::Usage(format!("upload: {why}; add --as NAME")))
+    usage(format!("upload: {why}; add --as NAME"))
 }
 
 /// Opens what is to be uploaded, before there is a connection; its length in bytes if that is known.
@@ -241,17 +214,10 @@ fn open_source(path: &Path) -> io::Result<(File, Option<u64>)> {
     let file = File::open(path)?;
     let about = file.metadata()?;
     if about.is_dir() {
-        return Err(io::Error::new(
-            ErrorKind::IsADirectory,
-            "it is a folder; name a file",
-        ));
+        let why = "it is a folder; name a file";
+        return Err(io::Error::new(ErrorKind::IsADirectory, why));
     }
     Ok((file, about.is_file().then_some(about.len())))
-}
-
-/// Adds the operation and the name to an error of a local file.
-fn in_words(verb: &str, path: &str, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {verb} {path}: {error}"))
 }
 
 /// A pipe or a terminal; waiting for it ends when a stop is requested. A regular file is always ready.
@@ -264,143 +230,9 @@ impl Read for Interruptible {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let watch = [self.file.as_fd(), self.stop.as_fd()].map(|fd| (fd, Interest::Read));
         sys::poll(&watch, None)?;
-        if self.stop.requested() {
-            Err(ErrorKind::Interrupted.into())
-        } else {
-            self.file.read(out)
+        match self.stop.requested() {
+            true => Err(ErrorKind::Interrupted.into()),
+            false => self.file.read(out),
         }
-    }
-}
-
-/// A file beside its target that takes the target's name when it is whole.
-struct Temporary {
-    file: File,
-    path: PathBuf,
-    target: PathBuf,
-}
-
-impl Temporary {
-    fn create(target: &Path) -> io::Result<Temporary> {
-        if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        // A link stays a link to what is replaced.
-        let real = fs::canonicalize(target);
-        let target = real.as_deref().unwrap_or(target);
-        let Some(name) = target.file_name() else {
-            return Err(io::ErrorKind::InvalidFilename.into());
-        };
-        let temporary = (0_u32..).find_map(|number| {
-            // The target's own name may be as long as names can be, so it is not part of this one.
-            let path = target.with_file_name(format!(".kolam-download-{}-{number}", process::id()));
-            match File::options().write(true).create_new(true).open(&path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
-                opened => Some(opened.map(|file| (file, path))),
-            }
-        });
-        let (file, path) = temporary.unwrap_or_else(|| Err(ErrorKind::AlreadyExists.into()))?;
-        let temporary = Temporary {
-            file,
-            path,
-            target: target.with_file_name(name),
-        };
-        if let Ok(old) = fs::metadata(target) {
-            temporary.file.set_permissions(old.permissions())?;
-        }
-        Ok(temporary)
-    }
-
-    fn commit(mut self) -> io::Result<()> {
-        fs::rename(&self.path, &self.target)?;
-        self.path.clear();
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Time before the progress line appears.
-const PROGRESS_DELAY: Duration = Duration::from_secs(1);
-
-/// Counts the bytes through it, shows them when the transfer takes long, and names the file in errors.
-struct Progress<'n, T> {
-    inner: T,
-    /// `read` or `write`, and what.
-    verb: &'static str,
-    name: &'n str,
-    /// Bytes in all, if known.
-    total: Option<u64>,
-    done: u64,
-    start: Instant,
-    line: LiveLine<Stderr>,
-}
-
-impl<'n, T> Progress<'n, T> {
-    fn new(inner: T, verb: &'static str, name: &'n str, total: Option<u64>) -> Progress<'n, T> {
-        let line = LiveLine::new(io::stderr());
-        Progress {
-            inner,
-            verb,
-            name,
-            total,
-            done: 0,
-            start: Instant::now(),
-            line,
-        }
-    }
-
-    fn count(&mut self, bytes: usize) {
-        self.done += bytes as u64;
-        if self.start.elapsed() < PROGRESS_DELAY || !self.line.is_due() {
-            return;
-        }
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let rate = mib(self.done) / self.start.elapsed().as_secs_f64();
-        let of = self
-            .total
-            .map_or(String::new(), |total| format!(" of {:.1}", mib(total)));
-        self.line.draw(
-            self.name,
-            &format!(": {:.1}{of} MiB, {rate:.1} MiB/s", mib(self.done)),
-        );
-    }
-}
-
-impl<T: Write> Write for Progress<'_, T> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes);
-        let count = written.map_err(|error| in_words(self.verb, self.name, error))?;
-        self.count(count);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl<T: BufRead> Read for Progress<'_, T> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(out)?;
-        self.count(count);
-        Ok(count)
-    }
-}
-
-impl<T: BufRead> BufRead for Progress<'_, T> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let (verb, name) = (self.verb, self.name);
-        self.inner.fill_buf().map_err(|error| in_words(verb, name, error))
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.inner.consume(count);
-        self.count(count);
     }
 }
