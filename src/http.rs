@@ -42,7 +42,7 @@ mod disposition; // how a part of a form names its file
 
 pub use target::{Names, is_host, is_host_name, without_port};
 
-use crate::session::{Event, Outgoing, Pipelined, Session, Want};
+use crate::session::{Event, Outgoing, PIECE_TEXT, Pipelined, Session, Want};
 use crate::stats::RequestLog;
 use crate::store::{self, Store};
 use body::{Body, BodyAction, BodyReader};
@@ -269,6 +269,13 @@ impl Session for HttpSession {
             State::Continue(_, reader) => self.state = State::Body(reader),
             State::Reply(sending) => self.advance(sending, count),
             _ => {}
+        }
+    }
+
+    fn largest_read(&self) -> usize {
+        match &self.state {
+            State::Body(reader) => reader.largest_read(),
+            _ => PIECE_TEXT,
         }
     }
 

@@ -241,6 +241,14 @@ impl BodyReader {
         })
     }
 
+    /// Most bytes that should come next.
+    pub fn largest_read(&self) -> usize {
+        match &self.action {
+            BodyAction::Form(form) => form.largest_read(),
+            _ => PIECE_TEXT,
+        }
+    }
+
     /// Reads the body from `bytes` until the body ends (true) or the bytes do (false); `used` grows. After an
     /// error the connection is closed.
     pub fn take(&mut self, bytes: &[u8], used: &mut usize) -> Result<bool, Refusal> {

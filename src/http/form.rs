@@ -1,24 +1,6 @@
-//! # Chapter 15f. How does a file come out of a form?
-//!
-//! A browser without a script can send files in one way only: as a form, whose body is `multipart/form-data`
-//! (RFC 7578). Between two parts stands a line that the browser has made up, the boundary. The length of a
-//! part is not sent: all that is not the boundary is content. So the body is searched while it arrives, and
-//! the content of a file is written at once.
-//!
-//! ```text
-//!   --XYZ\r\n                                                           Line
-//!   Content-Disposition: form-data; name="file"; filename="a.bin"\r\n   Head
-//!   \r\n
-//!   any bytes \r\n--XY any bytes                                        Content
-//!   \r\n--XYZ--\r\n                                                     Line, End
-//! ```
-//!
-//! The invariant: a file is stored when the boundary after it has arrived, and in one step, as every upload
-//! is; of a form that is broken off or refused, the files before that point are stored and no others.
-//!
-//! What must not live here: where the body ends, what the page looks like, what a name may be.
-//!
-//! Experiment: look for the whole boundary in each piece by itself, and send a form in pieces of 7 bytes.
+//! How does a file come out of a form? A browser without a script can send files in one way only: as a form, whose
+//! body is `multipart/form-data` (RFC 7578). The length of a part is not sent; all that is not the boundary is
+//! content. So the body is searched while it arrives, and the content of a file is written at once.
 
 use crate::cli::{counted, visible_name};
 use crate::http::disposition::{Parameter, file_name, one, parameters};
@@ -28,9 +10,11 @@ use crate::http::listing;
 use crate::http::request::{Framing, Request};
 use crate::http::response::Reply;
 use crate::http::status::{Refusal, malformed};
+use crate::session::PIECE_TEXT;
 use crate::stats::FileLog;
 use crate::store::{self, Store, Upload, check_name};
 use std::collections::BTreeSet;
+use std::io;
 use std::mem;
 use std::sync::Arc;
 
@@ -47,10 +31,15 @@ const EXTRAS: usize = 64 * 1024;
 /// Most files of a form: their names are kept until it ends, 255 bytes each at most.
 const FILES: usize = 10_000;
 
-/// Bytes that are searched at once for the end of a line.
-const BLOCK: usize = 64;
+/// A file of which this many bytes have come goes on in large pieces. One that has just begun may be tiny, and
+/// thousands of tiny files in one piece would keep other connections waiting: to store one takes 100 µs.
+const BEGINNING: u64 = 64 * 1024;
 
-/// A form that is arriving.
+/// The largest piece, in bytes, for the others: 75 files at most.
+const SMALL_PIECE: usize = 8 * 1024;
+
+/// A form that is arriving. A file is stored when the boundary after it has arrived, and in one step, as every
+/// upload is; of a form that is broken off or refused, the files before that point are stored and no others.
 pub struct Form {
     store: Arc<Store>,
     /// CR LF "--" boundary; at most 74 bytes.
@@ -58,6 +47,8 @@ pub struct Form {
     state: FormState,
     /// Bytes since the last file that belong to none.
     extras: usize,
+    /// Bytes of the present part so far.
+    content: u64,
     /// The names of the files that are stored.
     stored: BTreeSet<String>,
     /// Bytes of all of them.
@@ -68,6 +59,14 @@ pub struct Form {
 }
 
 /// The position in a form.
+///
+/// ```text
+///   --XYZ\r\n                                                           Line
+///   Content-Disposition: form-data; name="file"; filename="a.bin"\r\n   Head
+///   \r\n
+///   any bytes \r\n--XY any bytes                                        Content
+///   \r\n--XYZ--\r\n                                                     Line, End
+/// ```
 enum FormState {
     /// How many bytes of the delimiter have been seen. They are held back: they may still be content.
     Content(Part, usize),
@@ -118,6 +117,7 @@ impl Form {
             delimiter,
             state,
             extras: 0,
+            content: 0,
             stored,
             bytes: 0,
             back,
@@ -156,11 +156,24 @@ impl Form {
         Ok(reply.text("text/plain; charset=utf-8", text))
     }
 
+    /// Most bytes that should come next.
+    pub fn largest_read(&self) -> usize {
+        match &self.state {
+            FormState::Content(Part::File(_), _) if self.content >= BEGINNING => PIECE_TEXT,
+            _ => SMALL_PIECE,
+        }
+    }
+
     /// Content, up to the delimiter or to the end of `bytes`; returns how many were used.
-    fn content(&mut self, mut part: Part, seen: usize, bytes: &[u8]) -> Result<usize, Refusal> {
-        let found = find(&self.delimiter, seen, bytes);
-        let freed = if found.freed { seen } else { 0 };
-        for content in [&self.delimiter[..freed], &bytes[..found.content]] {
+    fn content(&mut self, mut part: Part, held: usize, bytes: &[u8]) -> Result<usize, Refusal> {
+        let (seen, used) = find(&self.delimiter, held, bytes);
+        // If the delimiter that is being seen began in these bytes, all before it is content.
+        let (held, fresh) = match used.checked_sub(seen) {
+            Some(fresh) => (&self.delimiter[..held], &bytes[..fresh]),
+            None => (&[][..], &[][..]),
+        };
+        for content in [held, fresh] {
+            self.content += content.len() as u64;
             match &mut part {
                 _ if content.is_empty() => {}
                 Part::File(upload) => {
@@ -173,15 +186,15 @@ impl Form {
             }
         }
         self.check_extras()?;
-        if found.seen == self.delimiter.len() {
+        self.state = if seen < self.delimiter.len() {
+            FormState::Content(part, seen)
+        } else {
             if let Part::File(upload) = part {
                 self.commit(upload)?;
             }
-            self.state = FormState::Line(0);
-        } else {
-            self.state = FormState::Content(part, found.seen);
-        }
-        Ok(found.used)
+            FormState::Line(0)
+        };
+        Ok(used)
     }
 
     fn commit(&mut self, upload: Upload) -> Result<(), Refusal> {
@@ -231,6 +244,7 @@ impl Form {
 
     /// A part begins.
     fn open(&mut self, head: &[u8]) -> Result<Part, Refusal> {
+        self.content = 0;
         let Some(name) = file_name(head)? else {
             return Ok(Part::Other);
         };
@@ -350,78 +364,37 @@ fn delimiter(list: &[Parameter]) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-/// The result of a search for the delimiter.
-struct Found {
-    /// The bytes that were held back are content.
-    freed: bool,
-    /// How many of `bytes` are content.
-    content: usize,
-    /// How many bytes of the delimiter have been seen now.
-    seen: usize,
-    /// How many of `bytes` that took.
-    used: usize,
-}
-
-/// Searches for the delimiter, of which earlier pieces have brought `seen` bytes. Its only CR is its first
-/// byte: after a mismatch it can begin at that byte and no earlier, so no byte is read twice.
+/// Searches for the delimiter, of which earlier pieces have brought `seen` bytes, up to its end or to that of
+/// `bytes`; returns how many bytes of it have been seen then, and how many of `bytes` were looked at.
 ///
-/// With the delimiter `\r\n--XY`, in three pieces:
+/// Its only CR is its first byte: after a mismatch it can begin at that byte and no earlier, so no byte is
+/// read twice. With the delimiter `\r\n--XY`, in three pieces:
 ///
 /// ```text
-///   bytes        seen ─► freed  content  seen  used
-///   ab\r\n--Q\r\n    0     no        7       2     9    `\r\n--Q` is content, the last two may not be
-///   --X             2     no        0       5     3    still the delimiter
-///   Zab\r\n--XY--   5     yes       3       6     9    the five that were held back are content too
+///   bytes           seen before, after, looked at
+///   ab\r\n--Q\r\n     0    2    9    `\r\n--Q` is content, the last two bytes may not be
+///   --X              2    5    3    still the delimiter
+///   Zab\r\n--XY--     5    6    9    the five that were held back are content too, and `Zab`
 /// ```
-fn find(delimiter: &[u8], seen: usize, bytes: &[u8]) -> Found {
-    let same = |at: usize, b: &[u8]| b.iter().zip(&delimiter[at..]).take_while(|(a, b)| a == b).count();
-    let more = if seen > 0 { same(seen, bytes) } else { 0 };
-    if seen > 0 && (more == bytes.len() || seen + more == delimiter.len()) {
-        return Found {
-            freed: false,
-            content: 0,
-            seen: seen + more,
-            used: more,
-        };
-    }
-    let (freed, mut at) = (seen > 0, more);
-    while let Some(gap) = next_line_end(&bytes[at..]) {
-        let start = at + gap;
-        let seen = same(0, &bytes[start..]);
-        at = start + seen;
-        if at == bytes.len() || seen == delimiter.len() {
-            return Found {
-                freed,
-                content: start,
-                seen,
-                used: at,
-            };
+fn find(delimiter: &[u8], mut seen: usize, bytes: &[u8]) -> (usize, usize) {
+    let mut at = 0;
+    while at < bytes.len() && seen < delimiter.len() {
+        if bytes[at] == delimiter[seen] {
+            (seen, at) = (seen + 1, at + 1);
+        } else if seen > 0 {
+            seen = 0;
+        } else {
+            at += before_cr(&bytes[at..]);
         }
     }
-    Found {
-        freed,
-        content: bytes.len(),
-        seen: 0,
-        used: bytes.len(),
-    }
+    (seen, at)
 }
 
-/// The next CR with an LF after it, or at the very end. Block by block: a whole block is compared at once,
-/// and in nearly all of them there is none.
-fn next_line_end(bytes: &[u8]) -> Option<usize> {
-    let after = bytes.get(1..)?;
-    let is_end = |(cr, lf): (&u8, &u8)| (*cr == b'\r') & (*lf == b'\n');
-    let has_end = |(block, next): (&[u8], &[u8])| {
-        block
-            .iter()
-            .zip(next)
-            .fold(false, |found, pair| found | is_end(pair))
-    };
-    let Some(block) = bytes.chunks(BLOCK).zip(after.chunks(BLOCK)).position(has_end) else {
-        return bytes.ends_with(b"\r").then(|| bytes.len() - 1);
-    };
-    let pairs = bytes.iter().zip(after).skip(block * BLOCK);
-    Some(block * BLOCK + pairs.map(is_end).position(|found| found)?)
+/// How many bytes stand before the first CR.
+fn before_cr(bytes: &[u8]) -> usize {
+    // Compares many bytes at once, as `position` does not. Reading from memory never fails.
+    let count = io::BufRead::skip_until(&mut &bytes[..], b'\r').unwrap_or(0);
+    count - usize::from(bytes[..count].ends_with(b"\r"))
 }
 
 #[cfg(test)]
@@ -537,16 +510,13 @@ mod tests {
 
     #[test]
     fn the_search_goes_as_its_example_shows() {
-        let steps: [(&[u8], _); 3] = [
-            (b"ab\r\n--Q\r\n", (false, 7, 2, 9)),
-            (b"--X", (false, 0, 5, 3)),
-            (b"Zab\r\n--XY--", (true, 3, 6, 9)),
+        let steps: [(usize, &[u8], _); 3] = [
+            (0, b"ab\r\n--Q\r\n", (2, 9)),
+            (2, b"--X", (5, 3)),
+            (5, b"Zab\r\n--XY--", (6, 9)),
         ];
-        let mut seen = 0;
-        for (bytes, expected) in steps {
-            let found = find(b"\r\n--XY", seen, bytes);
-            assert_eq!((found.freed, found.content, found.seen, found.used), expected);
-            seen = found.seen;
+        for (seen, bytes, expected) in steps {
+            assert_eq!(find(b"\r\n--XY", seen, bytes), expected);
         }
     }
 
@@ -570,14 +540,17 @@ mod tests {
             let naive = text.windows(6).position(|window| window == delimiter);
             let (mut content, mut seen) = (Vec::new(), 0);
             for piece in text.chunks(1 + seed as usize % 9) {
-                let found = find(delimiter, seen, piece);
-                content.extend_from_slice(&delimiter[..if found.freed { seen } else { 0 }]);
-                content.extend_from_slice(&piece[..found.content]);
-                seen = found.seen;
+                let held = seen;
+                let used;
+                (seen, used) = find(delimiter, held, piece);
+                if let Some(fresh) = used.checked_sub(seen) {
+                    content.extend_from_slice(&delimiter[..held]);
+                    content.extend_from_slice(&piece[..fresh]);
+                }
                 if seen == delimiter.len() {
                     break;
                 }
-                assert_eq!(found.used, piece.len());
+                assert_eq!(used, piece.len());
             }
             assert_eq!((seen == 6).then_some(content.len()), naive, "{text:?}");
             assert!(text.starts_with(&content), "{text:?}");

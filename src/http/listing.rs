@@ -1,19 +1,6 @@
-//! # Chapter 15e. What does the server say about itself?
-//!
-//! Four replies that are no files: a page for people, the same as JSON for programs, `ok` as a health check,
-//! and the counters in the text format that Prometheus reads.
-//!
-//! ```text
-//!   GET /?sort=size   <table> name, size, date    GET /healthz    ok
-//!   GET /?json        [{"name":…,"size":…}, …]    GET /metrics    kolam_requests_total 12
-//! ```
-//!
-//! The invariant: the name of a file was chosen by a stranger, so it is escaped for its context: in the text
-//! of a page, in a link, in JSON.
-//!
-//! What must not live here: sockets, methods, status codes.
-//!
-//! Experiment: upload a file called `<img src=x onerror=alert(1)>` and look at the source of the page.
+//! What does the server say about itself? Four replies that are no files: a page for people, the same as JSON for
+//! programs, `ok` as a health check, and the counters in the text format that Prometheus reads. The name of a file
+//! was chosen by a stranger, so it is escaped for its context: in the text of a page, in a link, in JSON.
 
 use crate::cli::{characters, counted};
 use crate::http::request::Request;
@@ -58,15 +45,13 @@ impl Order {
     /// query = *( pair "&" ) pair; pair = "sort=" column / "order=desc" / anything else, which is ignored:
     /// a link with something added to it still shows the page.
     fn of(query: &str) -> Order {
-        let value = |key| {
-            query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
-        };
-        let column = value("sort").and_then(|name| COLUMNS.iter().position(|column| column.0 == name));
+        let mut pairs = query.split('&');
+        let named = pairs.clone().find_map(|pair| pair.strip_prefix("sort="));
+        let column = COLUMNS.iter().position(|column| named == Some(column.0));
+        let order = pairs.find_map(|pair| pair.strip_prefix("order="));
         Order {
             column: column.unwrap_or(0),
-            descending: value("order") == Some("desc"),
+            descending: order == Some("desc"),
         }
     }
 
@@ -83,15 +68,14 @@ impl Order {
 
     /// The files come sorted by name, and stay so where the column is equal (a stable sort).
     fn apply(&self, files: &mut [(String, Metadata)]) {
-        let changed = |about: &Metadata| (about.mtime(), about.mtime_nsec());
-        match (COLUMNS[self.column].0, self.descending) {
-            ("size", false) => files.sort_by_key(|file| file.1.len()),
-            ("size", true) => files.sort_by_key(|file| std::cmp::Reverse(file.1.len())),
-            ("date", false) => files.sort_by_key(|file| changed(&file.1)),
-            ("date", true) => files.sort_by_key(|file| std::cmp::Reverse(changed(&file.1))),
-            (_, false) => {}
-            (_, true) => files.reverse(),
-        }
+        files.sort_by(|(name, about), (other_name, other)| {
+            let order = match COLUMNS[self.column].0 {
+                "size" => about.len().cmp(&other.len()),
+                "date" => (about.mtime(), about.mtime_nsec()).cmp(&(other.mtime(), other.mtime_nsec())),
+                _ => name.cmp(other_name),
+            };
+            if self.descending { order.reverse() } else { order }
+        });
     }
 
     /// The heads of the columns, each a link to the page sorted by it.
@@ -124,11 +108,9 @@ pub fn folder(request: &Request, store: &Store) -> Result<Reply, store::Error> {
     if request.query == "json" {
         return Ok(Reply::fresh("application/json", json(&catalogue)));
     }
-    let page = Reply::fresh(
-        "text/html; charset=utf-8",
-        page(catalogue, request, store.upload_limit()),
-    );
-    Ok(page.field("Content-Security-Policy", POLICY))
+    let page = page(catalogue, request, store.upload_limit());
+    let reply = Reply::fresh("text/html; charset=utf-8", page);
+    Ok(reply.field("Content-Security-Policy", POLICY))
 }
 
 /// `/healthz`
@@ -162,11 +144,8 @@ fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) 
     write_table(&mut out, &catalogue, &order);
     out.push_str("</main>\n<footer>\n");
     if upload_limit.is_some() {
-        let _ = writeln!(
-            out,
-            "<p>From a terminal: <code>curl -T FILE {}</code>",
-            escape(&address(request))
-        );
+        let address = escape(&address(request));
+        let _ = writeln!(out, "<p>From a terminal: <code>curl -T FILE {address}</code>");
     }
     out.push_str("<p>For programs: <a href=\"?json\">the same as JSON</a>\n</footer>\n");
     out
@@ -186,10 +165,8 @@ fn write_form(out: &mut String, limit: u64) {
 }
 
 fn write_table(out: &mut String, catalogue: &Catalogue, order: &Order) {
-    let (count, bytes) = (
-        catalogue.files.len(),
-        catalogue.files.iter().map(|file| file.1.len()).sum(),
-    );
+    let count = catalogue.files.len() as u64;
+    let bytes = catalogue.files.iter().map(|file| file.1.len()).sum();
     let folders = match catalogue.folders {
         0 => String::new(),
         folders => format!(" {} not shown.", counted(folders as u64, "folder")),
@@ -198,13 +175,11 @@ fn write_table(out: &mut String, catalogue: &Catalogue, order: &Order) {
         let _ = writeln!(out, "<p class=none>No files yet.{folders}");
         return;
     }
-    let _ = writeln!(
+    let (files, size) = (counted(count, "file"), rounded_size(bytes));
+    let _ = write!(
         out,
-        "<table>\n<caption>{}, {}.{folders}</caption>",
-        counted(count as u64, "file"),
-        rounded_size(bytes)
+        "<table>\n<caption>{files}, {size}.{folders}</caption>\n<thead>\n<tr>\n"
     );
-    out.push_str("<thead>\n<tr>\n");
     order.write_heads(out);
     out.push_str("<tbody>\n");
     for (name, about) in &catalogue.files {
@@ -224,14 +199,11 @@ fn write_row(out: &mut String, name: &str, about: &Metadata) {
     show(out, name);
     out.push_str("</bdi></a><td>");
     let (size, date) = (about.len(), modified(about));
+    let rounded = rounded_size(size);
     let _ = match size {
-        0..1024 => write!(out, "{size} B"),
+        0..1024 => write!(out, "{rounded}"),
         // The exact number is in the title.
-        _ => write!(
-            out,
-            "<data value={size} title=\"{size} bytes\">{}</data>",
-            rounded_size(size)
-        ),
+        _ => write!(out, "<data value={size} title=\"{size} bytes\">{rounded}</data>"),
     };
     let (day, minute) = (&date[..10], &date[11..16]);
     let _ = writeln!(out, "<td><time datetime={date}>{day} {minute}</time>");
@@ -239,21 +211,19 @@ fn write_row(out: &mut String, name: &str, about: &Metadata) {
 
 /// For a column: `5 B`, `1.0 KiB`, `16.0 EiB`, with one decimal of the largest unit that there is one of.
 fn rounded_size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
     let mut unit = 1_u128;
-    for name in ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+    for name in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        unit <<= 10;
         // Rounded first: 1,048,575 bytes are 1.0 MiB, not 1024.0 KiB.
         let tenths = (u128::from(bytes) * 10 + unit / 2) / unit;
-        if tenths < 10_240 || name == "EiB" {
-            let decimal = if name == "B" {
-                String::new()
-            } else {
-                format!(".{}", tenths % 10)
-            };
-            return format!("{}{decimal} {name}", tenths / 10);
+        if tenths < 10_240 {
+            return format!("{}.{} {name}", tenths / 10, tenths % 10);
         }
-        unit <<= 10;
     }
-    String::new()
+    unreachable!("2^64 bytes are 16 EiB")
 }
 
 /// The URL of the folder, as the peer sees it: only for the text of the line with `curl`. A proxy may have
@@ -261,25 +231,30 @@ fn rounded_size(bytes: u64) -> String {
 fn address(request: &Request) -> String {
     let one = |name| request.fields.one(name).ok().flatten();
     let scheme = one("x-forwarded-proto").filter(|scheme| ["http", "https"].contains(scheme));
-    let prefix = one("x-forwarded-prefix")
-        .filter(|path| is_prefix(path))
-        .unwrap_or_default();
+    let prefix = one("x-forwarded-prefix").filter(|path| is_prefix(path));
     // The line is meant for a shell, and a host may contain `;` and `$` (RFC 3986, section 3.2.2). HTTP/1.0
     // may leave it out.
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     let host = Some(&*request.host).filter(|host| !host.is_empty() && host.bytes().all(harmless));
     let (scheme, host) = (scheme.unwrap_or("http"), host.unwrap_or("HOST:PORT"));
-    format!("{scheme}://{host}{}/", prefix.trim_end_matches('/'))
+    format!(
+        "{scheme}://{host}{}/",
+        prefix.unwrap_or_default().trim_end_matches('/')
+    )
 }
 
 /// prefix = 1*( "/" segment ) [ "/" ]; segment = 1*unreserved, not "." or ".."
 fn is_prefix(path: &str) -> bool {
-    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let segment = |text: &str| !matches!(text, "" | "." | "..") && text.bytes().all(unreserved);
     let inner = path
         .strip_prefix('/')
         .map(|path| path.strip_suffix('/').unwrap_or(path));
     path.len() <= PREFIX_LIMIT && inner.is_some_and(|inner| inner.split('/').all(segment))
+}
+
+/// May this byte stand in a URL as it is, wherever that is (RFC 3986, section 2.3)?
+fn unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 /// The folder for programs: `[{"name":"a.bin","size":5,"modified":"2026-11-21T06:07:08.009Z"}]`
@@ -333,10 +308,10 @@ fn show(out: &mut String, name: &str) {
     }
 }
 
-/// For the path of a link: everything but the unreserved characters (RFC 3986, section 2.3).
+/// For the path of a link.
 fn percent_encode(out: &mut String, name: &str) {
     for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if unreserved(byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "%{byte:02X}");
@@ -347,82 +322,57 @@ fn percent_encode(out: &mut String, name: &str) {
 /// The counters of STATS in the text format of Prometheus, version 0.0.4 (prometheus.io, "Exposition
 /// formats").
 fn counters(scoreboard: &Scoreboard) -> String {
-    let mut out = String::new();
     let total = |field| scoreboard.total(field);
-    let requests = total(Field::Served) + total(Field::Failed);
-    let single = [
+    let (workers, alive) = (scoreboard.workers, scoreboard.alive());
+    let (served, failed) = (total(Field::Served), total(Field::Failed));
+    let mut out = format!(
+        "# HELP kolam_workers Workers that there should be.
+# TYPE kolam_workers gauge
+kolam_workers {workers}
+# HELP kolam_workers_alive Workers that are alive.
+# TYPE kolam_workers_alive gauge
+kolam_workers_alive {alive}
+# HELP kolam_restarts_total Workers put in the place of dead ones.
+# TYPE kolam_restarts_total counter
+kolam_restarts_total {restarts}
+# HELP kolam_connections_total Connections taken.
+# TYPE kolam_connections_total counter
+kolam_connections_total {connections}
+# HELP kolam_requests_total Requests that have ended.
+# TYPE kolam_requests_total counter
+kolam_requests_total {requests}
+# HELP kolam_requests_failed_total Requests that have failed.
+# TYPE kolam_requests_failed_total counter
+kolam_requests_failed_total {failed}
+# HELP kolam_bytes_in_total Bytes read from sockets.
+# TYPE kolam_bytes_in_total counter
+kolam_bytes_in_total {bytes_in}
+# HELP kolam_bytes_out_total Bytes written to sockets.
+# TYPE kolam_bytes_out_total counter
+kolam_bytes_out_total {bytes_out}
+",
+        restarts = total(Field::Restarts),
+        connections = total(Field::Connections),
+        requests = served + failed,
+        bytes_in = total(Field::BytesIn),
+        bytes_out = total(Field::BytesOut),
+    );
+    for (name, help, field) in [
+        ("served", "Requests that a worker has served.", Field::Served),
         (
-            "workers",
-            "gauge",
-            "Workers that there should be.",
-            scoreboard.workers as u64,
-        ),
-        (
-            "workers_alive",
-            "gauge",
-            "Workers that are alive.",
-            scoreboard.alive() as u64,
-        ),
-        (
-            "restarts_total",
-            "counter",
-            "Workers put in the place of dead ones.",
-            total(Field::Restarts),
-        ),
-        (
-            "connections_total",
-            "counter",
-            "Connections taken.",
-            total(Field::Connections),
-        ),
-        ("requests_total", "counter", "Requests that have ended.", requests),
-        (
-            "requests_failed_total",
-            "counter",
-            "Requests that have failed.",
-            total(Field::Failed),
-        ),
-        (
-            "bytes_in_total",
-            "counter",
-            "Bytes read from sockets.",
-            total(Field::BytesIn),
-        ),
-        (
-            "bytes_out_total",
-            "counter",
-            "Bytes written to sockets.",
-            total(Field::BytesOut),
-        ),
-    ];
-    for (name, kind, help, value) in single {
-        head(&mut out, name, kind, help);
-        let _ = writeln!(out, "kolam_{name} {value}");
-    }
-    let each = [
-        (
-            "worker_served_total",
-            "Requests that a worker has served.",
-            Field::Served,
-        ),
-        (
-            "worker_failed_total",
+            "failed",
             "Requests that have failed with a worker.",
             Field::Failed,
         ),
-    ];
-    for (name, help, field) in each {
-        head(&mut out, name, "counter", help);
-        for index in 0..scoreboard.workers {
+    ] {
+        let name = format!("kolam_worker_{name}_total");
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n");
+        for index in 0..workers {
             let value = scoreboard.worker(index).get(field);
-            let _ = writeln!(out, "kolam_{name}{{worker=\"{index}\"}} {value}");
+            let _ = writeln!(out, "{name}{{worker=\"{index}\"}} {value}");
         }
     }
     out
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = write!(out, "# HELP kolam_{name} {help}\n# TYPE kolam_{name} {kind}\n");
 }
 
 #[cfg(test)]
