@@ -135,7 +135,8 @@ impl HttpSession {
     /// The head is complete; `more`: bytes after it are here already.
     fn begin(&mut self, request: Request, more: bool) -> State {
         self.gives_way = request.keep_alive && self.others_wait && !more;
-        self.request_log.request(request.method.name(), &request.path);
+        self.request_log
+            .request(request.method.name(), &request.target.path);
         let action = self.accept(&request);
         let action = action.unwrap_or_else(|refusal| BodyAction::Discard(Some(refusal)));
         let expects_continue = request.expects_continue && !more;
@@ -240,13 +241,11 @@ impl Session for HttpSession {
     fn received(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             // The peer broke off a request. If it was refused, the peer may still read the reply.
-            self.state = match mem::replace(&mut self.state, State::Closed) {
-                State::Body(reader) => match reader.action {
-                    BodyAction::Discard(Some(refusal)) => self.reply(None, Err(refusal)),
-                    _ => State::Closed,
-                },
-                _ => State::Closed,
-            };
+            if let State::Body(reader) = mem::replace(&mut self.state, State::Closed)
+                && let BodyAction::Discard(Some(refusal)) = reader.action
+            {
+                self.state = self.reply(None, Err(refusal));
+            }
             return;
         }
         let used = self.process(bytes);

@@ -233,12 +233,10 @@ impl BodyReader {
         if self.arrived + left <= UNWANTED && !refusal.as_ref().is_some_and(closes) {
             return None;
         }
-        let refusal = refusal.take();
-        let refusal = refusal.unwrap_or_else(|| Refusal::new(413, "a body that was not asked for"));
-        Some(Refusal {
-            close: true,
-            ..refusal
-        })
+        let unwanted = || Refusal::new(413, "a body that was not asked for");
+        let mut refusal = refusal.take().unwrap_or_else(unwanted);
+        refusal.close = true;
+        Some(refusal)
     }
 
     /// Most bytes that should come next.

@@ -46,16 +46,6 @@ pub struct Conditions {
     if_unmodified_since: Option<SystemTime>,
 }
 
-/// What the conditions say.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    GoOn,
-    /// The peer has this version already.
-    NotModified,
-    /// The file is not what the peer expects.
-    Failed,
-}
-
 impl Conditions {
     pub fn of(request: &Request) -> Result<Conditions, Refusal> {
         let fields = &request.fields;
@@ -71,8 +61,9 @@ impl Conditions {
         *self == Conditions::default()
     }
 
-    /// Holds them against the file, or against its absence. `reading`: for GET and HEAD.
-    pub fn check(&self, version: Option<&Version>, reading: bool) -> Verdict {
+    /// Holds them against the file, or against its absence. `reading`: for GET and HEAD. True: the peer has
+    /// this version already.
+    pub fn check(&self, version: Option<&Version>, reading: bool) -> Result<bool, Refusal> {
         let in_list = |list: &str, weak| version.is_some_and(|version| in_tags(list, &version.tag, weak));
         let changed_since = |date| version.is_some_and(|version| version.modified > date);
         let unexpected = match &self.if_match {
@@ -83,11 +74,11 @@ impl Conditions {
             Some(list) => in_list(list, true),
             None => reading && self.if_modified_since.is_some_and(|date| !changed_since(date)),
         };
-        match (unexpected, known) {
-            (false, false) => Verdict::GoOn,
-            (false, true) if reading && version.is_some() => Verdict::NotModified,
-            _ => Verdict::Failed,
+        if unexpected || known && !reading {
+            let reason = "precondition failed: the file is not what was expected";
+            return Err(Refusal::new(412, reason));
         }
+        Ok(known)
     }
 }
 
@@ -170,7 +161,6 @@ mod tests {
 
     #[test]
     fn conditions_are_checked_in_the_order_of_the_rfc() {
-        use Verdict::{Failed, GoOn, NotModified};
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let version = Version {
             size: 5,
@@ -179,40 +169,50 @@ mod tests {
         };
         // If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, then what they mean for GET, PUT,
         // and PUT of a new file.
-        type Row = (&'static str, &'static str, u64, u64, [Verdict; 3]);
+        type Row = (&'static str, &'static str, u64, u64, [u16; 3]);
         let table: [Row; 14] = [
-            ("", "", 0, 0, [GoOn, GoOn, GoOn]),
-            ("\"a\"", "", 0, 0, [GoOn, GoOn, Failed]),
-            ("\"b\"", "", 0, 0, [Failed, Failed, Failed]),
-            ("*", "", 0, 0, [GoOn, GoOn, Failed]),
-            ("", "\"a\"", 0, 0, [NotModified, Failed, GoOn]),
-            ("", "W/\"a\"", 0, 0, [NotModified, Failed, GoOn]),
-            ("", "*", 0, 0, [NotModified, Failed, GoOn]),
-            ("", "\"b\"", 0, 0, [GoOn, GoOn, GoOn]),
-            ("\"b\"", "\"a\"", 0, 0, [Failed, Failed, Failed]),
-            ("", "", 10, 0, [NotModified, GoOn, GoOn]),
-            ("", "", 9, 0, [GoOn, GoOn, GoOn]),
+            ("", "", 0, 0, [200, 200, 200]),
+            ("\"a\"", "", 0, 0, [200, 200, 412]),
+            ("\"b\"", "", 0, 0, [412, 412, 412]),
+            ("*", "", 0, 0, [200, 200, 412]),
+            ("", "\"a\"", 0, 0, [304, 412, 200]),
+            ("", "W/\"a\"", 0, 0, [304, 412, 200]),
+            ("", "*", 0, 0, [304, 412, 200]),
+            ("", "\"b\"", 0, 0, [200, 200, 200]),
+            ("\"b\"", "\"a\"", 0, 0, [412, 412, 412]),
+            ("", "", 10, 0, [304, 200, 200]),
+            ("", "", 9, 0, [200, 200, 200]),
             // A tag decides, and the date next to it is not looked at.
-            ("", "\"b\"", 10, 0, [GoOn, GoOn, GoOn]),
-            ("", "", 0, 9, [Failed, Failed, GoOn]),
-            ("\"a\"", "", 0, 9, [GoOn, GoOn, Failed]),
+            ("", "\"b\"", 10, 0, [200, 200, 200]),
+            ("", "", 0, 9, [412, 412, 200]),
+            ("\"a\"", "", 0, 9, [200, 200, 412]),
         ];
         let text = |list: &str| Some(list.to_owned()).filter(|list| !list.is_empty());
         let date = |seconds| Some(at(seconds)).filter(|_| seconds > 0);
-        for (if_match, if_none_match, modified, unmodified, verdicts) in table {
+        for (if_match, if_none_match, modified, unmodified, statuses) in table {
             let conditions = Conditions {
                 if_match: text(if_match),
                 if_none_match: text(if_none_match),
                 if_modified_since: date(modified),
                 if_unmodified_since: date(unmodified),
             };
+            let status = |version: Option<&Version>, reading| match conditions.check(version, reading) {
+                Ok(known) => {
+                    if known {
+                        304
+                    } else {
+                        200
+                    }
+                }
+                Err(refusal) => refusal.status,
+            };
             let found = [
-                conditions.check(Some(&version), true),
-                conditions.check(Some(&version), false),
-                conditions.check(None, false),
+                status(Some(&version), true),
+                status(Some(&version), false),
+                status(None, false),
             ];
             assert_eq!(
-                found, verdicts,
+                found, statuses,
                 "{if_match} {if_none_match} {modified} {unmodified}"
             );
         }

@@ -1,10 +1,11 @@
-//! How does a file come out of a form? A browser without a script can send files in one way only: as a form, whose
-//! body is `multipart/form-data` (RFC 7578). The length of a part is not sent; all that is not the boundary is
-//! content. So the body is searched while it arrives, and the content of a file is written at once.
+//! How does a file come out of a form? A browser without a script can send files in one way only: as a
+//! form, whose body is `multipart/form-data` (RFC 7578). The length of a part is not sent; all that is not
+//! the boundary is content. So the body is searched while it arrives, and the content of a file is written
+//! at once.
 
 use crate::cli::{counted, visible_name};
 use crate::http::disposition::{Parameter, file_name, one, parameters};
-use crate::http::handler::Resource;
+use crate::http::handler::file_at;
 use crate::http::head::Lines;
 use crate::http::listing;
 use crate::http::request::{Framing, Request};
@@ -111,7 +112,7 @@ impl Form {
         }
         // The first delimiter may be at the very beginning: begin as if its CR LF had been seen.
         let state = FormState::Content(Part::Other, 2);
-        let (stored, back) = (BTreeSet::new(), listing::location(&request.query));
+        let (stored, back) = (BTreeSet::new(), listing::location(&request.target.query));
         Ok(Form {
             store,
             delimiter,
@@ -264,7 +265,7 @@ impl Form {
             }
             Ok(_) => {}
         }
-        if Resource::file(&[b"/", &name[..]].concat()).is_err() {
+        if file_at(&[b"/", &name[..]].concat()).is_err() {
             return refuse("this name is an address of the server itself; choose another");
         }
         self.store
@@ -333,7 +334,7 @@ fn require_own_page(request: &Request) -> Result<(), Refusal> {
         // TLS, so the scheme is not compared.
         (None, Some(origin)) => origin
             .split_once("://")
-            .is_some_and(|(_, host)| host.eq_ignore_ascii_case(&request.host)),
+            .is_some_and(|(_, host)| host.eq_ignore_ascii_case(&request.target.host)),
         (None, None) => true,
     };
     let reason = "this form was sent by a page of another site; use the form on the page of this server";

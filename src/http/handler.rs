@@ -4,7 +4,7 @@
 
 use crate::http::HttpSession;
 use crate::http::body::BodyAction;
-use crate::http::conditions::{Conditions, Verdict, Version};
+use crate::http::conditions::{Conditions, Version};
 use crate::http::form::Form;
 use crate::http::listing;
 use crate::http::request::{Framing, Method, Request};
@@ -14,69 +14,40 @@ use crate::http::target::misdirected;
 use crate::store::{self, Upload, check_name};
 use std::fs::File;
 
-/// What a path stands for.
-pub enum Resource<'p> {
-    Folder,
-    Health,
-    Metrics,
-    /// `*`: the server as a whole.
-    Server,
-    /// The file of this name; the name has not been checked.
-    File(&'p [u8]),
-}
-
-impl Resource<'_> {
-    fn of(path: &[u8]) -> Resource<'_> {
-        match path {
-            b"/" => Resource::Folder,
-            b"/healthz" => Resource::Health,
-            b"/metrics" => Resource::Metrics,
-            b"*" => Resource::Server,
-            name => Resource::File(name.strip_prefix(b"/").unwrap_or(name)),
-        }
-    }
-
-    /// The methods that make sense for it.
-    fn allows(&self) -> &'static str {
-        match self {
-            Resource::Folder => "GET, HEAD, POST, OPTIONS",
-            Resource::Health | Resource::Metrics => "GET, HEAD, OPTIONS",
-            Resource::File(_) | Resource::Server => "GET, HEAD, PUT, DELETE, OPTIONS",
-        }
-    }
-
-    /// The file's name, for PUT and DELETE.
-    pub fn file(path: &[u8]) -> Result<&[u8], Refusal> {
-        match Resource::of(path) {
-            Resource::File(name) => Ok(name),
-            other => Err(Refusal::method(other.allows())),
-        }
+/// The methods that make sense for a path.
+fn allowed(path: &[u8]) -> &'static str {
+    match path {
+        b"/" => "GET, HEAD, POST, OPTIONS",
+        b"/healthz" | b"/metrics" => "GET, HEAD, OPTIONS",
+        // A file, or `*`: the server as a whole.
+        _ => "GET, HEAD, PUT, DELETE, OPTIONS",
     }
 }
 
-/// 412
-fn failed<T>() -> Result<T, Refusal> {
-    let reason = "precondition failed: the file is not what was expected";
-    Err(Refusal::new(412, reason))
+/// The name of the file that a path stands for, for PUT and DELETE. It has not been checked.
+pub fn file_at(path: &[u8]) -> Result<&[u8], Refusal> {
+    match path {
+        b"/" | b"/healthz" | b"/metrics" => Err(Refusal::method(allowed(path))),
+        name => Ok(name.strip_prefix(b"/").unwrap_or(name)),
+    }
 }
 
 impl HttpSession {
     /// The head is complete: what is to be done with the body?
     pub fn accept(&self, request: &Request) -> Result<BodyAction, Refusal> {
-        if !self.names.include(&request.host) {
-            return Err(Refusal::new(421, misdirected(&request.host)));
+        if !self.names.include(&request.target.host) {
+            return Err(Refusal::new(421, misdirected(&request.target.host)));
         }
-        match (request.method, Resource::of(&request.path)) {
-            (Method::Put, _) => self.put(request),
-            (Method::Post, Resource::Folder) => {
+        let path = &*request.target.path;
+        match request.method {
+            Method::Get | Method::Head | Method::Delete | Method::Options => Ok(BodyAction::Discard(None)),
+            Method::Put => self.put(request),
+            Method::Post if path == b"/" => {
                 let form = Form::begin(request, self.store.clone(), self.request_log.files());
                 form.map(BodyAction::Form)
             }
-            (Method::Post | Method::Connect | Method::Patch | Method::Trace, other) => {
-                Err(Refusal::method(other.allows()))
-            }
-            (Method::Get | Method::Head | Method::Delete | Method::Options, _) => {
-                Ok(BodyAction::Discard(None))
+            Method::Post | Method::Connect | Method::Patch | Method::Trace => {
+                Err(Refusal::method(allowed(path)))
             }
         }
     }
@@ -89,7 +60,7 @@ impl HttpSession {
             (BodyAction::Discard(Some(refusal)), _) => Err(refusal),
             (BodyAction::Discard(None), Method::Delete) => self.delete(request),
             (BodyAction::Discard(None), Method::Options) => {
-                Ok(Reply::new(204).field("Allow", Resource::of(&request.path).allows()))
+                Ok(Reply::new(204).field("Allow", allowed(&request.target.path)))
             }
             // GET and HEAD: all others are matched above, or have not been accepted.
             (BodyAction::Discard(None), _) => self.get(request),
@@ -99,25 +70,23 @@ impl HttpSession {
 
     /// GET and HEAD
     fn get(&self, request: &Request) -> Result<Reply, Refusal> {
-        let name = match Resource::of(&request.path) {
-            Resource::Folder => return Ok(listing::folder(request, &self.store)?),
-            Resource::Health => return Ok(listing::health()),
-            Resource::Metrics => return Ok(listing::metrics(self.request_log.scoreboard())),
-            Resource::Server => return Err(Refusal::method("OPTIONS")),
-            Resource::File(name) => name,
+        let name = match &*request.target.path {
+            b"/" => return Ok(listing::folder(request, &self.store)?),
+            b"/healthz" => return Ok(listing::health()),
+            b"/metrics" => return Ok(listing::metrics(self.request_log.scoreboard())),
+            path => file_at(path)?,
         };
         let (file, about) = self.store.read(name)?;
         let version = Version::of(&about);
-        match Conditions::of(request)?.check(Some(&version), true) {
-            Verdict::GoOn => Reply::file(request, name, file, &version),
-            Verdict::NotModified => Ok(Reply::new(304).version(&version)),
-            Verdict::Failed => failed(),
+        if Conditions::of(request)?.check(Some(&version), true)? {
+            return Ok(Reply::new(304).version(&version));
         }
+        Reply::file(request, name, file, &version)
     }
 
     /// PUT, before its body.
     fn put(&self, request: &Request) -> Result<BodyAction, Refusal> {
-        let name = Resource::file(&request.path)?;
+        let name = file_at(&request.target.path)?;
         if request.framing == Framing::None {
             let reason = "say the length of the content, or send it in chunks";
             return Err(Refusal::new(411, reason));
@@ -156,7 +125,7 @@ impl HttpSession {
 
     /// DELETE
     fn delete(&self, request: &Request) -> Result<Reply, Refusal> {
-        let name = Resource::file(&request.path)?;
+        let name = file_at(&request.target.path)?;
         let _guard = self.require(&Conditions::of(request)?, name)?;
         self.store.remove(name)?;
         Ok(Reply::new(204))
@@ -174,9 +143,7 @@ impl HttpSession {
             Err(store::Error::NotFound) => None,
             Err(other) => return Err(other.into()),
         };
-        match conditions.check(version.as_ref(), false) {
-            Verdict::GoOn => Ok(Some(guard)),
-            Verdict::NotModified | Verdict::Failed => failed(),
-        }
+        conditions.check(version.as_ref(), false)?;
+        Ok(Some(guard))
     }
 }

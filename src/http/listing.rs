@@ -1,6 +1,7 @@
-//! What does the server say about itself? Four replies that are no files: a page for people, the same as JSON for
-//! programs, `ok` as a health check, and the counters in the text format that Prometheus reads. The name of a file
-//! was chosen by a stranger, so it is escaped for its context: in the text of a page, in a link, in JSON.
+//! What does the server say about itself? Four replies that are no files: a page for people, the same as
+//! JSON for programs, `ok` as a health check, and the counters in the text format that Prometheus reads.
+//! The name of a file was chosen by a stranger, so it is escaped for its context: in the text of a page, in
+//! a link, in JSON.
 
 use crate::cli::{characters, counted};
 use crate::http::request::Request;
@@ -105,7 +106,7 @@ pub fn location(query: &str) -> String {
 /// `/`: the page, or the same for programs.
 pub fn folder(request: &Request, store: &Store) -> Result<Reply, store::Error> {
     let catalogue = store.catalogue()?;
-    if request.query == "json" {
+    if request.target.query == "json" {
         return Ok(Reply::fresh("application/json", json(&catalogue)));
     }
     let page = page(catalogue, request, store.upload_limit());
@@ -126,11 +127,11 @@ pub fn metrics(scoreboard: &Scoreboard) -> Reply {
 /// The folder as a page, in the order that the query asks for. `upload_limit`: largest file in bytes that
 /// may be put here; `None` when nothing may.
 fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) -> String {
-    let order = Order::of(&request.query);
+    let order = Order::of(&request.target.query);
     order.apply(&mut catalogue.files);
     let names: usize = catalogue.files.iter().map(|(name, _)| name.len()).sum();
     let mut out = String::with_capacity(2 * STYLE.len() + 2 * names + ROW * catalogue.files.len());
-    let host = escape(&request.host);
+    let host = escape(&request.target.host);
     let _ = write!(
         out,
         "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n\
@@ -235,7 +236,7 @@ fn address(request: &Request) -> String {
     // The line is meant for a shell, and a host may contain `;` and `$` (RFC 3986, section 3.2.2). HTTP/1.0
     // may leave it out.
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    let host = Some(&*request.host).filter(|host| !host.is_empty() && host.bytes().all(harmless));
+    let host = Some(&*request.target.host).filter(|host| !host.is_empty() && host.bytes().all(harmless));
     let (scheme, host) = (scheme.unwrap_or("http"), host.unwrap_or("HOST:PORT"));
     format!(
         "{scheme}://{host}{}/",

@@ -1,32 +1,24 @@
 //! What kind of content does a name promise? Its extension says it, and decides what a browser does with
 //! the file.
 
-/// A browser shows it as it is, whatever it holds.
-const PLAIN: &str = "text/plain; charset=utf-8";
-
 /// File extensions and their media types. All others are plain bytes.
-const TYPES: [(&str, &str); 26] = [
-    ("c", PLAIN),
+const TYPES: [(&str, &str); 21] = [
+    ("c log rs txt", "text/plain; charset=utf-8"),
     ("css", "text/css; charset=utf-8"),
     ("csv", "text/csv; charset=utf-8"),
     ("gif", "image/gif"),
     ("gz", "application/gzip"),
-    ("htm", "text/html; charset=utf-8"),
-    ("html", "text/html; charset=utf-8"),
+    ("htm html", "text/html; charset=utf-8"),
     ("ico", "image/x-icon"),
-    ("jpeg", "image/jpeg"),
-    ("jpg", "image/jpeg"),
+    ("jpeg jpg", "image/jpeg"),
     ("js", "text/javascript; charset=utf-8"),
     ("json", "application/json"),
-    ("log", PLAIN),
     ("md", "text/markdown; charset=utf-8"),
     ("mp3", "audio/mpeg"),
     ("mp4", "video/mp4"),
     ("pdf", "application/pdf"),
     ("png", "image/png"),
-    ("rs", PLAIN),
     ("svg", "image/svg+xml"),
-    ("txt", PLAIN),
     ("wasm", "application/wasm"),
     ("webm", "video/webm"),
     ("webp", "image/webp"),
@@ -40,15 +32,10 @@ const ACTIVE: [&str; 3] = ["text/html; charset=utf-8", "image/svg+xml", "applica
 
 /// The media type, by the extension of the name.
 pub fn content_type(name: &[u8]) -> &'static str {
-    // A name without a dot has no extension.
-    let mut parts = name.rsplitn(2, |&byte| byte == b'.');
-    let extension = parts
-        .next()
-        .filter(|_| parts.next().is_some())
-        .unwrap_or_default();
-    let found = TYPES
-        .iter()
-        .find(|row| extension.eq_ignore_ascii_case(row.0.as_bytes()));
+    let dot = name.iter().rposition(|&byte| byte == b'.');
+    let extension = dot.map_or(&[][..], |dot| &name[dot + 1..]);
+    let is_it = |known: &str| extension.eq_ignore_ascii_case(known.as_bytes());
+    let found = TYPES.iter().find(|row| row.0.split(' ').any(is_it));
     found.map_or("application/octet-stream", |row| row.1)
 }
 

@@ -91,10 +91,6 @@ impl Fields {
         Ok(Fields { head, spans })
     }
 
-    fn first_line(&self) -> &[u8] {
-        self.head.split(|&byte| byte == b'\r').next().unwrap_or_default()
-    }
-
     /// All values of field `name`, without the blanks around them.
     fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let is_it =
@@ -125,13 +121,10 @@ impl Fields {
     ///
     /// Host = uri-host [ ":" port ]; required since HTTP/1.1 (RFC 9112, section 3.2)
     fn host(&self, modern: bool) -> Result<&str, Refusal> {
-        match self.one("host")? {
-            None if modern => malformed("no Host"),
-            None => Ok(""),
-            Some("") if !modern => Ok(""),
-            Some("") => malformed("an empty Host"),
-            Some(host) if !is_host(host) => malformed("a Host that is neither a name nor an address"),
-            Some(host) => Ok(host),
+        match self.one("host")?.unwrap_or_default() {
+            "" if modern => malformed("no Host"),
+            host if host.is_empty() || is_host(host) => Ok(host),
+            _ => malformed("a Host that is neither a name nor an address"),
         }
     }
 
@@ -173,12 +166,7 @@ impl Fields {
 #[derive(Debug)]
 pub struct Request {
     pub method: Method,
-    /// Host and port that the peer names; empty: none.
-    pub host: String,
-    /// Decoded, with its slash; `*` for the whole server.
-    pub path: Vec<u8>,
-    /// After the question mark, as it came.
-    pub query: String,
+    pub target: Target,
     /// HTTP/1.1 or higher, not 1.0.
     pub modern: bool,
     pub framing: Framing,
@@ -199,7 +187,8 @@ impl Request {
     /// ```
     pub fn parse(head: Vec<u8>) -> Result<Request, Refusal> {
         let fields = Fields::find(head)?;
-        let words: Vec<&[u8]> = fields.first_line().split(|&byte| byte == b' ').collect();
+        let line = fields.head.split(|&byte| byte == b'\r').next();
+        let words: Vec<&[u8]> = line.unwrap_or_default().split(|&byte| byte == b' ').collect();
         let [method, target, version] = words[..] else {
             return malformed("the first line is not: method, blank, target, blank, version");
         };
@@ -211,14 +200,12 @@ impl Request {
         let method = Method::of(method)?;
         let target = match method {
             // Its target has a form of its own, which is not needed here.
-            Method::Connect => Target::server(),
-            method => target_of(target, method == Method::Options).or_else(malformed)?,
+            Method::Connect => Target::server(host),
+            method => target_of(target, host, method == Method::Options).or_else(malformed)?,
         };
         Ok(Request {
             method,
-            host: target.authority.unwrap_or_else(|| host.to_owned()),
-            path: target.path,
-            query: target.query,
+            target,
             modern,
             framing,
             keep_alive: fields.keep_alive(modern),
@@ -316,15 +303,18 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (request.method, request.path.as_slice()),
+            (request.method, request.target.path.as_slice()),
             (Method::Put, &b"/my notes"[..])
         );
-        assert_eq!((request.query.as_str(), &*request.host), ("v=2", "h:80"));
+        assert_eq!(
+            (request.target.query.as_str(), &*request.target.host),
+            ("v=2", "h:80")
+        );
         assert_eq!((request.framing, request.keep_alive), (Framing::Length(5), false));
         assert!(request.modern && request.expects_continue);
         let old = read("GET http://h HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap();
         assert_eq!(
-            (old.path.as_slice(), old.keep_alive, old.modern),
+            (old.target.path.as_slice(), old.keep_alive, old.modern),
             (&b"/"[..], true, false)
         );
         for (head, host, path) in [
@@ -336,7 +326,7 @@ mod tests {
         ] {
             let request = read(head).unwrap();
             assert_eq!(
-                (&*request.host, &*request.path),
+                (&*request.target.host, &*request.target.path),
                 (host, path.as_bytes()),
                 "{head}"
             );

@@ -79,11 +79,9 @@ impl Refusal {
 
 /// 400, and the end of the connection: the request has no meaning, or more than one.
 pub fn malformed<T>(reason: &str) -> Result<T, Refusal> {
-    let refusal = Refusal::new(400, format!("malformed request: {reason}"));
-    Err(Refusal {
-        close: true,
-        ..refusal
-    })
+    let mut refusal = Refusal::new(400, format!("malformed request: {reason}"));
+    refusal.close = true;
+    Err(refusal)
 }
 
 impl From<store::Error> for Refusal {

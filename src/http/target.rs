@@ -78,20 +78,17 @@ pub fn without_port(host: &str) -> &str {
 pub fn is_host_name(name: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(inside)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+        (1..=63).contains(&label.len()) && label.bytes().all(inside) && label.trim_matches('-') == label
     };
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// The target of a request line.
+/// What the first two lines of a request name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Host and port, when the target is a whole URL. They replace those in the field Host (RFC 9112, section
-    /// 3.2.2).
-    pub authority: Option<String>,
+    /// With its port, if there is one; empty: none. A target that is a whole URL takes precedence over the
+    /// field Host (RFC 9112, section 3.2.2).
+    pub host: String,
     /// Decoded, with its slash; `*` for the whole server.
     pub path: Vec<u8>,
     /// After the question mark, as it came.
@@ -99,9 +96,9 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn server() -> Target {
+    pub fn server(host: &str) -> Target {
         Target {
-            authority: None,
+            host: host.to_owned(),
             path: b"*".into(),
             query: String::new(),
         }
@@ -109,40 +106,38 @@ impl Target {
 }
 
 /// target = absolute-path [ "?" query ] / "http://" authority [ absolute-path ] [ "?" query ] / "*"
-pub fn target_of(target: &[u8], whole_server: bool) -> Result<Target, &'static str> {
+///
+/// `host`: of the field Host. `options`: the method is OPTIONS, which alone may ask for `*`.
+pub fn target_of(target: &[u8], host: &str, options: bool) -> Result<Target, &'static str> {
     let is_graphic = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
     let Some(text) = str::from_utf8(target).ok().filter(is_graphic) else {
         return Err("a target with characters that must be percent-encoded");
     };
-    if text == "*" && whole_server {
-        return Ok(Target::server());
+    if text == "*" && options {
+        return Ok(Target::server(host));
     }
     if text.contains('#') {
         return Err("a target with a fragment");
     }
-    let (authority, text) = if text.starts_with('/') {
-        (None, text)
+    let (host, text) = if text.starts_with('/') {
+        (host, text)
     } else {
-        let is_http = |scheme: &str| {
-            ["http", "https"]
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(scheme))
-        };
-        let Some((_, rest)) = text.split_once("://").filter(|url| is_http(url.0)) else {
+        let is_http = |url: &(&str, &str)| matches!(&*url.0.to_ascii_lowercase(), "http" | "https");
+        let Some((_, rest)) = text.split_once("://").filter(is_http) else {
             return Err("a target that is neither a path nor an http URL");
         };
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        if !is_host(authority) {
+        let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if !is_host(host) {
             return Err("a URL without a host");
         }
-        (Some(authority.to_owned()), path)
+        (host, path)
     };
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let path = if path.is_empty() { "/" } else { path };
     // What the dot segments remove must be well-formed too.
     let decoded = decode(path)?;
     Ok(Target {
-        authority,
+        host: host.to_owned(),
         path: without_dot_segments(path).map_or(Ok(decoded), |rest| decode(&rest))?,
         query: query.to_owned(),
     })
@@ -293,19 +288,19 @@ mod tests {
             ("/%4", false, None),
             ("/%+4", false, None),
         ];
-        for (target, whole_server, expected) in table {
+        for (target, options, expected) in table {
             let expected = expected.map(|(path, query)| (path.as_bytes().to_vec(), query.to_owned()));
-            let found = target_of(target.as_bytes(), whole_server).ok();
+            let found = target_of(target.as_bytes(), "h", options).ok();
             assert_eq!(
                 found.map(|target| (target.path, target.query)),
                 expected,
                 "{target}"
             );
         }
-        let authority = |target: &[u8]| target_of(target, false).unwrap().authority;
-        assert_eq!(authority(b"HTTP://h:80?q").as_deref(), Some("h:80"));
-        assert_eq!(authority(b"https://[::1]/a").as_deref(), Some("[::1]"));
-        assert_eq!(authority(b"//h/a"), None);
+        let host = |target: &[u8]| target_of(target, "field", false).unwrap().host;
+        assert_eq!(host(b"HTTP://h:80?q"), "h:80");
+        assert_eq!(host(b"https://[::1]/a"), "[::1]");
+        assert_eq!(host(b"//h/a"), "field");
     }
 
     #[test]
@@ -338,10 +333,10 @@ mod tests {
             ("/./%25", "/%"),
         ];
         for (target, path) in table {
-            let found = target_of(target.as_bytes(), false).unwrap().path;
+            let found = target_of(target.as_bytes(), "h", false).unwrap().path;
             assert_eq!(String::from_utf8_lossy(&found), path, "{target}");
         }
-        assert!(target_of(b"/%4/..", false).is_err() && target_of(b"/./%zz", false).is_err());
+        assert!(target_of(b"/%4/..", "h", false).is_err() && target_of(b"/./%zz", "h", false).is_err());
     }
 
     /// Section 5.2.4 of RFC 3986, step by step.
@@ -369,7 +364,7 @@ mod tests {
                 let wanted = remove_dot_segments(path);
                 let found = without_dot_segments(path);
                 assert_eq!(found.as_ref().unwrap_or(path), &wanted, "{path}");
-                let encoded = target_of(path.replace('.', "%2e").as_bytes(), false).unwrap();
+                let encoded = target_of(path.replace('.', "%2e").as_bytes(), "h", false).unwrap();
                 assert_eq!(encoded.path, wanted.as_bytes(), "{path}");
             }
             paths = paths
