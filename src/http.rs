@@ -86,12 +86,11 @@ pub struct HttpSession {
 
 impl HttpSession {
     pub fn new(store: Arc<Store>, request_log: RequestLog, names: Arc<Names>) -> HttpSession {
-        let state = State::Head(HeadParser::default());
         HttpSession {
             store,
             request_log,
             names,
-            state,
+            state: State::Head(HeadParser::default()),
             pipelined: Pipelined::default(),
             stopping: false,
             others_wait: false,

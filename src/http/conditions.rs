@@ -6,6 +6,7 @@ use crate::http::date::parse_http;
 use crate::http::request::{Fields, Request};
 use crate::http::status::Refusal;
 use std::fs::Metadata;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -97,40 +98,29 @@ fn in_tags(list: &str, tag: &str, weak: bool) -> bool {
         || candidates.any(|one| one == tag || weak && one.strip_prefix("W/").is_some_and(|one| one == tag))
 }
 
-/// The part of a file that a peer wants.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Wanted {
-    All,
-    /// From the first byte up to the second.
-    Part(u64, u64),
-    /// A part outside of the file.
-    Outside,
+/// The part of a file that the field Range asks for, if If-Range still holds; `None`: all of it.
+pub fn wanted(request: &Request, version: &Version) -> Result<Option<Range<u64>>, Refusal> {
+    let fields = &request.fields;
+    let Some(text) = fields.one("range")? else {
+        return Ok(None);
+    };
+    let same = match fields.one("if-range")? {
+        None => true,
+        Some(tag) if tag.starts_with('"') => tag == version.tag,
+        // A date names one state of the file only when the second that it names is over (section 13.1.5).
+        Some(_) => {
+            let over = version.modified + Duration::from_secs(1) < SystemTime::now();
+            over && date(fields, "if-range")? == Some(version.modified)
+        }
+    };
+    Ok(parse_range(text, version.size).filter(|_| same))
 }
 
-impl Wanted {
-    /// What the field Range says, if If-Range still holds.
-    pub fn of(request: &Request, version: &Version) -> Result<Wanted, Refusal> {
-        let fields = &request.fields;
-        let Some(text) = fields.one("range")? else {
-            return Ok(Wanted::All);
-        };
-        let same = match fields.one("if-range")? {
-            None => true,
-            Some(tag) if tag.starts_with('"') => tag == version.tag,
-            // A date names one state of the file only when the second that it names is over (section 13.1.5).
-            Some(_) => {
-                let over = version.modified + Duration::from_secs(1) < SystemTime::now();
-                over && date(fields, "if-range")? == Some(version.modified)
-            }
-        };
-        let part = parse_range(text, version.size).filter(|_| same);
-        Ok(part.unwrap_or(Wanted::All))
-    }
-}
-
+/// The bytes of a file of `size` bytes; an empty range is outside of it.
+///
 /// range = "bytes=" ( first "-" [ last ] / "-" length ); `None`: anything else, also several ranges; it is
 /// ignored (RFC 9110, section 14.2).
-fn parse_range(text: &str, size: u64) -> Option<Wanted> {
+fn parse_range(text: &str, size: u64) -> Option<Range<u64>> {
     let (unit, range) = text.split_once('=')?;
     let (first, last) = range
         .trim()
@@ -141,18 +131,12 @@ fn parse_range(text: &str, size: u64) -> Option<Wanted> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse().unwrap_or(u64::MAX))
     };
-    let (from, to) = match (number(first), number(last)) {
-        (Some(from), Some(last)) if from <= last => (from, last.saturating_add(1).min(size)),
-        (Some(from), None) if last.is_empty() => (from, size),
-        (None, Some(length)) if first.is_empty() => (size.saturating_sub(length), size),
-        _ => return None,
-    };
-    let is_inside = from < to;
-    Some(if is_inside {
-        Wanted::Part(from, to)
-    } else {
-        Wanted::Outside
-    })
+    match (number(first), number(last)) {
+        (Some(from), Some(last)) if from <= last => Some(from..last.saturating_add(1).min(size)),
+        (Some(from), None) if last.is_empty() => Some(from..size),
+        (None, Some(length)) if first.is_empty() => Some(size.saturating_sub(length)..size),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -220,22 +204,23 @@ mod tests {
 
     #[test]
     fn ranges_have_two_sides() {
-        let part = |from, to| Some(Wanted::Part(from, to));
+        let part = |from, to| Some(Some(from..to));
+        let outside = Some(None);
         let table = [
             ("bytes=0-0", 10, part(0, 1)),
             ("bytes=0-9", 10, part(0, 10)),
             ("bytes=0-10", 10, part(0, 10)),
             ("Bytes=9-", 10, part(9, 10)),
-            ("bytes=10-", 10, Some(Wanted::Outside)),
-            ("bytes=10-20", 10, Some(Wanted::Outside)),
+            ("bytes=10-", 10, outside.clone()),
+            ("bytes=10-20", 10, outside.clone()),
             ("bytes=-1", 10, part(9, 10)),
             ("bytes=-10", 10, part(0, 10)),
             ("bytes=-11", 10, part(0, 10)),
-            ("bytes=-0", 10, Some(Wanted::Outside)),
+            ("bytes=-0", 10, outside.clone()),
             ("bytes=0-99999999999999999999", 10, part(0, 10)),
-            ("bytes=99999999999999999999-", 10, Some(Wanted::Outside)),
-            ("bytes=0-", 0, Some(Wanted::Outside)),
-            ("bytes=-5", 0, Some(Wanted::Outside)),
+            ("bytes=99999999999999999999-", 10, outside.clone()),
+            ("bytes=0-", 0, outside.clone()),
+            ("bytes=-5", 0, outside.clone()),
             ("bytes=5-4", 10, None),
             ("bytes=-", 10, None),
             ("bytes=a-b", 10, None),
@@ -245,7 +230,8 @@ mod tests {
             ("bytes", 10, None),
         ];
         for (text, size, wanted) in table {
-            assert_eq!(parse_range(text, size), wanted, "{text} of {size}");
+            let found = parse_range(text, size).map(|range| Some(range).filter(|range| !range.is_empty()));
+            assert_eq!(found, wanted, "{text} of {size}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is the file of a part called? The head of a part says it in its field Content-Disposition (RFC 7578,
 //! section 4.2), in words that browsers write in three ways. Nothing is checked here: `check_name` does that.
 
-use crate::http::request::tchar;
+use crate::http::request::{Fields, tchar};
 use crate::http::status::{Refusal, malformed};
 
 /// The name of the file in a part, without a path; `None` when the part is no file.
@@ -10,33 +10,15 @@ use crate::http::status::{Refusal, malformed};
 /// head        = *( token ":" value CRLF ) CRLF      one of them is the disposition
 /// disposition = "Content-Disposition:" "form-data" parameters
 /// ```
-pub fn file_name(head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut disposition = None;
-    for line in head
-        .split(|b| *b == b'\n')
-        .map(<[u8]>::trim_ascii_end)
-        .filter(|line| !line.is_empty())
-    {
-        let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(0));
-        if name.is_empty() || !name.iter().all(|&byte| tchar(byte)) {
-            return malformed("a part of a form with a line that is no field");
-        }
-        let value = value[1..].trim_ascii();
-        if name.eq_ignore_ascii_case(b"content-disposition") && disposition.replace(value).is_some() {
-            return malformed("a part of a form with more than one Content-Disposition");
-        }
-        // Deprecated (RFC 7578, section 4.7), and to ignore it would store other bytes than were meant.
-        let plain = [&b"binary"[..], b"8bit", b"7bit"]
-            .iter()
-            .any(|plain| value.eq_ignore_ascii_case(plain));
-        if name.eq_ignore_ascii_case(b"content-transfer-encoding") && !plain {
-            return malformed("a part of a form in an encoding; send its bytes as they are");
-        }
+pub fn file_name(head: Vec<u8>) -> Result<Option<Vec<u8>>, Refusal> {
+    let fields = Fields::find(head, 0)?;
+    // Deprecated (RFC 7578, section 4.7), and to ignore it would store other bytes than were meant.
+    let encoding = fields.one("content-transfer-encoding")?.unwrap_or("binary");
+    if !matches!(&*encoding.to_ascii_lowercase(), "binary" | "8bit" | "7bit") {
+        return malformed("a part of a form in an encoding; send its bytes as they are");
     }
-    let disposition = disposition
-        .and_then(parameters)
-        .filter(|(kind, _)| kind == "form-data");
-    let Some((_, list)) = disposition else {
+    let disposition = fields.one_of_bytes("content-disposition")?.and_then(parameters);
+    let Some((_, list)) = disposition.filter(|(kind, _)| kind == "form-data") else {
         return malformed("a part of a form without Content-Disposition: form-data");
     };
     if one(&list, "filename*")?.is_some() {
@@ -131,13 +113,10 @@ fn value_of(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 
 /// The value of a parameter that may come once.
 pub fn one<'l>(list: &'l [Parameter], name: &str) -> Result<Option<&'l [u8]>, Refusal> {
-    let mut values = list
-        .iter()
-        .filter(|parameter| parameter.0 == name)
-        .map(|parameter| &*parameter.1);
+    let mut values = list.iter().filter(|parameter| parameter.0 == name);
     match (values.next(), values.next()) {
         (_, Some(_)) => malformed(&format!("more than one {name}")),
-        (value, None) => Ok(value),
+        (value, None) => Ok(value.map(|parameter| &*parameter.1)),
     }
 }
 
@@ -170,7 +149,7 @@ mod tests {
         ];
         for (disposition, expected) in table {
             let head = format!("Content-Disposition: form-data; name=\"f\"{disposition}\r\n\r\n");
-            let name = file_name(head.as_bytes()).unwrap();
+            let name = file_name(head.into_bytes()).unwrap();
             assert_eq!(name.as_deref(), expected.map(str::as_bytes), "{disposition}");
         }
     }

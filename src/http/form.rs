@@ -133,7 +133,7 @@ impl Form {
                 FormState::Content(part, seen) => self.content(part, seen, bytes),
                 FormState::Line(last) => self.line(last, bytes[0]),
                 FormState::Head(text, lines) => self.head(text, lines, bytes[0]),
-                FormState::End => self.forget(bytes.len()),
+                FormState::End => self.forget(bytes.len()).map(|()| bytes.len()),
             };
             let used = step.map_err(|refusal| self.with_what_is_stored(refusal))?;
             bytes = &bytes[used..];
@@ -173,20 +173,17 @@ impl Form {
             Some(fresh) => (&self.delimiter[..held], &bytes[..fresh]),
             None => (&[][..], &[][..]),
         };
-        for content in [held, fresh] {
-            self.content += content.len() as u64;
-            match &mut part {
-                _ if content.is_empty() => {}
-                Part::File(upload) => {
-                    upload
-                        .write(content)
-                        .map_err(|error| refusal(upload.name(), error))?;
-                }
-                Part::NotChosen => return malformed("a file without a name"),
-                Part::Other => self.extras += content.len(),
+        let count = held.len() + fresh.len();
+        self.content += count as u64;
+        match &mut part {
+            Part::File(upload) => {
+                let written = upload.write(held).and_then(|()| upload.write(fresh));
+                written.map_err(|error| refusal(upload.name(), error))?;
             }
+            Part::NotChosen if count > 0 => return malformed("a file without a name"),
+            Part::NotChosen => {}
+            Part::Other => self.forget(count)?,
         }
-        self.check_extras()?;
         self.state = if seen < self.delimiter.len() {
             FormState::Content(part, seen)
         } else {
@@ -237,14 +234,14 @@ impl Form {
         self.forget(1)?;
         text.push(byte);
         self.state = match lines.feed(byte)? {
-            Some(0) => FormState::Content(self.open(&text)?, 0),
+            Some(0) => FormState::Content(self.open(text)?, 0),
             _ => FormState::Head(text, lines),
         };
         Ok(1)
     }
 
     /// A part begins.
-    fn open(&mut self, head: &[u8]) -> Result<Part, Refusal> {
+    fn open(&mut self, head: Vec<u8>) -> Result<Part, Refusal> {
         self.content = 0;
         let Some(name) = file_name(head)? else {
             return Ok(Part::Other);
@@ -274,50 +271,36 @@ impl Form {
             .map_err(|error| refusal(&shown, error))
     }
 
-    /// Skips bytes that belong to no file.
-    fn forget(&mut self, count: usize) -> Result<usize, Refusal> {
+    /// Skips bytes that belong to no file. Between two files a form needs only a few.
+    fn forget(&mut self, count: usize) -> Result<(), Refusal> {
         self.extras += count;
-        self.check_extras()?;
-        Ok(count)
-    }
-
-    /// Refuses a form with more bytes between two files than a form needs.
-    fn check_extras(&self) -> Result<(), Refusal> {
         if self.extras > EXTRAS {
-            return Err(Refusal::new(
-                413,
-                format!("a form with more than {EXTRAS} bytes besides files"),
-            ));
+            let reason = format!("a form with more than {EXTRAS} bytes besides files");
+            return Err(Refusal::new(413, reason));
         }
         Ok(())
     }
 
     /// A form may fail at its third file: the reply must say that the first two are stored.
-    fn with_what_is_stored(&self, refusal: Refusal) -> Refusal {
+    fn with_what_is_stored(&self, mut refusal: Refusal) -> Refusal {
         let before = match self.stored.len() {
             0 => "none".to_owned(),
             files => counted(files as u64, "file"),
         };
-        Refusal {
-            reason: format!("{}; stored before that: {before}", refusal.reason),
-            ..refusal
-        }
+        refusal.reason += &format!("; stored before that: {before}");
+        refusal
     }
 }
 
 /// Why this file is not stored, or not for certain.
 fn refusal(name: &str, error: store::Error) -> Refusal {
-    let uncertain = matches!(error, store::Error::Uncertain(_));
-    let but = if uncertain {
-        "in its place, but perhaps not on the disk: "
-    } else {
-        ""
+    let but = match error {
+        store::Error::Uncertain(_) => "in its place, but perhaps not on the disk: ",
+        _ => "",
     };
-    let refusal = Refusal::from(error);
-    Refusal {
-        reason: format!("{name}: {but}{}", refusal.reason),
-        ..refusal
-    }
+    let mut refusal = Refusal::from(error);
+    refusal.reason = format!("{name}: {but}{}", refusal.reason);
+    refusal
 }
 
 /// Stops cross-site request forgery (CSRF). A page may send a form to any site without permission: without

@@ -64,34 +64,30 @@ pub enum Framing {
     Chunked,
 }
 
-/// A head as it came, and where its fields are.
+/// A head as it came, of a request or of a part of a form, and where its fields are.
 #[derive(Debug)]
 pub struct Fields {
     head: Vec<u8>,
-    /// For each field: where it begins, where its colon is, where it ends.
+    /// For each field: where its line begins, where its colon is, where its line ends.
     spans: Vec<[usize; 3]>,
 }
 
 impl Fields {
-    /// Finds the fields: each line after the first, up to the empty one.
-    fn find(head: Vec<u8>) -> Result<Fields, Refusal> {
+    /// Finds the fields: each line from `start` on, up to the empty one.
+    pub fn find(head: Vec<u8>, mut start: usize) -> Result<Fields, Refusal> {
         let mut spans = Vec::with_capacity(8);
-        // Every CR has its LF: `Lines` has checked that.
-        let mut lines = head[..head.len().saturating_sub(4)].split(|&byte| byte == b'\r');
-        let mut start = lines.next().map_or(0, |line| line.len() + 2);
-        for line in lines {
-            let end = start - 1 + line.len();
-            let colon = start + name_length(&head[start..end])?;
+        for line in head[start..head.len() - 2].split_inclusive(|&byte| byte == b'\n') {
+            let colon = start + name_length(line)?;
             if spans.len() >= FIELDS {
                 return Err(Refusal::new(431, format!("more than {FIELDS} header fields")));
             }
-            spans.push([start, colon, end]);
-            start = end + 2;
+            spans.push([start, colon, start + line.len()]);
+            start += line.len();
         }
         Ok(Fields { head, spans })
     }
 
-    /// All values of field `name`, without the blanks around them.
+    /// All values of field `name`, without the blanks around them and the end of the line.
     fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let is_it =
             move |span: &&[usize; 3]| self.head[span[0]..span[1]].eq_ignore_ascii_case(name.as_bytes());
@@ -100,11 +96,18 @@ impl Fields {
     }
 
     /// The value of a field that may occur once.
-    pub fn one(&self, name: &str) -> Result<Option<&str>, Refusal> {
+    pub fn one_of_bytes(&self, name: &str) -> Result<Option<&[u8]>, Refusal> {
         let mut values = self.values(name);
-        let (first, second) = (values.next(), values.next());
-        match first.map(str::from_utf8) {
-            _ if second.is_some() => malformed(&format!("more than one {name}")),
+        let first = values.next();
+        if values.next().is_some() {
+            return malformed(&format!("more than one {name}"));
+        }
+        Ok(first)
+    }
+
+    /// The same for a field that is ASCII by definition.
+    pub fn one(&self, name: &str) -> Result<Option<&str>, Refusal> {
+        match self.one_of_bytes(name)?.map(str::from_utf8) {
             Some(Ok(value)) if value.is_ascii() => Ok(Some(value)),
             Some(_) => malformed(&format!("a {name} that is not ASCII")),
             None => Ok(None),
@@ -186,9 +189,9 @@ impl Request {
     /// \r\n                                       CR LF; what follows is Framing
     /// ```
     pub fn parse(head: Vec<u8>) -> Result<Request, Refusal> {
-        let fields = Fields::find(head)?;
-        let line = fields.head.split(|&byte| byte == b'\r').next();
-        let words: Vec<&[u8]> = line.unwrap_or_default().split(|&byte| byte == b' ').collect();
+        let line = head.iter().position(|&byte| byte == b'\r').unwrap_or(0);
+        let fields = Fields::find(head, line + 2)?;
+        let words: Vec<&[u8]> = fields.head[..line].split(|&byte| byte == b' ').collect();
         let [method, target, version] = words[..] else {
             return malformed("the first line is not: method, blank, target, blank, version");
         };

@@ -2,7 +2,7 @@
 //! reply with content names its length, so the connection can stay open after it. A small file and its head
 //! are one buffer; a large one is never copied into this process.
 
-use crate::http::conditions::{Version, Wanted};
+use crate::http::conditions::{Version, wanted};
 use crate::http::date::{http_date, with_http_now};
 use crate::http::media::{content_type, is_active};
 use crate::http::request::{Method, Request};
@@ -10,6 +10,7 @@ use crate::http::status::{Refusal, phrase};
 use crate::session::{Outgoing, PIECE_TEXT};
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// Files up to this many bytes are sent in one buffer with the head; copying them costs less than another
@@ -113,18 +114,16 @@ impl Reply {
     /// A file, or the part of it that is wanted.
     pub fn file(request: &Request, name: &[u8], file: File, version: &Version) -> Result<Reply, Refusal> {
         let size = version.size;
-        let wanted = match request.method {
-            Method::Get => Wanted::of(request, version)?,
-            _ => Wanted::All,
+        let part = match request.method {
+            Method::Get => wanted(request, version)?,
+            _ => None,
         };
-        let (status, from, to) = match wanted {
-            Wanted::All => (200, 0, size),
-            Wanted::Part(from, to) => (206, from, to),
-            Wanted::Outside => {
-                let refusal = Refusal::new(416, format!("range outside of {size} bytes"));
-                return Err(refusal.with_field("Content-Range", format!("bytes */{size}")));
-            }
-        };
+        let status = if part.is_some() { 206 } else { 200 };
+        let Range { start: from, end: to } = part.unwrap_or(0..size);
+        if status == 206 && from >= to {
+            let refusal = Refusal::new(416, format!("range outside of {size} bytes"));
+            return Err(refusal.with_field("Content-Range", format!("bytes */{size}")));
+        }
         let kind = content_type(name);
         let mut reply = Reply::new(status).field("Content-Type", kind).version(version);
         if is_active(kind) {
