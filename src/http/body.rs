@@ -10,7 +10,6 @@ use crate::http::request::{Framing, Request, name_length, tchar};
 use crate::http::status::{Refusal, malformed};
 use crate::session::PIECE_TEXT;
 use crate::store::Upload;
-use std::mem;
 
 /// Most bytes of a line between the chunks: a size with its extensions, or a field of the trailer.
 const LINE: usize = 8192;
@@ -250,6 +249,7 @@ impl BodyReader {
     /// Reads the body from `bytes` until the body ends (true) or the bytes do (false); `used` grows. After an
     /// error the connection is closed.
     pub fn take(&mut self, bytes: &[u8], used: &mut usize) -> Result<bool, Refusal> {
+        // At most as much as `bytes`, which are one read.
         let mut gathered = Vec::new();
         while *used < bytes.len() && !self.body.is_over() {
             let content = self.body.step(&bytes[*used..])?;
@@ -264,9 +264,6 @@ impl BodyReader {
                 continue;
             }
             gathered.extend_from_slice(content);
-            if gathered.len() >= PIECE_TEXT {
-                self.write(&mem::take(&mut gathered))?;
-            }
         }
         self.write(&gathered)?;
         Ok(self.body.is_over())

@@ -32,15 +32,16 @@ const EXTRAS: usize = 64 * 1024;
 /// Most files of a form: their names are kept until it ends, 255 bytes each at most.
 const FILES: usize = 10_000;
 
-/// A file of which this many bytes have come goes on in large pieces. One that has just begun may be tiny, and
-/// thousands of tiny files in one piece would keep other connections waiting: to store one takes 100 µs.
+/// A file of which this many bytes have come goes on in large pieces. One that has just begun may be tiny,
+/// and thousands of tiny files in one piece would keep other connections waiting: to store one takes 100 µs.
 const BEGINNING: u64 = 64 * 1024;
 
 /// The largest piece, in bytes, for the others: 75 files at most.
 const SMALL_PIECE: usize = 8 * 1024;
 
-/// A form that is arriving. A file is stored when the boundary after it has arrived, and in one step, as every
-/// upload is; of a form that is broken off or refused, the files before that point are stored and no others.
+/// A form that is arriving. A file is stored when the boundary after it has arrived, and in one step, as
+/// every upload is; of a form that is broken off or refused, the files before that point are stored and no
+/// others.
 pub struct Form {
     store: Arc<Store>,
     /// CR LF "--" boundary; at most 74 bytes.

@@ -46,9 +46,7 @@ impl HttpSession {
                 let form = Form::begin(request, self.store.clone(), self.request_log.files());
                 form.map(BodyAction::Form)
             }
-            Method::Post | Method::Connect | Method::Patch | Method::Trace => {
-                Err(Refusal::method(allowed(path)))
-            }
+            _ => Err(Refusal::method(allowed(path))),
         }
     }
 

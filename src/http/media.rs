@@ -28,7 +28,7 @@ const TYPES: [(&str, &str); 21] = [
 
 /// Types that may hold scripts. A script in an uploaded file could make the browser of a reader put and
 /// delete files here.
-const ACTIVE: [&str; 3] = ["text/html; charset=utf-8", "image/svg+xml", "application/xml"];
+pub const ACTIVE: [&str; 3] = ["text/html; charset=utf-8", "image/svg+xml", "application/xml"];
 
 /// The media type, by the extension of the name.
 pub fn content_type(name: &[u8]) -> &'static str {
@@ -37,11 +37,6 @@ pub fn content_type(name: &[u8]) -> &'static str {
     let is_it = |known: &str| extension.eq_ignore_ascii_case(known.as_bytes());
     let found = TYPES.iter().find(|row| row.0.split(' ').any(is_it));
     found.map_or("application/octet-stream", |row| row.1)
-}
-
-/// Must a browser not let this type act in the name of the server?
-pub fn is_active(kind: &str) -> bool {
-    ACTIVE.contains(&kind)
 }
 
 #[cfg(test)]

@@ -203,9 +203,10 @@ impl Request {
         let method = Method::of(method)?;
         let target = match method {
             // Its target has a form of its own, which is not needed here.
-            Method::Connect => Target::server(host),
-            method => target_of(target, host, method == Method::Options).or_else(malformed)?,
-        };
+            Method::Connect => target_of(b"*", host, true),
+            _ => target_of(target, host, method == Method::Options),
+        }
+        .or_else(malformed)?;
         Ok(Request {
             method,
             target,
@@ -244,12 +245,13 @@ fn framing_of(codings: &str) -> Result<Framing, Refusal> {
     let others: Vec<String> = codings.iter().map(name).collect();
     if others.is_empty() {
         Ok(Framing::Chunked)
-    } else if others.iter().any(|name| is_chunked(name)) {
-        malformed("a Transfer-Encoding with chunked twice")
-    } else if others.iter().all(|name| token(name.as_bytes())) {
+    } else if others
+        .iter()
+        .all(|name| token(name.as_bytes()) && !is_chunked(name))
+    {
         Err(Refusal::new(501, "transfer coding not implemented; chunked is"))
     } else {
-        malformed("a Transfer-Encoding with what is no coding")
+        malformed("a Transfer-Encoding with chunked twice, or with what is no coding")
     }
 }
 

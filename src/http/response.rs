@@ -4,7 +4,7 @@
 
 use crate::http::conditions::{Version, wanted};
 use crate::http::date::{http_date, with_http_now};
-use crate::http::media::{content_type, is_active};
+use crate::http::media::{ACTIVE, content_type};
 use crate::http::request::{Method, Request};
 use crate::http::status::{Refusal, phrase};
 use crate::session::{Outgoing, PIECE_TEXT};
@@ -20,12 +20,6 @@ const SMALL: u64 = 32 * 1024;
 /// Bytes that nearly all heads of replies fit into; a larger one is moved as it grows.
 const USUAL_HEAD: usize = 512;
 
-/// The content of a reply.
-enum Content {
-    Text(Vec<u8>),
-    File(FilePart),
-}
-
 /// Bytes `from..to` of a file.
 struct FilePart {
     file: File,
@@ -33,21 +27,14 @@ struct FilePart {
     to: u64,
 }
 
-impl Content {
-    fn length(&self) -> u64 {
-        match self {
-            Content::Text(text) => text.len() as u64,
-            Content::File(part) => part.to - part.from,
-        }
-    }
-}
-
 /// A reply before it is formatted.
 pub struct Reply {
     pub status: u16,
     /// Header lines, each with its CR LF.
     fields: Vec<u8>,
-    content: Content,
+    text: Vec<u8>,
+    /// Sent in place of the text.
+    file: Option<FilePart>,
     /// Bytes of content in the request; for the log.
     pub brought: u64,
     /// Why the request failed; empty when it did not.
@@ -68,7 +55,8 @@ impl Reply {
         Reply {
             status,
             fields: Vec::with_capacity(256),
-            content: Content::Text(Vec::new()),
+            text: Vec::new(),
+            file: None,
             brought: 0,
             failure: String::new(),
             close: false,
@@ -81,7 +69,7 @@ impl Reply {
     }
 
     pub fn text(mut self, kind: &str, text: impl Into<Vec<u8>>) -> Reply {
-        self.content = Content::Text(text.into());
+        self.text = text.into();
         self.field("Content-Type", kind)
     }
 
@@ -126,22 +114,26 @@ impl Reply {
         }
         let kind = content_type(name);
         let mut reply = Reply::new(status).field("Content-Type", kind).version(version);
-        if is_active(kind) {
+        if ACTIVE.contains(&kind) {
             reply = reply.field("Content-Security-Policy", "sandbox allow-scripts");
         }
         reply = reply.field("Accept-Ranges", "bytes");
         if status == 206 {
             reply = reply.field("Content-Range", &format!("bytes {from}-{}/{size}", to - 1));
         }
-        reply.content = Content::File(FilePart { file, from, to });
+        reply.file = Some(FilePart { file, from, to });
         Ok(reply)
     }
 
     /// The reply as it is sent; `request` is `None` when it was not understood.
     pub fn finish(self, request: Option<&Request>) -> io::Result<OutgoingReply> {
+        let content = match &self.file {
+            Some(part) => part.to - part.from,
+            None => self.text.len() as u64,
+        };
         // HEAD asks for the fields alone.
         let head_only = request.is_some_and(|request| request.method == Method::Head);
-        let length = if head_only { 0 } else { self.content.length() };
+        let length = if head_only { 0 } else { content };
         // One allocation for a small reply with all its content.
         let mut text = Vec::with_capacity(USUAL_HEAD + length.min(SMALL) as usize);
         write!(text, "HTTP/1.1 {} {}\r\n", self.status, phrase(self.status))?;
@@ -150,7 +142,7 @@ impl Reply {
         text.extend_from_slice(&self.fields);
         // These two have no content by definition, and 204 may not even say so (RFC 9110, section 8.6).
         if !matches!(self.status, 204 | 304) {
-            write!(text, "Content-Length: {}\r\n", self.content.length())?;
+            write!(text, "Content-Length: {content}\r\n")?;
         }
         if self.close {
             write_field(&mut text, "Connection", "close");
@@ -159,15 +151,15 @@ impl Reply {
         }
         text.extend_from_slice(b"\r\n");
         let mut rest = None;
-        match self.content {
+        match self.file {
             _ if length == 0 => {}
-            Content::Text(content) => text.extend_from_slice(&content),
-            Content::File(part) if length <= SMALL => {
+            None => text.extend_from_slice(&self.text),
+            Some(part) if length <= SMALL => {
                 let head = text.len();
                 text.resize(head + length as usize, 0);
                 part.file.read_exact_at(&mut text[head..], part.from)?;
             }
-            Content::File(part) => rest = Some(part),
+            Some(part) => rest = Some(part),
         }
         Ok(OutgoingReply {
             text,

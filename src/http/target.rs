@@ -95,26 +95,20 @@ pub struct Target {
     pub query: String,
 }
 
-impl Target {
-    pub fn server(host: &str) -> Target {
-        Target {
-            host: host.to_owned(),
-            path: b"*".into(),
-            query: String::new(),
-        }
-    }
-}
-
 /// target = absolute-path [ "?" query ] / "http://" authority [ absolute-path ] [ "?" query ] / "*"
 ///
-/// `host`: of the field Host. `options`: the method is OPTIONS, which alone may ask for `*`.
-pub fn target_of(target: &[u8], host: &str, options: bool) -> Result<Target, &'static str> {
+/// `host`: of the field Host. `may_be_server`: `*` is allowed.
+pub fn target_of(target: &[u8], host: &str, may_be_server: bool) -> Result<Target, &'static str> {
     let is_graphic = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
     let Some(text) = str::from_utf8(target).ok().filter(is_graphic) else {
         return Err("a target with characters that must be percent-encoded");
     };
-    if text == "*" && options {
-        return Ok(Target::server(host));
+    if text == "*" && may_be_server {
+        return Ok(Target {
+            host: host.to_owned(),
+            path: b"*".into(),
+            query: String::new(),
+        });
     }
     if text.contains('#') {
         return Err("a target with a fragment");
@@ -288,9 +282,9 @@ mod tests {
             ("/%4", false, None),
             ("/%+4", false, None),
         ];
-        for (target, options, expected) in table {
+        for (target, may_be_server, expected) in table {
             let expected = expected.map(|(path, query)| (path.as_bytes().to_vec(), query.to_owned()));
-            let found = target_of(target.as_bytes(), "h", options).ok();
+            let found = target_of(target.as_bytes(), "h", may_be_server).ok();
             assert_eq!(
                 found.map(|target| (target.path, target.query)),
                 expected,
