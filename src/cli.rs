@@ -11,7 +11,10 @@
 //!
 //! before: `stress.rs` … after: `http.rs`
 //!
-//! Experiment: type `kolam serve --wrokers 3`, then read the two tables of the next chapter.
+//! Experiment:
+//! edit: let `nearest` take any distance
+//! run: cargo run -q --locked -- serve --colour red
+//! see: did you mean
 
 mod hints; // what was probably meant
 mod units; // sizes and times with units

@@ -15,7 +15,10 @@
 //!
 //! before: `stats.rs` … after: `stress.rs`
 //!
-//! Experiment: download a large file, and meanwhile look at VmHWM in /proc/<pid>/status.
+//! Experiment:
+//! edit: take a reply for whole before its end mark has come
+//! run: cargo test --locked --bin kolam client::
+//! see: a_reply_is_a_success_only_with_its_end_mark ... FAILED
 
 mod commands; // the client's command line
 mod partial_file; // a download that is not whole yet
@@ -439,6 +442,39 @@ fn quote(name: &str) -> Result<String, Error> {
 mod tests {
     use super::*;
     use crate::protocol::name;
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// What the client makes of `reply` to LIST, after which the server closes.
+    fn list(reply: String) -> Result<Vec<String>, Error> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            peer.read_exact(&mut [0; 8]).unwrap();
+            peer.write_all(reply.as_bytes()).unwrap();
+        });
+        let mut client = Client::connect(address, Duration::from_secs(5), Stop::never().unwrap()).unwrap();
+        let names = client.list();
+        server.join().unwrap();
+        names
+    }
+
+    #[test]
+    fn a_reply_is_a_success_only_with_its_end_mark() {
+        for (end, whole) in [
+            ("\r\n\r\n", true),
+            ("\r\n\r", false),
+            ("\r\n", false),
+            ("", false),
+        ] {
+            let names = list(format!("{{\"status\":\"OK\",\"data\":[\"a\"]}}{end}"));
+            match names {
+                Ok(names) => assert!(whole && names == ["a"], "{end:?}"),
+                Err(error) => assert!(!whole && matches!(error, Error::Short(_)), "{end:?}: {error}"),
+            }
+        }
+    }
 
     #[test]
     fn only_a_name_that_needs_quotes_gets_them() {

@@ -21,7 +21,10 @@
 //!
 //! before: the README … after: `session.rs`
 //!
-//! Experiment: remove `#[allow(unsafe_code)]` above `mod sys`, and read what the compiler says.
+//! Experiment:
+//! edit: let the table of commands forget one
+//! run: cargo test --locked --bin kolam tests::every_hint
+//! see: there is no command ["list"]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("kolam runs on Linux only: it uses epoll, /proc and processes that die with their parent");
