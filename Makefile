@@ -20,12 +20,14 @@ OUT ?= results
 # A run makes a folder of its own in results; an OUT that was given is the folder itself.
 EXACT_OUT = $(if $(filter file,$(origin OUT)),,$(OUT))
 STRESS_OUT = $(if $(EXACT_OUT),--out '$(OUT)') $(if $(FORCE),--force)
-# FORCE=yes replaces the results in OUT: make stress, make ab, make bench, make modes
+# FORCE=yes replaces the results in OUT: make stress, make ab, make bench, make modes, make examples
 FORCE ?=
 
 # make bench: install the peers first, run the whole matrix too
 PEERS ?=
 MATRIX ?=
+# make modes: one column of the table, not all
+COLUMN ?=
 # make bench, make ab: rounds of which the one in the middle counts (5)
 ROUNDS ?=
 
@@ -46,11 +48,12 @@ TAKES_server = PROTOCOL MODE W HOST PORT ROOT ARGS
 TAKES_stress = MODES OUT FORCE STRESS_ROOT ARGS
 TAKES_stress-quick = $(TAKES_stress)
 TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
-TAKES_modes = OUT FORCE KOLAM SHM
+TAKES_modes = COLUMN OUT FORCE KOLAM SHM
+TAKES_examples = OUT FORCE KOLAM SHM
 TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM KOLAM_SERVER SHM
 TAKES_balancer = PROTOCOL MODE W HOST PORT ROOT BACKENDS ARGS
 TAKES_experiments = NAME
-TAKES_help = $(sort $(foreach target,server stress bench modes ab balancer experiments,$(TAKES_$(target))))
+TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer experiments,$(TAKES_$(target))))
 
 # Names that are guessed, and the variables that they can mean
 MEANS_WORKERS = W
@@ -85,7 +88,7 @@ $(foreach each,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(each)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 
-.PHONY: help build server stress stress-quick bench modes ab balancer test test-release experiments check format clean
+.PHONY: help build server stress stress-quick bench modes ab examples balancer test test-release experiments check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
@@ -93,7 +96,8 @@ help:
 	@echo 'make stress                all combinations   MODES=$(MODES) OUT= STRESS_ROOT='
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes OUT='
-	@echo 'make modes                 what the modes differ in, measured   OUT='
+	@echo 'make modes                 what the modes differ in, measured   COLUMN= OUT='
+	@echo 'make examples              what becomes of four simple servers, 50 clients at once   OUT='
 	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT='
 	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
 	@echo 'make test                  all tests'
@@ -107,7 +111,7 @@ help:
 	@echo '           file: thread mode on port 6666; http: event mode on port 8080'
 	@echo 'W   workers (one a core; thread and process: at least 4)'
 	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
-	@echo 'OUT   the folder of the results (stress, bench, modes, ab); FORCE=yes replaces those that are in it'
+	@echo 'OUT   the folder of the results (stress, bench, modes, ab, examples); FORCE=yes replaces those that are in it'
 	@echo 'ROUNDS   how often bench and ab measure; the figure in the middle counts (5)'
 	@echo "ARGS   more options for the program: make server ARGS='--sync --read-only'"
 
@@ -124,15 +128,24 @@ stress: build
 stress-quick: build
 	@exec $(KOLAM) stress --quick --modes $(MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 
+# The program that measures: it is built, and then takes the place of the shell, so that a signal reaches it.
+MEASURE = program=$$($(CARGO) bench --no-run --locked --quiet --bench measure --message-format=json | \
+	sed -n 's/.*"name":"measure".*"executable":"\([^"]*\)".*/\1/p') && [ -n "$$program" ] && \
+	OUT='$(EXACT_OUT)' FORCE=$(FORCE) exec "$$program"
+
 bench:
-	@PEERS=$(PEERS) MATRIX=$(MATRIX) ROUNDS=$(ROUNDS) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/run
+	@export PEERS=$(PEERS) MATRIX=$(MATRIX) ROUNDS=$(ROUNDS); $(MEASURE) bench
 
 modes:
-	@OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/modes
+	@$(MEASURE) modes $(COLUMN)
+
+examples:
+	@$(CARGO) build --release --locked --quiet --examples
+	@$(MEASURE) examples
 
 # Its own defaults, unless PROTOCOL, MODE or PORT is given: HTTP, event mode, port 7000. Servers on loopback do not
 # answer for names that are not theirs, unless the balancer is there for others.
-BEHIND = $(if $(filter file,$(origin PROTOCOL)),http,$(PROTOCOL))
+BEHIND = $(or $(if $(filter file,$(origin PROTOCOL)),,$(PROTOCOL)),http)
 OTHERS = $(if $(HOST),$(filter-out 127.% localhost ::1,$(HOST)))
 balancer: build
 	@exec $(KOLAM) balance --spawn $(BACKENDS) --listen $(or $(HOST),127.0.0.1):$(or $(PORT),7000) $(ARGS) -- \
@@ -140,7 +153,7 @@ balancer: build
 		$(if $(OTHERS),$(if $(filter http,$(BEHIND)),--any-host))
 
 ab:
-	@N=$(N) BACKENDS=$(BACKENDS) W=$(W) ROUNDS=$(ROUNDS) OUT='$(EXACT_OUT)' FORCE=$(FORCE) bench/ab
+	@export N=$(N) BACKENDS=$(BACKENDS) W=$(W) ROUNDS=$(ROUNDS); $(MEASURE) ab
 
 test:
 	@$(CARGO) test --locked

@@ -1,54 +1,64 @@
-//! The measuring scripts in `bench`: each run has a folder of its own and says in it how it ended, progress
-//! is a line a step in a pipe and one line on a terminal, tables fit into 80 columns.
+//! The program that measures (`benches`): each run has a folder of its own and says in it how it ended,
+//! progress is a line a step in a pipe and one line on a terminal, tables fit into 80 columns.
+
+// Parts of the program, to be tried by themselves.
+#[allow(dead_code)]
+#[path = "../../benches/run.rs"]
+mod run;
+#[allow(dead_code)]
+#[path = "../../benches/system.rs"]
+mod system;
 
 use crate::support::pty::{Screen, Terminal};
-use crate::support::{Ended, Folder, PATIENCE, Run, signal, within};
-use std::path::Path;
+use crate::support::{self, Ended, Folder, Run, signal, within};
+use run::{Progress, aligned};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// How long all rows may take with the smallest numbers, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn sources() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+/// The program that measures. Cargo names it for no test, so it is asked to build it, as the Makefile does.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "bench",
+        "--no-run",
+        "--profile",
+        "dev",
+        "--locked",
+        "--quiet",
+        "--bench",
+        "measure",
+    ]);
+    cargo.args([
+        "--message-format",
+        "json",
+        "--manifest-path",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+    ]);
+    let output = cargo.stderr(Stdio::inherit()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.contains("\"name\":\"measure\""))
+        .unwrap();
+    let (_, rest) = line.split_once("\"executable\":\"").unwrap();
+    rest.split('"').next().unwrap().into()
+});
 
-/// A script of `bench`, with this build of the program and a small number of requests.
-fn script(name: &str, settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(sources().join("bench").join(name));
-    command
-        .env_remove("COLUMNS")
-        .env_remove("FORCE")
-        .env_remove("OUT")
-        .env("TERM", "xterm");
-    command
-        .env("KOLAM", env!("CARGO_BIN_EXE_kolam"))
-        .env("N", "100")
-        .env("ROUNDS", "1");
-    command.envs(settings.iter().copied()).stdin(Stdio::null());
-    command
-}
-
-/// Lines of bash after `bench/common`, in `folder`.
-fn shell(folder: &Folder, lines: &str) -> Command {
-    let common = sources().join("bench/common");
-    let text = format!(
-        "set -euo pipefail; source '{}' test what\n{lines}",
-        common.display()
-    );
-    let mut command = Command::new("bash");
-    command
-        .arg("-c")
-        .arg(text)
-        .current_dir(folder.path())
-        .stdin(Stdio::null());
-    command
-        .env_remove("COLUMNS")
-        .env_remove("FORCE")
-        .env_remove("OUT")
-        .env("TERM", "xterm");
-    command.env("KOLAM", env!("CARGO_BIN_EXE_kolam"));
+/// What it measures, with this build of kolam and a small number of requests.
+fn measure(words: &str, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(PROGRAM.as_path());
+    command.args(words.split(' ')).stdin(Stdio::null());
+    for name in ["COLUMNS", "FORCE", "OUT"] {
+        command.env_remove(name);
+    }
+    let kolam = ("KOLAM", env!("CARGO_BIN_EXE_kolam"));
+    command.envs([kolam, ("N", "100"), ("ROUNDS", "1"), ("TERM", "xterm")]);
+    command.envs(settings.iter().copied());
     command
 }
 
@@ -67,7 +77,7 @@ fn cells(text: &str) -> Vec<Vec<String>> {
 fn the_http_tables_are_whole_and_fit_a_terminal() {
     let folder = Folder::new();
     let out = folder.join("run").display().to_string();
-    let ended = end(&mut script("ab", &[("OUT", &out)]));
+    let ended = end(&mut measure("ab", &[("OUT", &out)]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let read = |name: &str| String::from_utf8(folder.read(&format!("run/{name}"))).unwrap();
     for name in ["balancer.csv", "thread.csv"] {
@@ -104,7 +114,7 @@ fn the_http_tables_are_whole_and_fit_a_terminal() {
     );
     assert!(!shown.contains('|') && !shown.contains('\x1b'), "{shown}");
     assert!(
-        progress.starts_with("bench/ab: 14 rows, each 1 run of 100 requests with kolam"),
+        progress.starts_with("make ab: 14 rows, each 1 run of 100 requests with kolam"),
         "{progress}"
     );
     let steps: Vec<&str> = progress.lines().filter(|line| line.starts_with('[')).collect();
@@ -115,7 +125,7 @@ fn the_http_tables_are_whole_and_fit_a_terminal() {
     );
     assert!(!progress.contains(['\r', '\x1b']), "{progress:?}");
 
-    let again = end(&mut script("ab", &[("OUT", &out)]));
+    let again = end(&mut measure("ab", &[("OUT", &out)]));
     assert_eq!((again.code, again.text()), (Some(1), ""), "{again:?}");
     assert!(again.stderr.contains("balancer.csv is there already") && again.stderr.contains("FORCE=yes"));
     assert_eq!(
@@ -123,7 +133,7 @@ fn the_http_tables_are_whole_and_fit_a_terminal() {
         machine,
         "a refused run leaves the other's results alone"
     );
-    let bench = end(&mut script("run", &[("OUT", &out), ("ROUNDS", "no")]));
+    let bench = end(&mut measure("bench", &[("OUT", &out), ("ROUNDS", "no")]));
     assert_eq!(bench.code, Some(2), "{bench:?}");
 }
 
@@ -131,7 +141,7 @@ fn the_http_tables_are_whole_and_fit_a_terminal() {
 fn on_a_terminal_a_run_has_one_live_line_and_not_that_of_its_parts() {
     let folder = Folder::new();
     let out = folder.join("run").display().to_string();
-    let terminal = Terminal::start(&mut script("ab", &[("OUT", &out)]), 80);
+    let terminal = Terminal::start(&mut measure("ab", &[("OUT", &out)]), 80);
     let (code, bytes) = terminal.finish(LIMIT);
     let text = String::from_utf8(bytes.clone()).unwrap();
     assert_eq!(code, Some(0), "{text}");
@@ -155,7 +165,7 @@ fn every_figure_of_a_peer_is_measured_in_the_same_run() {
     let out = folder.join("run").display().to_string();
     let work = folder.join("work").display().to_string();
     std::fs::create_dir(&work).unwrap();
-    let run = Run::start(&mut script("run", &[("OUT", &out), ("SHM", &work)]));
+    let run = Run::start(&mut measure("bench", &[("OUT", &out), ("SHM", &work)]));
     // The rows of base64 are the first; then come transfers, whose rows lie in a folder of their own.
     within(LIMIT, "the transfers have begun", || {
         crate::support::names(Path::new(&work))
@@ -165,6 +175,12 @@ fn every_figure_of_a_peer_is_measured_in_the_same_run() {
     signal(run.child.id(), libc::SIGINT);
     let ended = run.finish(LIMIT);
     assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(
+        folder
+            .read("run/machine.txt")
+            .ends_with(b"\nstate    interrupted\n")
+    );
+    assert_eq!(folder.names(), ["run", "work"]);
     let read = |name: &str| String::from_utf8(folder.read(&format!("run/{name}"))).unwrap();
     let (table, figures) = (read("table.md"), read("base64.txt"));
     let memcpy = format!(" | memcpy {} GB/s | ", figures.split_whitespace().last().unwrap());
@@ -175,47 +191,35 @@ fn every_figure_of_a_peer_is_measured_in_the_same_run() {
 #[test]
 fn a_run_has_a_folder_of_its_own() {
     let folder = Folder::new();
-    // The folder's name is made of this time; all runs are in the same second.
-    let lines = "date() { if [[ $* == *H%M%S ]]; then echo 2026-11-21T070809; else command date; fi; }\n\
-                 trap 'ended $?' EXIT; make_folder a.csv; begin 'N=1'; touch \"$OUT/a.csv\"; echo \"$OUT\"; ";
-    for (last, name, state) in [
-        ("true", "2026-11-21T070809-what", "complete"),
-        ("exit 3", "2026-11-21T070809-what-2", "failed: exit code 3"),
-        ("exit 130", "2026-11-21T070809-what-3", "interrupted"),
-    ] {
-        let ended = end(&mut shell(&folder, &format!("{lines}{last}")));
-        assert_eq!(ended.text(), format!("results/{name}\n"), "{ended:?}");
-        let machine = String::from_utf8(folder.read(&format!("results/{name}/machine.txt"))).unwrap();
-        assert!(machine.ends_with(&format!("\nstate    {state}\n")), "{machine}");
-        assert!(
-            machine.contains("\ncommand  bench/test\noptions  N=1\nstarted  "),
-            "{machine}"
+    let name = "2026-11-21T070809-what";
+    for number in ["", "-2", "-3"] {
+        let results = folder.join("results");
+        let made = run::folder(&results, name, "", &["a.csv"], false).unwrap();
+        assert_eq!(
+            made,
+            results.join(format!("{name}{number}")),
+            "all began in the same second"
         );
+        assert!(made.is_dir());
     }
-    std::fs::create_dir(folder.join("empty")).unwrap();
-    let kept = end(&mut shell(
-        &folder,
-        "trap 'ended $?' EXIT; OUT=empty; make_folder a.csv; exit 1",
-    ));
-    assert_eq!(
-        (kept.code, folder.join("empty").exists()),
-        (Some(1), true),
-        "a folder of the user's own: {kept:?}"
+    let out = folder.join("run").display().to_string();
+    let broken = end(&mut measure("ab", &[("OUT", &out), ("KOLAM_SERVER", "false")]));
+    assert_eq!(broken.code, Some(1), "{broken:?}");
+    assert!(
+        broken.stderr.contains("make ab: event-1 does not become ready: "),
+        "{broken:?}"
     );
-    let unused = end(&mut shell(
-        &folder,
-        "trap 'ended $?' EXIT; OUT=unused; make_folder a.csv; exit 1",
-    ));
-    assert_eq!(
-        (unused.code, folder.join("unused").exists()),
-        (Some(1), false),
-        "{unused:?}"
+    let machine = String::from_utf8(folder.read("run/machine.txt")).unwrap();
+    assert!(machine.ends_with("\nstate    failed: exit code 1\n"), "{machine}");
+    assert!(
+        machine.contains("\ncommand  make ab\noptions  N=100 ROUNDS=1 "),
+        "{machine}"
     );
 }
 
 #[test]
 fn a_column_of_the_modes_is_four_lines() {
-    let ended = end(script("modes", &[]).arg("memory"));
+    let ended = end(&mut measure("modes memory", &[]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let modes: Vec<&str> = ended
         .text()
@@ -227,7 +231,7 @@ fn a_column_of_the_modes_is_four_lines() {
         ended.stderr.starts_with("[1/4] memory, single mode ...\n[2/4] "),
         "{ended:?}"
     );
-    let unknown = end(script("modes", &[]).arg("memroy"));
+    let unknown = end(&mut measure("modes memroy", &[]));
     assert_eq!((unknown.code, unknown.text()), (Some(2), ""), "{unknown:?}");
     assert!(
         unknown
@@ -243,50 +247,56 @@ fn results_are_replaced_only_by_force() {
     std::fs::create_dir(folder.join("old")).unwrap();
     folder.write("old/a.csv", b"1\n");
     folder.write("old/other", b"2\n");
-    let lines = "OUT=old; make_folder a.csv b.csv; ls old";
-    let refused = end(&mut shell(&folder, lines));
-    assert_eq!((refused.code, refused.text()), (Some(1), ""), "{refused:?}");
-    let words = ["bench/test: OUT=old: a.csv is there already", "FORCE=yes"];
-    assert!(
-        words.iter().all(|word| refused.stderr.contains(word)),
-        "{refused:?}"
-    );
+    let old = folder.join("old").display().to_string();
+    let make = |force| run::folder(folder.path(), "new", &old, &["a.csv", "b.csv"], force);
+    let refused = make(false).unwrap_err();
+    assert_eq!(refused.0, 1);
+    let words = [&format!("OUT={old}: a.csv is there already"), "FORCE=yes"];
+    assert!(words.iter().all(|word| refused.1.contains(word)), "{refused:?}");
     assert_eq!(folder.read("old/a.csv"), b"1\n");
-    let forced = end(shell(&folder, lines).env("FORCE", "yes"));
-    assert_eq!((forced.code, forced.text()), (Some(0), "other\n"), "{forced:?}");
+    make(true).unwrap();
+    assert_eq!(support::names(&folder.join("old")), ["other"]);
+    assert_eq!(folder.names(), ["old"]);
+}
+
+/// All that a run of three steps writes.
+fn shown(columns: Option<fn() -> usize>) -> Vec<u8> {
+    let mut progress = Progress::new(Vec::new(), columns);
+    progress.steps = 3;
+    progress.step("first, with a long text that does not fit");
+    progress.detail("round 1 of 5");
+    progress.step("short");
+    progress.wipe();
+    progress.step("last");
+    progress.wipe();
+    progress.out
 }
 
 #[test]
 fn progress_is_one_line_on_a_terminal_and_a_line_a_step_in_a_pipe() {
-    let folder = Folder::new();
-    let lines = "STEPS=3; step 'first, with a long text that does not fit'; detail 'round 1 of 5'; \
-                 step short; say result; step last";
-    let piped = end(&mut shell(&folder, lines));
     let steps = "[1/3] first, with a long text that does not fit ...\n[2/3] short ...\n[3/3] last ...\n";
-    assert_eq!((piped.text(), piped.stderr.as_str()), ("result\n", steps));
-    for columns in [80, 30, 8] {
-        let terminal = Terminal::start(&mut shell(&folder, &format!("{lines}; wipe")), columns);
-        let (code, bytes) = terminal.finish(PATIENCE);
-        assert!(String::from_utf8_lossy(&bytes).contains(if columns > 50 { "round 1" } else { "[1/3] f" }));
-        assert!(!bytes.contains(&0x1b), "no escape sequences");
-        let screen = Screen::show(columns.into(), &bytes);
-        assert_eq!((code, screen.wrapped), (Some(0), 0), "{bytes:?}");
-        assert_eq!(
-            screen.lines(),
-            ["result", ""],
-            "{columns}: {:?}",
-            String::from_utf8_lossy(&bytes)
+    assert_eq!(String::from_utf8(shown(None)).unwrap(), steps);
+    let columns: [fn() -> usize; 3] = [|| 80, || 30, || 8];
+    for columns in columns {
+        let (bytes, columns) = (shown(Some(columns)), columns());
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(
+            text.contains(if columns > 50 { "round 1" } else { "[1/3] f" }),
+            "{text:?}"
         );
+        assert!(!bytes.contains(&0x1b), "no escape sequences");
+        let screen = Screen::show(columns, &bytes);
+        assert_eq!(screen.wrapped, 0, "{text:?}");
+        assert_eq!(screen.lines(), [""], "{columns}: {text:?}");
     }
 }
 
 #[test]
 fn columns_are_aligned_by_characters() {
-    let folder = Folder::new();
-    let lines = r"printf 'what\tms\n100 MiB × 5\t8.6 µs\n1\t12345678\n' | aligned -12 7";
-    let ended = end(&mut shell(&folder, lines));
+    let rows = [["what", "ms"], ["100 MiB × 5", "8.6 µs"], ["1", "12345678"]];
+    let lines = rows.map(|row| aligned(&row, &[-12, 7]) + "\n").concat();
     assert_eq!(
-        ended.ok(),
+        lines,
         "what              ms\n100 MiB × 5   8.6 µs\n1            12345678\n"
     );
 }
