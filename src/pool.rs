@@ -118,12 +118,12 @@ impl<J> ThreadPool<J> {
 pub trait WorkerHooks {
     /// Runs worker `index`, in its own process; returns its exit code.
     fn work(&self, index: usize) -> i32;
-    /// Worker `index` ended although the server does not stop; it is replaced after `pause`.
-    fn on_exit(&self, index: usize, ended: Ended, pause: Duration);
+    /// Worker `index` ended although the server does not stop; it will be replaced.
+    fn on_exit(&self, index: usize, ended: Ended);
     /// Process `pid` has ended and was replaced, if possible: clean up what it left.
     fn on_cleanup(&self, pid: Pid);
-    /// Worker `index` could not be forked; the supervisor tries again after `pause`.
-    fn on_spawn_error(&self, index: usize, error: &io::Error, pause: Duration);
+    /// Worker `index` could not be forked; the supervisor tries again.
+    fn on_spawn_error(&self, index: usize, error: &io::Error);
     /// Is any worker ready to serve?
     fn any_ready(&self) -> bool;
 }
@@ -135,7 +135,7 @@ const MIN_UPTIME: Duration = Duration::from_secs(1);
 /// Ten workers that all fail at once then cost no more than ten forks.
 const MAX_EARLY_EXITS: u32 = 6;
 
-/// How long a slot stays empty after an early exit. Each further one in a row doubles the pause (exponential
+/// Pause between two forks for a slot after an early exit. Each further one in a row doubles it (exponential
 /// backoff).
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -148,52 +148,31 @@ const OVERSTAY: Duration = Duration::from_millis(500);
 /// The place of one worker.
 #[derive(Clone, Copy)]
 struct Slot {
-    state: State,
+    /// Its process; `None`: it has none now.
+    pid: Option<Pid>,
+    /// When that process, or the last one, was forked.
+    started: Instant,
     /// Early exits in a row.
     early_exits: u32,
 }
 
-#[derive(Clone, Copy)]
-enum State {
-    Running { pid: Pid, started: Instant },
-    Empty { until: Instant },
-}
-
 impl Slot {
-    fn pid(&self) -> Option<Pid> {
-        match self.state {
-            State::Running { pid, .. } => Some(pid),
-            State::Empty { .. } => None,
+    /// When to fork a process for it; `None`: it has one.
+    fn next_fork(&self) -> Option<Instant> {
+        match self.pid {
+            Some(_) => None,
+            None => Some(self.started + pause(self.early_exits)),
         }
     }
 
-    fn empty_until(&self) -> Option<Instant> {
-        match self.state {
-            State::Running { .. } => None,
-            State::Empty { until } => Some(until),
-        }
-    }
-
-    /// Its worker has ended or could not be forked: it stays empty for the pause that is returned.
-    fn vacate(&mut self, own_fault: bool) -> Duration {
-        let young = match self.state {
-            State::Running { started, .. } => started.elapsed() < MIN_UPTIME,
-            State::Empty { .. } => true,
-        };
-        self.early_exits = if own_fault && young {
-            self.early_exits + 1
-        } else {
-            0
-        };
-        let pause = pause(self.early_exits);
-        self.state = State::Empty {
-            until: Instant::now() + pause,
-        };
-        pause
+    /// Its process has ended.
+    fn count_exit(&mut self, own_fault: bool) {
+        let early = own_fault && self.started.elapsed() < MIN_UPTIME;
+        self.early_exits = if early { self.early_exits + 1 } else { 0 };
     }
 }
 
-/// The pause after so many early exits in a row.
+/// The shortest time between two forks for one slot, after so many early exits in a row.
 fn pause(early_exits: u32) -> Duration {
     match early_exits {
         0 => Duration::ZERO,
@@ -210,9 +189,9 @@ pub struct Supervisor<'h, H: WorkerHooks> {
 impl<'h, H: WorkerHooks> Supervisor<'h, H> {
     /// Forks `count` workers. The caller has no threads.
     pub fn start(hooks: &'h H, count: usize) -> io::Result<Supervisor<'h, H>> {
-        let until = Instant::now();
         let empty = Slot {
-            state: State::Empty { until },
+            pid: None,
+            started: Instant::now(),
             early_exits: 0,
         };
         let slots = vec![empty; count];
@@ -225,14 +204,13 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
 
     fn spawn(&mut self, index: usize) -> io::Result<()> {
         let hooks = self.hooks;
-        let pid = sys::fork(|| hooks.work(index))?;
-        let started = Instant::now();
-        self.slots[index].state = State::Running { pid, started };
+        self.slots[index].started = Instant::now();
+        self.slots[index].pid = Some(sys::fork(|| hooks.work(index))?);
         Ok(())
     }
 
     fn none_runs(&self) -> bool {
-        self.slots.iter().all(|slot| slot.pid().is_none())
+        self.slots.iter().all(|slot| slot.pid.is_none())
     }
 
     /// Replaces workers that end, until a stop is requested (true) or workers keep ending early (false).
@@ -247,39 +225,41 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
             self.fill_slots();
             look();
             ended.into_iter().for_each(|pid| self.hooks.on_cleanup(pid));
-            stop.sleep(self.slots.iter().filter_map(Slot::empty_until).min())?;
+            stop.sleep(self.slots.iter().filter_map(Slot::next_fork).min())?;
         }
         Ok(true)
     }
 
     /// Empties the slots of the workers that have ended; returns their processes.
     fn reap(&mut self) -> io::Result<Vec<Pid>> {
-        let mut pids = Vec::new();
+        let mut dead = Vec::new();
         while !self.none_runs() {
             let Some(ended) = sys::reap(-1, false)? else { break };
-            let found = self.slots.iter().position(|slot| slot.pid() == Some(ended.pid));
+            let found = self.slots.iter().position(|slot| slot.pid == Some(ended.pid));
             // A child that we did not fork (a parent may fork and then exec this program) is not replaced.
             let Some(index) = found else { continue };
-            // SIGKILL comes from outside, so the worker is not at fault, unless none ever gets ready.
-            let own_fault = ended.signal != Some(sys::SIGKILL) || !self.hooks.any_ready();
-            let pause = self.slots[index].vacate(own_fault);
-            self.hooks.on_exit(index, ended, pause);
-            pids.push(ended.pid);
+            self.slots[index].pid = None;
+            self.hooks.on_exit(index, ended);
+            dead.push((index, ended));
         }
-        Ok(pids)
+        // SIGKILL comes from outside, so the worker is not at fault, unless no other is ready.
+        let others_ready = self.hooks.any_ready();
+        for (index, ended) in &dead {
+            self.slots[*index].count_exit(ended.signal != Some(sys::SIGKILL) || !others_ready);
+        }
+        Ok(dead.iter().map(|(_, ended)| ended.pid).collect())
     }
 
     /// Fills the slots that have been empty for long enough.
     fn fill_slots(&mut self) {
         let now = Instant::now();
         for index in 0..self.slots.len() {
-            // With `let` in a condition: `&&` goes on only if the pattern matches, and binds its names.
-            if self.slots[index].empty_until().is_some_and(|until| until <= now)
-                && let Err(error) = self.spawn(index)
-            {
+            let due = self.slots[index].next_fork().is_some_and(|at| at <= now);
+            // `let` in a condition: it is true if the pattern matches, which binds `error`.
+            if due && let Err(error) = self.spawn(index) {
                 // The system gives no process: the same remedy as for one that ends at once.
-                let pause = self.slots[index].vacate(true);
-                self.hooks.on_spawn_error(index, &error, pause);
+                self.slots[index].count_exit(true);
+                self.hooks.on_spawn_error(index, &error);
             }
         }
     }
@@ -294,7 +274,7 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
                 if deadline.is_none() {
                     self.hooks.on_cleanup(ended.pid);
                 }
-                self.slots.retain(|slot| slot.pid() != Some(ended.pid));
+                self.slots.retain(|slot| slot.pid != Some(ended.pid));
             }
             if self.none_runs() {
                 return Ok(());
@@ -308,7 +288,7 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
     }
 
     fn signal_all(&self, signal: i32) {
-        for pid in self.slots.iter().filter_map(Slot::pid) {
+        for pid in self.slots.iter().filter_map(|slot| slot.pid) {
             // It fails only for a process that has ended, which is the aim.
             let _ = sys::kill(pid, signal);
         }
@@ -395,14 +375,14 @@ mod tests {
             (MIN_UPTIME, true, 0),
             (MIN_UPTIME, false, 0),
         ] {
-            let started = now - age;
             let mut slot = Slot {
-                state: State::Running { pid: 1, started },
+                pid: None,
+                started: now - age,
                 early_exits: 2,
             };
-            assert_eq!(slot.vacate(own_fault), pause(early_exits), "{age:?}, {own_fault}");
+            slot.count_exit(own_fault);
             assert_eq!(slot.early_exits, early_exits, "{age:?}, {own_fault}");
-            assert!(slot.pid().is_none());
+            assert_eq!(slot.next_fork(), Some(now - age + pause(early_exits)));
         }
     }
 }

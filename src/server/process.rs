@@ -59,7 +59,7 @@ impl WorkerHooks for Arc<Shared> {
         }
     }
 
-    fn on_exit(&self, index: usize, ended: Ended, pause: Duration) {
+    fn on_exit(&self, index: usize, ended: Ended) {
         let stats = self.scoreboard.worker(index);
         stats.record_exit();
         stats.add(Field::Restarts, 1);
@@ -70,10 +70,7 @@ impl WorkerHooks for Arc<Shared> {
             (None, code) => format!("ended with code {}", code.unwrap_or_default()),
         };
         let pid = ended.pid;
-        self.note(&format!(
-            "worker {index} (process {pid}) {how}; {}",
-            replaced(pause)
-        ));
+        self.note(&format!("worker {index} (process {pid}) {how}"));
     }
 
     fn on_cleanup(&self, pid: Pid) {
@@ -82,22 +79,11 @@ impl WorkerHooks for Arc<Shared> {
         }
     }
 
-    fn on_spawn_error(&self, index: usize, error: &io::Error, pause: Duration) {
-        self.note(&format!(
-            "cannot fork worker {index}: {error}; {}",
-            replaced(pause)
-        ));
+    fn on_spawn_error(&self, index: usize, error: &io::Error) {
+        self.note(&format!("cannot fork worker {index}: {error}"));
     }
 
     fn any_ready(&self) -> bool {
         self.scoreboard.alive() > 0
-    }
-}
-
-fn replaced(pause: Duration) -> String {
-    if pause.is_zero() {
-        "a new one takes its place".to_owned()
-    } else {
-        format!("a new one takes its place in {} s", pause.as_secs_f64())
     }
 }
