@@ -13,24 +13,20 @@
 //! The invariant: a job that panics costs that job and no worker; a process that dies costs its own
 //! connections and no others; the number of workers is what was asked for, or the supervisor says why not.
 //!
-//! The wrong version of the channel loop, which looks nicer, holds the lock while the job runs, because the
-//! guard is dropped only at the end of the loop's body, and the pool serves one job at a time:
-//!
-//! ```text
-//!   while let Ok(job) = queue.lock().unwrap().recv() { job() }
-//! ```
-//!
 //! What must not live here: sockets, protocols, what a job is.
 //!
 //! before: `protocol.rs` … after: `server.rs`
 //!
-//! Experiment: `kill -9` a worker of `kolam serve --mode process` and watch the log; then write the wrong
-//! version above and see which test hangs.
+//! Experiment:
+//! edit: take_jobs receives in the condition of a `while let`, which looks nicer
+//! run: cargo test -q --locked --bin kolam --no-run; timeout 9 cargo test -q --locked --bin kolam
+//!      four_workers || echo the pool does one job at a time
+//! see: the pool does one job at a time
 
 use crate::sys::{self, Ended, Pid, Stop};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -42,8 +38,6 @@ pub struct ThreadPool<J> {
     /// The channel is not bounded; the caller of `submit` bounds the jobs (permits).
     queue: Sender<J>,
     threads: Vec<JoinHandle<()>>,
-    /// Only for `finish_by`: nothing is ever sent, and the channel closes when the last thread has ended.
-    ended: Receiver<()>,
 }
 
 impl<J: Send + 'static> ThreadPool<J> {
@@ -53,22 +47,18 @@ impl<J: Send + 'static> ThreadPool<J> {
         W: FnMut(J) + Send + 'static,
     {
         let (queue, jobs) = mpsc::channel();
-        let (alive, ended) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Vec::new();
         for (index, worker) in workers.enumerate() {
-            let (jobs, alive) = (jobs.clone(), alive.clone());
-            let body = move || {
-                take_jobs(&jobs, worker);
-                drop(alive);
-            };
-            threads.push(Builder::new().name(format!("worker-{index}")).spawn(body)?);
+            let jobs = jobs.clone();
+            let name = format!("worker-{index}");
+            threads.push(
+                Builder::new()
+                    .name(name)
+                    .spawn(move || take_jobs(&jobs, worker))?,
+            );
         }
-        Ok(ThreadPool {
-            queue,
-            threads,
-            ended,
-        })
+        Ok(ThreadPool { queue, threads })
     }
 
     pub fn submit(&self, job: J) {
@@ -83,7 +73,12 @@ impl<J: Send + 'static> ThreadPool<J> {
     }
 }
 
-/// What a thread does: wait for a job, do it, until the channel is closed and empty.
+/// What a thread does: wait for a job, do it, until the channel is closed and empty. The wrong version keeps
+/// the guard until the end of the loop's body, so that it holds the lock while the job runs:
+///
+/// ```text
+///   while let Ok(job) = jobs.lock().unwrap().recv() { worker(job) }
+/// ```
 fn take_jobs<J>(jobs: &Mutex<Receiver<J>>, mut worker: impl FnMut(J)) {
     loop {
         // The guard is gone at the end of this statement, before the job runs. A lock is poisoned when a
@@ -102,13 +97,18 @@ fn survive(job: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(job));
 }
 
-impl<J> ThreadPool<J> {
-    /// As `finish`, but no longer than until `deadline`; threads that are still busy then are left to
-    /// themselves. Returns whether all have ended.
+impl<J: Send + 'static> ThreadPool<J> {
+    /// As `finish`, but not for longer than until `deadline`; threads that are still busy then are left
+    /// alone. Returns whether all have ended.
     pub fn finish_by(self, deadline: Instant) -> bool {
-        drop(self.queue);
+        // `join` knows no time limit, `recv_timeout` does.
+        let (done, finished) = mpsc::channel();
+        let body = move || {
+            self.finish();
+            let _ = done.send(());
+        };
         let left = deadline.saturating_duration_since(Instant::now());
-        self.ended.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
+        Builder::new().spawn(body).is_ok() && finished.recv_timeout(left).is_ok()
     }
 }
 

@@ -19,8 +19,10 @@
 //!
 //! before: `pool.rs` … after: `b64.rs`
 //!
-//! Experiment: start `--mode single` and `--mode thread`, open two connections with `nc`, and type LIST
-//! in the second.
+//! Experiment:
+//! edit: a connection that is told of the stop closes at once
+//! run: cargo test --locked --test it sigterm_lets
+//! see: sigterm_lets_an_upload_finish_and_refuses_everybody_else ... FAILED
 
 mod shared; // what all workers share
 mod connection; // one connection, turn by turn
@@ -104,8 +106,8 @@ type UsualWorkers = fn(cores: u64) -> u64;
 /// Serves until it is asked to stop; prints the ready line when all workers are ready.
 type Serve = fn(Arc<Shared>, ready: &str) -> io::Result<()>;
 
-/// The modes: name, usual number of workers, and what runs it. Where a worker has one
-/// connection at a time, there are at least as many workers as a small class has clients.
+/// The modes: name, usual number of workers, and what runs it. Where a worker has one connection at a time,
+/// there are at least as many workers as a small class has clients.
 const MODES: [(&str, UsualWorkers, Serve); 4] = [
     ("single", |_| 1, single::serve),
     ("thread", |cores| cores.max(4), thread::serve),

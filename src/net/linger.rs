@@ -67,7 +67,7 @@ impl Lingering {
         self.end.min(self.idle)
     }
 
-    /// Closes at `end` if that is earlier: the server stops.
+    /// Closes at `end` if that is earlier: the server stops. For event mode only.
     pub fn shorten_deadline(&mut self, end: Instant) {
         self.end = self.end.min(end);
     }
@@ -109,20 +109,21 @@ impl LingerSet {
         }
     }
 
-    /// Sleeps until one of them, or of `others`, has something, or `deadline`.
-    pub fn wait(&self, others: &[BorrowedFd], deadline: Option<Instant>) -> io::Result<()> {
+    /// Sleeps until one of them, or of `others`, has something, or `deadline`; then drains them.
+    pub fn wait(&mut self, others: &[BorrowedFd], deadline: Option<Instant>) -> io::Result<()> {
         let ours = self.all.iter().map(|lingering| lingering.stream.as_fd());
         let all = others.iter().copied().chain(ours);
         let fds: Vec<_> = all.map(|fd| (fd, Interest::Read)).collect();
         let ends = self.all.iter().map(Lingering::deadline);
-        sys::poll(&fds, ends.chain(deadline).min()).map(drop)
+        sys::poll(&fds, ends.chain(deadline).min())?;
+        self.drain();
+        Ok(())
     }
 
     /// Waits for all of them, at most until `deadline`.
-    pub fn finish(mut self, deadline: Instant) -> io::Result<()> {
+    pub fn finish(&mut self, deadline: Instant) -> io::Result<()> {
         while !self.is_empty() && Instant::now() < deadline {
             self.wait(&[], Some(deadline))?;
-            self.drain();
         }
         Ok(())
     }
@@ -133,7 +134,7 @@ pub struct LingerQueue {
     waiting: Mutex<Vec<Lingering>>,
     /// A pipe that wakes the receiver out of its `poll`, which no channel can. It holds one byte while
     /// connections wait, and none otherwise.
-    readable: PipeReader,
+    pub readable: PipeReader,
     wake: PipeWriter,
 }
 
@@ -168,12 +169,5 @@ impl LingerQueue {
         }
         // `mem::take` leaves an empty list in the place of this one.
         mem::take(&mut waiting)
-    }
-}
-
-impl AsFd for LingerQueue {
-    /// Readable while connections wait.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.readable.as_fd()
     }
 }

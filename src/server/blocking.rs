@@ -2,14 +2,13 @@
 //! `thread` and `process` have this in common, and little else happens in them. The price is head-of-line
 //! blocking: one slow peer holds up all that wait for its worker.
 
-use crate::net::{Accepted, LingerSet, Lingering};
+use crate::net::{Accepted, DESCRIPTOR_PAUSE, LingerSet, Lingering};
 use crate::server::connection::{Connection, Next};
 use crate::server::shared::Shared;
 use crate::session::{Event, KEPT, PIECE_TEXT};
 use crate::stats::{Field, Permit, WorkerStats};
 use crate::sys::{self, Epoll, Interest, Stop};
 use std::io;
-use std::mem;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::process;
@@ -70,18 +69,20 @@ impl BlockingWorker {
                 },
                 Accepted::WouldBlock if self.lingering.is_empty() => epoll.wait(&mut ready, None)?,
                 Accepted::WouldBlock => {
-                    self.lingering
-                        .wait(&[self.shared.listener.as_fd(), self.stop.as_fd()], None)?;
-                    self.lingering.drain();
+                    let events = [self.shared.listener.as_fd(), self.stop.as_fd()];
+                    self.lingering.wait(&events, None)?;
                 }
-                Accepted::NoDescriptors(_) => self.shared.wait_for_descriptors(self.stop)?,
+                Accepted::NoDescriptors(_) => {
+                    let end = Instant::now() + DESCRIPTOR_PAUSE;
+                    self.lingering.wait(&[self.stop.as_fd()], Some(end))?;
+                }
                 Accepted::Closed => break,
             }
         }
         if self.role == ListenerRole::SoleAcceptor {
             self.shared.stop_listening(&mut self.lingering);
         }
-        mem::take(&mut self.lingering).finish(Instant::now() + self.shared.linger_limit())
+        self.lingering.finish(Instant::now() + self.shared.linger_limit())
     }
 
     /// Serves one connection. What is returned lingers: a worker that waited for its peer to close would keep

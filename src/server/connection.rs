@@ -1,7 +1,6 @@
 //! What happens to one connection, whatever the mode? Turn after turn: the bytes that are ready move between
 //! socket and session, and are counted; then the driver does what comes `Next`.
 
-use crate::net::SendQueue;
 use crate::server::shared::Shared;
 use crate::session::{ByteCounts, Deadlines, Event, Pumped, Session, Stream, Want, pump};
 use crate::stats::{Field, Permit, WorkerStats};
@@ -25,7 +24,8 @@ pub struct Connection {
     pub deadlines: Deadlines,
     session: Box<dyn Session>,
     stats: WorkerStats,
-    queue: SendQueue,
+    /// Bytes in the socket that the peer has not taken, when they were last looked at.
+    unsent: i32,
     /// Given back when it is dropped.
     pub permit: Permit,
 }
@@ -50,7 +50,7 @@ impl Connection {
             stream,
             deadlines: Deadlines::new(shared.limits, Instant::now()),
             stats,
-            queue: SendQueue::default(),
+            unsent: 0,
             permit,
         }
     }
@@ -87,7 +87,7 @@ impl Connection {
             (Pumped::Again, _) => Next::Turn,
             (Pumped::Blocked, Want::Write) => {
                 // `count_taken` compares with this.
-                self.queue.has_shrunk(self.stream.as_fd());
+                self.unsent = sys::unsent(self.stream.as_fd()).unwrap_or(0);
                 Next::Wait(Interest::Write)
             }
             (Pumped::Blocked, _) => Next::Wait(Interest::Read),
@@ -96,11 +96,14 @@ impl Connection {
         }
     }
 
-    /// While it waits for the peer to take bytes: if some were taken, it is not idle.
+    /// Looks whether the peer has taken bytes since the last look: if so, it is not idle. A slow peer may
+    /// need longer than the idle limit to make room in a large socket buffer.
     pub fn count_taken(&mut self) {
-        if self.queue.has_shrunk(self.stream.as_fd()) {
+        let unsent = sys::unsent(self.stream.as_fd()).unwrap_or(0);
+        if unsent < self.unsent {
             self.deadlines.progress(Instant::now());
         }
+        self.unsent = unsent;
     }
 
     /// A peer that has asked for nothing yet was silent before its turn came, too.

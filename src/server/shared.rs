@@ -1,17 +1,14 @@
 //! What do all workers share? A listener, a folder, a scoreboard, and the rules: how many connections there
 //! may be, how long they may take, what a refused one is told.
 
-use crate::net::{Accepted, DESCRIPTOR_PAUSE, LINGER_IDLE, LingerSet, Listener};
+use crate::net::{Accepted, LINGER_IDLE, LingerSet, Listener};
 use crate::protocol::FileSession;
 use crate::session::{ByteCounts, Event, Limits, Session, pump};
 use crate::stats::{self, Permit, RateLimiter, RequestLog, Scoreboard, WorkerStats};
 use crate::store::Store;
-use crate::sys::{self, Interest, Stop};
-use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Why a connection is refused.
 const BUSY: &str = "server busy: as many connections are open as --max-connections allows";
@@ -100,12 +97,6 @@ impl Shared {
         let logged = self.log.then(|| stream.peer_addr().ok()).flatten();
         let log = RequestLog::new(stats, logged);
         self.protocol.session(self.store.clone(), log)
-    }
-
-    /// Sleeps for a moment after descriptors have run out.
-    pub fn wait_for_descriptors(&self, stop: Stop) -> io::Result<()> {
-        let until = Instant::now() + DESCRIPTOR_PAUSE;
-        sys::poll(&[(stop.as_fd(), Interest::Read)], Some(until)).map(drop)
     }
 
     /// Refuses the connections in the backlog and closes the listener to new ones. That closes it in all

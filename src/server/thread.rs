@@ -1,7 +1,7 @@
 //! How do threads share the connections? The main thread accepts and puts each into the channel of a pool; an
 //! idle thread takes it out and serves it. What lingers comes back to the main thread.
 
-use crate::net::{Accepted, LingerQueue, LingerSet};
+use crate::net::{Accepted, DESCRIPTOR_PAUSE, LingerQueue, LingerSet};
 use crate::pool::ThreadPool;
 use crate::server::blocking::{BlockingWorker, ListenerRole};
 use crate::server::shared::Shared;
@@ -28,6 +28,7 @@ pub fn serve(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     });
     let pool = ThreadPool::start(workers)?;
     announce(ready);
+    let events = [shared.listener.as_fd(), stop.as_fd(), served.readable.as_fd()];
     let mut lingering = LingerSet::default();
     while !stop.requested() {
         match shared.accept() {
@@ -35,11 +36,10 @@ pub fn serve(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
                 Ok(job) => pool.submit(job),
                 Err(refused) => lingering.add(refused),
             },
-            Accepted::WouldBlock => {
-                lingering.wait(&[shared.listener.as_fd(), stop.as_fd(), served.as_fd()], None)?;
-                lingering.drain();
+            Accepted::WouldBlock => lingering.wait(&events, None)?,
+            Accepted::NoDescriptors(_) => {
+                lingering.wait(&[stop.as_fd()], Some(Instant::now() + DESCRIPTOR_PAUSE))?;
             }
-            Accepted::NoDescriptors(_) => shared.wait_for_descriptors(stop)?,
             Accepted::Closed => break,
         }
         lingering.extend(served.receive());
