@@ -25,8 +25,10 @@
 //! see: names_are_checked ... FAILED
 
 mod upload; // a file on its way into the folder
+mod web; // what only HTTP asks
 
 pub use upload::{Upload, owner_of};
+pub use web::Catalogue;
 
 use crate::sys;
 use std::fmt;
@@ -133,16 +135,8 @@ pub struct Store {
     policy: Policy,
     /// Numbers the temporary files of this process.
     uploads: AtomicU64,
-    /// The newest dates that were given, see `next_date`; shared by forked workers.
+    /// The newest dates that were given, see `next_date`; shared by forked workers. Only for `http`.
     dated: &'static [AtomicU64],
-}
-
-/// What the folder holds, for the page of `http` that shows it.
-pub struct Catalogue {
-    /// Files that can be asked for, sorted by the bytes of their names.
-    pub files: Vec<(String, Metadata)>,
-    /// How many folders there are that are not hidden. They cannot be asked for.
-    pub folders: usize,
 }
 
 impl Store {
@@ -170,37 +164,25 @@ impl Store {
         format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd())
     }
 
-    /// The files that can be asked for, sorted by the bytes of their names, and how many folders are not
-    /// hidden.
-    fn entries(&self) -> io::Result<(Vec<(String, DirEntry)>, usize)> {
-        let (mut files, mut folders) = (Vec::new(), 0);
+    /// The files that can be asked for, sorted by the bytes of their names.
+    fn files(&self) -> io::Result<Vec<(String, DirEntry)>> {
+        let mut files = Vec::new();
         for entry in fs::read_dir(self.path_of(""))? {
             let entry = entry?;
             let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
                 continue;
             };
-            if kind.is_dir() {
-                folders += usize::from(!name.starts_with('.'));
-            } else if kind.is_file() && check_name(name.as_bytes()).is_ok() {
+            if kind.is_file() && check_name(name.as_bytes()).is_ok() {
                 files.push((name, entry));
             }
         }
         files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Ok((files, folders))
+        Ok(files)
     }
 
     /// Names that can be asked for, sorted by bytes. An answer that grows with the folder.
     pub fn list(&self) -> Result<Vec<String>, Error> {
-        let (files, _) = self.entries()?;
-        Ok(files.into_iter().map(|(name, _)| name).collect())
-    }
-
-    /// The same with what is known of each file, for `http`. Those that vanish meanwhile are left out.
-    pub fn catalogue(&self) -> Result<Catalogue, Error> {
-        let (files, folders) = self.entries()?;
-        let known = |(name, entry): (String, DirEntry)| Some((name, entry.metadata().ok()?));
-        let files = files.into_iter().filter_map(known).collect();
-        Ok(Catalogue { files, folders })
+        Ok(self.files()?.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Opens a file for reading; returns it with what is known of it at this moment.
@@ -238,21 +220,6 @@ impl Store {
             Some(why) => Err(Error::Denied(why)),
             None => Ok(()),
         }
-    }
-
-    /// Largest file in bytes that may be put here; `None` when nothing may be changed. Only `http` tells it.
-    pub fn upload_limit(&self) -> Option<u64> {
-        self.require_writable().ok().map(|()| self.policy.max_upload)
-    }
-
-    /// Locks the folder against all other callers of `guard`, in any process, until the result is dropped:
-    /// for a change that depends on the present content of a file, as `http` knows it. Other operations do
-    /// not wait.
-    pub fn guard(&self) -> Result<File, Error> {
-        // A lock belongs to an open file, and forked workers share `dir`; so this is one of our own.
-        let folder = File::open(self.path_of(""))?;
-        folder.lock()?;
-        Ok(folder)
     }
 }
 

@@ -107,7 +107,7 @@ impl HttpSession {
     /// PUT, after its body; `None` when neither success nor an error would be true.
     fn stored(&mut self, upload: Upload, conditions: &Conditions) -> Result<Option<Reply>, Refusal> {
         let _guard = self.require(conditions, upload.name().as_bytes())?;
-        let mut reply = Reply::new(if upload.replaces() { 204 } else { 201 });
+        let mut reply = Reply::new(if self.store.has(upload.name()) { 204 } else { 201 });
         match upload.commit() {
             Ok(size) => {
                 reply.brought = size;

@@ -7,8 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
 
 impl Store {
     /// Begins an upload of `name`.
@@ -75,27 +74,6 @@ impl Store {
             other => other,
         }
     }
-
-    /// The date of a version that replaces the file `name`, which a peer of `http` recognises it by: now, but
-    /// later than the date of that file, and different from the date of every other version of this server.
-    /// The kernel's own dates come from a clock that moves every few milliseconds, in which two versions of
-    /// one length look the same.
-    fn next_date(&self, name: &str) -> SystemTime {
-        let replaced = fs::symlink_metadata(self.path_of(name)).and_then(|about| about.modified());
-        later_date(self.dated, SystemTime::now(), replaced.unwrap_or(UNIX_EPOCH))
-    }
-}
-
-/// `given` holds the newest dates that were given, in nanoseconds since 1970: by the clock, and after a date
-/// in the future, so that one file of the future does not take all others there.
-fn later_date(given: &[AtomicU64], now: SystemTime, replaced: SystemTime) -> SystemTime {
-    let count = |date: SystemTime| date.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-    let earliest = count(now).max(count(replaced).saturating_add(1));
-    let newest = &given[usize::from(earliest > count(now))];
-    // One step, because several uploads may have looked at the same `replaced`.
-    let later = |last: u64| earliest.max(last.saturating_add(1));
-    let last = newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
-    UNIX_EPOCH + Duration::from_nanos(last.map_or(earliest, later))
 }
 
 /// A new file is not found only when its folder is gone; `file not found` would mislead.
@@ -132,11 +110,6 @@ impl Upload {
         self.size += bytes.len() as u64;
         self.require_room(self.size)?;
         Ok(self.file.write_all(bytes)?)
-    }
-
-    /// Is there a file of that name already? Only `http` tells it.
-    pub fn replaces(&self) -> bool {
-        self.store.require_regular(&self.name).is_ok()
     }
 
     /// The name that it will have.
@@ -255,52 +228,5 @@ mod tests {
         store.sweep(Some(12)).unwrap();
         assert_eq!(folder.names(), [temporary_name(123, 0)]);
         assert_eq!(owner_of(&temporary_name(u32::MAX, u64::MAX)), Some(u32::MAX));
-    }
-
-    #[test]
-    fn each_version_has_a_date_of_its_own() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        let date = || store.read(b"a").unwrap().1.modified().unwrap();
-        let started = SystemTime::now();
-        let mut last = UNIX_EPOCH;
-        for round in 0..200 {
-            put(&store, "a", b"same").unwrap();
-            assert!(date() > last, "round {round}");
-            last = date();
-        }
-        assert!((started..=SystemTime::now()).contains(&last), "{last:?}");
-        // A file of the future, or a clock that was set back.
-        let future = last + Duration::from_secs(86_400);
-        store.read(b"a").unwrap().0.set_modified(future).unwrap();
-        put(&store, "a", b"same").unwrap();
-        assert_eq!(date(), future + Duration::from_nanos(1));
-        put(&store, "b", b"same").unwrap();
-        let other = store.read(b"b").unwrap().1.modified().unwrap();
-        assert!(other < future, "one name's future is not another's");
-    }
-
-    #[test]
-    fn no_two_dates_are_the_same_however_many_commit_at_once() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        let future = SystemTime::now() + Duration::from_secs(86_400);
-        for replaced in [UNIX_EPOCH, future] {
-            let date = || later_date(store.dated, SystemTime::now(), replaced);
-            let dates = || (0..2000).map(|_| date()).collect::<Vec<_>>();
-            let all: Vec<SystemTime> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..4).map(|_| scope.spawn(dates)).collect();
-                threads
-                    .into_iter()
-                    .flat_map(|thread| thread.join().unwrap())
-                    .collect()
-            });
-            assert_eq!(
-                all.iter().collect::<std::collections::HashSet<_>>().len(),
-                8000,
-                "{replaced:?}"
-            );
-            assert!(all.iter().all(|date| *date > replaced));
-        }
     }
 }
