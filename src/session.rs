@@ -24,46 +24,74 @@
 //!
 //! Experiment: let `pump` loop for ever instead of a few steps, and stop a busy server with Ctrl-C.
 
+mod deadlines; // how long a peer may take
+
 #[cfg(test)]
 mod testing; //        what unit tests share
 
+pub use deadlines::{Deadlines, KEPT, LOOKS, Limits};
 #[cfg(test)]
 pub use testing::{Folder, outgoing, play};
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::time::{Duration, Instant};
 
-/// File content moves in pieces of this many bytes: small enough to stay in a core's second-level cache
-/// together with its text, large enough that the system calls around it cost nothing. A multiple of 3, so
-/// that a piece is whole in base64.
-pub const PIECE: usize = 192 * 1024;
+/// The smallest session, to begin with: it sends back what it is given, in capitals, until the peer has sent
+/// its last byte. Only tests use it.
+#[cfg(test)]
+#[derive(Default)]
+struct Shout {
+    /// Bytes that are not sent yet.
+    answer: Vec<u8>,
+    over: bool,
+}
 
-/// The same piece as base64 text; also the largest single read from a socket.
-pub const PIECE_TEXT: usize = PIECE / 3 * 4;
+#[cfg(test)]
+impl Session for Shout {
+    fn want(&self) -> Want {
+        match (self.answer.is_empty(), self.over) {
+            (false, _) => Want::Write,
+            (true, false) => Want::Request,
+            (true, true) => Want::Close,
+        }
+    }
+    fn received(&mut self, bytes: &[u8]) {
+        self.answer = bytes.to_ascii_uppercase();
+        self.over = bytes.is_empty();
+    }
+    fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing::Bytes(&self.answer)
+    }
+    fn sent(&mut self, count: usize) {
+        self.answer.drain(..count);
+    }
+    fn notice(&mut self, _: Event) {
+        self.over = true;
+    }
+}
 
-/// Bytes that may wait in a socket to be sent, doubled by the kernel: two or three pieces. What waits there
-/// must be in a cache when it is copied out again; with the 4 MiB that Linux would allow, 5 connections move
-/// a quarter less. The price: a connection over 100 ms of distance moves at most 10 MB/s.
-pub const SEND_BUFFER: i32 = 512 * 1024;
+/// One side of one conversation. It may be handed from thread to thread.
+pub trait Session: Send {
+    fn want(&self) -> Want;
 
-/// Most bytes of one read as long as no body is on its way: a whole head of HTTP, and what a session may have
-/// to keep of pipelined requests while the peer does not read the reply to the first.
-const HEAD_PIECE: usize = 16 * 1024;
+    /// At most `PIECE_TEXT` bytes arrived; called only when `want` is `Request`, `Head` or `Body`. Empty
+    /// means that the peer has sent its last byte.
+    fn received(&mut self, bytes: &[u8]);
 
-/// Reads and writes in one turn of `pump`; bounds how long one connection can keep its driver from others.
-const STEPS: u32 = 4;
+    /// What to send while `want` is `Write`.
+    fn outgoing(&self) -> Outgoing<'_>;
 
-/// How often within the idle limit we look whether a peer still takes what waits in the socket.
-pub const LOOKS: u32 = 8;
+    /// The first `count` bytes of `outgoing` are sent. 0: the file has become shorter.
+    fn sent(&mut self, count: usize);
 
-/// How long a connection may be idle after a reply while others wait. The next request of a peer that has
-/// just read the reply may be on its way, and must not meet a closed connection.
-pub const KEPT: Duration = Duration::from_millis(100);
+    fn notice(&mut self, notice: Event);
 
-/// The same before the first request: that one comes a round trip after the connection is accepted. Counted
-/// from the handshake, so that silent connections do not use up a worker's time one after another.
-const FRESH: Duration = Duration::from_secs(1);
+    /// Most bytes of a body that one call of `received` may bring. A session for which some bytes are much
+    /// more work than others asks for less, so that it does not hold its driver for long. For HTTP only.
+    fn largest_read(&self) -> usize {
+        PIECE_TEXT
+    }
+}
 
 /// What a session waits for. Derived from its state, never stored beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,23 +126,14 @@ impl Want {
 pub enum Outgoing<'s> {
     /// These bytes; never none while `want` is `Write`.
     Bytes(&'s [u8]),
-    /// These bytes, and the connection is closed at once after them: both may travel in one packet.
+    /// The same, and the connection is closed at once after them: one packet for both. For HTTP only.
     Last(&'s [u8]),
-    /// `count` bytes of a file, from this offset on. A socket lets the kernel send them.
+    /// `count` bytes of a file, from this offset on. A socket lets the kernel send them. For HTTP only.
     File {
         file: &'s File,
         offset: u64,
         count: usize,
     },
-}
-
-/// A connection, as far as `pump` needs to know it.
-pub trait Stream: Read + Write {
-    /// Writes the last bytes of the stream.
-    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize>;
-
-    /// Sends up to `count` bytes of `file` from `offset` on; 0 when the file has become shorter than that.
-    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize>;
 }
 
 /// What the driver of a connection knows and its session does not.
@@ -129,29 +148,6 @@ pub enum Event {
     OthersWait,
     /// The server does not take this connection, for this reason.
     Refused(&'static str),
-}
-
-/// One side of one conversation. It may be handed from thread to thread.
-pub trait Session: Send {
-    fn want(&self) -> Want;
-
-    /// Bytes arrived; called only when `want` is `Request`, `Head` or `Body`. Empty means that the peer has
-    /// sent its last byte.
-    fn received(&mut self, bytes: &[u8]);
-
-    /// What to send while `want` is `Write`.
-    fn outgoing(&self) -> Outgoing<'_>;
-
-    /// The first `count` bytes of `outgoing` are sent. 0: the file has become shorter.
-    fn sent(&mut self, count: usize);
-
-    fn notice(&mut self, notice: Event);
-
-    /// Most bytes of a body that one call of `received` may bring. A session for which some bytes are much
-    /// more work than others asks for less, so that it does not hold its driver for long. For HTTP only.
-    fn largest_read(&self) -> usize {
-        PIECE_TEXT
-    }
 }
 
 /// What has come of later requests before the reply to this one is sent (pipelining). It is at most one read:
@@ -183,15 +179,33 @@ impl Pipelined {
     }
 }
 
-/// How a turn of `pump` ended.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Pumped {
-    /// The session is over: it wants to linger or to close.
-    Done,
-    /// It could go on at once.
-    Again,
-    /// The socket is not ready for what the session wants.
-    Blocked,
+/// File content moves in pieces of this many bytes: small enough to stay in a core's second-level cache
+/// together with its text, large enough that the system calls around it cost nothing. A multiple of 3, so
+/// that a piece is whole in base64.
+pub const PIECE: usize = 192 * 1024;
+
+/// The same piece as base64 text; also the largest single read from a socket.
+pub const PIECE_TEXT: usize = PIECE / 3 * 4;
+
+/// Bytes that may wait in a socket to be sent, doubled by the kernel: two or three pieces. What waits there
+/// must be in a cache when it is copied out again; with the 4 MiB that Linux would allow, 5 connections move
+/// a quarter less. The price: a connection over 100 ms of distance moves at most 10 MB/s.
+pub const SEND_BUFFER: i32 = 512 * 1024;
+
+/// Most bytes of one read as long as no body is on its way: a whole head of HTTP, and what a session may have
+/// to keep of pipelined requests while the peer does not read the reply to the first.
+const HEAD_PIECE: usize = 16 * 1024;
+
+/// Reads and writes in one turn of `pump`; bounds how long one connection can keep its driver from others.
+const STEPS: u32 = 4;
+
+/// A connection, as far as `pump` needs to know it.
+pub trait Stream: Read + Write {
+    /// Writes the last bytes of the stream.
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Sends up to `count` bytes of `file` from `offset` on; 0 when the file has become shorter than that.
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize>;
 }
 
 /// Bytes that crossed the socket.
@@ -199,6 +213,17 @@ pub enum Pumped {
 pub struct ByteCounts {
     pub read: u64,
     pub written: u64,
+}
+
+/// How a turn of `pump` ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pumped {
+    /// The session is over: it wants to linger or to close.
+    Done,
+    /// It could go on at once, or is just over.
+    Again,
+    /// The socket is not ready for what the session wants.
+    Blocked,
 }
 
 /// One bounded turn of moving bytes between `stream` (non-blocking) and `session`. `scratch` is the
@@ -210,173 +235,72 @@ pub fn pump(
     moved: &mut ByteCounts,
 ) -> io::Result<Pumped> {
     for _ in 0..STEPS {
-        let step = match session.want() {
+        let want = session.want();
+        let step = match want {
             Want::Linger | Want::Close => return Ok(Pumped::Done),
             Want::Write => match session.outgoing() {
                 Outgoing::Bytes(bytes) => stream.write(bytes),
                 Outgoing::Last(bytes) => stream.write_last(bytes),
                 Outgoing::File { file, offset, count } => stream.send_file(file, offset, count),
-            }
-            .map(|count| {
-                moved.written += count as u64;
-                session.sent(count);
-            }),
-            want => {
-                let most = match want {
-                    Want::Body => session.largest_read(),
-                    _ => HEAD_PIECE,
-                };
-                let room = scratch.len().min(most);
-                stream.read(&mut scratch[..room]).map(|count| {
-                    moved.read += count as u64;
-                    session.received(&scratch[..count]);
-                })
-            }
+            },
+            Want::Request | Want::Head => stream.read(first(scratch, HEAD_PIECE)),
+            Want::Body => stream.read(first(scratch, session.largest_read())),
         };
         match step {
-            Ok(()) => {}
+            Ok(count) if want == Want::Write => {
+                moved.written += count as u64;
+                session.sent(count);
+            }
+            Ok(count) => {
+                moved.read += count as u64;
+                session.received(&scratch[..count]);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Pumped::Blocked),
             Err(error) => return Err(error),
         }
     }
-    Ok(if matches!(session.want(), Want::Linger | Want::Close) {
-        Pumped::Done
-    } else {
-        Pumped::Again
-    })
+    Ok(Pumped::Again)
 }
 
-/// How long a peer may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Without a single byte moving.
-    pub idle: Duration,
-    /// From the first byte of a request's head to its last. A peer that sends a byte now and then (slowloris)
-    /// gains nothing.
-    pub head: Duration,
-    /// From the request to stop until open connections are closed.
-    pub grace: Duration,
-}
-
-/// The deadlines of one connection, kept by its driver.
-pub struct Deadlines {
-    limits: Limits,
-    /// When a byte last moved.
-    moved: Instant,
-    /// While waiting for a request or its head: which one, and since when. Bytes that do not bring it
-    /// further, such as empty lines, do not prolong the waiting.
-    waiting: Option<(Want, Instant)>,
-    /// Something has been sent.
-    answered: bool,
-    /// When the server was asked to stop.
-    stop: Option<Instant>,
-}
-
-impl Deadlines {
-    pub fn new(limits: Limits, now: Instant) -> Deadlines {
-        Deadlines {
-            limits,
-            moved: now,
-            waiting: None,
-            answered: false,
-            stop: None,
-        }
-    }
-
-    /// After a turn in which `moved` bytes crossed and the session came to want `want`.
-    pub fn note(&mut self, want: Want, moved: ByteCounts, now: Instant) {
-        if moved.read + moved.written > 0 {
-            self.moved = now;
-        }
-        self.answered |= moved.written > 0;
-        let bounded = matches!(want, Want::Request | Want::Head);
-        let same = self.waiting.is_some_and(|(waited_for, _)| waited_for == want) && moved.written == 0;
-        if !(bounded && same) {
-            self.waiting = bounded.then_some((want, now));
-        }
-    }
-
-    /// A peer that has asked nothing yet was silent for this long before anybody looked. Finding that out may
-    /// cost a call, so it is asked for only when it matters.
-    pub fn count_silence(&mut self, now: Instant, silence: impl FnOnce() -> Option<Duration>) {
-        if let (false, Some((Want::Request, began))) = (self.answered, &mut self.waiting)
-            && let Some(since) = silence().and_then(|silence| now.checked_sub(silence))
-        {
-            *began = since.min(*began);
-        }
-    }
-
-    /// The peer has taken bytes that were already in the socket.
-    pub fn progress(&mut self, now: Instant) {
-        self.moved = now;
-    }
-
-    /// The server was asked to stop.
-    pub fn stop(&mut self, now: Instant) {
-        self.stop.get_or_insert(now);
-    }
-
-    /// The next deadline.
-    pub fn deadline(&self) -> Instant {
-        let limit = match self.waiting {
-            Some((Want::Head, began)) => began + self.limits.head,
-            Some((_, began)) => began + self.limits.idle,
-            None => self.moved + self.limits.idle,
-        };
-        self.drain_deadline().map_or(limit, |end| limit.min(end))
-    }
-
-    /// From when on the peer has been idle for long enough to give way to connections that wait; `None`: it
-    /// is not idle.
-    pub fn gives_way_at(&self) -> Option<Instant> {
-        let pause = if self.answered { KEPT } else { FRESH };
-        self.waiting
-            .filter(|(want, _)| *want == Want::Request)
-            .map(|(_, began)| began + pause)
-    }
-
-    /// When the connection is closed without a reply, because the server stops; `None`: it does not stop.
-    pub fn drain_deadline(&self) -> Option<Instant> {
-        self.stop.map(|stop| stop + self.limits.grace)
-    }
+/// The first `most` bytes of `buffer`, or all.
+fn first(buffer: &mut [u8], most: usize) -> &mut [u8] {
+    let count = buffer.len().min(most);
+    &mut buffer[..count]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Gives back what it was given, in capitals; closes at the end.
-    #[derive(Default)]
-    struct Shout(Vec<u8>, bool);
-
-    impl Session for Shout {
-        fn want(&self) -> Want {
-            match self {
-                Shout(text, _) if !text.is_empty() => Want::Write,
-                Shout(_, true) => Want::Close,
-                Shout(..) => Want::Request,
-            }
-        }
-        fn received(&mut self, bytes: &[u8]) {
-            self.0 = bytes.to_ascii_uppercase();
-            self.1 = bytes.is_empty();
-        }
-        fn outgoing(&self) -> Outgoing<'_> {
-            Outgoing::Bytes(&self.0)
-        }
-        fn sent(&mut self, count: usize) {
-            self.0.drain(..count);
-        }
-        fn notice(&mut self, _: Event) {}
+    /// A peer made of a script: each entry is the result of one call of `read`.
+    struct Script {
+        reads: Vec<io::Result<&'static [u8]>>,
+        /// Room in bytes for the last read.
+        room: usize,
+        written: Vec<u8>,
     }
 
-    /// A peer made of a script: each entry is the result of one call.
-    struct Script(Vec<io::Result<&'static [u8]>>, Vec<u8>);
+    impl Script {
+        fn new(reads: Vec<io::Result<&'static [u8]>>) -> Script {
+            let (room, written) = (0, Vec::new());
+            Script { reads, room, written }
+        }
+
+        fn turn(&mut self, session: &mut dyn Session) -> io::Result<Pumped> {
+            pump(
+                self,
+                session,
+                &mut vec![0; PIECE_TEXT],
+                &mut ByteCounts::default(),
+            )
+        }
+    }
 
     impl Read for Script {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            let bytes = self.0.remove(0)?;
+            let bytes = self.reads.remove(0)?;
+            self.room = out.len();
             out[..bytes.len()].copy_from_slice(bytes);
             Ok(bytes.len())
         }
@@ -385,7 +309,7 @@ mod tests {
     impl Write for Script {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let count = bytes.len().min(2);
-            self.1.extend_from_slice(&bytes[..count]);
+            self.written.extend_from_slice(&bytes[..count]);
             Ok(count)
         }
         fn flush(&mut self) -> io::Result<()> {
@@ -402,85 +326,76 @@ mod tests {
         }
     }
 
-    fn turn(script: &mut Script, session: &mut Shout) -> io::Result<Pumped> {
-        pump(script, session, &mut [0; 8], &mut ByteCounts::default())
-    }
-
     #[test]
     fn a_turn_is_bounded_and_goes_on_where_it_stopped() {
-        let mut peer = Script(vec![Ok(b"abcdefg"), Ok(b"")], vec![]);
+        let mut peer = Script::new(vec![Ok(b"abcdefg"), Ok(b"")]);
         let mut session = Shout::default();
-        assert_eq!(turn(&mut peer, &mut session).unwrap(), Pumped::Again);
-        assert_eq!(peer.1, b"ABCDEF");
-        assert_eq!(turn(&mut peer, &mut session).unwrap(), Pumped::Done);
-        assert_eq!(peer.1, b"ABCDEFG");
+        assert_eq!(peer.turn(&mut session).unwrap(), Pumped::Again);
+        assert_eq!(peer.written, b"ABCDEF");
+        assert_eq!(peer.turn(&mut session).unwrap(), Pumped::Done);
+        assert_eq!(peer.written, b"ABCDEFG");
     }
 
     #[test]
     fn errors_block_repeat_or_end_the_turn() {
-        let error = |kind: ErrorKind| Err(kind.into());
-        let script = vec![error(ErrorKind::Interrupted), error(ErrorKind::WouldBlock)];
-        let mut peer = Script(script, vec![]);
-        assert_eq!(turn(&mut peer, &mut Shout::default()).unwrap(), Pumped::Blocked);
-        let mut peer = Script(vec![error(ErrorKind::ConnectionReset)], vec![]);
-        assert!(turn(&mut peer, &mut Shout::default()).is_err());
+        let turn = |kinds: &[ErrorKind]| {
+            let reads = kinds.iter().map(|&kind| Err(kind.into())).collect();
+            Script::new(reads).turn(&mut Shout::default())
+        };
+        let blocked = turn(&[ErrorKind::Interrupted, ErrorKind::WouldBlock]);
+        assert_eq!(blocked.unwrap(), Pumped::Blocked);
+        let reset = turn(&[ErrorKind::ConnectionReset]);
+        assert_eq!(reset.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
+    /// Always wants the same, and of a body 1000 bytes at most.
+    struct Wants(Want);
+
+    impl Session for Wants {
+        fn want(&self) -> Want {
+            self.0
+        }
+        fn received(&mut self, _: &[u8]) {
+            self.0 = Want::Close;
+        }
+        fn outgoing(&self) -> Outgoing<'_> {
+            Outgoing::Bytes(&[])
+        }
+        fn sent(&mut self, _: usize) {}
+        fn notice(&mut self, _: Event) {}
+        fn largest_read(&self) -> usize {
+            1000
+        }
     }
 
     #[test]
-    fn the_clock_knows_idle_head_and_grace() {
-        let second = Duration::from_secs;
-        let limits = Limits {
-            idle: second(30),
-            head: second(10),
-            grace: second(5),
-        };
-        let start = Instant::now();
-        let at = |n| start + second(n);
-        let read = ByteCounts { read: 1, written: 0 };
-        let mut deadlines = Deadlines::new(limits, start);
-        assert_eq!(deadlines.deadline(), at(30));
-        deadlines.note(Want::Head, read, at(1));
-        deadlines.note(Want::Head, read, at(9));
-        assert_eq!(deadlines.deadline(), at(11), "dripping does not prolong a head");
-        deadlines.note(Want::Head, ByteCounts { read: 9, written: 9 }, at(10));
+    fn a_read_is_as_large_as_its_session_can_take() {
+        let sessions: [(&mut dyn Session, usize); 4] = [
+            (&mut Shout::default(), HEAD_PIECE),
+            (&mut Wants(Want::Request), HEAD_PIECE),
+            (&mut Wants(Want::Head), HEAD_PIECE),
+            (&mut Wants(Want::Body), 1000),
+        ];
+        for (session, room) in sessions {
+            let mut peer = Script::new(vec![Ok(b"")]);
+            peer.turn(session).unwrap();
+            assert_eq!(peer.room, room);
+        }
+    }
+
+    #[test]
+    fn what_came_too_early_is_kept_until_it_is_used() {
+        let mut pipelined = Pipelined::keep(b"LIST\nLIST\n");
+        pipelined.advance(5);
+        assert_eq!(pipelined.unused(), b"LIST\n");
+        pipelined.advance(0);
+        assert_eq!(pipelined.unused(), b"LIST\n");
+        pipelined.advance(5);
+        assert_eq!(pipelined.unused(), b"");
         assert_eq!(
-            deadlines.deadline(),
-            at(20),
-            "a reply in between means that this is a new head"
-        );
-        deadlines.note(Want::Request, ByteCounts { read: 0, written: 9 }, at(11));
-        deadlines.note(Want::Request, read, at(30));
-        assert_eq!(deadlines.deadline(), at(41), "empty lines are no request");
-        deadlines.note(Want::Body, read, at(12));
-        assert_eq!(deadlines.deadline(), at(42));
-        deadlines.note(Want::Body, ByteCounts::default(), at(20));
-        assert_eq!(deadlines.deadline(), at(42), "time alone is no progress");
-        deadlines.progress(at(15));
-        assert_eq!(deadlines.deadline(), at(45));
-        assert!(
-            deadlines.gives_way_at().is_none(),
-            "it is in the middle of a request"
-        );
-        deadlines.note(Want::Request, ByteCounts::default(), at(16));
-        assert_eq!(deadlines.gives_way_at(), Some(at(16) + KEPT));
-        deadlines.count_silence(at(16), || panic!("it has asked already"));
-        let mut fresh = Deadlines::new(limits, start);
-        fresh.note(Want::Request, ByteCounts::default(), at(3));
-        assert_eq!(fresh.gives_way_at(), Some(at(3) + FRESH));
-        fresh.count_silence(at(3), || Some(second(1)));
-        fresh.count_silence(at(3), || None);
-        fresh.count_silence(at(4), || Some(second(1)));
-        assert_eq!(
-            fresh.gives_way_at(),
-            Some(at(2) + FRESH),
-            "the time in the queue counts"
-        );
-        deadlines.note(Want::Body, ByteCounts { read: 1, written: 0 }, at(15));
-        deadlines.stop(at(20));
-        deadlines.stop(at(24));
-        assert_eq!(
-            (deadlines.deadline(), deadlines.drain_deadline()),
-            (at(25), Some(at(25)))
+            pipelined.bytes.capacity(),
+            0,
+            "an idle connection keeps no buffer"
         );
     }
 }
