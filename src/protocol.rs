@@ -15,8 +15,6 @@
 //!          └──────────────reply sent────────────────────────────┘
 //! ```
 //!
-//! A peer may send the next request before it has the reply (pipelining); it is kept until its turn comes.
-//!
 //! The invariant: a state holds what is true in it and nothing else, and what a session wants follows from
 //! its state alone. A refused upload is read to its end (`Skip`) before the refusal is sent, because a peer
 //! that is still sending does not read, and closing the connection then would destroy the reply.
@@ -29,82 +27,31 @@
 //! session then takes for the next request.
 
 mod head; // a stream becomes requests
-mod transfer; // files cross in pieces
+mod body; // a file arrives
+mod reply; // what the peer gets to read
 
 pub use head::END;
 #[cfg(test)]
 pub use head::name;
 
-use crate::json::Writer;
 use crate::session::{Event, Outgoing, Pipelined, Session, Want};
 use crate::stats::{Field, RequestLog};
 use crate::store::{self, Store};
-use head::{EndMark, Head, HeadEvent, Refusal};
+use body::Body;
+use head::{EndMark, HeadParser, Progress};
+use reply::{Refusal, Reply};
 use std::mem;
 use std::sync::Arc;
-use transfer::{Body, Download};
 
 /// The reason when the stream ends in the middle of a request.
 const CUT_OFF: &str = "request cut off: the stream ended before the request did";
 
-/// A reply that is being sent.
-struct Reply {
-    /// The reply, or the piece of it that is being sent: bytes `sent..filled` are not sent yet.
-    text: Vec<u8>,
-    sent: usize,
-    filled: usize,
-    /// The rest of the reply, after this piece.
-    download: Option<Download>,
-    /// Bytes of file content: in this reply, or received for it.
-    bytes: u64,
-    /// Why the request failed; empty when it did not.
-    failure: String,
-    /// Close the connection when the reply is sent.
-    close: bool,
-}
-
-impl Reply {
-    /// `{"status":"OK",` … `}`
-    fn ok(bytes: u64, build: impl FnOnce(&mut Writer)) -> Reply {
-        Reply::new("OK", bytes, build)
-    }
-
-    /// `{"status":"ERROR","data":"<reason>"}`
-    fn error(refusal: Refusal) -> Reply {
-        let reply = Reply::new("ERROR", 0, |w| w.pair("data", &refusal.reason));
-        Reply {
-            failure: refusal.reason,
-            close: refusal.close,
-            ..reply
-        }
-    }
-
-    fn new(status: &str, bytes: u64, build: impl FnOnce(&mut Writer)) -> Reply {
-        let mut text = Vec::new();
-        let mut w = Writer::new(&mut text);
-        w.open(b'{');
-        w.pair("status", status);
-        build(&mut w);
-        w.close(b'}');
-        text.extend_from_slice(END);
-        let filled = text.len();
-        Reply {
-            text,
-            sent: 0,
-            filled,
-            download: None,
-            bytes,
-            failure: String::new(),
-            close: false,
-        }
-    }
-}
-
 /// The states of the picture above.
 enum State {
-    Head(Head),
+    Head(HeadParser),
     Body(Box<Body>),
-    Skip(Refusal, EndMark),
+    /// With the reason of the refusal.
+    Skip(String, EndMark),
     Reply(Box<Reply>),
     /// Closed on our side; the peer may still be sending.
     Lingering,
@@ -121,101 +68,62 @@ pub struct FileSession {
     stopping: bool,
 }
 
+/// Requests, verb by verb; `http.rs` has the same functions where HTTP has the same step.
 impl FileSession {
     pub fn new(store: Arc<Store>, request_log: RequestLog) -> FileSession {
-        let state = State::Head(Head::new());
         FileSession {
             store,
             request_log,
-            state,
+            state: State::Head(HeadParser::default()),
             pipelined: Pipelined::default(),
             stopping: false,
         }
     }
 
-    /// Moves through the states until the bytes are used up or a reply must go out first; returns how
-    /// many bytes were used.
-    fn process(&mut self, bytes: &[u8]) -> usize {
-        let mut used = 0;
-        while used < bytes.len() {
-            let fresh = &bytes[used..];
-            let (next, count) = match mem::replace(&mut self.state, State::Closed) {
-                State::Head(head) => self.read_head(head, fresh),
-                State::Body(body) => self.read_body(body, fresh),
-                State::Skip(refusal, mark) => self.skip(refusal, mark, fresh),
-                waiting @ (State::Reply(_) | State::Lingering | State::Closed) => {
-                    self.state = waiting;
-                    break;
-                }
-            };
-            self.state = next;
-            used += count;
-        }
-        used
-    }
-
-    /// Head: gather verb and name.
-    fn read_head(&mut self, mut head: Head, bytes: &[u8]) -> (State, usize) {
-        for (at, &byte) in bytes.iter().enumerate() {
-            let event = head.push(byte);
-            if !head.text.is_empty() {
-                self.request_log.begin();
-            }
-            let Some(event) = event else { continue };
-            return match event {
-                HeadEvent::Line => (self.answer(&head.text), at + 1),
-                HeadEvent::Upload(name) => (self.upload(name), at + 1),
-                HeadEvent::Broken(refusal) => {
-                    self.request_log.request("UPLOAD", b"");
-                    (State::Skip(refusal, EndMark::default()), at)
-                }
-                HeadEvent::TooLong => (refuse(Refusal::closing("request too long")), at + 1),
-            };
-        }
-        (State::Head(head), bytes.len())
-    }
-
-    /// Body: decode into the temporary file.
-    fn read_body(&mut self, mut body: Box<Body>, bytes: &[u8]) -> (State, usize) {
-        let mut used = 0;
-        let next = match body.take(bytes, &mut used) {
-            Ok(false) => State::Body(body),
-            Ok(true) => self.uploaded(*body),
-            Err(refusal) if refusal.close => refuse(refusal),
-            Err(refusal) => State::Skip(refusal, body.mark()),
-        };
-        (next, used)
-    }
-
-    /// Skip: read past the payload of a refused UPLOAD, so that the peer gets to read the reply.
-    fn skip(&mut self, refusal: Refusal, mut mark: EndMark, bytes: &[u8]) -> (State, usize) {
-        let (used, complete) = mark.skip(bytes);
-        (
-            if complete {
-                refuse(refusal)
-            } else {
-                State::Skip(refusal, mark)
-            },
-            used,
-        )
-    }
-
-    /// line = verb [ 1*blank rest ]
-    fn answer(&mut self, line: &[u8]) -> State {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let verb_end = line
-            .iter()
-            .position(|byte| matches!(byte, b' ' | b'\t'))
-            .unwrap_or(line.len());
-        let (verb, rest) = line.split_at(verb_end);
-        let reply = match verb.to_ascii_uppercase().as_slice() {
+    /// The head is complete.
+    fn begin(&mut self, (verb, rest): (&[u8], &[u8])) -> State {
+        let name = || head::name(rest);
+        let result = match verb.to_ascii_uppercase().as_slice() {
+            b"UPLOAD" => return self.upload(name()),
+            b"GET" => name().and_then(|name| self.get(&name)),
             b"LIST" => self.list(),
-            b"GET" => head::name(rest).and_then(|name| self.get(&name)),
-            b"DELETE" => head::name(rest).and_then(|name| self.delete(&name)),
+            b"DELETE" => name().and_then(|name| self.delete(&name)),
             b"STATS" => self.stats(),
-            _ => Err(Refusal::new("request tidak dikenali")),
+            _ => Err(Refusal::Error("request tidak dikenali".to_owned())),
         };
-        reply.map_or_else(refuse, |reply| State::Reply(Box::new(reply)))
+        self.reply(result)
+    }
+
+    /// `UPLOAD name base64`, before its payload.
+    fn upload(&mut self, name: Result<Vec<u8>, Refusal>) -> State {
+        self.request_log
+            .request("UPLOAD", name.as_deref().unwrap_or_default());
+        match name.and_then(|name| Ok(self.store.create(&name)?)) {
+            Ok(upload) => State::Body(Box::new(Body::new(upload))),
+            Err(refusal) => self.refuse_upload(refusal, EndMark::default()),
+        }
+    }
+
+    /// … → `{"status":"OK","data":"a.bin uploaded successfully","data_namafile":"a.bin","size":1048576}`
+    fn stored(&mut self, body: Body) -> Result<Reply, Refusal> {
+        let (name, size) = body.finish()?;
+        Ok(Reply::ok(size, |w| {
+            w.pair("data", &format!("{name} uploaded successfully"));
+            w.pair("data_namafile", &name);
+            w.key("size");
+            w.number(size);
+        }))
+    }
+
+    /// `GET name` → `{"status":"OK","data_namafile":"a.bin","data_file":"<base64>"}`
+    fn get(&mut self, name: &[u8]) -> Result<Reply, Refusal> {
+        self.request_log.request("GET", name);
+        let (file, about) = self.store.read(name)?;
+        let reply = Reply::file(file, about.len(), |w| {
+            w.pair("data_namafile", &String::from_utf8_lossy(name));
+            w.key("data_file");
+        });
+        Ok(reply.map_err(store::Error::from)?)
     }
 
     /// `LIST` → `{"status":"OK","data":["a.bin","b.bin"]}`
@@ -228,27 +136,6 @@ impl FileSession {
             names.iter().for_each(|name| w.string(name));
             w.close(b']');
         }))
-    }
-
-    /// `GET name` → `{"status":"OK","data_namafile":"a.bin","data_file":"<base64>"}`
-    fn get(&mut self, name: &[u8]) -> Result<Reply, Refusal> {
-        self.request_log.request("GET", name);
-        let (file, about) = self.store.read(name)?;
-        let size = about.len();
-        let mut download = Download::new(file, size);
-        let mut reply = Reply::ok(size, |w| {
-            w.pair("data_namafile", &String::from_utf8_lossy(name));
-            w.key("data_file");
-            w.open_string();
-        });
-        // The head goes out together with the first piece, which takes the place of its closing bracket.
-        reply.filled -= 1 + END.len();
-        reply.text.resize(reply.filled + download.room(), 0);
-        reply.filled += download
-            .refill(&mut reply.text[reply.filled..])
-            .map_err(store::Error::from)?;
-        reply.download = (!download.is_over()).then_some(download);
-        Ok(reply)
     }
 
     /// `DELETE name` → `{"status":"OK","data":"a.bin deleted successfully","data_namafile":"a.bin"}`
@@ -265,7 +152,7 @@ impl FileSession {
     /// `STATS` → the totals of the scoreboard, and `served` and `failed` of each worker
     fn stats(&mut self) -> Result<Reply, Refusal> {
         self.request_log.request("STATS", b"");
-        let scoreboard = *self.request_log.scoreboard();
+        let scoreboard = self.request_log.scoreboard();
         let (served, failed) = (scoreboard.total(Field::Served), scoreboard.total(Field::Failed));
         let counts = [
             ("workers", scoreboard.workers as u64),
@@ -299,56 +186,104 @@ impl FileSession {
             w.close(b'}');
         }))
     }
+}
 
-    /// `UPLOAD name base64`: the head is complete.
-    fn upload(&mut self, name: Result<Vec<u8>, Refusal>) -> State {
-        self.request_log
-            .request("UPLOAD", name.as_deref().unwrap_or_default());
-        match name.and_then(|name| Ok(self.store.create(&name)?)) {
-            Ok(upload) => State::Body(Box::new(Body::new(upload))),
-            Err(refusal) => State::Skip(refusal, EndMark::default()),
+/// The steps from state to state.
+impl FileSession {
+    /// Moves through the states until the bytes are used up or a reply must go out first; returns how many
+    /// bytes were used. Each step cuts what it has used from the front of `rest`.
+    fn process(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // A step takes the state by value and gives back the next one. `mem::replace` leaves `Closed` in
+            // its place meanwhile, because a field cannot be empty.
+            self.state = match mem::replace(&mut self.state, State::Closed) {
+                State::Head(parser) => self.read_head(parser, &mut rest),
+                State::Body(body) => self.read_body(body, &mut rest),
+                State::Skip(reason, mark) => self.skip(reason, mark, &mut rest),
+                waiting @ (State::Reply(_) | State::Lingering | State::Closed) => {
+                    self.state = waiting;
+                    break;
+                }
+            };
+        }
+        bytes.len() - rest.len()
+    }
+
+    /// Head: gather verb and name.
+    fn read_head(&mut self, mut parser: HeadParser, bytes: &mut &[u8]) -> State {
+        let parsed = parser.take(bytes);
+        if parser.begun() {
+            self.request_log.begin();
+        }
+        match parsed {
+            Ok(Progress::More) => State::Head(parser),
+            Ok(Progress::Complete) => self.begin(parser.split()),
+            // A malformed UPLOAD.
+            Err(refusal @ Refusal::Error(_)) => self.upload(Err(refusal)),
+            Err(too_long) => self.reply(Err(too_long)),
         }
     }
 
-    /// … → `{"status":"OK","data":"a.bin uploaded successfully","data_namafile":"a.bin","size":1048576}`
-    fn uploaded(&mut self, body: Body) -> State {
-        let name = body.name().to_owned();
-        let size = match body.finish() {
-            Ok(size) => size,
-            Err(refusal) if refusal.no_reply => {
-                self.request_log.end(0, &refusal.reason);
+    /// Body: decode into the temporary file.
+    fn read_body(&mut self, mut body: Box<Body>, bytes: &mut &[u8]) -> State {
+        match body.take(bytes) {
+            Ok(Progress::More) => State::Body(body),
+            Ok(Progress::Complete) => {
+                let result = self.stored(*body);
+                self.reply(result)
+            }
+            Err(refusal) => self.refuse_upload(refusal, body.mark),
+        }
+    }
+
+    /// Skip: read past the payload of a refused UPLOAD, so that the peer gets to read the reply.
+    fn skip(&mut self, reason: String, mut mark: EndMark, bytes: &mut &[u8]) -> State {
+        match mark.skip(bytes) {
+            Progress::More => State::Skip(reason, mark),
+            Progress::Complete => self.reply(Err(Refusal::Error(reason))),
+        }
+    }
+
+    fn refuse_upload(&mut self, refusal: Refusal, mark: EndMark) -> State {
+        match refusal {
+            Refusal::Error(reason) => State::Skip(reason, mark),
+            last => self.reply(Err(last)),
+        }
+    }
+
+    fn reply(&mut self, result: Result<Reply, Refusal>) -> State {
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(Refusal::Error(reason)) => Reply::error(reason, false),
+            Err(Refusal::Last(reason)) => Reply::error(reason, true),
+            Err(Refusal::NoReply(reason)) => {
+                self.request_log.end(0, &reason);
                 return State::Lingering;
             }
-            Err(refusal) => return refuse(refusal),
         };
-        State::Reply(Box::new(Reply::ok(size, |w| {
-            w.pair("data", &format!("{name} uploaded successfully"));
-            w.pair("data_namafile", &name);
-            w.key("size");
-            w.number(size);
-        })))
+        State::Reply(Box::new(reply))
+    }
+
+    /// Closes the connection after a reply with this reason.
+    fn close(&mut self, reason: &str) -> State {
+        self.reply(Err(Refusal::Last(reason.to_owned())))
     }
 
     /// A reply has been sent: what comes next?
     fn replied(&mut self, reply: &Reply) {
         self.request_log.end(reply.bytes, &reply.failure);
-        self.state = State::Lingering;
-        if reply.close {
-            return;
-        }
-        if self.stopping {
-            // A pipelined request is here already: refuse it.
-            if self
-                .pipelined
-                .unused()
-                .iter()
-                .any(|byte| !b" \t\r\n".contains(byte))
-            {
-                self.state = refuse(Refusal::closing("server stopping"));
-            }
-            return;
-        }
-        self.state = State::Head(Head::new());
+        let waits = self
+            .pipelined
+            .unused()
+            .iter()
+            .any(|byte| !b" \t\r\n".contains(byte));
+        self.state = match self.stopping {
+            _ if reply.close => State::Lingering,
+            true if waits => self.close("server stopping"),
+            true => State::Lingering,
+            false => State::Head(HeadParser::default()),
+        };
         let mut pipelined = mem::take(&mut self.pipelined);
         let used = self.process(pipelined.unused());
         pipelined.advance(used);
@@ -356,15 +291,11 @@ impl FileSession {
     }
 }
 
-fn refuse(refusal: Refusal) -> State {
-    State::Reply(Box::new(Reply::error(refusal)))
-}
-
 impl Session for FileSession {
     fn want(&self) -> Want {
         match &self.state {
-            State::Head(head) if head.text.is_empty() => Want::Request,
-            State::Head(_) => Want::Head,
+            State::Head(parser) if parser.begun() => Want::Head,
+            State::Head(_) => Want::Request,
             State::Body(_) | State::Skip(..) => Want::Body,
             State::Reply(_) => Want::Write,
             State::Lingering => Want::Linger,
@@ -373,27 +304,23 @@ impl Session for FileSession {
     }
 
     fn received(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            // The peer broke off a request. If it has only closed its sending side, it can still read a
-            // reply.
-            self.state = match mem::replace(&mut self.state, State::Closed) {
-                State::Skip(refusal, _) => refuse(Refusal {
-                    close: true,
-                    ..refusal
-                }),
-                State::Head(head) if head.text.is_empty() => State::Closed,
-                State::Head(_) | State::Body(_) => refuse(Refusal::closing(CUT_OFF)),
-                _ => State::Closed,
-            };
+        if !bytes.is_empty() {
+            let used = self.process(bytes);
+            self.pipelined = Pipelined::keep(&bytes[used..]);
             return;
         }
-        let used = self.process(bytes);
-        self.pipelined = Pipelined::keep(&bytes[used..]);
+        // The peer broke off a request. If it has only closed its sending side, it can still read a reply.
+        self.state = match mem::replace(&mut self.state, State::Closed) {
+            State::Skip(reason, _) => self.close(&reason),
+            State::Head(parser) if parser.begun() => self.close(CUT_OFF),
+            State::Body(_) => self.close(CUT_OFF),
+            _ => State::Closed,
+        };
     }
 
     fn outgoing(&self) -> Outgoing<'_> {
         Outgoing::Bytes(match &self.state {
-            State::Reply(reply) => &reply.text[reply.sent..reply.filled],
+            State::Reply(reply) => reply.outgoing(),
             _ => &[],
         })
     }
@@ -402,22 +329,9 @@ impl Session for FileSession {
         let State::Reply(mut reply) = mem::replace(&mut self.state, State::Closed) else {
             return;
         };
-        reply.sent += count;
-        if reply.sent < reply.filled {
-            self.state = State::Reply(reply);
-            return;
-        }
-        let Some(download) = &mut reply.download else {
-            return self.replied(&reply);
-        };
-        match download.refill(&mut reply.text) {
-            Ok(filled) => {
-                (reply.sent, reply.filled) = (0, filled);
-                if download.is_over() {
-                    reply.download = None;
-                }
-                self.state = State::Reply(reply);
-            }
+        match reply.advance(count) {
+            Ok(Progress::More) => self.state = State::Reply(reply),
+            Ok(Progress::Complete) => self.replied(&reply),
             // OK has been sent already. Without the end mark no client takes this part for the whole.
             Err(error) => {
                 self.request_log.end(0, &format!("storage error: {error}"));
@@ -427,15 +341,14 @@ impl Session for FileSession {
     }
 
     fn notice(&mut self, notice: Event) {
-        match (notice, self.want()) {
-            (Event::Stopping, Want::Request) => self.state = State::Closed,
-            (Event::Stopping, _) => self.stopping = true,
+        match notice {
+            Event::Stopping if self.want() != Want::Request => self.stopping = true,
             // This protocol cannot tell a peer to connect again, and most peers send one request.
-            (Event::OthersWait, _) => {}
-            (Event::Refused(reason), _) => self.state = refuse(Refusal::closing(reason)),
-            (Event::Timeout, want) => {
-                let reason = want.overdue();
-                self.state = reason.map_or(State::Closed, |reason| refuse(Refusal::closing(reason)));
+            Event::OthersWait => {}
+            Event::Refused(reason) => self.state = self.close(reason),
+            Event::Stopping | Event::Timeout => {
+                let reason = self.want().overdue();
+                self.state = reason.map_or(State::Closed, |reason| self.close(reason));
             }
         }
     }

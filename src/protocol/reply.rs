@@ -1,0 +1,164 @@
+//! What does the peer get to read? One JSON object and the end mark. A file leaves without ever being whole
+//! in memory: the object is begun and its string left open, then one piece after the other is read, encoded
+//! and sent, and the end of the object comes after the last.
+
+use crate::b64::{self, Encoder};
+use crate::json::Writer;
+use crate::protocol::head::Progress;
+use crate::session::PIECE;
+use crate::store;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// Why a request is refused, and what follows.
+pub enum Refusal {
+    /// A reply with `"status":"ERROR"` and this `data`, then the next request.
+    Error(String),
+    /// The same, but the connection is closed after it: where the next request begins is unknown.
+    Last(String),
+    /// The connection is closed without a reply: neither OK nor ERROR would be true.
+    NoReply(String),
+}
+
+impl From<store::Error> for Refusal {
+    fn from(error: store::Error) -> Refusal {
+        let reason = error.to_string();
+        match error {
+            // An upload over the limit may be endless, so it is not read to its end.
+            store::Error::TooLarge(_) => Refusal::Last(reason),
+            store::Error::Uncertain(_) => Refusal::NoReply(reason),
+            _ => Refusal::Error(reason),
+        }
+    }
+}
+
+impl From<b64::Error> for Refusal {
+    fn from(error: b64::Error) -> Refusal {
+        Refusal::Error(error.to_string())
+    }
+}
+
+/// A reply that is being sent.
+#[derive(Default)]
+pub struct Reply {
+    /// The reply, or the piece of it that is being sent.
+    text: Vec<u8>,
+    /// How many bytes of `text` are sent.
+    sent: usize,
+    /// The rest of a file, after this piece.
+    download: Option<Download>,
+    /// Bytes of file content: in this reply, or received for it.
+    pub bytes: u64,
+    /// Why the request failed; empty when it did not.
+    pub failure: String,
+    /// Close the connection when the reply is sent.
+    pub close: bool,
+}
+
+/// The rest of a file that is being sent:
+///
+/// ```text
+/// file ──192 KiB──► encode ──256 KiB text──► socket        (3 bytes are 4 symbols)
+/// ```
+struct Download {
+    file: File,
+    /// Bytes not read yet.
+    left: u64,
+    /// One piece as it is in the file.
+    raw: Vec<u8>,
+}
+
+impl Reply {
+    /// `{"status":"OK",` … `}`
+    pub fn ok(bytes: u64, build: impl FnOnce(&mut Writer)) -> Reply {
+        let mut text = open("OK", build);
+        text.extend_from_slice(b"}\r\n\r\n");
+        Reply {
+            text,
+            bytes,
+            ..Reply::default()
+        }
+    }
+
+    /// `{"status":"ERROR","data":"<reason>"}`
+    pub fn error(reason: String, close: bool) -> Reply {
+        let mut text = open("ERROR", |w| w.pair("data", &reason));
+        text.extend_from_slice(b"}\r\n\r\n");
+        Reply {
+            text,
+            failure: reason,
+            close,
+            ..Reply::default()
+        }
+    }
+
+    /// `{"status":"OK",` … `"<the first `size` bytes of `file`>"}`; `build` ends with the key.
+    pub fn file(file: File, size: u64, build: impl FnOnce(&mut Writer)) -> io::Result<Reply> {
+        let text = open("OK", |w| {
+            build(w);
+            w.open_string();
+        });
+        let head = text.len();
+        let raw = vec![0; size.min(PIECE as u64) as usize];
+        let mut reply = Reply {
+            text,
+            download: Some(Download {
+                file,
+                left: size,
+                raw,
+            }),
+            bytes: size,
+            ..Reply::default()
+        };
+        // The head goes out together with the first piece.
+        reply.refill(head)?;
+        Ok(reply)
+    }
+
+    pub fn outgoing(&self) -> &[u8] {
+        &self.text[self.sent..]
+    }
+
+    /// `count` more bytes are sent. Complete: these were the last ones.
+    pub fn advance(&mut self, count: usize) -> io::Result<Progress> {
+        self.sent += count;
+        if self.sent < self.text.len() {
+            return Ok(Progress::More);
+        }
+        self.sent = 0;
+        self.refill(0)
+    }
+
+    /// Puts the next piece of the file in the place of all from offset `at` on. Complete: there is none.
+    fn refill(&mut self, at: usize) -> io::Result<Progress> {
+        let Some(Download { file, left, raw }) = &mut self.download else {
+            return Ok(Progress::Complete);
+        };
+        let piece = raw.len().min(*left as usize);
+        // The whole piece, even if one read gives less; a file that has shrunk is an error.
+        file.read_exact(&mut raw[..piece])?;
+        *left -= piece as u64;
+        // A few bytes more: the encoder asks for them, and the end of the reply fits too.
+        self.text.resize(at + b64::encoded_len(piece) + 16, 0);
+        // Each piece but the last is a multiple of 3 bytes, so each can be encoded by itself.
+        let mut encoder = Encoder::new();
+        let mut end = at + encoder.encode(&raw[..piece], &mut self.text[at..]);
+        end += encoder.finish(&mut self.text[end..]);
+        self.text.truncate(end);
+        if *left == 0 {
+            self.text.extend_from_slice(b"\"}\r\n\r\n");
+            self.download = None;
+        }
+        Ok(Progress::More)
+    }
+}
+
+/// `{"status":"…",` … without its end.
+fn open(status: &str, build: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut w = Writer::new(&mut text);
+    w.open(b'{');
+    w.pair("status", status);
+    build(&mut w);
+    text
+}
