@@ -23,8 +23,10 @@
 //!
 //! before: `session.rs` … after: `pool.rs`
 //!
-//! Experiment: let a refused upload go to `Reply` at once instead of `Skip`, and see in `make test` what the
-//! session then takes for the next request.
+//! Experiment:
+//! edit: a refused upload has its reply at once, so its payload is taken for the next request
+//! run: cargo test --locked --bin kolam protocol::
+//! see: each_request_has_its_reply_whole_and_byte_by_byte ... FAILED
 
 mod head; // a stream becomes requests
 mod body; // a file arrives

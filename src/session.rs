@@ -22,7 +22,10 @@
 //!
 //! before: `main.rs` … after: `protocol.rs`
 //!
-//! Experiment: let `pump` loop for ever instead of a few steps, and stop a busy server with Ctrl-C.
+//! Experiment:
+//! edit: a turn of `pump` goes on for as long as the socket is ready
+//! run: cargo test --locked --bin kolam session::
+//! see: a_turn_is_bounded_and_goes_on_where_it_stopped ... FAILED
 
 mod deadlines; // how long a peer may take
 
@@ -72,6 +75,7 @@ impl Session for Shout {
 
 /// One side of one conversation. It may be handed from thread to thread.
 pub trait Session: Send {
+    /// Asked before each step: what next?
     fn want(&self) -> Want;
 
     /// At most `PIECE_TEXT` bytes arrived; called only when `want` is `Request`, `Head` or `Body`. Empty

@@ -183,6 +183,8 @@ fn in_quotes(byte: u8, escaped: bool) -> HeadState {
 }
 
 /// name = rest / DQUOTE *( character / `\"` / `\\` ) DQUOTE
+///
+/// In a pattern, `inner @ ..` is what a slice has besides the bytes that are named.
 pub fn name(mut text: &[u8]) -> Result<Vec<u8>, Refusal> {
     while let [b' ' | b'\t', inner @ ..] | [inner @ .., b' ' | b'\t'] = text {
         text = inner;

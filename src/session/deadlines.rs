@@ -76,6 +76,7 @@ impl Deadlines {
     /// A peer that has asked nothing yet was silent for this long before anybody looked. Finding that out may
     /// cost a call, so it is asked for only when it matters.
     pub fn count_silence(&mut self, now: Instant, silence: impl FnOnce() -> Option<Duration>) {
+        // `&& let` goes on only when the pattern fits.
         if !self.answered
             && self.want == Want::Request
             && let Some(since) = silence().and_then(|silence| now.checked_sub(silence))
@@ -103,6 +104,7 @@ impl Deadlines {
     /// is not idle.
     pub fn gives_way_at(&self) -> Option<Instant> {
         let pause = if self.answered { KEPT } else { FRESH };
+        // `then`: `Some` of it when the condition is true, otherwise `None`.
         (self.want == Want::Request).then(|| self.since + pause)
     }
 
