@@ -83,7 +83,8 @@ impl FileSession {
     }
 
     /// The head is complete.
-    fn begin(&mut self, (verb, rest): (&[u8], &[u8])) -> State {
+    fn begin(&mut self, head: &HeadParser) -> State {
+        let (verb, rest) = head.split();
         let name = || head::name(rest);
         let result = match verb.to_ascii_uppercase().as_slice() {
             b"UPLOAD" => return self.upload(name()),
@@ -220,7 +221,7 @@ impl FileSession {
         }
         match parsed {
             Ok(Progress::More) => State::Head(parser),
-            Ok(Progress::Complete) => self.begin(parser.split()),
+            Ok(Progress::Complete) => self.begin(&parser),
             // A malformed UPLOAD.
             Err(refusal @ Refusal::Error(_)) => self.upload(Err(refusal)),
             Err(too_long) => self.reply(Err(too_long)),
@@ -359,7 +360,7 @@ impl Session for FileSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Folder, PIECE, outgoing, play};
+    use crate::session::{Folder, PIECE, PIECE_TEXT, outgoing, play};
     use crate::stats::Scoreboard;
     use crate::store::Policy;
 
@@ -578,6 +579,20 @@ mod tests {
                     content
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_largest_read_fits_the_buffer_of_an_upload() {
+        let fixture = Fixture::new();
+        for carried in 0..4 {
+            let mut session = fixture.session();
+            session.received(format!("UPLOAD n {}", "A".repeat(carried)).as_bytes());
+            session.received("A".repeat(PIECE_TEXT).as_bytes());
+            session.received(format!("{}\r\n\r\n", "A".repeat((4 - carried) % 4)).as_bytes());
+            let size = PIECE + if carried > 0 { 3 } else { 0 };
+            let answer = String::from_utf8(outgoing(&session)).unwrap();
+            assert!(answer.contains(&format!("\"size\":{size}}}")), "{answer}");
         }
     }
 

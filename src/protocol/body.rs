@@ -27,7 +27,7 @@ pub struct Body {
     decoder: Decoder,
     /// How much of the end mark was seen last.
     pub mark: EndMark,
-    /// Decoded bytes for the file: what one read can bring.
+    /// Decoded bytes for the file: room for what one read can bring, and for what was carried before it.
     buffer: Vec<u8>,
     /// How much of `buffer` is filled.
     filled: usize,
