@@ -231,7 +231,8 @@ impl Client {
         })
     }
 
-    /// Lets no request on this connection wait after `deadline`: it fails with `Error::Timeout` then.
+    /// Lets no request on this connection wait after `deadline`: it fails with `Error::Timeout` then. For runs
+    /// of `stress` against other servers.
     pub fn end_by(&mut self, deadline: Instant) {
         self.reader.source().deadline = Some(deadline);
     }
@@ -248,8 +249,7 @@ impl Client {
 
     /// LIST: the names of the files.
     pub fn list(&mut self) -> Result<Vec<String>, Error> {
-        self.send("LIST\r\n\r\n")?;
-        let reply = self.reply()?;
+        let reply = self.ask("LIST\r\n\r\n")?;
         let items = reply.get("data").and_then(Value::as_array);
         let name = |item: &Value| item.as_str().map(str::to_owned);
         let names = items.and_then(|items| items.iter().map(name).collect());
@@ -258,8 +258,7 @@ impl Client {
 
     /// STATS: what the server has counted.
     pub fn stats(&mut self) -> Result<Value, Error> {
-        self.send("STATS\r\n\r\n")?;
-        let reply = self.reply()?;
+        let reply = self.ask("STATS\r\n\r\n")?;
         reply
             .get("data")
             .cloned()
@@ -268,8 +267,7 @@ impl Client {
 
     /// DELETE.
     pub fn delete(&mut self, name: &str) -> Result<(), Error> {
-        self.send(&format!("DELETE {}\r\n\r\n", quote(name)?))?;
-        self.reply().map(drop)
+        self.ask(&format!("DELETE {}\r\n\r\n", quote(name)?)).map(drop)
     }
 
     /// GET: writes the content to `sink` and returns its length in bytes. When it fails, what `sink` has
@@ -284,13 +282,14 @@ impl Client {
     pub fn upload(&mut self, name: &str, source: &mut dyn BufRead) -> Result<u64, Error> {
         let sent = match self.send_content(name, source) {
             // The server may have closed for a reason. If it sent one, that is the better error.
-            Err(Error::Reset(error)) => match self.reply() {
+            Err(Error::Reset(error)) => match self.read_reply(None) {
                 Err(told @ (Error::Server(_) | Error::Http(_))) => return Err(told),
                 _ => return Err(Error::Reset(error)),
             },
             sent => sent?,
         };
-        match self.reply()?.get("size").map(Value::as_u64) {
+        let (reply, _) = self.read_reply(None)?;
+        match reply.get("size").map(Value::as_u64) {
             Some(size) if size != Some(sent) => corrupt("another size was stored"),
             _ => Ok(sent),
         }
@@ -327,8 +326,9 @@ impl Client {
         self.reader.source().send(head.as_bytes())
     }
 
-    /// A reply that is small enough to hold, when it says OK.
-    fn reply(&mut self) -> Result<Value, Error> {
+    /// A whole request, and its reply if that says OK; for verbs whose replies are small enough to hold.
+    fn ask(&mut self, request: &str) -> Result<Value, Error> {
+        self.send(request)?;
         Ok(self.read_reply(None)?.0)
     }
 

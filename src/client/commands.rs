@@ -164,7 +164,7 @@ fn download(args: &Args) -> Result<(), Failure> {
     let cannot = |error| Error::Local(in_words("write", shown, error));
     let size = ask(args, |client| {
         let file = PartialFile::open(path).map_err(cannot)?;
-        let size = client.download(name, &mut Progress::new(&file.file, "write", shown, None))?;
+        let size = client.download(name, &mut Progress::new(&file.file, shown, None))?;
         file.commit().map_err(cannot)?;
         Ok(size)
     })?;
@@ -185,7 +185,7 @@ fn upload(args: &Args) -> Result<(), Failure> {
     };
     let size = ask(args, |client| {
         let stop = client.stop();
-        let source = Progress::new(Interruptible { file, stop }, "read", shown, total);
+        let source = Progress::new(Interruptible { file, stop }, shown, total);
         client.upload(name, &mut BufReader::with_capacity(PIECE, source))
     })?;
     print(&format!("{name} uploaded, {size} bytes\n"))

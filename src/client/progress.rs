@@ -15,8 +15,7 @@ const PROGRESS_DELAY: Duration = Duration::from_secs(1);
 /// Counts the bytes through it, shows them when the transfer takes long, and names the file in errors.
 pub struct Progress<'n, T> {
     inner: T,
-    /// `read` or `write`, and what.
-    verb: &'static str,
+    /// What errors and the line call it.
     name: &'n str,
     /// Bytes in all, if known.
     total: Option<u64>,
@@ -26,10 +25,9 @@ pub struct Progress<'n, T> {
 }
 
 impl<'n, T> Progress<'n, T> {
-    pub fn new(inner: T, verb: &'static str, name: &'n str, total: Option<u64>) -> Progress<'n, T> {
+    pub fn new(inner: T, name: &'n str, total: Option<u64>) -> Progress<'n, T> {
         Progress {
             inner,
-            verb,
             name,
             total,
             done: 0,
@@ -56,7 +54,7 @@ impl<'n, T> Progress<'n, T> {
 impl<T: Write> Write for Progress<'_, T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes);
-        let count = written.map_err(|error| in_words(self.verb, self.name, error))?;
+        let count = written.map_err(|error| in_words("write", self.name, error))?;
         self.count(count);
         Ok(count)
     }
@@ -69,7 +67,7 @@ impl<T: Write> Write for Progress<'_, T> {
 impl<T: Read> Read for Progress<'_, T> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(out);
-        let count = read.map_err(|error| in_words(self.verb, self.name, error))?;
+        let count = read.map_err(|error| in_words("read", self.name, error))?;
         self.count(count);
         Ok(count)
     }
