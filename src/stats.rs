@@ -53,7 +53,7 @@ pub enum Field {
     Busy,
     /// Connections open now: each has a permit.
     Permits,
-    /// Times that a dead worker was replaced.
+    /// Workers that died and were, or will be, replaced.
     Restarts,
 }
 
