@@ -3,16 +3,13 @@
 //! counters tell the truth, and it stops as it was asked to.
 
 use crate::support::http::{Http, with};
-use crate::support::{
-    Background, Folder, PATIENCE, Server, Wire, alive, children, eventually, got, kolam, noise, run, signal,
-    stored, upload, within,
-};
+use crate::support::*;
 use std::collections::HashMap;
-use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::ops::Deref;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,14 +17,11 @@ use std::time::{Duration, Instant};
 /// How soon a back end that answers again gets connections again.
 const BACK: Duration = Duration::from_secs(2);
 
-/// Long enough for anything that is not waiting for us to have happened.
-const MOMENT: Duration = Duration::from_millis(150);
-
 // ---- what the tests are made of ----
 
 /// A running balancer.
 struct Balancer {
-    child: Child,
+    process: Running,
     address: SocketAddr,
     /// How many back ends it has.
     backends: usize,
@@ -36,46 +30,48 @@ struct Balancer {
     reader: Option<JoinHandle<()>>,
 }
 
+impl Deref for Balancer {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.process
+    }
+}
+
 impl Balancer {
     /// In front of `backends`; it has said that it is ready.
-    fn start(backends: &[SocketAddr], options: &[&str]) -> Balancer {
-        let named = backends
+    fn start(backends: &[SocketAddr], options: &str) -> Balancer {
+        let named: String = backends
             .iter()
-            .flat_map(|address| ["--backend".to_owned(), address.to_string()]);
-        let words = ["balance", "--listen", "127.0.0.1:0"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain(named);
-        let words = words.chain(options.iter().map(|&word| word.to_owned()));
+            .map(|address| format!(" --backend {address}"))
+            .collect();
+        let words = format!("balance --listen 127.0.0.1:0 {named} {options}");
         Balancer::launch(kolam(words), backends.len())
     }
 
     fn launch(mut command: Command, backends: usize) -> Balancer {
-        let mut child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut process = Running::spawn(&mut command);
         let log = Arc::new(Mutex::new(String::new()));
-        let (sink, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
+        let (sink, stderr) = (log.clone(), BufReader::new(process.0.stderr.take().unwrap()));
         let reader = thread::spawn(move || {
-            stderr
-                .lines()
-                .for_each(|line| *sink.lock().unwrap() += &format!("{}\n", line.unwrap()));
+            for line in stderr.lines() {
+                *sink.lock().unwrap() += &format!("{}\n", line.unwrap());
+            }
         });
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stdout = BufReader::new(process.0.stdout.take().unwrap());
         let mut lines = stdout.lines().map(Result::unwrap);
         // With --spawn, the ready lines of the servers come first.
         let ready = lines
             .find(|line| !line.starts_with("server "))
             .unwrap_or_default();
-        let rest = ready
-            .strip_prefix("balancing on ")
-            .unwrap_or_else(|| panic!("first line {ready:?}"));
+        let rest = ready.strip_prefix("balancing on ").expect(&ready);
         let address = rest.split(' ').next().unwrap().parse().unwrap();
         Balancer {
-            child,
+            process,
             address,
             backends,
             log,
@@ -111,7 +107,7 @@ impl Balancer {
     /// What it counts now, by the address of the back end.
     fn counters(&self) -> HashMap<String, Counters> {
         let before = self.log().len();
-        signal(self.child.id(), libc::SIGUSR1);
+        self.signal(libc::SIGUSR1);
         let mut seen = HashMap::new();
         eventually("the counters are shown", || {
             seen = counters(&self.log()[before..]);
@@ -120,50 +116,29 @@ impl Balancer {
         seen
     }
 
-    /// Memory that it has used at most, in KiB.
-    fn peak(&self) -> u64 {
-        crate::support::peak_memory(self.child.id())
+    /// The figures of a back end.
+    fn figures(&self, backend: SocketAddr) -> [u64; 5] {
+        self.counters()[&backend.to_string()].figures
     }
 
-    /// Processor time that it uses in the next moment, in ticks of 10 ms.
+    /// Processor time that it uses in the next moment.
     fn cpu_during(&self, moment: Duration) -> Duration {
-        let cpu = || {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-            let rest = stat.rsplit_once(") ").unwrap().1;
-            let ticks = rest
-                .split(' ')
-                .skip(11)
-                .take(2)
-                .map(|ticks| ticks.parse::<u64>().unwrap());
-            Duration::from_millis(10 * ticks.sum::<u64>())
-        };
-        let before = cpu();
+        let before = processor_time(self.pid());
         thread::sleep(moment);
-        cpu() - before
+        processor_time(self.pid()) - before
     }
 
     /// Waits until it has ended well; returns its log.
     fn finish(mut self, limit: Duration) -> String {
-        let mut status = None;
-        within(limit, "the balancer ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
+        let status = self.process.wait(limit);
         self.reader.take().unwrap().join().unwrap();
-        assert_eq!(status.unwrap().code(), Some(0), "{}", self.log());
+        assert_eq!(status.code(), Some(0), "{}", self.log());
         self.log()
     }
 
     fn stop(self) -> String {
-        signal(self.child.id(), libc::SIGTERM);
+        self.signal(libc::SIGTERM);
         self.finish(PATIENCE)
-    }
-}
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -202,82 +177,13 @@ fn counters(log: &str) -> HashMap<String, Counters> {
     lines.map(entry).collect()
 }
 
-/// A back end of the test's own: `serve` gets each connection and its number, in a thread of its own.
-struct Backend {
-    address: SocketAddr,
-    /// Connections so far.
-    seen: Arc<AtomicUsize>,
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Backend {
-    fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Backend {
-        Backend::start_at("127.0.0.1:0", serve).unwrap()
-    }
-
-    fn start_at(
-        address: &str,
-        serve: impl Fn(TcpStream) + Send + Sync + 'static,
-    ) -> std::io::Result<Backend> {
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr().unwrap();
-        let (seen, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, ended, serve) = (seen.clone(), over.clone(), Arc::new(serve));
-        let thread = thread::spawn(move || {
-            for stream in listener.incoming() {
-                if ended.load(SeqCst) {
-                    return;
-                }
-                count.fetch_add(1, SeqCst);
-                let serve = serve.clone();
-                thread::spawn(move || serve(stream.unwrap()));
-            }
-        });
-        Ok(Backend {
-            address,
-            seen,
-            over,
-            thread: Some(thread),
-        })
-    }
-
-    /// Says its name to everybody.
-    fn named(name: &'static str) -> Backend {
-        Backend::start(move |mut stream| drop(stream.write_all(name.as_bytes())))
-    }
-
-    fn seen(&self) -> usize {
-        self.seen.load(SeqCst)
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.over.store(true, SeqCst);
-        // Wakes it.
-        let _ = TcpStream::connect(self.address);
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
-
-/// An address where nobody listens, and a moment ago somebody did.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 fn count<'t>(names: &[String], name: &'t str) -> (&'t str, usize) {
     (name, names.iter().filter(|seen| *seen == name).count())
 }
 
-/// Sends back whatever comes, up to the end.
-fn echo(mut stream: TcpStream) {
-    let mut bytes = vec![0; 64 * 1024];
-    while let Ok(count @ 1..) = stream.read(&mut bytes) {
-        if stream.write_all(&bytes[..count]).is_err() {
-            return;
-        }
-    }
+/// A back end that sends back whatever comes.
+fn echo() -> Fake {
+    Fake::start(Guest::echo)
 }
 
 // ---- bytes ----
@@ -285,8 +191,8 @@ fn echo(mut stream: TcpStream) {
 #[test]
 fn bytes_cross_unchanged_both_ways() {
     let folder = Folder::new();
-    let server = Server::start("thread", 4, &folder, &[]);
-    let balancer = Balancer::start(&[server.address], &["--workers", "2"]);
+    let server = Server::start("thread", 4, &folder, "");
+    let balancer = Balancer::start(&[server.address], "--workers 2");
     thread::scope(|scope| {
         for (name, length) in [("none", 0), ("one", 1), ("piece", 200_000), ("large", 9_000_001)] {
             let (folder, balancer) = (&folder, &balancer);
@@ -306,13 +212,12 @@ fn bytes_cross_unchanged_both_ways() {
         }
     });
     balancer.stop();
-    server.stop();
 }
 
 #[test]
 fn both_directions_flow_at_the_same_time() {
-    let backend = Backend::start(echo);
-    let balancer = Balancer::start(&[backend.address], &["--workers", "1"]);
+    let backend = echo();
+    let balancer = Balancer::start(&[backend.address], "--workers 1");
     thread::scope(|scope| {
         for seed in 0..3 {
             let balancer = &balancer;
@@ -334,10 +239,10 @@ fn both_directions_flow_at_the_same_time() {
 #[test]
 fn an_ipv6_back_end_is_reached() {
     // A machine without IPv6 has nothing to test.
-    let Ok(backend) = Backend::start_at("[::1]:0", echo) else {
+    let Ok(backend) = Fake::start_at("[::1]:0", Guest::echo) else {
         return;
     };
-    let balancer = Balancer::start(&[backend.address], &[]);
+    let balancer = Balancer::start(&[backend.address], "");
     let mut wire = balancer.connect();
     wire.send("six");
     wire.half_close();
@@ -350,16 +255,16 @@ fn a_slow_reader_is_waited_for_with_little_memory() {
     let sent = Arc::new(AtomicU64::new(0));
     let (progress, block) = (sent.clone(), noise(1 << 20, 1));
     let content = block.clone();
-    let backend = Backend::start(move |mut stream| {
+    let backend = Fake::start(move |guest| {
         let mut first = [0];
-        if stream.read(&mut first).unwrap() == 1 && first == *b"L" {
+        if guest.stream.read(&mut first).unwrap() == 1 && first == *b"L" {
             for _ in 0..LENGTH >> 20 {
-                stream.write_all(&block).unwrap();
+                guest.stream.write_all(&block).unwrap();
                 progress.fetch_add(1 << 20, SeqCst);
             }
         }
     });
-    let balancer = Balancer::start(&[backend.address], &["--workers", "1"]);
+    let balancer = Balancer::start(&[backend.address], "--workers 1");
     let mut slow: Vec<Wire> = (0..2).map(|_| balancer.connect()).collect();
     slow.iter_mut().for_each(|wire| wire.send("L"));
     let (mut before, mut since) = (0, Instant::now());
@@ -384,7 +289,11 @@ fn a_slow_reader_is_waited_for_with_little_memory() {
             "bytes have changed"
         );
     }
-    assert!(balancer.peak() < 16 * 1024, "{} KiB of memory", balancer.peak());
+    assert!(
+        peak_memory(balancer.pid()) < 16 * 1024,
+        "{} KiB of memory",
+        peak_memory(balancer.pid())
+    );
 }
 
 // ---- ends ----
@@ -392,13 +301,13 @@ fn a_slow_reader_is_waited_for_with_little_memory() {
 #[test]
 fn half_close_is_passed_on_both_ways() {
     // The client says first that it has no more to say, and still gets its reply.
-    let backend = Backend::start(|mut stream| {
+    let backend = Fake::start(|guest| {
         let mut all = Vec::new();
-        stream.read_to_end(&mut all).unwrap();
+        guest.stream.read_to_end(&mut all).unwrap();
         all.reverse();
-        stream.write_all(&all).unwrap();
+        guest.stream.write_all(&all).unwrap();
     });
-    let balancer = Balancer::start(&[backend.address], &[]);
+    let balancer = Balancer::start(&[backend.address], "");
     let mut wire = balancer.connect();
     wire.send("drawer");
     wire.assert_silent(Duration::from_millis(20));
@@ -412,14 +321,14 @@ fn half_close_is_passed_on_both_ways() {
     // The back end says it first, and still hears the client.
     let (sender, heard) = mpsc::channel();
     let sender = Mutex::new(sender);
-    let backend = Backend::start(move |mut stream| {
-        stream.write_all(b"over").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
+    let backend = Fake::start(move |guest| {
+        guest.stream.write_all(b"over").unwrap();
+        guest.stream.shutdown(Shutdown::Write).unwrap();
         let mut all = String::new();
-        stream.read_to_string(&mut all).unwrap();
+        guest.stream.read_to_string(&mut all).unwrap();
         sender.lock().unwrap().send(all).unwrap();
     });
-    let balancer = Balancer::start(&[backend.address], &[]);
+    let balancer = Balancer::start(&[backend.address], "");
     let mut wire = balancer.connect();
     assert_eq!(wire.rest().unwrap(), b"over");
     let used = balancer.cpu_during(MOMENT);
@@ -436,12 +345,12 @@ fn half_close_is_passed_on_both_ways() {
 
 #[test]
 fn a_reset_is_passed_on_as_a_reset() {
-    let backend = Backend::start(|mut stream| {
-        stream.write_all(b"half of ").unwrap();
+    let backend = Fake::start(|guest| {
+        guest.stream.write_all(b"half of ").unwrap();
         // Closed with unread bytes, which is a reset, as soon as there are any.
-        stream.peek(&mut [0]).unwrap();
+        guest.stream.peek(&mut [0]).unwrap();
     });
-    let balancer = Balancer::start(&[backend.address], &[]);
+    let balancer = Balancer::start(&[backend.address], "");
     let mut wire = balancer.connect();
     let mut half = [0; 8];
     wire.stream.read_exact(&mut half).unwrap();
@@ -454,18 +363,14 @@ fn a_reset_is_passed_on_as_a_reset() {
 
 #[test]
 fn a_client_that_vanishes_frees_its_place() {
-    let backend = Backend::start(echo);
-    let balancer = Balancer::start(&[backend.address], &["--workers", "1"]);
-    let address = backend.address.to_string();
-    let open = || balancer.counters()[&address].figures[0];
-    let sockets = || {
-        fs::read_dir(format!("/proc/{}/fd", balancer.child.id()))
-            .unwrap()
-            .count()
-    };
+    let backend = echo();
+    let balancer = Balancer::start(&[backend.address], "--workers 1");
+    let address = backend.address;
+    let open = || balancer.figures(address)[0];
+    let sockets = || descriptors(balancer.pid());
     // The first connection proves that the worker has everything that it needs.
     balancer.connect().half_close();
-    eventually("it is closed", || backend.seen() == 1 && open() == 0);
+    eventually("it is closed", || backend.connections() == 1 && open() == 0);
     let before = sockets();
     for length in [0, 1, 100_000] {
         let mut wire = balancer.connect();
@@ -477,18 +382,16 @@ fn a_client_that_vanishes_frees_its_place() {
     }
     eventually("all are closed", || open() == 0);
     assert_eq!(sockets(), before);
-    assert_eq!(balancer.counters()[&address].figures[..3], [0, 4, 0]);
+    assert_eq!(balancer.figures(address)[..3], [0, 4, 0]);
 }
 
 // ---- shares ----
 
 #[test]
 fn shares_are_even() {
-    let backends = ["a", "b", "c"].map(Backend::named);
-    let balancer = Balancer::start(
-        &backends.each_ref().map(|backend| backend.address),
-        &["--workers", "2"],
-    );
+    let backends = ["a", "b", "c"].map(Fake::saying);
+    let addresses = backends.each_ref().map(|backend| backend.address);
+    let balancer = Balancer::start(&addresses, "--workers 2");
     let told: Vec<String> = thread::scope(|scope| {
         let clients: Vec<_> = (0..5)
             .map(|_| scope.spawn(|| (0..6).map(|_| balancer.told()).collect::<Vec<_>>()))
@@ -506,17 +409,17 @@ fn shares_are_even() {
 
 #[test]
 fn least_connections_evens_out_what_is_open() {
-    let backends = [Backend::start(echo), Backend::start(echo), Backend::start(echo)];
+    let backends = [echo(), echo(), echo()];
     let addresses = backends.each_ref().map(|backend| backend.address);
-    let balancer = Balancer::start(&addresses, &["--policy", "least-connections"]);
+    let balancer = Balancer::start(&addresses, "--policy least-connections");
     // In turn as long as all are equal; closing those of one makes it the next, twice.
     let mut open: Vec<(usize, Wire)> = Vec::new();
     let connect = |open: &mut Vec<(usize, Wire)>| {
-        let before = backends.each_ref().map(Backend::seen);
+        let before = backends.each_ref().map(Fake::connections);
         let wire = balancer.connect();
         let mut at = None;
         eventually("a back end is reached", || {
-            at = (0..3).find(|&index| backends[index].seen() > before[index]);
+            at = (0..3).find(|&index| backends[index].connections() > before[index]);
             at.is_some()
         });
         open.push((at.unwrap(), wire));
@@ -526,10 +429,8 @@ fn least_connections_evens_out_what_is_open() {
     first.sort();
     assert_eq!(first, [0, 0, 1, 1, 2, 2]);
     open.retain(|(at, _)| *at != 1);
-    let address = addresses[1].to_string();
-    eventually("the places are free", || {
-        balancer.counters()[&address].figures[0] == 0
-    });
+    let address = addresses[1];
+    eventually("the places are free", || balancer.figures(address)[0] == 0);
     assert_eq!([connect(&mut open), connect(&mut open)], [1, 1]);
 }
 
@@ -544,8 +445,8 @@ fn a_download_is_resumed_at_another_back_end_that_has_a_copy_of_the_file() {
         .args([folders[0].join("a.bin"), folders[1].join("a.bin")])
         .status();
     assert!(copied.unwrap().success());
-    let servers = [0, 1].map(|at| Server::start("event", 1, &folders[at], &["--protocol", "http"]));
-    let balancer = Balancer::start(&[servers[0].address, servers[1].address], &[]);
+    let servers = [0, 1].map(|at| Server::start("event", 1, &folders[at], "--protocol http"));
+    let balancer = Balancer::start(&[servers[0].address, servers[1].address], "");
     let mut tag = String::new();
     let mut got = Vec::new();
     for at in 0..6 {
@@ -574,8 +475,8 @@ fn a_download_is_resumed_at_another_back_end_that_has_a_copy_of_the_file() {
 
 #[test]
 fn a_dead_back_end_is_skipped_unseen() {
-    let (first, last) = (Backend::named("a"), Backend::named("c"));
-    let balancer = Balancer::start(&[first.address, nobody(), last.address], &["--workers", "2"]);
+    let (first, last) = (Fake::saying("a"), Fake::saying("c"));
+    let balancer = Balancer::start(&[first.address, nobody(), last.address], "--workers 2");
     let told: Vec<String> = (0..30).map(|_| balancer.told()).collect();
     let (a, c) = (count(&told, "a").1, count(&told, "c").1);
     assert!(a + c == 30 && a.abs_diff(c) <= 1, "{told:?}");
@@ -585,14 +486,14 @@ fn a_dead_back_end_is_skipped_unseen() {
 
 #[test]
 fn what_the_client_has_said_is_told_to_the_next_back_end() {
-    let backend = Backend::start(echo);
+    let backend = echo();
     // Whoever is asked first: one connection in two finds the dead one, until it is taken out.
     for dead_first in [true, false] {
         let mut backends = [nobody(), backend.address];
         if !dead_first {
             backends.reverse();
         }
-        let balancer = Balancer::start(&backends, &["--workers", "1"]);
+        let balancer = Balancer::start(&backends, "--workers 1");
         for round in 0..2 {
             let mut wire = balancer.connect();
             let content = noise(300_000, round);
@@ -611,14 +512,14 @@ fn what_the_client_has_said_is_told_to_the_next_back_end() {
 fn a_back_end_that_never_answers_is_given_up() {
     // A full queue: Linux ignores those who knock.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
-    crate::support::sys::shorten_queue(&deaf);
+    sys::shorten_queue(&deaf);
     let address = deaf.local_addr().unwrap();
     let mut queue = Vec::new();
     while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
         queue.push(stream);
     }
-    let backend = Backend::named("b");
-    let balancer = Balancer::start(&[address, backend.address], &["--connect-timeout", "0.1"]);
+    let backend = Fake::saying("b");
+    let balancer = Balancer::start(&[address, backend.address], "--connect-timeout 0.1");
     assert_eq!([balancer.told(), balancer.told()], ["b", "b"]);
     balancer.assert_logged("is taken out: no answer", 1);
 }
@@ -628,10 +529,10 @@ fn a_killed_back_end_costs_what_it_had_in_hand_and_is_back_in_time() {
     const CLIENTS: usize = 12;
     let folder = Folder::new();
     folder.write("one", b"1");
-    let start = |options: &[&str]| Server::start("thread", CLIENTS, &folder, options);
-    let mut servers: Vec<Server> = (0..3).map(|_| start(&[])).collect();
+    let start = |options: &str| Server::start("thread", CLIENTS, &folder, options);
+    let mut servers: Vec<Server> = (0..3).map(|_| start("")).collect();
     let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
-    let balancer = Balancer::start(&addresses, &["--workers", "2"]);
+    let balancer = Balancer::start(&addresses, "--workers 2");
     let (ok, failures) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
     let load: Vec<Background> = (0..CLIENTS)
         .map(|_| {
@@ -654,14 +555,13 @@ fn a_killed_back_end_costs_what_it_had_in_hand_and_is_back_in_time() {
     eventually("it is taken out", || balancer.logged("is taken out") == 1);
     let after = ok.load(SeqCst);
     eventually("the others go on", || ok.load(SeqCst) > after + 20 * CLIENTS);
-    let dead = servers.remove(1);
-    drop(dead);
-    let again = start(&["--listen", &addresses[1].to_string()]);
+    servers.remove(1).wait(PATIENCE);
+    let again = start(&format!("--listen {}", addresses[1]));
     let restarted = Instant::now();
     within(BACK, "it is back", || balancer.logged("is back") == 1);
-    let before = balancer.counters()[&addresses[1].to_string()].figures[1];
+    let before = balancer.figures(addresses[1])[1];
     within(BACK - restarted.elapsed(), "it is back in turn", || {
-        balancer.counters()[&addresses[1].to_string()].figures[1] > before
+        balancer.figures(addresses[1])[1] > before
     });
     drop(load);
     let failures = failures.lock().unwrap();
@@ -682,21 +582,21 @@ fn a_killed_back_end_costs_what_it_had_in_hand_and_is_back_in_time() {
 #[test]
 fn when_all_are_down_clients_are_turned_away_until_one_is_back() {
     let down = [nobody(), nobody()];
-    let balancer = Balancer::start(&down, &["--workers", "2"]);
+    let balancer = Balancer::start(&down, "--workers 2");
     for _ in 0..3 {
         let asked = Instant::now();
         balancer.connect().assert_closed();
         assert!(asked.elapsed() < Duration::from_secs(1));
     }
     // What nobody will read, because it came while the balancer slept, must not turn the end into a reset.
-    signal(balancer.child.id(), libc::SIGSTOP);
+    balancer.signal(libc::SIGSTOP);
     let mut wires: Vec<Wire> = (0..3).map(|_| balancer.connect()).collect();
     wires.iter_mut().for_each(|wire| wire.send("hello"));
-    signal(balancer.child.id(), libc::SIGCONT);
+    balancer.signal(libc::SIGCONT);
     wires.iter_mut().for_each(Wire::assert_closed);
     balancer.assert_logged("is taken out", 2);
     balancer.assert_logged("all back ends are down", 1);
-    let backend = Backend::start_at(&down[1].to_string(), |mut stream| drop(stream.write_all(b"b"))).unwrap();
+    let backend = Fake::start_at(&down[1].to_string(), |guest| guest.send("b")).unwrap();
     within(BACK, "it is back", || {
         balancer.logged(&format!("back end {} is back", down[1])) == 1
     });
@@ -710,11 +610,11 @@ fn when_all_are_down_clients_are_turned_away_until_one_is_back() {
 
 #[test]
 fn idle_connections_are_closed_and_slow_ones_are_not() {
-    let backend = Backend::start(echo);
-    let balancer = Balancer::start(&[backend.address], &["--idle-timeout", "0.4"]);
+    let backend = echo();
+    let balancer = Balancer::start(&[backend.address], "--idle-timeout 0.4");
     let (mut idle, mut slow) = (balancer.connect(), balancer.connect());
     let since = Instant::now();
-    let drip = Background::drip(&slow, b'x', Duration::from_millis(50));
+    let drip = Background::drip(&slow, "x", Duration::from_millis(50));
     idle.assert_closed();
     assert!(since.elapsed() >= Duration::from_millis(400));
     let mut twenty = [0; 20];
@@ -726,9 +626,8 @@ fn idle_connections_are_closed_and_slow_ones_are_not() {
 #[test]
 fn a_reader_slower_than_the_idle_limit_lives_as_long_as_it_reads() {
     let content = noise(24 << 20, 1);
-    let sent = content.clone();
-    let backend = Backend::start(move |mut stream| drop(stream.write_all(&sent)));
-    let balancer = Balancer::start(&[backend.address], &["--idle-timeout", "0.3"]);
+    let backend = Fake::saying(content.clone());
+    let balancer = Balancer::start(&[backend.address], "--idle-timeout 0.3");
     let wire = balancer.connect();
     let (mut stream, mut got, start) = (&wire.stream, Vec::new(), Instant::now());
     let mut piece = vec![0; 64 * 1024];
@@ -748,7 +647,7 @@ fn a_reader_slower_than_the_idle_limit_lives_as_long_as_it_reads() {
 
 #[test]
 fn running_out_of_descriptors_is_survived() {
-    let backend = Backend::start(echo);
+    let backend = echo();
     let mut command = Command::new("sh");
     let script = "ulimit -n 32 && exec \"$0\" balance --listen 127.0.0.1:0 --workers 2 --backend \"$1\"";
     command.args([
@@ -762,7 +661,7 @@ fn running_out_of_descriptors_is_survived() {
     eventually("descriptors run out", || {
         balancer.logged("cannot take a connection for now") >= 1
     });
-    let inside = balancer.counters()[&backend.address.to_string()].figures[0];
+    let inside = balancer.figures(backend.address)[0];
     assert!(
         (5..30).contains(&inside),
         "{inside} are served\n{}",
@@ -788,8 +687,8 @@ fn running_out_of_descriptors_is_survived() {
 
 #[test]
 fn counters_tell_what_went_where() {
-    let (backend, dead) = (Backend::start(echo), nobody());
-    let balancer = Balancer::start(&[backend.address, dead], &["--workers", "1", "--quiet"]);
+    let (backend, dead) = (echo(), nobody());
+    let balancer = Balancer::start(&[backend.address, dead], "--workers 1 --quiet");
     let mut open = balancer.connect();
     open.send("12345");
     open.stream.read_exact(&mut [0; 5]).unwrap();
@@ -820,16 +719,16 @@ fn counters_tell_what_went_where() {
 
 #[test]
 fn a_stop_lets_open_connections_finish_and_shows_the_counters() {
-    let backend = Backend::start(echo);
-    let balancer = Balancer::start(&[backend.address], &["--workers", "2"]);
+    let backend = echo();
+    let balancer = Balancer::start(&[backend.address], "--workers 2");
     let mut wire = balancer.connect();
     wire.send("before");
     wire.stream.read_exact(&mut [0; 6]).unwrap();
     // Those who were at the door before the request to stop are taken in.
-    signal(balancer.child.id(), libc::SIGSTOP);
+    balancer.signal(libc::SIGSTOP);
     let mut waiting: Vec<Wire> = (0..5).map(|_| balancer.connect()).collect();
-    signal(balancer.child.id(), libc::SIGTERM);
-    signal(balancer.child.id(), libc::SIGCONT);
+    balancer.signal(libc::SIGTERM);
+    balancer.signal(libc::SIGCONT);
     eventually("new connections are refused", || {
         TcpStream::connect(balancer.address).is_err()
     });
@@ -851,47 +750,40 @@ fn a_stop_lets_open_connections_finish_and_shows_the_counters() {
 
 #[test]
 fn a_stop_does_not_wait_longer_than_the_grace_nor_for_a_second_request() {
-    let backend = Backend::start(echo);
+    let backend = echo();
     let started: Vec<Balancer> = ["0.2", "0.2", "100"]
-        .map(|grace| Balancer::start(&[backend.address], &["--grace", grace]))
+        .map(|grace| Balancer::start(&[backend.address], &format!("--grace {grace}")))
         .into();
     let wires: Vec<Wire> = started.iter().map(Balancer::connect).collect();
-    eventually("both are connected", || backend.seen() == 3);
+    eventually("both are connected", || backend.connections() == 3);
     let [short, hung_up, mut long]: [Balancer; 3] = started.try_into().ok().unwrap();
     for (short, number) in [(short, libc::SIGINT), (hung_up, libc::SIGHUP)] {
         let stopped = Instant::now();
-        signal(short.child.id(), number);
+        short.signal(number);
         if number == libc::SIGHUP {
             eventually("new connections are refused", || {
                 TcpStream::connect(short.address).is_err()
             });
             // The kernel and the shell both tell that the terminal has closed: that is one request.
-            signal(short.child.id(), number);
+            short.signal(number);
         }
         short.finish(PATIENCE);
         assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&stopped.elapsed()));
     }
-    signal(long.child.id(), libc::SIGTERM);
+    long.signal(libc::SIGTERM);
     eventually("new connections are refused", || {
         TcpStream::connect(long.address).is_err()
     });
-    signal(long.child.id(), libc::SIGTERM);
-    within(Duration::from_secs(1), "it ends at once", || {
-        long.child.try_wait().unwrap().is_some()
-    });
-    assert_eq!(long.child.wait().unwrap().code(), Some(130));
+    long.signal(libc::SIGTERM);
+    assert_eq!(long.process.wait(Duration::from_secs(1)).code(), Some(130));
     drop(wires);
 }
 
 /// A balancer in front of `count` servers that it has started itself, for `folder`.
-fn with_servers(folder: &Folder, count: usize, options: &[&str]) -> Balancer {
-    let number = count.to_string();
-    let mut words = vec!["balance", "--listen", "127.0.0.1:0", "--spawn", &number];
-    words.extend(options);
+fn with_servers(folder: &Folder, count: usize, options: &str) -> Balancer {
+    let words = format!("balance --listen 127.0.0.1:0 --spawn {count} {options} -- --mode thread --root");
     let mut command = kolam(words);
-    command
-        .args(["--", "--mode", "thread", "--root"])
-        .arg(folder.path());
+    command.arg(folder.path());
     Balancer::launch(command, count)
 }
 
@@ -899,39 +791,32 @@ fn with_servers(folder: &Folder, count: usize, options: &[&str]) -> Balancer {
 fn servers_of_its_own_are_started_replaced_and_stopped() {
     let folder = Folder::new();
     folder.write("a", b"hello");
-    let balancer = with_servers(&folder, 2, &[]);
+    let balancer = with_servers(&folder, 2, "");
     let ask = || {
-        let mut wire = balancer.connect();
-        wire.send("GET /a HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-        String::from_utf8(wire.rest().unwrap()).unwrap()
+        let reply = Http::connect(balancer.address).ask(with("GET", "/a", "Connection: close\r\n"));
+        assert_eq!(reply.text(), "hello");
     };
-    let servers = children(balancer.child.id());
+    let servers = children(balancer.pid());
     assert_eq!(servers.len(), 2);
-    for _ in 0..4 {
-        assert!(ask().ends_with("\r\n\r\nhello"));
-    }
-    let shares: Vec<u64> = balancer
-        .counters()
-        .values()
-        .map(|counters| counters.figures[1])
-        .collect();
+    (0..4).for_each(|_| ask());
+    let counters = balancer.counters();
+    let shares: Vec<u64> = counters.values().map(|of_one| of_one.figures[1]).collect();
     assert_eq!(shares, [2, 2], "each has had its share");
     signal(servers[0], libc::SIGKILL);
     balancer.assert_logged("has ended (signal: 9 (SIGKILL)): one more start", 1);
     eventually("there are two again", || {
-        let now = children(balancer.child.id());
+        let now = children(balancer.pid());
         now.len() == 2 && !now.contains(&servers[0])
     });
     // Nothing is lost meanwhile, and after its next health check the new one has its share again.
     eventually("both are used", || {
         let before = balancer.counters();
-        (0..2).for_each(|_| assert!(ask().ends_with("\r\n\r\nhello")));
+        (0..2).for_each(|_| ask());
         let after = balancer.counters();
-        before
-            .iter()
-            .all(|(address, counters)| counters.figures[1] < after[address].figures[1])
+        let mut all = before.iter();
+        all.all(|(address, of_one)| of_one.figures[1] < after[address].figures[1])
     });
-    let servers = children(balancer.child.id());
+    let servers = children(balancer.pid());
     balancer.stop();
     assert!(!servers.into_iter().any(alive));
 }
@@ -939,62 +824,44 @@ fn servers_of_its_own_are_started_replaced_and_stopped() {
 #[test]
 fn servers_of_its_own_die_with_a_balancer_that_is_killed() {
     let folder = Folder::new();
-    let other = Server::launch("thread", 4, folder.path(), &["--protocol", "http"]);
-    let address = other.address.to_string();
-    let mut balancer = with_servers(&folder, 2, &["--backend", &address]);
-    let servers = children(balancer.child.id());
+    let other = Server::http_of("thread", 4, &folder, "");
+    let mut balancer = with_servers(&folder, 2, &format!("--backend {}", other.address));
+    let servers = children(balancer.pid());
     balancer.backends = 3;
-    assert!(
-        balancer.counters().contains_key(&other.address.to_string()),
-        "both kinds together"
-    );
-    signal(balancer.child.id(), libc::SIGKILL);
+    let both = balancer.counters().contains_key(&other.address.to_string());
+    assert!(both, "both kinds together");
+    balancer.signal(libc::SIGKILL);
     eventually("they are gone", || !servers.iter().copied().any(alive));
 }
 
 #[test]
 fn mistakes_are_named() {
-    let one = ["--backend", "127.0.0.1:1"];
-    let with = |words: &[&'static str]| [&["balance"], &one[..], words].concat();
-    run(&["balance"]).failed(2, &["--backend is missing", "--backend HOST:PORT"]);
-    run(&["balance", "--backend", "here"]).failed(2, &["--backend here", "expected HOST:PORT"]);
-    let second = [&["balance"], &one[..], &["--backend", "127.0.0.1:0"]].concat();
-    run(&second).failed(2, &["--backend 127.0.0.1:0", "expected"]);
-    run(&with(&["--listen", "127.0.0.1:1"])).failed(2, &["--backend 127.0.0.1:1", "behind"]);
-    run(&with(&["--policy", "round"])).failed(2, &["--policy round", "round-robin", "least-connections"]);
-    run(&with(&["--workers", "0"])).failed(2, &["--workers 0", "from 1 to"]);
-    run(&with(&["--wrokers", "2"])).failed(2, &["did you mean --workers?"]);
-    run(&["balance", "--spawn", "0"]).failed(2, &["--spawn 0", "from 1 to 9999"]);
-    run(&with(&["--", "--mode", "event"])).failed(2, &["after --", "--spawn N"]);
-    run(&with(&["files"])).failed(2, &["unexpected word 'files'"]);
-    let words = [
-        "balance",
-        "--listen",
-        "127.0.0.1:0",
-        "--spawn",
-        "2",
-        "--",
-        "--mode",
-        "evnt",
-    ];
-    let ended = run(&words);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    assert_usage(
+        "balance => --backend is missing | --backend HOST:PORT
+        balance --backend here => --backend here | expected HOST:PORT
+        balance --backend 127.0.0.1:1 --backend 127.0.0.1:0 => --backend 127.0.0.1:0 | expected
+        balance --backend 127.0.0.1:1 --listen 127.0.0.1:1 => --backend 127.0.0.1:1 | behind
+        balance --backend 127.0.0.1:1 --policy round => --policy round | round-robin | least-connections
+        balance --backend 127.0.0.1:1 --workers 0 => --workers 0 | from 1 to
+        balance --backend 127.0.0.1:1 --wrokers 2 => did you mean --workers?
+        balance --spawn 0 => --spawn 0 | from 1 to 9999
+        balance --backend 127.0.0.1:1 -- --mode event => after -- | --spawn N
+        balance --backend 127.0.0.1:1 files => unexpected word 'files'
+        balance --port=80 => --port; it is part of --listen HOST:PORT",
+    );
+    let ended = run("balance --listen 127.0.0.1:0 --spawn 2 -- --mode evnt");
     assert_eq!((ended.code, ended.text()), (Some(1), ""), "{ended:?}");
     assert!(
         ended.stderr.starts_with("kolam: --mode evnt: expected"),
         "{ended:?}"
     );
-    assert!(
-        ended
-            .stderr
-            .contains("kolam: server 1 of --spawn did not start: exit status: 2"),
-        "{ended:?}"
+    assert_has(
+        &ended.stderr,
+        &["kolam: server 1 of --spawn did not start: exit status: 2"],
     );
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let words: Vec<&str> = with(&["--listen"])
-        .into_iter()
-        .chain([address.as_str()])
-        .collect();
-    run(&words).failed(1, &["cannot listen on", &address, "choose another"]);
-    assert!(run(&["balance", "--help"]).ok().contains("--policy POLICY"));
+    let ended = run(format!("balance --backend 127.0.0.1:1 --listen {address}"));
+    ended.failed(1, &["cannot listen on", &address.to_string(), "choose another"]);
+    assert!(run("balance --help").ok().contains("--policy POLICY"));
 }

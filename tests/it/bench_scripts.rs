@@ -10,7 +10,7 @@ mod run;
 mod system;
 
 use crate::support::pty::{Screen, Terminal};
-use crate::support::{self, Ended, Folder, Run, signal, within};
+use crate::support::{self, Ended, Folder, Run, within};
 use run::{Progress, aligned};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -172,7 +172,7 @@ fn every_figure_of_a_peer_is_measured_in_the_same_run() {
             .iter()
             .any(|name| Path::new(&work).join(name).join("row").exists())
     });
-    signal(run.child.id(), libc::SIGINT);
+    run.signal(libc::SIGINT);
     let ended = run.finish(LIMIT);
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(

@@ -3,7 +3,7 @@
 //! that the links of the page lead to the files, that a browser keeps their bytes, and that no name is a
 //! program.
 
-use crate::support::{Ended, Folder, MODES, PATIENCE, Run, Server, base64, eventually, noise, within};
+use crate::support::*;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -32,7 +32,7 @@ fn installed() -> Option<PathBuf> {
         .flat_map(|name| places.iter().map(move |place| place.join(name)));
     let found = found.into_iter().find(|program| program.is_file());
     if found.is_none() {
-        eprintln!("skipped: there is no browser, neither {}", NAMES.join(" nor "));
+        skipped(format!("there is no browser, neither {}", NAMES.join(" nor ")));
     }
     found
 }
@@ -44,7 +44,7 @@ impl Home {
     fn new() -> Home {
         let home = Home(Folder::new());
         for name in ["profile", "downloads", "temporary"] {
-            fs::create_dir(home.0.join(name)).unwrap();
+            home.0.folder(name);
         }
         home
     }
@@ -88,7 +88,7 @@ impl Drop for Home {
     fn drop(&mut self) {
         // The folder has a name of its own, so these are all ours: helpers of the browser that outlived it.
         // With the slash behind it, for the name may be the beginning of another one.
-        let ours = || crate::support::processes(self.0.join("").as_os_str().as_encoded_bytes());
+        let ours = || processes(self.0.join("").as_os_str().as_encoded_bytes());
         for pid in ours() {
             let _ = Command::new("kill")
                 .args(["-KILL", &pid.to_string()])
@@ -363,14 +363,14 @@ impl Browser {
         let folder = self.home.0.join("downloads");
         let mut bytes = Vec::new();
         eventually("the download is whole", || {
-            let [name] = &*crate::support::names(&folder) else {
+            let [name] = &*names(&folder) else {
                 return false;
             };
             bytes = fs::read(folder.join(name)).unwrap_or_default();
             // While it is on its way it bears another name, or is shorter.
             !name.ends_with(".crdownload") && bytes.len() >= size
         });
-        crate::support::names(&folder)
+        names(&folder)
             .iter()
             .for_each(|name| fs::remove_file(folder.join(name)).unwrap());
         bytes
@@ -407,7 +407,7 @@ const NOTES: &str = "Kolam ikan <b>di</b> taman &amp; é日😀.";
 fn folder() -> Folder {
     let folder = Folder::new();
     for (at, name) in NAMES_OF_FILES.iter().enumerate() {
-        folder.write(name, &noise(300_000 + at, at as u64));
+        folder.write(name, noise(300_000 + at, at as u64));
     }
     folder.write("notes.txt", NOTES.as_bytes());
     folder
@@ -415,7 +415,7 @@ fn folder() -> Folder {
 
 /// An impatient server, because browsers open connections that they do not use, and `single` has one worker.
 fn start(mode: &str, folder: &Folder) -> Server {
-    Server::start(mode, 4, folder, &["--protocol", "http", "--idle-timeout", "0.5"])
+    Server::start(mode, 4, folder, "--protocol http --idle-timeout 0.5")
 }
 
 #[test]
@@ -427,26 +427,25 @@ fn a_browser_shows_the_page() {
     let ended: Ended = Run::start(&mut home.command(&program, &["--dump-dom", &address])).finish(LONG);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let page = ended.text();
-    for name in [
-        "a.bin",
-        "notes.txt",
-        "&lt;img src=x",
-        "100%.bin",
-        "é日😀.bin",
-        "a&amp;amp;b.bin",
-    ] {
-        assert!(page.contains(name), "no {name} in {page}");
-    }
+    assert_has(
+        page,
+        &[
+            "a.bin",
+            "notes.txt",
+            "&lt;img src=x",
+            "100%.bin",
+            "é日😀.bin",
+            "a&amp;amp;b.bin",
+        ],
+    );
     assert!(page.contains("curl -T") && page.contains(&address), "{page}");
-    drop(home);
-    server.stop();
 }
 
 #[test]
 fn a_browser_follows_the_links_and_gets_the_bytes() {
     let Some(program) = installed() else { return };
     let mut browser = Browser::start(&program);
-    for mode in MODES {
+    each_case(MODES, HTTP, |Case { mode, .. }, _| {
         let folder = folder();
         let server = start(mode, &folder);
         let address = format!("http://{}/", server.address);
@@ -456,36 +455,31 @@ fn a_browser_follows_the_links_and_gets_the_bytes() {
             let bytes = browser.downloaded(300_000 + at);
             assert!(
                 bytes == noise(300_000 + at, at as u64),
-                "{mode} {name}: {} bytes",
+                "{name}: {} bytes",
                 bytes.len()
             );
             assert_eq!(
                 browser.evaluate("location.href"),
                 address,
-                "{mode} {name}: it left the page"
+                "{name}: it left the page"
             );
         }
         assert_eq!(
             browser.evaluate("document.images.length"),
             "0",
-            "{mode}: a name became an image"
+            "a name became an image"
         );
         assert_ne!(
             browser.evaluate("document.title"),
             "broken",
-            "{mode}: a name became a program"
+            "a name became a program"
         );
         let target = browser.click("notes.txt");
         browser.arrive(&target);
-        assert_eq!(target, format!("{address}notes.txt"), "{mode}");
-        assert_eq!(
-            browser.evaluate("document.body.innerText.trim()"),
-            NOTES,
-            "{mode}"
-        );
+        assert_eq!(target, format!("{address}notes.txt"));
+        assert_eq!(browser.evaluate("document.body.innerText.trim()"), NOTES);
         browser.open("about:blank");
-        server.stop();
-    }
+    });
     browser.close();
 }
 
@@ -496,51 +490,39 @@ fn a_browser_uploads_through_the_form() {
     let sources = Folder::new();
     let names = ["a b.bin", "\" onclick=\"alert(1)\" é日😀.bin", "<b>.bin"];
     for (at, name) in names.iter().enumerate() {
-        sources.write(name, &noise(300_000 + at, at as u64));
+        sources.write(name, noise(300_000 + at, at as u64));
     }
     // Large enough that it is refused while the browser is still sending.
-    sources.write("large.bin", &noise(8 << 20, 9));
-    for mode in MODES {
-        let folder = Folder::new();
+    sources.write("large.bin", noise(8 << 20, 9));
+    each_case(MODES, HTTP, |case, folder| {
         folder.write("a b.bin", b"old");
-        let options = [
-            "--protocol",
-            "http",
-            "--idle-timeout",
-            "0.5",
-            "--max-upload",
-            "1M",
-        ];
-        let server = Server::start(mode, 4, &folder, &options);
+        let options = "--protocol http --idle-timeout 0.5 --max-upload 1M";
+        let server = case.serve(folder, 4, options);
         let address = format!("http://{}/", server.address);
         browser.open(&format!("{address}?sort=size&other"));
         browser.submit(&names.map(|name| sources.join(name)));
         // The answer has led back to the page in its order, and there the new files are.
         browser.arrive(&format!("{address}?sort=size"));
         for (at, name) in names.iter().enumerate() {
-            assert!(
-                folder.read(name) == noise(300_000 + at, at as u64),
-                "{mode} {name}"
-            );
+            assert!(folder.read(name) == noise(300_000 + at, at as u64), "{name}");
             let link = format!(
                 "[...document.links].some(a => a.textContent === {})",
                 quoted(name)
             );
-            assert_eq!(browser.evaluate(&link), "true", "{mode} {name}");
+            assert_eq!(browser.evaluate(&link), "true", "{name}");
         }
         // A reload shows the page again and does not send the form again.
         fs::remove_file(folder.join("a b.bin")).unwrap();
         browser.evaluate("document.title = 'old'");
         browser.command("Page.reload", "");
         browser.read("2 files, 585.9 KiB.");
-        assert_eq!(folder.names().len(), 2, "{mode}");
+        assert_eq!(folder.names().len(), 2);
         browser.submit(&[sources.join("a b.bin"), sources.join("large.bin")]);
         browser.read("large.bin: file too large");
         browser.read("stored before that: 1 file");
-        assert_eq!(folder.names().len(), 3, "{mode}");
+        assert_eq!(folder.names().len(), 3);
         browser.open("about:blank");
-        server.stop();
-    }
+    });
     browser.close();
 }
 
@@ -578,7 +560,7 @@ fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
         (&*"W".repeat(255), 1),
         (&*"日".repeat(85), 0),
     ] {
-        folder.write(name, &noise(size, 1));
+        folder.write(name, noise(size, 1));
     }
     let server = start("event", &folder);
     let address = format!("http://{}/", server.address);

@@ -2,15 +2,10 @@
 //! memory; one worker serves greedy, slow, stuck and honest clients at once, and sleeps when there is
 //! nothing to do; whatever becomes of its connections, nothing of them is left behind.
 
-use crate::support::{
-    Background, Folder, PATIENCE, Run, Server, Wire, begin_upload, children, descriptors, eventually, got,
-    kolam, noise, number, processor_time, raise_descriptor_limit, refused, resident, signal, stored, threads,
-    upload,
-};
-use std::fs::File;
+use crate::support::*;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -18,9 +13,6 @@ use std::time::{Duration, Instant};
 
 /// What LIST answers when there is nothing.
 const NOTHING: &str = r#"{"status":"OK","data":[]}"#;
-
-/// Longest wait for something that a limit of about a second must end.
-const SOON: Duration = Duration::from_secs(5);
 
 /// How long the server is watched doing nothing.
 const WATCH: Duration = Duration::from_secs(1);
@@ -31,7 +23,7 @@ const ASLEEP: Duration = Duration::from_millis(100);
 /// The file that is too large to be read to its end in a test. It is sparse and takes no disk.
 const ENDLESS: u64 = 4 << 30;
 
-fn start(workers: usize, folder: &Folder, options: &[&str]) -> Server {
+fn start(workers: usize, folder: &Folder, options: &str) -> Server {
     Server::start("event", workers, folder, options)
 }
 
@@ -53,7 +45,7 @@ fn assert_asleep(server: &Server, what: &str) {
 fn it_is_one_process_with_a_thread_for_each_worker() {
     for workers in [1, 2, 5] {
         let folder = Folder::new();
-        let server = start(workers, &folder, &[]);
+        let server = start(workers, &folder, "");
         assert_eq!(threads(server.pid()), workers + 1);
         let wires: Vec<Wire> = (0..20).map(|_| server.connect()).collect();
         for mut wire in wires {
@@ -61,14 +53,13 @@ fn it_is_one_process_with_a_thread_for_each_worker() {
         }
         assert_eq!(threads(server.pid()), workers + 1, "connections cost no threads");
         assert_eq!(children(server.pid()), []);
-        server.stop();
     }
 }
 
 #[test]
 fn all_workers_take_part() {
     let folder = Folder::new();
-    let server = start(3, &folder, &[]);
+    let server = start(3, &folder, "");
     let mut asking = server.connect();
     // Whoever is free takes the next connection, so it may need some until each has had one.
     eventually("each worker has served something", || {
@@ -87,8 +78,6 @@ fn all_workers_take_part() {
         (3, 3),
         "{stats}"
     );
-    drop(asking);
-    server.stop();
 }
 
 // ---- thousands of connections ----
@@ -101,10 +90,10 @@ const CROWD_KIB: u64 = 3 * CROWD as u64 + 512;
 
 #[test]
 fn a_thousand_idle_connections_cost_little() {
-    raise_descriptor_limit();
+    sys::raise_descriptor_limit();
     let folder = Folder::new();
-    folder.write("a", &noise(1 << 20, 1));
-    let server = start(2, &folder, &[]);
+    folder.write("a", noise(1 << 20, 1));
+    let server = start(2, &folder, "");
     // Whatever is made once and kept is made now.
     let mut asking = server.connect();
     for _ in 0..20 {
@@ -143,7 +132,7 @@ fn a_thousand_idle_connections_cost_little() {
 #[test]
 fn fifty_transfers_at_once_are_all_right() {
     let folder = Folder::new();
-    let server = start(2, &folder, &[]);
+    let server = start(2, &folder, "");
     let contents: Vec<Vec<u8>> = (0..50).map(|at| noise(300_000 + at, at as u64)).collect();
     thread::scope(|scope| {
         for (at, content) in contents.iter().enumerate() {
@@ -158,23 +147,9 @@ fn fifty_transfers_at_once_are_all_right() {
         }
     });
     assert_eq!(folder.names().len(), 50);
-    server.stop();
 }
 
 // ---- one worker, many kinds of clients ----
-
-/// Reads as fast as it can and counts the bytes.
-fn read_on(wire: &Wire, count: Arc<AtomicU64>) -> Background {
-    let mut stream = wire.stream.try_clone().unwrap();
-    let mut piece = vec![0; 1 << 20];
-    Background::repeat(move || match stream.read(&mut piece) {
-        Ok(read) => {
-            count.fetch_add(read as u64, Relaxed);
-            read > 0
-        }
-        Err(_) => false,
-    })
-}
 
 /// Sends `bytes` again and again as fast as it can.
 fn send_on(wire: &Wire, bytes: Vec<u8>) -> Background {
@@ -187,11 +162,8 @@ fn a_greedy_client_does_not_starve_the_others() {
     for greedy in ["download", "pipelined requests", "refused upload"] {
         let folder = Folder::new();
         folder.write("a", b"A");
-        File::create(folder.join("endless"))
-            .unwrap()
-            .set_len(ENDLESS)
-            .unwrap();
-        let server = start(1, &folder, &[]);
+        folder.sparse("endless", ENDLESS);
+        let server = start(1, &folder, "");
         let mut hog = server.connect();
         hog.send(match greedy {
             "download" => "GET endless\n",
@@ -199,8 +171,8 @@ fn a_greedy_client_does_not_starve_the_others() {
             _ => "",
         });
         let moved = Arc::new(AtomicU64::new(0));
-        let reading = read_on(&hog, moved.clone());
-        let sending = (greedy != "download").then(|| {
+        let _reading = Background::read(&hog, moved.clone());
+        let _sending = (greedy != "download").then(|| {
             let what = if greedy == "refused upload" {
                 b"QUJD".repeat(50_000)
             } else {
@@ -227,8 +199,6 @@ fn a_greedy_client_does_not_starve_the_others() {
             eventually("the greedy one is served too", || moved.load(Relaxed) > before);
         }
         hog.stream.shutdown(Shutdown::Both).unwrap();
-        drop((reading, sending, hog, honest));
-        server.stop();
     }
 }
 
@@ -237,12 +207,12 @@ fn small_requests_are_over_before_a_large_download_is() {
     let folder = Folder::new();
     folder.write("a", b"A");
     let size = 64 << 20;
-    File::create(folder.join("large")).unwrap().set_len(size).unwrap();
-    let server = start(1, &folder, &[]);
+    folder.sparse("large", size);
+    let server = start(1, &folder, "");
     let mut large = server.connect();
     large.send("GET large\n");
     let moved = Arc::new(AtomicU64::new(0));
-    let reading = read_on(&large, moved.clone());
+    let _reading = Background::read(&large, moved.clone());
     eventually("the download has begun", || moved.load(Relaxed) > 0);
     // Two hundred in one write, so that the machine's own scheduling has little to do with it.
     let mut small = server.connect();
@@ -256,8 +226,6 @@ fn small_requests_are_over_before_a_large_download_is() {
     let whole = got("large", b"").len() as u64 + (size.div_ceil(3) * 4) + 4;
     eventually("the download is whole", || moved.load(Relaxed) == whole);
     large.stream.shutdown(Shutdown::Both).unwrap();
-    drop((reading, large, small));
-    server.stop();
 }
 
 #[test]
@@ -265,14 +233,14 @@ fn slow_and_stuck_clients_and_an_honest_one_share_one_worker() {
     let folder = Folder::new();
     let content = noise(12 << 20, 1);
     folder.write("big", &content);
-    let server = start(1, &folder, &[]);
+    let server = start(1, &folder, "");
     let pause = Duration::from_millis(5);
     let mut stuck = server.connect();
     stuck.send("GET big\n");
     let mut slow = server.connect();
     slow.send("GET big\n");
     let mut dripping = begin_upload(&server, &folder, b"UPLOAD dripped QUJD");
-    let drip = Background::drip(&dripping, b'\n', pause);
+    let drip = Background::drip(&dripping, "\n", pause);
     let mut half = server.connect();
     half.send("GET bi");
     let mut slowly = vec![0; 3 << 20];
@@ -293,14 +261,12 @@ fn slow_and_stuck_clients_and_an_honest_one_share_one_worker() {
     assert!(stuck.reply() == expected);
     let rest = slow.try_reply().unwrap();
     assert!([str::from_utf8(&slowly).unwrap(), &rest].concat() == expected);
-    drop((stuck, slow, dripping, half));
-    server.stop();
 }
 
 #[test]
 fn many_dripping_heads_are_ended_and_the_honest_are_answered_meanwhile() {
     let folder = Folder::new();
-    let server = start(1, &folder, &["--head-timeout", "1"]);
+    let server = start(1, &folder, "--head-timeout 1");
     let began = Instant::now();
     let mut slow: Vec<Wire> = (0..60).map(|_| server.connect()).collect();
     slow.iter_mut().for_each(|wire| wire.send("GET "));
@@ -334,14 +300,12 @@ fn many_dripping_heads_are_ended_and_the_honest_are_answered_meanwhile() {
     );
     drop(dripping);
     slow.iter_mut().for_each(Wire::assert_closed);
-    drop(slow);
-    server.stop();
 }
 
 #[test]
 fn each_connection_has_a_clock_of_its_own() {
     let folder = Folder::new();
-    let server = start(1, &folder, &["--idle-timeout", "0.5", "--head-timeout", "0.5"]);
+    let server = start(1, &folder, "--idle-timeout 0.5 --head-timeout 0.5");
     // Each of these ends, although others begin and are served all the time.
     let busy_folder = folder.join("busy");
     std::fs::write(&busy_folder, b"busy").unwrap();
@@ -369,7 +333,6 @@ fn each_connection_has_a_clock_of_its_own() {
     }
     drop(busy);
     eventually("nothing is left", || folder.names() == ["busy"]);
-    server.stop();
 }
 
 // ---- waiting without working ----
@@ -377,24 +340,24 @@ fn each_connection_has_a_clock_of_its_own() {
 #[test]
 fn nobody_is_waited_for_busily() {
     let folder = Folder::new();
-    folder.write("big", &noise(12 << 20, 1));
-    let server = start(2, &folder, &[]);
+    folder.write("big", noise(12 << 20, 1));
+    let server = start(2, &folder, "");
     let fresh = server.connect();
     let mut half = server.connect();
     half.send("GET bi");
     let sending = begin_upload(&server, &folder, b"UPLOAD a QUJD");
     let mut stuck = server.connect();
     stuck.send("GET big\n");
-    stuck.stream.read_exact(&mut [0; 1]).unwrap();
+    stuck.first_byte();
     // A half-closed peer is readable for ever, and this one does not take what it asked for.
     let mut silent = server.connect();
     silent.send("GET big\n");
     silent.half_close();
-    silent.stream.read_exact(&mut [0; 1]).unwrap();
+    silent.first_byte();
     // And this one has sent more than the server may take before the reply is gone.
     let mut eager = server.connect();
     eager.send("GET big\nLIST\nLIST\n");
-    eager.stream.read_exact(&mut [0; 1]).unwrap();
+    eager.first_byte();
     // One that was refused is listened to until it closes too.
     let mut refused = server.connect();
     refused.send("X".repeat(9000));
@@ -408,26 +371,21 @@ fn nobody_is_waited_for_busily() {
     drop((fresh, half, sending, stuck, eager, refused));
     eventually("nothing is left", || folder.names() == ["big"]);
     assert_asleep(&server, "nobody");
-    server.stop();
 }
 
 #[test]
 fn running_out_of_descriptors_costs_no_processor_time() {
     let folder = Folder::new();
     folder.write("a", b"A");
-    let server = Server::start_with_log("event", 2, &folder, &[]);
-    let limit = format!("--pid={}", server.pid());
+    let server = Server::launch("event", 2, folder.path(), "");
     let mut early = server.connect();
     assert_eq!(early.ask("GET a\n"), got("a", b"A"));
-    let done = Command::new("prlimit").args([&limit, "--nofile=32"]).status();
-    if !done.is_ok_and(|status| status.success()) {
-        return eprintln!("skipped: there is no prlimit");
-    }
+    sys::limit_descriptors(server.pid(), 16);
+    let full = descriptors(server.pid()) + 16;
     let began = Instant::now();
     let crowd: Vec<Wire> = (0..100).map(|_| server.connect()).collect();
-    // Those with higher numbers, which it may have inherited, do not count.
     eventually("it has run out of descriptors", || {
-        descriptors(server.pid()) >= 32
+        descriptors(server.pid()) >= full
     });
     assert_asleep(&server, "no descriptors");
     assert!(early.ask("STATS\n").contains("OK"), "those who are in are served");
@@ -454,8 +412,8 @@ fn running_out_of_descriptors_costs_no_processor_time() {
 #[test]
 fn clients_that_vanish_leave_no_descriptor_and_no_file() {
     let folder = Folder::new();
-    folder.write("big", &noise(4 << 20, 1));
-    let server = start(2, &folder, &[]);
+    folder.write("big", noise(4 << 20, 1));
+    let server = start(2, &folder, "");
     server.ask("LIST\n");
     eventually("it is quiet", || {
         number(&server.ask("STATS\n"), "connections") >= 2
@@ -487,30 +445,28 @@ fn clients_that_vanish_leave_no_descriptor_and_no_file() {
     eventually("no temporary file is left", || folder.names() == ["big"]);
     assert_eq!(number(&server.ask("STATS\n"), "alive"), 2);
     assert!(server.ask("GET big\n") == got("big", &noise(4 << 20, 1)));
-    server.stop();
 }
 
 #[test]
 fn a_client_that_is_killed_in_the_middle_of_an_upload_leaves_nothing() {
     let folder = Folder::new();
     folder.write("a", b"old");
-    let server = start(2, &folder, &[]);
+    let server = start(2, &folder, "");
     let address = server.address.to_string();
     let before = descriptors(server.pid());
     for round in 0..5 {
-        let mut command = kolam(["upload", "-", "--as", "a", "--server", &address]);
+        let mut command = kolam(format!("upload - --as a --server {address}"));
         let mut run = Run::start(command.stdin(Stdio::piped()));
-        let mut stdin = run.child.stdin.take().unwrap();
+        let mut stdin = run.0.stdin.take().unwrap();
         stdin.write_all(&noise(400_000 * round, 1)).unwrap();
         eventually("the upload has begun", || !folder.temporary().is_empty());
-        signal(run.child.id(), libc::SIGKILL);
-        run.child.wait().unwrap();
+        run.signal(libc::SIGKILL);
+        run.wait(PATIENCE);
         eventually("no temporary file is left", || folder.names() == ["a"]);
         assert_eq!(folder.read("a"), b"old");
     }
     eventually("all descriptors are back", || descriptors(server.pid()) <= before);
     assert_eq!(server.ask(upload("a", b"new")), stored("a", 3));
-    server.stop();
 }
 
 // ---- stopping ----
@@ -521,12 +477,12 @@ fn sigterm_closes_the_idle_and_lets_the_active_finish() {
         let folder = Folder::new();
         let content = noise(12 << 20, 1);
         folder.write("big", &content);
-        let server = start(workers, &folder, &["--grace", "60"]);
+        let server = start(workers, &folder, "--grace 60");
         let mut idle: Vec<Wire> = (0..100).map(|_| server.connect()).collect();
         idle.iter_mut().for_each(|wire| drop(wire.ask("LIST\n")));
         let mut reading = server.connect();
         reading.send("GET big\nLIST\n");
-        reading.stream.read_exact(&mut [0; 1]).unwrap();
+        reading.first_byte();
         let request = upload("a", &noise(500_000, 2));
         let (first, second) = request.split_at(request.len() / 2);
         let mut writing = begin_upload(&server, &folder, first);
@@ -553,7 +509,7 @@ fn a_download_that_ends_late_in_the_grace_arrives_although_its_client_has_sent_o
     let folder = Folder::new();
     let content = noise(6 << 20, 1);
     folder.write("big", &content);
-    let server = start(1, &folder, &["--grace", "10"]);
+    let server = start(1, &folder, "--grace 10");
     let mut wire = server.connect();
     wire.send("GET big\n");
     let mut text = vec![0; 64 * 1024];
@@ -586,7 +542,7 @@ fn the_grace_ends_the_stuck_and_only_them() {
     let folder = Folder::new();
     let content = noise(12 << 20, 1);
     folder.write("big", &content);
-    let server = start(1, &folder, &["--grace", "1"]);
+    let server = start(1, &folder, "--grace 1");
     let stuck: Vec<Wire> = (0..10)
         .map(|_| {
             let mut wire = server.connect();
@@ -596,7 +552,7 @@ fn the_grace_ends_the_stuck_and_only_them() {
         .collect();
     let mut good = server.connect();
     good.send("GET big\n");
-    good.stream.read_exact(&mut [0; 1]).unwrap();
+    good.first_byte();
     server.signal(libc::SIGTERM);
     let began = Instant::now();
     let rest = good.try_reply().unwrap();
@@ -622,7 +578,7 @@ fn the_grace_ends_the_stuck_and_only_them() {
 #[test]
 fn one_connection_too_many_is_refused_and_the_rest_is_served() {
     let folder = Folder::new();
-    let server = start(2, &folder, &["--max-connections", "50"]);
+    let server = start(2, &folder, "--max-connections 50");
     let mut seated: Vec<Wire> = (0..50).map(|_| server.connect()).collect();
     seated
         .iter_mut()
@@ -644,5 +600,9 @@ fn one_connection_too_many_is_refused_and_the_rest_is_served() {
     others.iter_mut().for_each(Wire::assert_closed);
     drop((seated, others));
     eventually("there is room again", || server.ask("LIST\n") == NOTHING);
-    server.stop();
+}
+
+#[test]
+fn a_mistyped_event_is_guessed() {
+    assert_usage("serve --mode evnet => evnet | did you mean event?");
 }

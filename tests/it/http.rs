@@ -2,16 +2,12 @@
 //! byte and all at once; heads that are malformed or could be understood in two ways, limits from both
 //! sides, hostile names, slow and vanishing clients, and curl.
 
-use crate::support::http::{self, Http, Reply, ask, escaped, get, put, put_chunked, with};
-use crate::support::{
-    Background, Ended, Folder, MODES, PATIENCE, Run, Server, abandoned, descriptors, eventually,
-    in_every_mode, noise,
-};
+use crate::support::http::{self, Http, Reply, ask, escaped, get, once, put, put_chunked, with};
+use crate::support::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::symlink;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -19,32 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Long enough for anything that is not waiting for us to have happened.
-const MOMENT: Duration = Duration::from_millis(150);
-
-/// Longest wait for something that a limit of a fraction of a second must end.
-const SOON: Duration = Duration::from_secs(5);
-
 /// The request that hides behind another, and must not be answered when that one is not understood.
 const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-fn start(mode: &str, workers: usize, folder: &Folder, options: &[&str]) -> Server {
-    Server::start(
-        mode,
-        workers,
-        folder,
-        &[&["--protocol", "http"], options].concat(),
-    )
-}
-
-fn connect(server: &Server) -> Http {
-    Http::connect(server.address)
-}
-
-/// One request on a connection of its own.
-#[track_caller]
-fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
-    connect(server).ask(request)
+fn start(mode: &str, workers: usize, folder: &Folder, options: &str) -> Server {
+    Server::http_of(mode, workers, folder, options)
 }
 
 /// The beginning of a request, for messages.
@@ -137,13 +112,13 @@ impl Step {
 
 /// Plays a transcript in every mode, cut in every way, each time on a fresh folder and server. A connection
 /// that the server closes is followed by another; what was sent behind its last request is sent again.
-fn play(steps: &[Step], options: &[&str], prepare: impl Fn(&Folder)) {
-    for mode in MODES {
+fn play(steps: &[Step], options: &str, prepare: impl Fn(&Folder) + Sync) {
+    each_case(MODES, HTTP, |case, _| {
         for cut in ["whole", "byte by byte", "all at once"] {
             let folder = Folder::new();
             prepare(&folder);
-            let server = start(mode, 2, &folder, options);
-            let (mut peer, mut fresh) = (connect(&server), true);
+            let server = case.serve(&folder, 2, options);
+            let (mut peer, mut fresh) = (server.http(), true);
             for (at, step) in steps.iter().enumerate() {
                 match cut {
                     "whole" => peer.send(&step.request),
@@ -159,24 +134,23 @@ fn play(steps: &[Step], options: &[&str], prepare: impl Fn(&Folder)) {
                     _ => {}
                 }
                 let reply = peer.reply(http::method(&step.request));
-                step.check(&format!("{mode}, {cut}"), &reply);
+                step.check(cut, &reply);
                 fresh = reply.closes();
                 if fresh {
                     peer.assert_closed();
-                    peer = connect(&server);
+                    peer = server.http();
                 }
             }
             peer.half_close();
             peer.assert_closed();
             drop(peer);
-            assert!(folder.temporary().is_empty(), "{mode}, {cut}");
-            server.stop();
+            assert!(folder.temporary().is_empty(), "{cut}");
         }
-    }
+    });
 }
 
 fn play_in_empty_folder(steps: &[Step]) {
-    play(steps, &[], |_| {});
+    play(steps, "", |_| {});
 }
 
 /// The time of a file in tests: `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -264,8 +238,8 @@ fn a_name_is_decoded_exactly_once() {
 #[test]
 fn content_types_follow_the_extension() {
     let folder = Folder::new();
-    let server = start("thread", 2, &folder, &[]);
-    let mut peer = connect(&server);
+    let server = start("thread", 2, &folder, "");
+    let mut peer = server.http();
     let table: [(&str, &[&str]); 12] = [
         ("a.txt", &["text/plain"]),
         ("a.html", &["text/html"]),
@@ -289,16 +263,13 @@ fn content_types_follow_the_extension() {
             assert!(types.iter().any(right), "{method} {name} {found}");
         }
     }
-    drop(peer);
-    server.stop();
 }
 
 #[test]
 fn large_files_cross_both_ways() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         let content = noise(5_000_001, 1);
         for chunked in [false, true] {
             let request = if chunked {
@@ -307,44 +278,39 @@ fn large_files_cross_both_ways() {
                 put("/a", &content)
             };
             let reply = peer.ask(request);
-            assert_eq!(reply.status, if chunked { 204 } else { 201 }, "{mode} {reply:?}");
-            assert!(folder.read("a") == content, "{mode}, chunked: {chunked}");
-            assert!(peer.ask(get("/a")).body == content, "{mode}");
+            assert_eq!(reply.status, if chunked { 204 } else { 201 }, "{reply:?}");
+            assert!(folder.read("a") == content, "chunked: {chunked}");
+            assert!(peer.ask(get("/a")).body == content);
         }
         // Several downloads one behind the other, and a half-close.
         peer.send(get("/a").repeat(3));
         peer.half_close();
-        (0..3).for_each(|_| assert!(peer.reply("GET").body == content, "{mode}"));
+        (0..3).for_each(|_| assert!(peer.reply("GET").body == content));
         peer.assert_closed();
-        drop(peer);
-        server.stop();
     });
 }
 
 #[test]
 fn files_of_all_sizes_around_a_piece_cross_both_ways() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &["--sync"]);
-        let mut peer = connect(&server);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "--sync");
+        let mut peer = server.http();
         for size in [
             0, 1, 2, 65_535, 65_536, 65_537, 196_608, 196_609, 262_144, 262_145, 1_048_577,
         ] {
             let content = noise(size, size as u64);
             let target = format!("/{size}");
-            assert_eq!(peer.ask(put(&target, &content)).status, 201, "{mode} {size}");
-            assert!(peer.ask(get(&target)).body == content, "{mode} {size}");
+            assert_eq!(peer.ask(put(&target, &content)).status, 201, "{size}");
+            assert!(peer.ask(get(&target)).body == content, "{size}");
             let sizes = [size / 3 + 1, 17, 4096];
             assert_eq!(
                 peer.ask(put_chunked(&target, &content, &sizes)).status,
                 204,
-                "{mode} {size}"
+                "{size}"
             );
-            assert!(folder.read(&size.to_string()) == content, "{mode} {size}");
+            assert!(folder.read(&size.to_string()) == content, "{size}");
         }
-        drop(peer);
-        server.stop();
-    }
+    });
 }
 
 #[test]
@@ -407,27 +373,24 @@ fn a_body_that_nobody_needs_is_read_and_dropped() {
 
 #[test]
 fn a_file_that_is_cut_short_while_it_is_sent_ends_short() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let file = File::create(folder.join("a")).unwrap();
-        file.set_len(64 << 20).unwrap();
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+    each_case(MODES, HTTP, |case, folder| {
+        let file = folder.sparse("a", 64 << 20);
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         peer.send(get("/a") + SMUGGLED);
         let (reply, length) = peer.begin_reply("GET");
-        assert_eq!((reply.status, length), (200, 64 << 20), "{mode}");
+        assert_eq!((reply.status, length), (200, 64 << 20));
         file.set_len(1 << 20).unwrap();
         // Fewer bytes than promised and then the end: never another reply in their place.
         let rest = peer.rest().unwrap_or_default();
         assert!(
             rest.len() < length && rest.iter().all(|&byte| byte == 0),
-            "{mode} {}",
+            "{}",
             rest.len()
         );
         drop(peer);
-        assert_eq!(once(&server, get("/healthz")).text(), "ok\n", "{mode}");
-        server.stop();
-    }
+        assert_eq!(once(&server, get("/healthz")).text(), "ok\n");
+    });
 }
 
 // ---- the page, the list, health and metrics ----
@@ -463,8 +426,8 @@ fn awkward_folder() -> Folder {
     }
     folder.write(".hidden", b"hidden");
     folder.write("back\\slash", b"no such name");
-    fs::create_dir(folder.join("inner")).unwrap();
-    symlink("plain.txt", folder.join("link")).unwrap();
+    folder.folder("inner");
+    folder.link("plain.txt", "link");
     folder
 }
 
@@ -519,24 +482,18 @@ fn resolved(target: &str) -> String {
 
 #[test]
 fn the_links_of_the_page_lead_to_the_files() {
-    for mode in MODES {
+    each_case(MODES, HTTP, |case, _| {
         let folder = awkward_folder();
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+        let server = case.serve(&folder, 2, "");
+        let mut peer = server.http();
         let page = peer.ask(get("/"));
-        assert_eq!(page.status, 200, "{mode}");
-        assert!(
-            page.must("Content-Type").starts_with("text/html"),
-            "{mode} {page:?}"
-        );
+        assert_eq!(page.status, 200);
+        assert!(page.must("Content-Type").starts_with("text/html"), "{page:?}");
         let head = peer.ask(ask("HEAD", "/"));
-        assert_eq!(head.must("Content-Type"), page.must("Content-Type"), "{mode}");
-        assert_eq!(head.must("Content-Length"), page.body.len().to_string(), "{mode}");
+        assert_eq!(head.must("Content-Type"), page.must("Content-Type"));
+        assert_eq!(head.must("Content-Length"), page.body.len().to_string());
         let text = page.text();
-        assert!(
-            text.contains("curl -T") && text.contains("http://"),
-            "{mode} {text}"
-        );
+        assert_has(text, &["curl -T", "http://"]);
         for wrong in [
             "<b>bold",
             "<script>alert",
@@ -545,7 +502,7 @@ fn the_links_of_the_page_lead_to_the_files() {
             ">inner<",
             ">link<",
         ] {
-            assert!(!text.contains(wrong), "{mode}: {wrong} in {text}");
+            assert!(!text.contains(wrong), "{wrong} in {text}");
         }
         let links = links(text);
         for (at, name) in AWKWARD.iter().enumerate() {
@@ -554,8 +511,8 @@ fn the_links_of_the_page_lead_to_the_files() {
             let mut leading = links.iter().filter(|(text, _)| *text == shown);
             let (_, target) = leading
                 .next()
-                .unwrap_or_else(|| panic!("{mode}: no link {name:?} in {text}"));
-            assert_eq!(leading.count(), 0, "{mode}: {name} is there twice");
+                .unwrap_or_else(|| panic!("no link {name:?} in {text}"));
+            assert_eq!(leading.count(), 0, "{name} is there twice");
             let target = resolved(target);
             assert!(
                 target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'),
@@ -565,12 +522,10 @@ fn the_links_of_the_page_lead_to_the_files() {
             assert_eq!(
                 (reply.status, reply.text()),
                 (200, &*format!("content of {at}")),
-                "{mode} {name}"
+                "{name}"
             );
         }
-        drop(peer);
-        server.stop();
-    }
+    });
 }
 
 /// Reads JSON of one form only: a list of objects whose values are strings and numbers.
@@ -652,44 +607,34 @@ impl Json<'_> {
 
 #[test]
 fn the_list_tells_names_sizes_and_times() {
-    for mode in MODES {
+    each_case(MODES, HTTP, |case, _| {
         let folder = awkward_folder();
         set_time(&folder, "plain.txt", 1_795_241_228, 9_000_000);
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+        let server = case.serve(&folder, 2, "");
+        let mut peer = server.http();
         let reply = peer.ask(get("/?json"));
         assert!(
             reply.must("Content-Type").starts_with("application/json"),
-            "{mode} {reply:?}"
+            "{reply:?}"
         );
         let objects = Json(reply.text()).objects();
         let names: Vec<&str> = objects.iter().map(|object| object["name"].as_str()).collect();
         let mut expected = AWKWARD;
         expected.sort_unstable();
-        assert_eq!(names, expected, "{mode}");
+        assert_eq!(names, expected);
         for object in &objects {
             let keys: Vec<&str> = object.keys().map(String::as_str).collect();
-            assert_eq!(keys, ["modified", "name", "size"], "{mode}");
-            assert_eq!(
-                object["size"],
-                folder.read(&object["name"]).len().to_string(),
-                "{mode}"
-            );
+            assert_eq!(keys, ["modified", "name", "size"]);
+            assert_eq!(object["size"], folder.read(&object["name"]).len().to_string());
         }
         let plain = objects
             .iter()
             .find(|object| object["name"] == "plain.txt")
             .unwrap();
-        assert_eq!(plain["modified"], "2026-11-21T06:07:08.009Z", "{mode}");
+        assert_eq!(plain["modified"], "2026-11-21T06:07:08.009Z");
         let head = peer.ask(ask("HEAD", "/?json"));
-        assert_eq!(
-            head.must("Content-Length"),
-            reply.body.len().to_string(),
-            "{mode}"
-        );
-        drop(peer);
-        server.stop();
-    }
+        assert_eq!(head.must("Content-Length"), reply.body.len().to_string());
+    });
 }
 
 #[test]
@@ -746,10 +691,9 @@ fn samples(text: &str) -> BTreeMap<String, u64> {
 
 #[test]
 fn metrics_are_counted_right() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 1, &folder, &[]);
-        let mut peer = connect(&server);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 1, "");
+        let mut peer = server.http();
         let requests = [
             put("/a", b"kolam"),
             get("/a").into(),
@@ -758,17 +702,14 @@ fn metrics_are_counted_right() {
         ];
         let sent: usize = requests.iter().map(Vec::len).sum();
         let statuses = requests.map(|request| peer.ask(request).status);
-        assert_eq!(statuses, [201, 200, 404, 200], "{mode}");
+        assert_eq!(statuses, [201, 200, 404, 200]);
         let received = peer.received;
         // On a connection of its own: bytes are counted when a turn is over, and this might be in the same.
         drop(peer);
         let reply = once(&server, get("/metrics"));
-        assert!(
-            reply.must("Content-Type").starts_with("text/plain"),
-            "{mode} {reply:?}"
-        );
+        assert!(reply.must("Content-Type").starts_with("text/plain"), "{reply:?}");
         let samples = samples(reply.text());
-        let value = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{mode}: no {name}"));
+        let value = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("no {name}"));
         // Whether the request for the metrics is in them is nobody's business.
         let own = get("/metrics").len() as u64;
         for (name, low, high) in [
@@ -786,42 +727,35 @@ fn metrics_are_counted_right() {
             let found = value(name);
             assert!(
                 (low..=high).contains(&found),
-                "{mode}: {name} is {found}, not {low} to {high}"
+                "{name} is {found}, not {low} to {high}"
             );
         }
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn metrics_add_up_over_all_workers() {
-    for mode in ["thread", "process", "event"] {
-        let folder = Folder::new();
-        let server = start(mode, 3, &folder, &[]);
+    each_case(POOLS, HTTP, |case, folder| {
+        let server = case.serve(folder, 3, "");
         for _ in 0..5 {
-            assert_eq!(once(&server, get("/healthz")).status, 200, "{mode}");
-            assert_eq!(once(&server, get("/none")).status, 404, "{mode}");
+            assert_eq!(once(&server, get("/healthz")).status, 200);
+            assert_eq!(once(&server, get("/none")).status, 404);
         }
         let scrape = || samples(once(&server, get("/metrics")).text());
         eventually("all is counted", || scrape()["kolam_requests_failed_total"] == 5);
         // The request before may just be counted by another worker, between the total and the rows.
         eventually("all add up", || {
             let samples = scrape();
-            assert_eq!(
-                (samples["kolam_workers"], samples["kolam_workers_alive"]),
-                (3, 3),
-                "{mode}"
-            );
-            assert!(samples["kolam_connections_total"] >= 11, "{mode}");
+            assert_eq!((samples["kolam_workers"], samples["kolam_workers_alive"]), (3, 3));
+            assert!(samples["kolam_connections_total"] >= 11);
             let sum = |what: &str| {
                 let one = |worker| samples[&format!("kolam_worker_{what}_total{{worker=\"{worker}\"}}")];
                 (0..3).map(one).sum::<u64>()
             };
-            assert_eq!(sum("failed"), 5, "{mode}");
+            assert_eq!(sum("failed"), 5);
             sum("served") + sum("failed") == samples["kolam_requests_total"]
         });
-        server.stop();
-    }
+    });
 }
 
 // ---- methods ----
@@ -857,7 +791,7 @@ fn methods_that_a_resource_has_not_are_refused_with_those_it_has() {
 fn allow_names_the_methods() {
     let folder = Folder::new();
     folder.write("a", b"A");
-    let server = start("thread", 2, &folder, &[]);
+    let server = start("thread", 2, &folder, "");
     let all = ["DELETE", "GET", "HEAD", "OPTIONS", "PUT"];
     let (some, folders) = (["GET", "HEAD", "OPTIONS"], ["GET", "HEAD", "OPTIONS", "POST"]);
     let table = [
@@ -875,7 +809,6 @@ fn allow_names_the_methods() {
         allowed.sort_unstable();
         assert_eq!(allowed, expected, "{}", shown(request.as_bytes()));
     }
-    server.stop();
 }
 
 #[test]
@@ -890,19 +823,6 @@ fn a_put_needs_a_length() {
         step(get("/a"), 404),
         step(get("/?json"), 200).has("[]"),
     ]);
-}
-
-#[test]
-fn a_read_only_server_changes_nothing() {
-    let steps = [
-        step(put("/a", b"new"), 403).has("permission denied"),
-        step(put("/b", b"new"), 403),
-        step(put_chunked("/b", b"new", &[1]), 403),
-        step(ask("DELETE", "/a"), 403),
-        step(get("/a"), 200).body("old"),
-        step(get("/b"), 404),
-    ];
-    play(&steps, &["--read-only"], |folder| folder.write("a", b"old"));
 }
 
 // ---- keep-alive ----
@@ -934,39 +854,36 @@ fn connections_stay_or_close_as_each_version_says() {
 
 #[test]
 fn a_connection_of_http_1_0_is_closed_behind_the_reply() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
         for lines in [
             "",
             "Host: localhost\r\n",
             "Connection: close\r\n",
             "Connection: x\r\n",
         ] {
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             peer.send(format!("GET /healthz HTTP/1.0\r\n{lines}\r\n{SMUGGLED}"));
             let reply = peer.reply("GET");
-            assert_eq!((reply.status, reply.text()), (200, "ok\n"), "{mode}");
-            assert_ne!(reply.header("Connection"), Some("keep-alive"), "{mode}");
+            assert_eq!((reply.status, reply.text()), (200, "ok\n"));
+            assert_ne!(reply.header("Connection"), Some("keep-alive"));
             peer.assert_closed();
         }
         let body = "PUT /a HTTP/1.0\r\nContent-Length: 5\r\n\r\nkolam";
-        assert_eq!(once(&server, body).status, 201, "{mode}");
-        assert_eq!(folder.read("a"), b"kolam", "{mode}");
-        server.stop();
-    }
+        assert_eq!(once(&server, body).status, 201);
+        assert_eq!(folder.read("a"), b"kolam");
+    });
 }
 
 #[test]
 fn thousands_of_pipelined_requests_are_all_answered_in_order() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         let mut sender = peer.stream.try_clone().unwrap();
         let content = |round: u64| noise(round as usize % 50, round);
         let mut round = 0;
-        let sending = Background::repeat(move || {
+        let _sending = Background::repeat(move || {
             use std::io::Write;
             let mut requests = put(&format!("/f{}", round % 3), &content(round));
             requests.extend(get(&format!("/f{}", round % 3)).bytes());
@@ -976,90 +893,64 @@ fn thousands_of_pipelined_requests_are_all_answered_in_order() {
         });
         for round in 0..500 {
             let stored = peer.reply("PUT").status;
-            assert_eq!(stored, if round < 3 { 201 } else { 204 }, "{mode} {round}");
+            assert_eq!(stored, if round < 3 { 201 } else { 204 }, "{round}");
             assert!(
                 peer.reply("GET").body == noise(round as usize % 50, round),
-                "{mode} {round}"
+                "{round}"
             );
-            assert_eq!(peer.reply("HEAD").must("Content-Length"), "3", "{mode} {round}");
-            assert_eq!(peer.reply("GET").status, 404, "{mode} {round}");
+            assert_eq!(peer.reply("HEAD").must("Content-Length"), "3", "{round}");
+            assert_eq!(peer.reply("GET").status, 404, "{round}");
         }
-        drop((sending, peer));
-        server.stop();
-    }
+    });
 }
 
 // ---- ranges and conditions ----
+
+/// Ranges of a file of 100 bytes: the first and the last byte of what is sent.
+const PARTS: [(&str, usize, usize); 17] = [
+    ("0-0", 0, 0),
+    ("0-1", 0, 1),
+    ("0-98", 0, 98),
+    ("0-99", 0, 99),
+    ("0-100", 0, 99),
+    ("0-18446744073709551615", 0, 99),
+    ("0-", 0, 99),
+    ("1-", 1, 99),
+    ("99-", 99, 99),
+    ("99-99", 99, 99),
+    ("99-1000", 99, 99),
+    ("50-60", 50, 60),
+    ("-1", 99, 99),
+    ("-99", 1, 99),
+    ("-100", 0, 99),
+    ("-101", 0, 99),
+    ("-18446744073709551615", 0, 99),
+];
 
 #[test]
 fn ranges_are_cut_exactly() {
     let content = noise(100, 1);
     let mut steps = Vec::new();
-    for (range, first, last) in [
-        ("0-0", 0, 0),
-        ("0-1", 0, 1),
-        ("0-98", 0, 98),
-        ("0-99", 0, 99),
-        ("0-100", 0, 99),
-        ("0-18446744073709551615", 0, 99),
-        ("0-", 0, 99),
-        ("1-", 1, 99),
-        ("99-", 99, 99),
-        ("99-99", 99, 99),
-        ("99-1000", 99, 99),
-        ("50-60", 50, 60),
-        ("-1", 99, 99),
-        ("-99", 1, 99),
-        ("-100", 0, 99),
-        ("-101", 0, 99),
-        ("-18446744073709551615", 0, 99),
-    ] {
+    for (range, first, last) in PARTS {
         let request = with("GET", "/a", &format!("Range: bytes={range}\r\n"));
-        let part = &content[first..=last];
-        steps.push(
-            step(request, 206)
-                .body(part)
-                .header("Content-Range", format!("bytes {first}-{last}/100")),
-        );
+        let part = step(request, 206).body(&content[first..=last]);
+        steps.push(part.header("Content-Range", format!("bytes {first}-{last}/100")));
     }
-    for range in [
-        "100-",
-        "100-100",
-        "101-",
-        "1000-2000",
-        "-0",
-        "18446744073709551615-",
-    ] {
+    for range in "100- 100-100 101- 1000-2000 -0 18446744073709551615-".split(' ') {
         let request = with("GET", "/a", &format!("Range: bytes={range}\r\n"));
         steps.push(step(request, 416).header("Content-Range", "bytes */100").stays());
     }
-    for range in [
-        "bytes=5-4",
-        "bytes=a-b",
-        "bytes=-",
-        "bytes=",
-        "bytes",
-        "bytes=0",
-        "bytes=0-0,5-6",
-        "bytes=0-0,200-",
-        "bytes=0x0-0x1",
-        "bytes=+1-2",
-        "bytes=--1",
-        "bytes=1-2-3",
-        "items=0-5",
-        "none",
-        "=0-5",
-    ] {
+    for range in "bytes=5-4 bytes=a-b bytes=- bytes= bytes bytes=0 bytes=0-0,5-6 bytes=0-0,200- \
+            bytes=0x0-0x1 bytes=+1-2 bytes=--1 bytes=1-2-3 items=0-5 none =0-5"
+        .split(' ')
+    {
         let request = with("GET", "/a", &format!("Range: {range}\r\n"));
         steps.push(step(request, 200).body(&content).without("Content-Range"));
     }
     steps.push(step(with("GET", "/empty", "Range: bytes=0-\r\n"), 416).header("Content-Range", "bytes */0"));
-    steps.push(
-        step(get("/a"), 200)
-            .body(&content)
-            .header("Accept-Ranges", "bytes"),
-    );
-    play(&steps, &[], |folder| {
+    let whole = step(get("/a"), 200).body(&content);
+    steps.push(whole.header("Accept-Ranges", "bytes"));
+    play(&steps, "", |folder| {
         folder.write("a", &content);
         folder.write("empty", b"");
     });
@@ -1067,38 +958,21 @@ fn ranges_are_cut_exactly() {
 
 #[test]
 fn ranges_reach_beyond_four_gibibytes() {
-    for mode in MODES {
-        let folder = Folder::new();
-        File::create(folder.join("a"))
-            .unwrap()
-            .set_len((5 << 30) + 7)
-            .unwrap();
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+    each_case(MODES, HTTP, |case, folder| {
+        folder.sparse("a", (5 << 30) + 7);
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         for (range, found) in [
             ("4294967295-4294967300", "bytes 4294967295-4294967300/5368709127"),
             ("5368709120-", "bytes 5368709120-5368709126/5368709127"),
             ("-3", "bytes 5368709124-5368709126/5368709127"),
         ] {
             let reply = peer.ask(with("GET", "/a", &format!("Range: bytes={range}\r\n")));
-            assert_eq!(
-                (reply.status, reply.must("Content-Range")),
-                (206, found),
-                "{mode}"
-            );
-            assert!(
-                reply.body.len() < 8 && reply.body.iter().all(|&byte| byte == 0),
-                "{mode}"
-            );
+            assert_eq!((reply.status, reply.must("Content-Range")), (206, found));
+            assert!(reply.body.len() < 8 && reply.body.iter().all(|&byte| byte == 0));
         }
-        assert_eq!(
-            peer.ask(ask("HEAD", "/a")).must("Content-Length"),
-            "5368709127",
-            "{mode}"
-        );
-        drop(peer);
-        server.stop();
-    }
+        assert_eq!(peer.ask(ask("HEAD", "/a")).must("Content-Length"), "5368709127");
+    });
 }
 
 /// The same second in the three forms that a server must read (RFC 9110, section 5.6.7); `second` is 36, 37
@@ -1138,7 +1012,7 @@ fn dates_in_conditions_are_read_in_three_forms() {
     }
     let head = with("HEAD", "/a", &format!("If-Modified-Since: {}\r\n", dates(37)[0]));
     steps.push(step(head, 304).stays());
-    play(&steps, &[], |folder| {
+    play(&steps, "", |folder| {
         folder.write("a", b"content");
         // A fraction of a second, which no date can tell, must not make it look newer.
         set_time(folder, "a", OLD, 900_000_000);
@@ -1147,18 +1021,17 @@ fn dates_in_conditions_are_read_in_three_forms() {
 
 #[test]
 fn tags_in_conditions_are_compared() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, HTTP, |case, folder| {
         folder.write("a", b"content");
-        set_time(&folder, "a", OLD, 0);
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+        set_time(folder, "a", OLD, 0);
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         let tag = peer.ask(get("/a")).must("ETag").to_owned();
         assert!(
             tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'),
-            "{mode}: not strong: {tag}"
+            "not strong: {tag}"
         );
-        assert_eq!(peer.ask(ask("HEAD", "/a")).must("ETag"), tag, "{mode}");
+        assert_eq!(peer.ask(ask("HEAD", "/a")).must("ETag"), tag);
         let [date, other] = [dates(37)[0].clone(), "\"other\"".to_owned()];
         let table = [
             (format!("If-None-Match: {tag}"), 304, 304),
@@ -1198,9 +1071,9 @@ fn tags_in_conditions_are_compared() {
         for (line, got, headed) in &table {
             for (method, status) in [("GET", got), ("HEAD", headed)] {
                 let reply = peer.ask(with(method, "/a", &format!("{line}\r\n")));
-                assert_eq!(reply.status, *status, "{mode} {method} {line}");
+                assert_eq!(reply.status, *status, "{method} {line}");
                 if reply.status != 412 {
-                    assert_eq!(reply.must("ETag"), tag, "{mode} {method} {line}");
+                    assert_eq!(reply.must("ETag"), tag, "{method} {line}");
                 }
             }
         }
@@ -1212,47 +1085,42 @@ fn tags_in_conditions_are_compared() {
             (format!("If-Match: {other}"), 412),
         ] {
             let reply = peer.ask(with("GET", "/a", &format!("Range: bytes=1-2\r\n{line}\r\n")));
-            assert_eq!(reply.status, status, "{mode} {line}");
+            assert_eq!(reply.status, status, "{line}");
             let body = match status {
                 206 => "on",
                 200 => "content",
                 _ => continue,
             };
-            assert_eq!(reply.text(), body, "{mode} {line}");
+            assert_eq!(reply.text(), body, "{line}");
         }
         assert_eq!(
             peer.ask(with("GET", "/a", &format!("If-Range: {tag}\r\n")))
                 .status,
-            200,
-            "{mode}"
+            200
         );
         // Another content is another tag, and so is the same length at another time.
         folder.write("a", b"changed");
-        set_time(&folder, "a", OLD + 1, 0);
-        assert_ne!(peer.ask(get("/a")).must("ETag"), tag, "{mode}");
-        drop(peer);
-        server.stop();
-    }
+        set_time(folder, "a", OLD + 1, 0);
+        assert_ne!(peer.ask(get("/a")).must("ETag"), tag);
+    });
 }
 
 #[test]
 fn no_two_versions_of_a_file_have_the_same_tag() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
         let mut tags = BTreeSet::new();
         for round in 0..30 {
             // The same length, and far less time in between than the kernel's own dates tell apart.
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             let reply = peer.ask(put("/a", format!("{round:03}").as_bytes()));
-            assert!(reply.status == 201 || reply.status == 204, "{mode} {reply:?}");
+            assert!(reply.status == 201 || reply.status == 204, "{reply:?}");
             assert!(
                 tags.insert(peer.ask(get("/a")).must("ETag").to_owned()),
-                "{mode}, round {round}"
+                "round {round}"
             );
         }
-        server.stop();
-    }
+    });
 }
 
 #[test]
@@ -1262,7 +1130,7 @@ fn two_servers_give_copies_of_a_file_the_same_tag() {
         folder.write("a", b"content");
         set_time(folder, "a", OLD, 123_456_789);
     }
-    let servers = [start("thread", 1, &here, &[]), start("event", 1, &there, &[])];
+    let servers = [start("thread", 1, &here, ""), start("event", 1, &there, "")];
     let date = http::date(UNIX_EPOCH + Duration::from_secs(OLD));
     let [one, two] = [0, 1].map(|at| once(&servers[at], get("/a")));
     assert_eq!(one.must("ETag"), two.must("ETag"));
@@ -1278,11 +1146,10 @@ fn two_servers_give_copies_of_a_file_the_same_tag() {
 
 #[test]
 fn conditions_protect_a_file_from_being_replaced_or_deleted() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, HTTP, |case, folder| {
         folder.write("a", b"old");
-        set_time(&folder, "a", OLD, 0);
-        let server = start(mode, 2, &folder, &[]);
+        set_time(folder, "a", OLD, 0);
+        let server = case.serve(folder, 2, "");
         // A refused PUT may end the connection, because its body need not be read.
         let conditional = |method: &str, target: &str, line: &str| {
             let body = if method == "PUT" { "new" } else { "" };
@@ -1300,89 +1167,77 @@ fn conditions_protect_a_file_from_being_replaced_or_deleted() {
         ];
         for line in &refused {
             for method in ["PUT", "DELETE"] {
-                assert_eq!(conditional(method, "/a", line), 412, "{mode} {method} {line}");
+                assert_eq!(conditional(method, "/a", line), 412, "{method} {line}");
             }
         }
-        assert_eq!(conditional("PUT", "/b", "If-Match: *"), 412, "{mode}");
-        assert_eq!(folder.names(), ["a"], "{mode}");
-        assert_eq!(folder.read("a"), b"old", "{mode}");
-        assert_eq!(conditional("PUT", "/b", "If-None-Match: *"), 201, "{mode}");
-        assert_eq!(conditional("PUT", "/b", "If-None-Match: *"), 412, "{mode}");
-        assert_eq!(
-            conditional("PUT", "/a", &format!("If-Match: {tag}")),
-            204,
-            "{mode}"
-        );
-        assert_eq!(folder.read("a"), b"new", "{mode}");
+        assert_eq!(conditional("PUT", "/b", "If-Match: *"), 412);
+        assert_eq!(folder.names(), ["a"]);
+        assert_eq!(folder.read("a"), b"old");
+        assert_eq!(conditional("PUT", "/b", "If-None-Match: *"), 201);
+        assert_eq!(conditional("PUT", "/b", "If-None-Match: *"), 412);
+        assert_eq!(conditional("PUT", "/a", &format!("If-Match: {tag}")), 204);
+        assert_eq!(folder.read("a"), b"new");
         assert_eq!(
             conditional("PUT", "/a", &format!("If-Match: {tag}")),
             412,
-            "{mode}: a lost update"
+            "a lost update"
         );
-        assert_eq!(conditional("DELETE", "/a", "If-Match: *"), 204, "{mode}");
-        assert_eq!(folder.names(), ["b"], "{mode}");
-        server.stop();
-    }
+        assert_eq!(conditional("DELETE", "/a", "If-Match: *"), 204);
+        assert_eq!(folder.names(), ["b"]);
+    });
 }
 
 #[test]
 fn of_two_puts_that_both_want_to_be_the_first_one_is() {
     // Two at once need two workers, and `single` has one.
-    for mode in ["thread", "process", "event"] {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
+    each_case(POOLS, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
         let head = with("PUT", "/a", "If-None-Match: *\r\nContent-Length: 5\r\n");
-        let mut slow = connect(&server);
+        let mut slow = server.http();
         slow.send(format!("{head}fir"));
         // The slow one is in hand, so what it asked for was true when it asked.
         eventually("the upload has begun", || folder.temporary().len() == 1);
-        assert_eq!(once(&server, format!("{head}quick")).status, 201, "{mode}");
+        assert_eq!(once(&server, format!("{head}quick")).status, 201);
         slow.send("st");
-        assert_eq!(slow.reply("PUT").status, 412, "{mode}");
-        assert_eq!(folder.read("a"), b"quick", "{mode}");
-        assert_eq!(folder.names(), ["a"], "{mode}");
-        drop(slow);
-        server.stop();
-    }
+        assert_eq!(slow.reply("PUT").status, 412);
+        assert_eq!(folder.read("a"), b"quick");
+        assert_eq!(folder.names(), ["a"]);
+    });
 }
 
 #[test]
 fn a_refused_head_has_no_body() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 1, &folder, &[]);
-        let mut peer = connect(&server);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 1, "");
+        let mut peer = server.http();
         // The reader takes everything behind the head for the beginning of the next reply.
         peer.send(with("HEAD", "/a", "Content-Length: 2000000\r\n"));
-        assert_eq!(peer.reply("HEAD").status, 413, "{mode}");
+        assert_eq!(peer.reply("HEAD").status, 413);
         peer.assert_closed();
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn who_calls_it_by_a_name_that_is_not_its_own_is_turned_away_on_loopback() {
-    for mode in MODES {
-        for (options, status) in [(&[][..], 421), (&["--any-host"][..], 204)] {
+    each_case(MODES, HTTP, |case, _| {
+        for (options, status) in [("", 421), ("--any-host", 204)] {
             let folder = Folder::new();
             folder.write("a", b"a");
-            let server = start(mode, 1, &folder, options);
+            let server = case.serve(&folder, 1, options);
             let request = "DELETE /a HTTP/1.1\r\nHost: a-b.c_d:80\r\n\r\n";
-            assert_eq!(once(&server, request).status, status, "{mode}");
-            assert_eq!(folder.names().is_empty(), status == 204, "{mode}");
-            server.stop();
+            assert_eq!(once(&server, request).status, status);
+            assert_eq!(folder.names().is_empty(), status == 204);
         }
-    }
+    });
 }
 
 // ---- Expect ----
 
 #[test]
 fn who_asks_before_sending_is_told_to_go_on() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         for (name, lines, body) in [
             ("a", "Expect: 100-continue\r\nContent-Length: 5\r\n", "kolam"),
             ("b", "expect: 100-Continue\r\nContent-Length: 5\r\n", "kolam"),
@@ -1394,11 +1249,11 @@ fn who_asks_before_sending_is_told_to_go_on() {
         ] {
             for status in [201, 204] {
                 peer.send(with("PUT", &format!("/{name}"), lines));
-                assert_eq!(peer.reply("PUT").status, 100, "{mode}");
+                assert_eq!(peer.reply("PUT").status, 100);
                 peer.assert_silent(Duration::from_millis(20));
                 peer.send(body);
-                assert_eq!(peer.reply("PUT").status, status, "{mode}");
-                assert_eq!(folder.read(name), b"kolam", "{mode}");
+                assert_eq!(peer.reply("PUT").status, status);
+                assert_eq!(folder.read(name), b"kolam");
             }
             // Who does not wait for it may get it or not.
             peer.send(with("PUT", &format!("/{name}"), lines) + body);
@@ -1408,21 +1263,18 @@ fn who_asks_before_sending_is_told_to_go_on() {
             } else {
                 first
             };
-            assert_eq!(last, 204, "{mode}");
+            assert_eq!(last, 204);
         }
-        assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}");
-        drop(peer);
-        server.stop();
-    }
+        assert_eq!(peer.ask(get("/healthz")).status, 200);
+    });
 }
 
 #[test]
 fn who_asks_before_sending_is_refused_at_once() {
-    for mode in MODES {
-        let folder = Folder::new();
-        fs::create_dir(folder.join("folder")).unwrap();
+    each_case(MODES, HTTP, |case, folder| {
+        folder.folder("folder");
         folder.write("a", b"old");
-        let server = start(mode, 2, &folder, &["--max-upload", "1000"]);
+        let server = case.serve(folder, 2, "--max-upload 1000");
         for (target, lines, status) in [
             ("/.hidden", "Content-Length: 5\r\n", 400),
             ("/a/b", "Content-Length: 5\r\n", 400),
@@ -1432,253 +1284,223 @@ fn who_asks_before_sending_is_refused_at_once() {
             ("/", "Content-Length: 5\r\n", 405),
             ("/.hidden", "Transfer-Encoding: chunked\r\n", 400),
         ] {
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             peer.send(with("PUT", target, &format!("Expect: 100-continue\r\n{lines}")));
-            assert_eq!(peer.reply("PUT").status, status, "{mode} {target} {lines}");
+            assert_eq!(peer.reply("PUT").status, status, "{target} {lines}");
         }
         for expectation in ["200-ok", "100-continue, 200-ok", "tea"] {
             let lines = format!("Expect: {expectation}\r\nContent-Length: 5\r\n");
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             peer.send(with("PUT", "/a", &lines));
-            assert_eq!(peer.reply("PUT").status, 417, "{mode} {expectation}");
+            assert_eq!(peer.reply("PUT").status, 417, "{expectation}");
         }
         // In HTTP/1.0 there is no such thing as 100.
-        let mut peer = connect(&server);
+        let mut peer = server.http();
         peer.send("PUT /b HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
         peer.assert_silent(MOMENT);
         peer.send("kolam");
-        assert_eq!(peer.reply("PUT").status, 201, "{mode}");
+        assert_eq!(peer.reply("PUT").status, 201);
         drop(peer);
         assert_eq!(
             (folder.read("a"), folder.read("b")),
-            (b"old".to_vec(), b"kolam".to_vec()),
-            "{mode}"
+            (b"old".to_vec(), b"kolam".to_vec())
         );
-        server.stop();
-    }
+    });
 }
 
 // ---- what is not understood ----
 
+/// Values of Content-Length that are none.
+const NO_LENGTHS: [&str; 12] = [
+    "", " ", "+5", "-1", "-0", "5, 5", "5,", "5 5", "0x5", "5a", "5.0", "five",
+];
+
+/// Fields of a length that is malformed, or said twice. The bodies are such that a server that believes the
+/// other length sees a request in them.
+const BAD_LENGTHS: [&str; 13] = [
+    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    "Content-Length: 5\r\nContent-Length: 5\r\n",
+    "Content-Length: 5\r\nContent-Length: 6\r\n",
+    "Content-Length: 5\r\ncontent-length: 0\r\n",
+    "Content-Length:\r\n",
+    "Content-Length: 18446744073709551616\r\n",
+    "Content-Length: 99999999999999999999999999\r\n",
+    "Content-Length: \u{665}\r\n",
+    "Content-Length : 5\r\n",
+    "Content-Length\t: 5\r\n",
+    "Transfer-Encoding : chunked\r\n",
+    "Content-Length\r\n",
+];
+
+const BAD_FIELDS: [&[u8]; 16] = [
+    b"X-Folded: a\r\n b\r\n",
+    b"X-Folded: a\r\n\tb\r\n",
+    b"X-Lone: a\nX-Other: b\r\n",
+    b"X-Lone: a\rX-Other: b\r\n",
+    b"X-Null: a\0b\r\n",
+    b"X-Control: a\x01b\r\n",
+    b"X-Escape: a\x1bb\r\n",
+    b"X-Delete: a\x7fb\r\n",
+    b"X Blank: a\r\n",
+    b"X-Blank : a\r\n",
+    b" X-Led: a\r\n",
+    b": nameless\r\n",
+    b"no colon\r\n",
+    b"X(Y): a\r\n",
+    b"X\xc3\xa9: a\r\n",
+    b"X\0: a\r\n",
+];
+
+/// Values of Host that are none.
+const NO_HOSTS: [&str; 11] = [
+    "", "\t", ":80", "%4", "a b", "a/b", "me@a", "[::1", "a:port", "<b>", "a\"b=c",
+];
+
+const BAD_HOSTS: [&str; 5] = [
+    "",
+    "Host:\r\n",
+    "Host: [1.2.3.4]\r\n",
+    "Host: a\r\nHost: a\r\n",
+    "Host: a\r\nHost: b\r\n",
+];
+
+/// Request lines, without their line end.
+const BAD_FIRST_LINES: [&[u8]; 23] = [
+    b"GET  /a HTTP/1.1",
+    b"GET /a  HTTP/1.1",
+    b" GET /a HTTP/1.1",
+    b"GET /a HTTP/1.1 ",
+    b"GET\t/a\tHTTP/1.1",
+    b"GET /a\tHTTP/1.1",
+    b"GET /a b HTTP/1.1",
+    b"GET /a",
+    b"GET",
+    b"GET HTTP/1.1",
+    b" /a HTTP/1.1",
+    b"GET /%",
+    b"GET /% HTTP/1.1",
+    b"GET /a%4 HTTP/1.1",
+    b"GET /%4g HTTP/1.1",
+    b"GET /%zz HTTP/1.1",
+    b"GET /%+1 HTTP/1.1",
+    b"GET /a#b HTTP/1.1",
+    b"GET /a\0 HTTP/1.1",
+    b"GET /a\x1b[2J HTTP/1.1",
+    b"GET /a\x7f HTTP/1.1",
+    b"GET a HTTP/1.1",
+    b"G\0T /a HTTP/1.1",
+];
+
+/// What is no version, and what is one and not ours.
+const NO_VERSIONS: [&str; 8] = [
+    "HTTP/1",
+    "HTTP/1.",
+    "HTTP/11",
+    "http/1.1",
+    "HTTP/1.1x",
+    "HTTX/1.1",
+    "HTTP /1.1",
+    "1.1",
+];
+const OTHER_VERSIONS: [&str; 3] = ["HTTP/2.0", "HTTP/3.0", "HTTP/9.9"];
+
+/// Codings: one that is no other than chunked cannot be read to its end.
+const BAD_CODINGS: [&str; 8] = [
+    "gzip",
+    "chunked, gzip",
+    "chunked, chunked",
+    "identity",
+    "xchunked",
+    "chunked;q=1",
+    "\"chunked\"",
+    "",
+];
+const OTHER_CODINGS: [&str; 2] = ["gzip, chunked", "gzip;q=1, deflate,chunked"];
+
+/// Sizes of a chunk that are none; the chunk itself is right.
+const NO_SIZES: [&str; 16] = [
+    "-1", "+1", "0x1", " 1", "1 1", "1g", ";", "1;a\nb", "1;a\0b", "1;", "1;a=", "1;a b", "1;a=\"b", "1 ",
+    "1;a ", "1\rX",
+];
+
+const BAD_CHUNKS: [&str; 15] = [
+    "x\r\n",
+    "\r\n\r\n",
+    "1\nA\r\n0\r\n\r\n",
+    "1\rA\r\n0\r\n\r\n",
+    "1\rXA\r\n0\r\n\r\n",
+    "1;a\rXA\r\n0\r\n\r\n",
+    "1\r\nA\r\n0\rX\r\n",
+    "1\r\nAX\n0\r\n\r\n",
+    "1\r\nA\rX0\r\n\r\n",
+    "1\r\nAB\r\n0\r\n\r\n",
+    "1\r\nA0\r\n\r\n",
+    "1\r\nA\n0\r\n\r\n",
+    "10000000000000000\r\nA\r\n0\r\n\r\n",
+    "1;a=\"\\\r\n\"\r\nA\r\n0\r\n\r\n",
+    "1\r\nA\r\n0;\r\n\r\n",
+];
+
 /// Heads that break the grammar or can be understood in two ways, and what may be answered.
 fn malformed() -> Vec<(Vec<u8>, &'static [u16])> {
-    let mut table: Vec<(Vec<u8>, &'static [u16])> = Vec::new();
-    let bad: &[u16] = &[400];
     let host = "Host: localhost\r\n";
-    // Lengths. The bodies are such that a server that believes the other length sees a request in them.
-    for lines in [
-        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-        "Content-Length: 5\r\nContent-Length: 5\r\n",
-        "Content-Length: 5\r\nContent-Length: 6\r\n",
-        "Content-Length: 5\r\ncontent-length: 0\r\n",
-        "Content-Length: +5\r\n",
-        "Content-Length: -1\r\n",
-        "Content-Length: -0\r\n",
-        "Content-Length:\r\n",
-        "Content-Length: \r\n",
-        "Content-Length: 18446744073709551616\r\n",
-        "Content-Length: 99999999999999999999999999\r\n",
-        "Content-Length: 5, 5\r\n",
-        "Content-Length: 5,\r\n",
-        "Content-Length: 5 5\r\n",
-        "Content-Length: 0x5\r\n",
-        "Content-Length: 5a\r\n",
-        "Content-Length: 5.0\r\n",
-        "Content-Length: five\r\n",
-        "Content-Length: \u{665}\r\n",
-        "Content-Length : 5\r\n",
-        "Content-Length\t: 5\r\n",
-        "Transfer-Encoding : chunked\r\n",
-        "Content-Length\r\n",
-    ] {
-        table.push((
-            format!("PUT /smuggled HTTP/1.1\r\n{host}{lines}\r\n0\r\n\r\n").into(),
-            bad,
-        ));
-    }
-    // Fields.
-    for lines in [
-        &b"X-Folded: a\r\n b\r\n"[..],
-        b"X-Folded: a\r\n\tb\r\n",
-        b"X-Lone: a\nX-Other: b\r\n",
-        b"X-Lone: a\rX-Other: b\r\n",
-        b"X-Null: a\0b\r\n",
-        b"X-Control: a\x01b\r\n",
-        b"X-Escape: a\x1bb\r\n",
-        b"X-Delete: a\x7fb\r\n",
-        b"X Blank: a\r\n",
-        b"X-Blank : a\r\n",
-        b" X-Led: a\r\n",
-        b": nameless\r\n",
-        b"no colon\r\n",
-        b"X(Y): a\r\n",
-        b"X\xc3\xa9: a\r\n",
-        b"X\0: a\r\n",
-    ] {
-        table.push((
-            [b"GET /a HTTP/1.1\r\n", host.as_bytes(), lines, b"\r\n"].concat(),
-            bad,
-        ));
-    }
-    // Folding and blanks right behind the request line, which some read as part of it.
-    table.push((format!("GET /a HTTP/1.1\r\n {host}\r\n").into(), bad));
-    // Hosts.
-    for lines in [
-        "",
-        "Host:\r\n",
-        "Host: \t\r\n",
-        "Host: :80\r\n",
-        "Host: %4\r\n",
-        "Host: [1.2.3.4]\r\n",
-        "Host: a\r\nHost: a\r\n",
-        "Host: a\r\nHost: b\r\n",
-        "Host: a b\r\n",
-        "Host: a/b\r\n",
-        "Host: me@a\r\n",
-        "Host: [::1\r\n",
-        "Host: a:port\r\n",
-        "Host: a\"onload=\r\n",
-        "Host: <b>\r\n",
-    ] {
-        table.push((format!("GET /a HTTP/1.1\r\n{lines}\r\n").into(), bad));
-    }
+    let head = |first: &[u8], lines: &[u8]| [first, b"\r\n", lines, b"\r\n"].concat();
+    let get = |lines: &[u8]| head(b"GET /a HTTP/1.1", lines);
+    let put = |lines: &str| {
+        [
+            &head(b"PUT /smuggled HTTP/1.1", (host.to_owned() + lines).as_bytes())[..],
+            b"0\r\n\r\n",
+        ]
+        .concat()
+    };
+    let coded = |coding: &str| put(&format!("Transfer-Encoding: {coding}\r\n"));
+    let chunked = |body: &str| {
+        let head = format!("PUT /smuggled HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n");
+        (head + body).into_bytes()
+    };
+    let mut bad: Vec<Vec<u8>> = Vec::new();
+    bad.extend(NO_LENGTHS.map(|value| put(&format!("Content-Length: {value}\r\n"))));
+    bad.extend(BAD_LENGTHS.map(put));
+    bad.extend(BAD_FIELDS.map(|lines| get(&[host.as_bytes(), lines].concat())));
+    // Folding and blanks right after the request line, which some read as part of it.
+    bad.push(format!("GET /a HTTP/1.1\r\n {host}\r\n").into());
+    bad.extend(NO_HOSTS.map(|value| get(format!("Host: {value}\r\n").as_bytes())));
+    bad.extend(BAD_HOSTS.map(|lines| get(lines.as_bytes())));
     for lines in ["", "Host:\r\n", "Host: a/b\r\n", "Host: a\r\nHost: a\r\n"] {
-        table.push((
-            format!("GET http://localhost/a HTTP/1.1\r\n{lines}\r\n").into(),
-            bad,
-        ));
+        bad.push(head(b"GET http://localhost/a HTTP/1.1", lines.as_bytes()));
     }
     // Line ends.
-    table.push((format!("GET /a HTTP/1.1\n{host}\r\n").into(), bad));
-    table.push((b"GET /a HTTP/1.1\nHost: localhost\n\n".to_vec(), bad));
-    table.push((b"GET /a HTTP/1.1\r\nHost: localhost\n\r\n".to_vec(), bad));
-    table.push((format!("GET /a HTTP/1.1\r\n{host}\n").into(), bad));
-    table.push((format!("GET /a HTTP/1.1\r{host}\r\n").into(), bad));
-    // Request lines.
-    for first in [
-        &b"GET  /a HTTP/1.1"[..],
-        b"GET /a  HTTP/1.1",
-        b" GET /a HTTP/1.1",
-        b"GET /a HTTP/1.1 ",
-        b"GET\t/a\tHTTP/1.1",
-        b"GET /a\tHTTP/1.1",
-        b"GET /a b HTTP/1.1",
-        b"GET /a",
-        b"GET",
-        b"GET HTTP/1.1",
-        b" /a HTTP/1.1",
-        b"GET /%",
-        b"GET /% HTTP/1.1",
-        b"GET /a%4 HTTP/1.1",
-        b"GET /%4g HTTP/1.1",
-        b"GET /%zz HTTP/1.1",
-        b"GET /%+1 HTTP/1.1",
-        b"GET /a#b HTTP/1.1",
-        b"GET /a\0 HTTP/1.1",
-        b"GET /a\x1b[2J HTTP/1.1",
-        b"GET /a\x7f HTTP/1.1",
-        b"GET a HTTP/1.1",
-        b"G\0T /a HTTP/1.1",
-    ] {
-        table.push(([first, b"\r\n", host.as_bytes(), b"\r\n"].concat(), bad));
-    }
-    // Versions: what is no version is malformed, and what is one is not ours.
-    for version in [
-        "HTTP/1",
-        "HTTP/1.",
-        "HTTP/11",
-        "http/1.1",
-        "HTTP/1.1x",
-        "HTTX/1.1",
-        "HTTP /1.1",
-        "1.1",
-    ] {
-        table.push((format!("GET /a {version}\r\n{host}\r\n").into(), &[400, 505]));
-    }
-    for version in ["HTTP/2.0", "HTTP/3.0", "HTTP/9.9"] {
-        table.push((format!("GET /a {version}\r\n{host}\r\n").into(), &[505]));
-    }
-    // What HTTP/2 begins with.
+    bad.push(format!("GET /a HTTP/1.1\n{host}\r\n").into());
+    bad.push(b"GET /a HTTP/1.1\nHost: localhost\n\n".to_vec());
+    bad.push(b"GET /a HTTP/1.1\r\nHost: localhost\n\r\n".to_vec());
+    bad.push(format!("GET /a HTTP/1.1\r\n{host}\n").into());
+    bad.push(format!("GET /a HTTP/1.1\r{host}\r\n").into());
+    bad.extend(BAD_FIRST_LINES.map(|first| head(first, host.as_bytes())));
+    bad.extend(BAD_CODINGS.map(coded));
+    bad.push(b"PUT /smuggled HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec());
+    bad.extend(NO_SIZES.map(|size| chunked(&format!("{size}\r\nA\r\n0\r\n\r\n"))));
+    bad.extend(BAD_CHUNKS.map(chunked));
+    bad.push(chunked("fffffffffffffffff\r\nA\r\n0\r\n\r\n"));
+    let mut table: Vec<(Vec<u8>, &'static [u16])> =
+        bad.into_iter().map(|request| (request, &[400][..])).collect();
+    let version = |version: &str| format!("GET /a {version}\r\n{host}\r\n").into_bytes();
+    table.extend(NO_VERSIONS.map(|none| (version(none), &[400, 505][..])));
+    table.extend(OTHER_VERSIONS.map(|other| (version(other), &[505][..])));
+    table.extend(OTHER_CODINGS.map(|other| (coded(other), &[501][..])));
+    table.push((put(&"Transfer-Encoding: chunked\r\n".repeat(2)), &[400, 501]));
+    // What HTTP/2 begins with, and something else altogether.
     table.push((b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[400, 501, 505]));
-    // Something else altogether.
-    table.push((
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(),
-        &[400, 501],
-    ));
-    // Codings: one that is no other than chunked cannot be read to its end.
-    let other: &[u16] = &[501];
-    for (coding, status) in [
-        ("gzip", bad),
-        ("gzip, chunked", other),
-        ("chunked, gzip", bad),
-        ("chunked, chunked", bad),
-        ("identity", bad),
-        ("xchunked", bad),
-        ("chunked;q=1", bad),
-        ("\"chunked\"", bad),
-        ("", bad),
-        ("gzip;q=1, deflate,chunked", other),
-    ] {
-        let request = format!("PUT /smuggled HTTP/1.1\r\n{host}Transfer-Encoding: {coding}\r\n\r\n0\r\n\r\n");
-        table.push((request.into(), status));
-    }
-    let twice = "Transfer-Encoding: chunked\r\n".repeat(2);
-    table.push((
-        format!("PUT /smuggled HTTP/1.1\r\n{host}{twice}\r\n0\r\n\r\n").into(),
-        &[400, 501],
-    ));
-    let old = "PUT /smuggled HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    table.push((old.into(), bad));
-    // Chunks.
-    for body in [
-        "x\r\n",
-        "\r\n\r\n",
-        "-1\r\nA\r\n0\r\n\r\n",
-        "+1\r\nA\r\n0\r\n\r\n",
-        "0x1\r\nA\r\n0\r\n\r\n",
-        " 1\r\nA\r\n0\r\n\r\n",
-        "1 1\r\nA\r\n0\r\n\r\n",
-        "1g\r\nA\r\n0\r\n\r\n",
-        "1\nA\r\n0\r\n\r\n",
-        "1\rA\r\n0\r\n\r\n",
-        "1\rXA\r\n0\r\n\r\n",
-        "1;a\rXA\r\n0\r\n\r\n",
-        "1\r\nA\r\n0\rX\r\n",
-        "1\r\nAX\n0\r\n\r\n",
-        "1\r\nA\rX0\r\n\r\n",
-        "1\r\nAB\r\n0\r\n\r\n",
-        "1\r\nA0\r\n\r\n",
-        "1\r\nA\n0\r\n\r\n",
-        "10000000000000000\r\nA\r\n0\r\n\r\n",
-        "fffffffffffffffff\r\nA\r\n0\r\n\r\n",
-        ";\r\nA\r\n0\r\n\r\n",
-        "1;a\nb\r\nA\r\n0\r\n\r\n",
-        "1;a\0b\r\nA\r\n0\r\n\r\n",
-        "1;\r\nA\r\n0\r\n\r\n",
-        "1;a=\r\nA\r\n0\r\n\r\n",
-        "1;a b\r\nA\r\n0\r\n\r\n",
-        "1;a=\"b\r\nA\r\n0\r\n\r\n",
-        "1;a=\"\\\r\n\"\r\nA\r\n0\r\n\r\n",
-        "1 \r\nA\r\n0\r\n\r\n",
-        "1;a \r\nA\r\n0\r\n\r\n",
-        "1\r\nA\r\n0;\r\n\r\n",
-    ] {
-        let head = format!("PUT /smuggled HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n");
-        table.push(((head + body).into(), bad));
-    }
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n";
+    table.push((tls.to_vec(), &[400, 501]));
     table
 }
 
 /// Sends a request that must be refused, with another behind it that must not be answered.
-fn refused(server: &Server, cut: &str, request: &[u8], status: &[u16]) -> Result<(), String> {
-    let mut peer = connect(server);
+fn send_refused(server: &Server, drip: bool, request: &[u8], status: &[u16]) -> Result<(), String> {
+    let mut peer = server.http();
     let all = [request, SMUGGLED.as_bytes()].concat();
-    if cut == "whole" {
-        peer.send(all)
-    } else {
-        peer.drip(&all)
-    }
+    peer.send_cut(&all, drip);
     let reply = peer
         .try_reply("GET")
         .map_err(|error| format!("no reply: {error}"))?;
@@ -1699,21 +1521,19 @@ fn refused(server: &Server, cut: &str, request: &[u8], status: &[u16]) -> Result
 fn what_is_malformed_or_ambiguous_is_refused_and_nothing_behind_it_is_answered() {
     let table = malformed();
     assert!(table.len() >= 60);
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
         folder.write("a", b"A");
-        let server = start(mode, 2, &folder, &[]);
+        let server = case.serve(folder, 2, "");
         let mut faults = Vec::new();
-        for cut in ["whole", "byte by byte"] {
+        for drip in [false, true] {
             for (request, status) in &table {
-                if let Err(fault) = refused(&server, cut, request, status) {
-                    faults.push(format!("{mode}, {cut}: {}: {fault}", shown(request)));
+                if let Err(fault) = send_refused(&server, drip, request, status) {
+                    faults.push(format!("{}: {fault}", shown(request)));
                 }
             }
         }
         assert!(faults.is_empty(), "{}", faults.join("\n"));
-        assert_eq!(folder.names(), ["a"], "{mode}");
-        server.stop();
+        assert_eq!(folder.names(), ["a"]);
     });
 }
 
@@ -1763,13 +1583,12 @@ fn whatever_is_sent_is_answered_in_order_and_never_behind_a_close() {
         old.into(),
         with("DELETE", "/b", "If-Match: *\r\n").into(),
     ];
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
         folder.write("a", b"content");
-        let server = start(mode, 2, &folder, &[]);
+        let server = case.serve(folder, 2, "");
         for seed in 1..1500 {
             let request = mutated(&requests[seed as usize % requests.len()], seed);
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             peer.send([&request, SMUGGLED.as_bytes()].concat());
             peer.half_close();
             // The reader is strict: it fails on anything that is not a sequence of whole replies.
@@ -1777,29 +1596,19 @@ fn whatever_is_sent_is_answered_in_order_and_never_behind_a_close() {
             loop {
                 match peer.try_reply("GET") {
                     Ok(reply) => {
-                        assert!(
-                            !closed,
-                            "{mode}, {}: behind a close came {reply:?}",
-                            shown(&request)
-                        );
+                        assert!(!closed, "{}: behind a close came {reply:?}", shown(&request));
                         closed = reply.closes();
                     }
                     Err(error) => {
-                        assert_eq!(
-                            error.kind(),
-                            ErrorKind::UnexpectedEof,
-                            "{mode} {}",
-                            shown(&request)
-                        );
+                        assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{}", shown(&request));
                         break;
                     }
                 }
             }
             peer.assert_closed();
         }
-        assert!(folder.temporary().is_empty(), "{mode}");
-        assert_eq!(once(&server, get("/healthz")).text(), "ok\n", "{mode}");
-        server.stop();
+        assert!(folder.temporary().is_empty());
+        assert_eq!(once(&server, get("/healthz")).text(), "ok\n");
     });
 }
 
@@ -1825,40 +1634,33 @@ fn what_is_unknown_is_told_from_what_is_wrong() {
 
 #[test]
 fn a_request_line_has_at_most_8192_bytes() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
-        for cut in ["whole", "byte by byte"] {
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
+        for drip in [false, true] {
             // Whether the CR LF at its end counts is left open: 8190 fits in any case, 8193 in none.
             for (length, status) in [(8190, 404), (8193, 414), (9000, 414)] {
                 let around = "GET / HTTP/1.1".len();
                 let request = get(&format!("/{}", "n".repeat(length - around)));
                 assert_eq!(request.find("\r\n"), Some(length));
-                let mut peer = connect(&server);
-                if cut == "whole" {
-                    peer.send(&request)
-                } else {
-                    peer.drip(request.as_bytes())
-                }
+                let mut peer = server.http();
+                peer.send_cut(&request, drip);
                 let reply = peer.reply("GET");
-                assert_eq!(reply.status, status, "{mode} {length} {reply:?}");
+                assert_eq!(reply.status, status, "{length} {reply:?}");
                 if status == 404 {
-                    assert!(reply.text().contains("invalid file name"), "{mode} {reply:?}");
+                    assert_has(reply.text(), &["invalid file name"]);
                 } else {
-                    assert!(reply.closes(), "{mode} {reply:?}");
+                    assert!(reply.closes(), "{reply:?}");
                     peer.assert_closed();
                 }
             }
         }
-        server.stop();
     });
 }
 
 #[test]
 fn a_head_has_at_most_16_kibibytes() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
         let (around, limit) = (with("GET", "/healthz", "X: \r\n").len(), 16 * 1024);
         // What exactly counts is left open: a head of that length as a whole fits in any case, and one whose
         // fields alone are longer fits in none. How many fields there may be is left open too.
@@ -1877,77 +1679,59 @@ fn a_head_has_at_most_16_kibibytes() {
             (long(limit + 100), 431),
             (many(limit + 600), 431),
         ] {
-            for cut in ["whole", "byte by byte"] {
-                let mut peer = connect(&server);
-                if cut == "whole" {
-                    peer.send(&request)
-                } else {
-                    peer.drip(request.as_bytes())
-                }
+            for drip in [false, true] {
+                let mut peer = server.http();
+                peer.send_cut(&request, drip);
                 let reply = peer.reply("GET");
-                assert_eq!(
-                    reply.status,
-                    status,
-                    "{mode}, {cut}, {} bytes: {reply:?}",
-                    request.len()
-                );
+                assert_eq!(reply.status, status, "{} bytes: {reply:?}", request.len());
                 if status == 431 {
                     peer.assert_closed();
                 }
             }
         }
-        server.stop();
     });
 }
 
 #[test]
 fn an_upload_has_at_most_the_allowed_size() {
-    for mode in MODES {
+    each_case(MODES, HTTP, |case, folder| {
         let limit = 70_000;
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &["--max-upload", "70000"]);
+        let server = case.serve(folder, 2, "--max-upload 70000");
         let content = noise(limit + 1, 5);
-        let mut peer = connect(&server);
-        assert_eq!(peer.ask(put("/a", &content[..limit])).status, 201, "{mode}");
+        let mut peer = server.http();
+        assert_eq!(peer.ask(put("/a", &content[..limit])).status, 201);
         assert_eq!(
             peer.ask(put_chunked("/a", &content[..limit], &[30_000])).status,
-            204,
-            "{mode}"
+            204
         );
         drop(peer);
         let reply = once(&server, put("/a", &content));
         assert!(
             reply.status == 413 && reply.text().contains("file too large: more than --max-upload "),
-            "{mode} {reply:?}"
+            "{reply:?}"
         );
-        assert_eq!(
-            once(&server, put_chunked("/a", &content, &[30_000])).status,
-            413,
-            "{mode}"
-        );
+        assert_eq!(once(&server, put_chunked("/a", &content, &[30_000])).status, 413);
         // A length says enough: nobody waits for what it announces.
         for length in ["70001", "9223372036854775807", "18446744073709551615"] {
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             peer.send(with("PUT", "/a", &format!("Content-Length: {length}\r\n")));
-            assert_eq!(peer.reply("PUT").status, 413, "{mode} {length}");
+            assert_eq!(peer.reply("PUT").status, 413, "{length}");
         }
         // The length of a chunk may say enough, or else what comes of it.
-        let mut huge = connect(&server);
+        let mut huge = server.http();
         huge.send(with("PUT", "/a", "Transfer-Encoding: chunked\r\n") + "7fffffffffffff\r\n");
         huge.send(vec![b'A'; 4 << 20]);
-        assert_eq!(huge.reply("PUT").status, 413, "{mode}");
+        assert_eq!(huge.reply("PUT").status, 413);
         drop(huge);
-        assert!(folder.read("a") == content[..limit], "{mode}");
+        assert!(folder.read("a") == content[..limit]);
         eventually("no temporary file is left", || folder.names() == ["a"]);
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn a_refusal_is_read_although_the_client_sends_on() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &["--max-upload", "1000"]);
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "--max-upload 1000");
         let flood = vec![b'A'; 8 << 20];
         let chunked = with("PUT", "/a", "Transfer-Encoding: chunked\r\n");
         let sized = |target: &str| with("PUT", target, "Content-Length: 8388608\r\n");
@@ -1970,45 +1754,15 @@ fn a_refusal_is_read_although_the_client_sends_on() {
         ];
         for round in 0..3 {
             for (start, status) in &endless {
-                let mut peer = connect(&server);
+                let mut peer = server.http();
                 peer.send(start);
                 peer.send(&flood);
                 let reply = peer.reply("PUT");
-                assert_eq!(reply.status, *status, "{mode}, round {round}: {start:?}");
+                assert_eq!(reply.status, *status, "round {round}: {start:?}");
             }
         }
-        assert!(folder.names().is_empty(), "{mode}");
-        server.stop();
+        assert!(folder.names().is_empty());
     });
-}
-
-#[test]
-fn a_limit_on_file_sizes_is_an_answer_and_not_the_end() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 1, &folder, &[]);
-        for pid in std::iter::once(server.pid()).chain(server.workers()) {
-            let limited = Command::new("prlimit")
-                .args(["--pid", &pid.to_string(), "--fsize=100000"])
-                .status();
-            if !limited.is_ok_and(|status| status.success()) {
-                return eprintln!("skipped: prlimit is not here or may not limit {pid}");
-            }
-        }
-        for request in [
-            put("/a", &noise(300_000, 1)),
-            put_chunked("/a", &noise(300_000, 1), &[9999]),
-        ] {
-            let reply = once(&server, request);
-            assert!(
-                reply.status == 507 && reply.text().contains("storage full"),
-                "{mode} {reply:?}"
-            );
-        }
-        assert_eq!(once(&server, put("/b", b"small")).status, 201, "{mode}");
-        eventually("no temporary file is left", || folder.names() == ["b"]);
-        server.stop();
-    }
 }
 
 // ---- names ----
@@ -2016,24 +1770,18 @@ fn a_limit_on_file_sizes_is_an_answer_and_not_the_end() {
 /// A folder to serve with a secret beside it, and every way to it that we can think of.
 fn trap() -> Folder {
     let folder = Folder::new();
-    fs::create_dir(folder.join("inside")).unwrap();
-    fs::create_dir(folder.join("outside")).unwrap();
+    folder.folder("inside");
+    folder.folder("outside");
     folder.write("outside/secret", b"do not read");
     folder.write("inside/plain", b"harmless");
     folder.write("inside/.hidden", b"do not read");
-    fs::create_dir(folder.join("inside/folder")).unwrap();
+    folder.folder("inside/folder");
     folder.write("inside/folder/a", b"do not read");
-    symlink("../outside/secret", folder.join("inside/link")).unwrap();
-    symlink("../outside", folder.join("inside/door")).unwrap();
-    symlink("../outside/new", folder.join("inside/new")).unwrap();
-    symlink("/dev/zero", folder.join("inside/zero")).unwrap();
-    assert!(
-        Command::new("mkfifo")
-            .arg(folder.join("inside/pipe"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    folder.link("../outside/secret", "inside/link");
+    folder.link("../outside", "inside/door");
+    folder.link("../outside/new", "inside/new");
+    folder.link("/dev/zero", "inside/zero");
+    folder.pipe("inside/pipe");
     folder
 }
 
@@ -2106,14 +1854,9 @@ const HOSTILE: [(&[u8], &[u16]); 57] = [
 
 #[test]
 fn hostile_targets_never_lead_outside() {
-    in_every_mode(|mode| {
+    each_case_at_once(MODES, HTTP, |Case { mode, .. }, _| {
         let folder = trap();
-        let server = Server::launch(
-            mode,
-            2,
-            &folder.join("inside"),
-            &["--quiet", "--protocol", "http"],
-        );
+        let server = Server::launch(mode, 2, &folder.join("inside"), "--quiet --protocol http");
         let began = Instant::now();
         for (target, statuses) in HOSTILE {
             for method in ["GET", "HEAD", "DELETE", "PUT"] {
@@ -2126,7 +1869,7 @@ fn hostile_targets_never_lead_outside() {
                 let line = format!("HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n{body}");
                 let request = [method.as_bytes(), b" ", target, b" ", line.as_bytes()].concat();
                 let reply = once(&server, &request);
-                let context = format!("{mode} {}: {reply:?}", shown(&request));
+                let context = format!("{}: {reply:?}", shown(&request));
                 assert!(
                     !reply.body.windows(6).any(|window| window == b"do not"),
                     "{context}"
@@ -2140,26 +1883,18 @@ fn hostile_targets_never_lead_outside() {
                 assert!(expected.contains(&reply.status), "{context} {expected:?}");
             }
         }
-        assert!(
-            began.elapsed() < SOON,
-            "{mode}: somebody waited, {:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() < SOON, "somebody waited, {:?}", began.elapsed());
         server.stop();
         let inside = [
             ".hidden", "door", "folder", "link", "new", "pipe", "plain", "zero",
         ]
         .map(str::to_owned)
         .to_vec();
-        assert_eq!(crate::support::names(&folder.join("inside")), inside, "{mode}");
-        assert_eq!(
-            crate::support::names(&folder.join("outside")),
-            ["secret"],
-            "{mode}"
-        );
-        assert_eq!(folder.read("outside/secret"), b"do not read", "{mode}");
-        assert_eq!(folder.read("inside/plain"), b"harmless", "{mode}");
-        assert_eq!(folder.read("inside/folder/a"), b"do not read", "{mode}");
+        assert_eq!(names(&folder.join("inside")), inside);
+        assert_eq!(names(&folder.join("outside")), ["secret"]);
+        assert_eq!(folder.read("outside/secret"), b"do not read");
+        assert_eq!(folder.read("inside/plain"), b"harmless");
+        assert_eq!(folder.read("inside/folder/a"), b"do not read");
     });
 }
 
@@ -2175,49 +1910,17 @@ fn a_refused_name_is_told_why() {
         step(put("/a%2fb", b""), 400).has("invalid file name: contains a slash"),
         step(ask("DELETE", "/a%2fb"), 404).has("invalid file name: contains a slash"),
     ];
-    play(&steps, &[], |folder| {
-        fs::create_dir(folder.join("folder")).unwrap()
-    });
+    play(&steps, "", |folder| folder.folder("folder"));
 }
 
 // ---- slow, silent and vanishing clients ----
 
 #[test]
-fn a_head_that_drips_is_answered_408() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &["--head-timeout", "0.3"]);
-        for beginning in ["G", "GET /", "GET / HTTP/1.1\r\nHost: a\r\nX: "] {
-            let mut peer = connect(&server);
-            let began = Instant::now();
-            peer.send(beginning);
-            let mut sender = peer.stream.try_clone().unwrap();
-            let dripping = Background::repeat(move || {
-                std::thread::sleep(Duration::from_millis(20));
-                std::io::Write::write_all(&mut sender, b"n").is_ok()
-            });
-            let reply = peer.reply("GET");
-            assert!(reply.status == 408 && reply.closes(), "{mode} {reply:?}");
-            assert!(reply.text().contains("--head-timeout"), "{mode} {reply:?}");
-            let elapsed = began.elapsed();
-            assert!(
-                elapsed >= Duration::from_millis(250) && elapsed < SOON,
-                "{mode} {elapsed:?}"
-            );
-            drop(dripping);
-            peer.assert_closed();
-        }
-        server.stop();
-    });
-}
-
-#[test]
 fn silence_in_a_request_is_answered_408() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
         folder.write("a", b"old");
-        let options = ["--head-timeout", "0.3", "--idle-timeout", "0.3"];
-        let server = start(mode, 1, &folder, &options);
+        let options = "--head-timeout 0.3 --idle-timeout 0.3";
+        let server = case.serve(folder, 1, options);
         let sized = with("PUT", "/a", "Content-Length: 500\r\n");
         let chunked = with("PUT", "/a", "Transfer-Encoding: chunked\r\n");
         for beginning in [
@@ -2230,14 +1933,14 @@ fn silence_in_a_request_is_answered_408() {
             chunked + "4\r\nhalf\r\n0\r\nTrailer: x\r\n",
             with("GET", "/a", "Content-Length: 500\r\n") + "half",
         ] {
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             peer.send(&beginning);
             let reply = peer.reply("GET");
             // Who asked for no more than a file may have it before the rest of the request is missed.
             let got = beginning.starts_with("GET /a HTTP/1.1\r\nHost") && reply.status == 200;
             assert!(
                 got || (reply.status == 408 && reply.closes()),
-                "{mode} {beginning:?} {reply:?}"
+                "{beginning:?} {reply:?}"
             );
             if !got {
                 peer.assert_closed();
@@ -2245,114 +1948,38 @@ fn silence_in_a_request_is_answered_408() {
             drop(peer);
             eventually("no temporary file is left", || folder.names() == ["a"]);
         }
-        assert_eq!(folder.read("a"), b"old", "{mode}");
-        server.stop();
-    });
-}
-
-#[test]
-fn an_idle_connection_is_closed_without_a_word() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &["--idle-timeout", "0.3"]);
-        for requests in [0, 1, 3] {
-            let mut peer = connect(&server);
-            let began = Instant::now();
-            (0..requests).for_each(|_| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
-            peer.assert_closed();
-            let elapsed = began.elapsed();
-            assert!(
-                elapsed >= Duration::from_millis(250) && elapsed < SOON,
-                "{mode} {elapsed:?}"
-            );
-        }
-        server.stop();
-    });
-}
-
-#[test]
-fn a_transfer_that_moves_may_take_longer_than_the_idle_limit() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let options = ["--idle-timeout", "0.4", "--head-timeout", "0.4"];
-        let server = start(mode, 2, &folder, &options);
-        let content = noise(60_000, 1);
-        for request in [put("/a", &content), put_chunked("/a", &content, &[777])] {
-            let mut peer = connect(&server);
-            let began = Instant::now();
-            for piece in request.chunks(request.len() / 16 + 1) {
-                peer.send(piece);
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            assert!(matches!(peer.reply("PUT").status, 201 | 204), "{mode}");
-            assert!(
-                began.elapsed() > Duration::from_millis(600),
-                "{mode}: not slow enough"
-            );
-            assert!(folder.read("a") == content, "{mode}");
-        }
-        server.stop();
-    });
-}
-
-#[test]
-fn empty_lines_that_drip_do_not_hold_a_worker_for_ever() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let options = ["--head-timeout", "0.3", "--idle-timeout", "0.3"];
-        let server = start(mode, 1, &folder, &options);
-        let mut sender = connect(&server).stream;
-        let dripping = Background::repeat(move || {
-            std::thread::sleep(Duration::from_millis(20));
-            std::io::Write::write_all(&mut sender, b"\r\n").is_ok()
-        });
-        let mut honest = connect(&server);
-        honest.stream.set_read_timeout(Some(SOON)).unwrap();
-        assert_eq!(honest.ask(get("/healthz")).status, 200, "{mode}");
-        drop((dripping, honest));
-        server.stop();
+        assert_eq!(folder.read("a"), b"old");
     });
 }
 
 #[test]
 fn a_client_that_stops_reading_is_cut_and_a_slow_one_is_not() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
         let content = noise(24 << 20, 1);
         folder.write("a", &content);
-        let server = start(mode, 1, &folder, &["--idle-timeout", "0.4"]);
-        let mut slow = connect(&server);
+        let server = case.serve(folder, 1, "--idle-timeout 0.4");
+        let mut slow = server.http();
         slow.send(with("GET", "/a", "Connection: close\r\n"));
         let (_, length) = slow.begin_reply("GET");
-        let (mut read, mut piece, began) = (Vec::new(), vec![0; 1 << 20], Instant::now());
+        let (mut body, mut piece, began) = (Vec::new(), vec![0; 1 << 20], Instant::now());
         // The buffers on the way hold so much that the server waits for long between two of its turns.
         loop {
-            let count = crate::support::read(&mut slow.stream, &mut piece).unwrap();
+            let count = read(&mut slow.stream, &mut piece).unwrap();
             if count == 0 {
                 break;
             }
-            read.extend_from_slice(&piece[..count]);
+            body.extend_from_slice(&piece[..count]);
             std::thread::sleep(Duration::from_millis(30));
         }
-        assert!(
-            content.ends_with(&read) && length == content.len(),
-            "{mode}: {} bytes",
-            read.len()
-        );
-        assert!(
-            began.elapsed() > Duration::from_millis(600),
-            "{mode}: not slow enough"
-        );
+        let whole = content.ends_with(&body) && length == content.len();
+        assert!(whole, "{} bytes", body.len());
+        assert!(began.elapsed() > Duration::from_millis(600), "not slow enough");
         drop(slow);
-        let mut stuck = connect(&server);
+        let mut stuck = server.http();
         stuck.send(get("/a"));
-        assert_eq!(once(&server, get("/healthz")).status, 200, "{mode}");
+        assert_eq!(once(&server, get("/healthz")).status, 200);
         eventually("the stuck client has been given up", || abandoned(&stuck.stream));
-        assert!(
-            stuck.rest().map_or(0, |part| part.len()) < content.len(),
-            "{mode}"
-        );
-        server.stop();
+        assert!(stuck.rest().map_or(0, |part| part.len()) < content.len());
     });
 }
 
@@ -2360,23 +1987,15 @@ fn a_client_that_stops_reading_is_cut_and_a_slow_one_is_not() {
 fn a_large_download_does_not_starve_small_ones_in_event_mode() {
     let folder = Folder::new();
     folder.write("a", b"A");
-    File::create(folder.join("endless"))
-        .unwrap()
-        .set_len(16 << 30)
-        .unwrap();
-    let server = start("event", 1, &folder, &[]);
-    let hog = connect(&server).stream;
-    std::io::Write::write_all(&mut &hog, get("/endless").as_bytes()).unwrap();
+    folder.sparse("endless", 16 << 30);
+    let server = start("event", 1, &folder, "");
+    let mut hog = server.http();
+    hog.send(get("/endless"));
     let moved = Arc::new(AtomicU64::new(0));
-    let (count, mut reader, mut piece) = (moved.clone(), hog.try_clone().unwrap(), vec![0; 1 << 20]);
-    let reading = Background::repeat(move || {
-        let read = reader.read(&mut piece).unwrap_or(0);
-        count.fetch_add(read as u64, Ordering::Relaxed);
-        read > 0
-    });
+    let _reading = Background::read(&hog, moved.clone());
     eventually("it is served", || moved.load(Ordering::Relaxed) > 1 << 20);
     let before = moved.load(Ordering::Relaxed);
-    let mut honest: Vec<Http> = (0..8).map(|_| connect(&server)).collect();
+    let mut honest: Vec<Http> = (0..8).map(|_| server.http()).collect();
     for _ in 0..25 {
         honest.iter_mut().for_each(|peer| peer.send(get("/a")));
         honest
@@ -2390,24 +2009,22 @@ fn a_large_download_does_not_starve_small_ones_in_event_mode() {
     eventually("the large one is served too", || {
         moved.load(Ordering::Relaxed) > before
     });
-    hog.shutdown(std::net::Shutdown::Both).unwrap();
-    drop((reading, hog, honest));
-    server.stop();
+    hog.stream.shutdown(std::net::Shutdown::Both).unwrap();
 }
 
 #[test]
 fn a_thousand_idle_connections_cost_little_in_event_mode() {
-    crate::support::raise_descriptor_limit();
+    sys::raise_descriptor_limit();
     let folder = Folder::new();
-    folder.write("a", &noise(1 << 20, 1));
-    let server = start("event", 2, &folder, &[]);
+    folder.write("a", noise(1 << 20, 1));
+    let server = start("event", 2, &folder, "");
     // Whatever is made once and kept is made now.
     for _ in 0..20 {
         assert_eq!(once(&server, put("/a", &noise(1 << 20, 1))).status, 204);
         assert_eq!(once(&server, get("/a")).body.len(), 1 << 20);
     }
-    let before = crate::support::resident(server.pid());
-    let mut crowd: Vec<Http> = (0..1000).map(|_| connect(&server)).collect();
+    let before = resident(server.pid());
+    let mut crowd: Vec<Http> = (0..1000).map(|_| server.http()).collect();
     for peer in &mut crowd {
         assert_eq!(
             peer.ask(with("GET", "/a", "Range: bytes=0-9999\r\n")).body.len(),
@@ -2415,21 +2032,18 @@ fn a_thousand_idle_connections_cost_little_in_event_mode() {
         );
         assert_eq!(peer.ask(put("/b", &[7; 10_000])).status / 100, 2);
     }
-    let grown = crate::support::resident(server.pid()).saturating_sub(before);
+    let grown = resident(server.pid()).saturating_sub(before);
     assert!(
         grown <= 3 * 1000 + 512,
         "a thousand connections that have been served cost {grown} KiB"
     );
-    drop(crowd);
-    server.stop();
 }
 
 #[test]
 fn an_upload_that_is_cut_leaves_the_old_file_and_nothing_else() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
         folder.write("a", b"old");
-        let server = start(mode, 2, &folder, &[]);
+        let server = case.serve(folder, 2, "");
         let whole = [
             put("/a", &noise(500_000, 1)),
             put_chunked("/a", &noise(500_000, 1), &[60_000]),
@@ -2437,39 +2051,37 @@ fn an_upload_that_is_cut_leaves_the_old_file_and_nothing_else() {
         for request in &whole {
             for part in [request.len() / 2, request.len() - 1] {
                 for vanish in [true, false] {
-                    let mut peer = connect(&server);
+                    let mut peer = server.http();
                     peer.send(&request[..part]);
                     eventually("the upload has begun", || !folder.temporary().is_empty());
                     // Meanwhile others see the old file.
-                    if mode != "single" {
-                        assert_eq!(once(&server, get("/a")).text(), "old", "{mode}");
+                    if case.mode != "single" {
+                        assert_eq!(once(&server, get("/a")).text(), "old");
                     }
                     if !vanish {
                         peer.half_close();
                         // Nothing, or a word about why; never that it is stored.
                         let rest = peer.rest().unwrap();
-                        assert!(!rest.starts_with(b"HTTP/1.1 2"), "{mode} {}", shown(&rest));
+                        assert!(!rest.starts_with(b"HTTP/1.1 2"), "{}", shown(&rest));
                     }
                     drop(peer);
                     eventually("no temporary file is left", || folder.names() == ["a"]);
-                    assert_eq!(folder.read("a"), b"old", "{mode}");
+                    assert_eq!(folder.read("a"), b"old");
                 }
             }
         }
-        assert_eq!(once(&server, put("/a", b"new")).status, 204, "{mode}");
-        server.stop();
+        assert_eq!(once(&server, put("/a", b"new")).status, 204);
     });
 }
 
 #[test]
 fn clients_that_vanish_at_any_byte_leave_nothing() {
-    for mode in MODES {
-        let folder = Folder::new();
-        folder.write("big", &noise(4 << 20, 1));
-        let server = start(mode, 2, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        folder.write("big", noise(4 << 20, 1));
+        let server = case.serve(folder, 2, "");
         let request = put("/a", &noise(3000, 2));
         for round in 0..60 {
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             match round % 3 {
                 0 => peer.send(&request[..request.len() * round / 60]),
                 1 => peer.send(get("/big") + &get("/big")),
@@ -2480,127 +2092,81 @@ fn clients_that_vanish_at_any_byte_leave_nothing() {
             }
         }
         eventually("no temporary file is left", || folder.names() == ["big"]);
-        assert!(once(&server, get("/big")).body == noise(4 << 20, 1), "{mode}");
-        server.stop();
-    }
+        assert!(once(&server, get("/big")).body == noise(4 << 20, 1));
+    });
 }
 
 // ---- stopping, and too many ----
 
 #[test]
 fn sigterm_lets_an_upload_finish() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 3, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 3, "");
         let request = put("/a", &noise(500_000, 1));
         let (first, second) = request.split_at(request.len() / 2);
-        let mut writing = connect(&server);
+        let mut writing = server.http();
         writing.send(first);
         eventually("the upload has begun", || !folder.temporary().is_empty());
-        let mut idle = connect(&server);
-        if mode != "single" {
-            assert_eq!(idle.ask(get("/healthz")).status, 200, "{mode}");
+        let mut idle = server.http();
+        if case.mode != "single" {
+            assert_eq!(idle.ask(get("/healthz")).status, 200);
         }
         server.signal(libc::SIGTERM);
         server.wait_until_closed();
         writing.send(second);
         let reply = writing.reply("PUT");
-        assert_eq!(reply.status, 201, "{mode} {reply:?}");
+        assert_eq!(reply.status, 201, "{reply:?}");
         writing.assert_closed();
         // Who has not been served at all may be told so.
         match idle.rest() {
-            Ok(rest) => assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 503 "), "{mode}"),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{mode}"),
+            Ok(rest) => assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 503 ")),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         }
         drop((writing, idle));
-        assert_eq!(server.finish(PATIENCE), "", "{mode}");
-        assert!(folder.read("a") == noise(500_000, 1), "{mode}");
-        assert_eq!(folder.names(), ["a"], "{mode}");
-    }
+        assert_eq!(server.finish(PATIENCE), "");
+        assert!(folder.read("a") == noise(500_000, 1));
+        assert_eq!(folder.names(), ["a"]);
+    });
 }
 
 #[test]
 fn sigterm_lets_a_download_finish_and_takes_nothing_more() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, HTTP, |case, folder| {
         let content = noise(16 << 20, 1);
         folder.write("a", &content);
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         peer.send(get("/a") + &get("/healthz"));
-        let mut first = [0; 1];
-        peer.stream.read_exact(&mut first).unwrap();
-        assert_eq!(&first, b"H", "{mode}");
+        assert_eq!(peer.first_byte(), b'H');
         server.signal(libc::SIGTERM);
         server.wait_until_closed();
         // Behind it comes the end, or the word that there is no more.
         let rest = peer.rest().unwrap();
         let end = rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         let (body, behind) = rest[end..].split_at(content.len());
-        assert!(rest.starts_with(b"TTP/1.1 200 ") && body == content, "{mode}");
+        assert!(rest.starts_with(b"TTP/1.1 200 ") && body == content);
         assert!(
             behind.is_empty() || behind.starts_with(b"HTTP/1.1 503 "),
-            "{mode} {}",
+            "{}",
             shown(behind)
         );
         drop(peer);
-        assert_eq!(server.finish(PATIENCE), "", "{mode}");
-    }
-}
-
-#[test]
-fn one_connection_too_many_is_told_that_the_server_is_busy() {
-    for mode in ["thread", "process", "event"] {
-        let folder = Folder::new();
-        let server = start(mode, 3, &folder, &["--max-connections", "2"]);
-        let mut seated = [connect(&server), connect(&server)];
-        seated
-            .iter_mut()
-            .for_each(|peer| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
-        let began = Instant::now();
-        let mut others: Vec<Http> = (0..10).map(|_| connect(&server)).collect();
-        for (at, peer) in others.iter_mut().enumerate() {
-            // Some ask before they listen, some do not.
-            if at % 2 == 0 {
-                peer.send(get("/healthz"));
-            }
-            let reply = peer.reply("GET");
-            assert!(
-                reply.status == 503 && reply.text().contains("server busy: "),
-                "{mode} {reply:?}"
-            );
-            assert!(reply.text().contains("--max-connections"), "{mode} {reply:?}");
-            assert!(reply.closes(), "{mode} {reply:?}");
-        }
-        let elapsed = began.elapsed();
-        others.iter_mut().for_each(Http::assert_closed);
-        assert!(
-            elapsed < Duration::from_millis(1500),
-            "{mode}: ten refusals took {elapsed:?}"
-        );
-        seated
-            .iter_mut()
-            .for_each(|peer| assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}"));
-        drop((seated, others));
-        eventually("there is room again", || {
-            once(&server, get("/healthz")).status == 200
-        });
-        server.stop();
-    }
+        assert_eq!(server.finish(PATIENCE), "");
+    });
 }
 
 #[test]
 fn a_killed_worker_costs_its_own_request_and_is_replaced() {
     let folder = Folder::new();
     folder.write("a", b"old");
-    let server = start("process", 2, &folder, &[]);
+    let server = start("process", 2, &folder, "");
     let request = put("/a", &noise(5000, 1));
-    let mut hurt = connect(&server);
+    let mut hurt = server.http();
     hurt.send(&request[..request.len() / 2]);
     eventually("the upload has begun", || !folder.temporary().is_empty());
     let name = folder.temporary().remove(0);
     let victim: u32 = name.split('-').nth(1).unwrap().parse().unwrap();
-    crate::support::signal(victim, libc::SIGKILL);
+    signal(victim, libc::SIGKILL);
     let rest = hurt.rest().unwrap_or_default();
     assert_eq!(String::from_utf8_lossy(&rest), "");
     eventually("the worker is replaced", || {
@@ -2615,16 +2181,14 @@ fn a_killed_worker_costs_its_own_request_and_is_replaced() {
         1
     );
     assert_eq!(once(&server, &request).status, 204);
-    server.stop();
 }
 
 // ---- the log ----
 
 #[test]
 fn a_log_has_one_line_for_each_request_and_no_control_characters() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = Server::start_with_log(mode, 1, &folder, &["--protocol", "http"]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve_with_log(folder, 1, "--protocol http");
         let requests = [
             put("/a", b"kolam"),
             get("/a").into(),
@@ -2650,25 +2214,22 @@ fn a_log_has_one_line_for_each_request_and_no_control_characters() {
             b"GET /a\nforged line HTTP/1.1\r\nHost: a\r\n\r\n",
         ];
         for request in broken {
-            let mut peer = connect(&server);
+            let mut peer = server.http();
             peer.send(request);
             peer.reply("GET");
         }
         let log = server.stop_with_log();
-        assert!(
-            !log.contains(|c: char| c.is_control() && c != '\n'),
-            "{mode} {log:?}"
-        );
+        assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
         assert!(
             log.lines().all(|line| line.contains(" worker 0 127.0.0.1:")),
-            "{mode} {log:?}"
+            "{log:?}"
         );
-        assert_eq!(log.lines().count(), requests.len() + broken.len(), "{mode} {log}");
+        assert_eq!(log.lines().count(), requests.len() + broken.len(), "{log}");
         let malformed = log
             .lines()
             .filter(|line| line.contains(" ms 400 ERROR malformed request"))
             .count();
-        assert_eq!(malformed, broken.len(), "{mode} {log}");
+        assert_eq!(malformed, broken.len(), "{log}");
         for (method, status) in [
             ("GET", "200 OK"),
             ("PUT", "201 OK"),
@@ -2678,12 +2239,9 @@ fn a_log_has_one_line_for_each_request_and_no_control_characters() {
             let told = |line: &str| {
                 line.contains(&format!(" {method} ")) && line.ends_with(&format!(" ms {status}"))
             };
-            assert!(
-                log.lines().any(told),
-                "{mode}: no {method} that is {status} in {log}"
-            );
+            assert!(log.lines().any(told), "no {method} that is {status} in {log}");
         }
-    }
+    });
 }
 
 // ---- more connections than workers ----
@@ -2757,84 +2315,68 @@ fn fetch(server: &Server, connections: usize, requests: usize, content: &[u8]) -
 
 #[test]
 fn kept_connections_do_not_keep_others_waiting() {
-    for mode in MODES {
+    each_case(MODES, HTTP, |case, _| {
         for (connections, requests, length) in [(12, 12, 1_000_000), (10, 30, 2_000), (6, 20, 50_000)] {
             let folder = Folder::new();
             let content = noise(length, 3);
             folder.write("a.bin", &content);
-            let server = start(mode, USUAL, &folder, &[]);
+            let server = case.serve(&folder, USUAL, "");
             let took = fetch(&server, connections, requests, &content);
             assert!(
                 took < TOGETHER,
-                "{mode}: {requests} requests over {connections} connections: {took:?}"
+                "{requests} requests over {connections} connections: {took:?}"
             );
             // And once more with other connections, while none of the first is left to be waited for.
             let took = fetch(&server, connections, requests, &content);
-            assert!(took < TOGETHER, "{mode}: the second time: {took:?}");
-            server.stop();
+            assert!(took < TOGETHER, "the second time: {took:?}");
         }
-    }
+    });
 }
 
 #[test]
 fn an_idle_connection_gives_way_to_those_who_come() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, HTTP, |case, folder| {
         folder.write("a", b"A");
-        let server = start(mode, 1, &folder, &[]);
-        let mut idle = connect(&server);
-        assert!(!idle.ask(get("/a")).closes(), "{mode}: nobody else is there");
-        let mut silent = connect(&server);
+        let server = case.serve(folder, 1, "");
+        let mut idle = server.http();
+        assert!(!idle.ask(get("/a")).closes(), "nobody else is there");
+        let mut silent = server.http();
         let began = Instant::now();
-        let mut other = connect(&server);
+        let mut other = server.http();
         other.send(get("/a"));
-        assert_eq!(other.reply("GET").text(), "A", "{mode}");
+        assert_eq!(other.reply("GET").text(), "A");
         // The first gives way at once, the one that has not asked for anything yet after a second.
-        assert!(began.elapsed() < 3 * TOGETHER, "{mode}: {:?}", began.elapsed());
-        if mode == "event" {
+        assert!(began.elapsed() < 3 * TOGETHER, "{:?}", began.elapsed());
+        if case.mode == "event" {
             assert_eq!(idle.ask(get("/a")).text(), "A", "there it is nobody's trouble");
             assert_eq!(silent.ask(get("/a")).text(), "A");
         } else {
             idle.assert_closed();
             silent.assert_closed();
         }
-        drop((idle, silent, other));
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn requests_that_have_arrived_are_answered_although_others_wait() {
-    for mode in ["single", "thread", "process"] {
-        let folder = Folder::new();
+    each_case(BLOCKING, HTTP, |case, folder| {
         folder.write("a", b"A");
-        let server = start(mode, 1, &folder, &[]);
-        let mut kept = connect(&server);
-        assert!(!kept.ask(get("/a")).closes(), "{mode}");
+        let server = case.serve(folder, 1, "");
+        let mut kept = server.http();
+        assert!(!kept.ask(get("/a")).closes());
         // While the server stands still, three requests arrive together, and somebody else.
-        let mut all = server.workers();
-        all.push(server.pid());
-        all.iter()
-            .for_each(|&pid| crate::support::signal(pid, libc::SIGSTOP));
+        let all = server.family();
+        all.iter().for_each(|&pid| signal(pid, libc::SIGSTOP));
         kept.send(get("/a").repeat(3));
-        let mut other = connect(&server);
+        let mut other = server.http();
         other.send(get("/a"));
-        all.iter()
-            .for_each(|&pid| crate::support::signal(pid, libc::SIGCONT));
+        all.iter().for_each(|&pid| signal(pid, libc::SIGCONT));
         let replies = [(); 3].map(|()| kept.reply("GET"));
-        assert!(
-            replies.iter().all(|reply| reply.text() == "A"),
-            "{mode} {replies:?}"
-        );
-        assert!(
-            replies[..2].iter().all(|reply| !reply.closes()),
-            "{mode} {replies:?}"
-        );
+        assert!(replies.iter().all(|reply| reply.text() == "A"), "{replies:?}");
+        assert!(replies[..2].iter().all(|reply| !reply.closes()), "{replies:?}");
         kept.assert_closed();
-        assert_eq!(other.reply("GET").text(), "A", "{mode}");
-        drop(other);
-        server.stop();
-    }
+        assert_eq!(other.reply("GET").text(), "A");
+    });
 }
 
 #[test]
@@ -2847,42 +2389,33 @@ fn replies_on_their_way_arrive_although_others_wait() {
         &format!("X: {}\r\n", "x".repeat(64 - get("/a").len() - 5)),
     );
     assert_eq!(READ % request.len(), 0, "a read ends where a request ends");
-    for mode in ["single", "thread", "process"] {
-        let folder = Folder::new();
-        folder.write("a", &[b'A'; 1000]);
-        let server = start(mode, 1, &folder, &[]);
-        let mut kept = connect(&server);
-        assert!(!kept.ask(get("/a")).closes(), "{mode}");
-        let mut all = server.workers();
-        all.push(server.pid());
-        all.iter()
-            .for_each(|&pid| crate::support::signal(pid, libc::SIGSTOP));
+    each_case(BLOCKING, HTTP, |case, folder| {
+        folder.write("a", [b'A'; 1000]);
+        let server = case.serve(folder, 1, "");
+        let mut kept = server.http();
+        assert!(!kept.ask(get("/a")).closes());
+        let all = server.family();
+        all.iter().for_each(|&pid| signal(pid, libc::SIGSTOP));
         kept.send(request.repeat(2 * READ / request.len()));
-        let others = [connect(&server), connect(&server)];
-        all.iter()
-            .for_each(|&pid| crate::support::signal(pid, libc::SIGCONT));
+        let _others = [server.http(), server.http()];
+        all.iter().for_each(|&pid| signal(pid, libc::SIGCONT));
         // Nothing is read before the server has closed, so most replies are on its side still.
         eventually("the server closes", || abandoned(&kept.stream));
         let sent = 2 * READ / request.len();
         let replies = (1..=sent).find(|_| kept.reply("GET").closes()).unwrap_or(sent);
         kept.assert_closed();
         // All, if the others were noticed only when nothing was left to be read.
-        assert!(
-            replies == READ / request.len() || replies == sent,
-            "{mode}: {replies}"
-        );
-        drop((kept, others));
-        server.stop();
-    }
+        assert!(replies == READ / request.len() || replies == sent, "{replies}");
+    });
 }
 
 #[test]
 fn a_peer_that_does_not_close_keeps_no_worker() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        let mode = case.mode;
         let content = noise(100_000, 5);
         folder.write("a", &content);
-        let server = start(mode, 2, &folder, &[]);
+        let server = case.serve(folder, 2, "");
         let open = || {
             server
                 .workers()
@@ -2892,7 +2425,7 @@ fn a_peer_that_does_not_close_keeps_no_worker() {
                 .sum::<usize>()
         };
         let (at_first, began) = (open(), Instant::now());
-        let mut peers: Vec<Http> = (0..12).map(|_| connect(&server)).collect();
+        let mut peers: Vec<Http> = (0..12).map(|_| server.http()).collect();
         for (number, peer) in peers.iter_mut().enumerate() {
             peer.send(if number % 2 == 0 {
                 get("/a")
@@ -2901,15 +2434,13 @@ fn a_peer_that_does_not_close_keeps_no_worker() {
             });
         }
         for peer in &mut peers {
-            assert!(peer.reply("GET").body == content, "{mode}");
+            assert!(peer.reply("GET").body == content);
         }
-        assert!(began.elapsed() < TOGETHER, "{mode}: {:?}", began.elapsed());
+        assert!(began.elapsed() < TOGETHER, "{:?}", began.elapsed());
         // Those who were told that this is the end are closed, with nothing else to wake the server.
         // In event mode none of the others has to go; elsewhere one connection a worker may stay.
         let stay = if mode == "event" { 6 } else { 2 };
         eventually("it closes its side", || open() <= at_first + stay);
-        drop(peers);
-        server.stop();
     });
 }
 
@@ -2921,55 +2452,39 @@ fn silent_connections_do_not_cost_their_time_one_after_another() {
         ("process", TOGETHER),
     ] {
         let folder = Folder::new();
-        let server = start(mode, USUAL, &folder, &[]);
-        let silent: Vec<Http> = (0..20).map(|_| connect(&server)).collect();
+        let server = start(mode, USUAL, &folder, "");
+        let _silent: Vec<Http> = (0..20).map(|_| server.http()).collect();
         // Only then are they older than whoever comes now.
         thread::sleep(MOMENT);
         let began = Instant::now();
         assert_eq!(once(&server, get("/healthz")).status, 200, "{mode}");
         assert!(began.elapsed() < limit, "{mode}: {:?}", began.elapsed());
-        drop(silent);
-        server.stop();
     }
 }
 
 #[test]
 fn without_a_free_descriptor_the_answer_is_to_come_again() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, HTTP, |case, folder| {
         folder.write("a", b"A");
-        let server = start(mode, 1, &folder, &[]);
-        let mut peer = connect(&server);
-        assert_eq!(peer.ask(get("/healthz")).status, 200, "{mode}");
+        let server = case.serve(folder, 1, "");
+        let mut peer = server.http();
+        assert_eq!(peer.ask(get("/healthz")).status, 200);
         let pid = server.workers().first().copied().unwrap_or(server.pid());
-        let limit = |most: &str| {
-            let words = [format!("--pid={pid}"), format!("--nofile={most}:")];
-            Command::new("prlimit")
-                .args(words)
-                .status()
-                .is_ok_and(|status| status.success())
-        };
-        if !limit("3") {
-            eprintln!("skipped: there is no prlimit");
-            return;
-        }
+        sys::limit(pid, libc::RLIMIT_NOFILE, 3);
         for request in [get("/a").into_bytes(), put("/b", b"B")] {
             let reply = peer.ask(request);
-            assert_eq!((reply.status, reply.must("Retry-After")), (503, "1"), "{mode}");
-            assert!(reply.text().starts_with("storage error: "), "{mode}: {reply:?}");
+            assert_eq!((reply.status, reply.must("Retry-After")), (503, "1"));
+            assert!(reply.text().starts_with("storage error: "), "{reply:?}");
         }
-        assert!(limit("100"), "{mode}");
-        assert_eq!(peer.ask(get("/a")).text(), "A", "{mode}");
-        drop(peer);
-        server.stop();
-    }
+        sys::limit(pid, libc::RLIMIT_NOFILE, 100);
+        assert_eq!(peer.ask(get("/a")).text(), "A");
+    });
 }
 
 #[test]
 fn a_folder_that_was_removed_is_named() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 1, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 1, "");
         fs::remove_dir_all(folder.path()).unwrap();
         let part = "--X\r\nContent-Disposition: form-data; name=f; filename=a\r\n\r\nA\r\n--X--\r\n";
         let kind = "Content-Type: multipart/form-data; boundary=X\r\n";
@@ -2979,20 +2494,18 @@ fn a_folder_that_was_removed_is_named() {
             let named = reply
                 .text()
                 .contains("storage error: the served folder has been removed");
-            assert!(reply.status == 500 && named, "{mode}: {reply:?}");
+            assert!(reply.status == 500 && named, "{reply:?}");
         }
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn uploads_give_way_too() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 1, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 1, "");
         let content = noise(100_000, 9);
         let began = Instant::now();
-        let peers: Vec<Http> = thread::scope(|scope| {
+        let _peers: Vec<Http> = thread::scope(|scope| {
             let (address, content) = (server.address, &content);
             let put_one = move |number: usize| {
                 let mut peer = Http::connect(address);
@@ -3004,21 +2517,19 @@ fn uploads_give_way_too() {
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        assert!(began.elapsed() < 2 * TOGETHER, "{mode}: {:?}", began.elapsed());
-        drop(peers);
-        server.stop();
-    }
+        assert!(began.elapsed() < 2 * TOGETHER, "{:?}", began.elapsed());
+    });
 }
 
 #[test]
 fn curl_downloads_many_at_once() {
-    for mode in MODES {
-        let (folder, here) = (Folder::new(), Folder::new());
+    each_case(MODES, HTTP, |case, folder| {
+        let here = Folder::new();
         let content = noise(1_000_000, 4);
         let mut words: Vec<String> = ["--parallel", "--parallel-immediate", "--parallel-max", "12"]
             .map(str::to_owned)
             .to_vec();
-        let server = start(mode, USUAL, &folder, &[]);
+        let server = case.serve(folder, USUAL, "");
         for number in 0..12 {
             folder.write(&format!("{number}.bin"), &content);
             words.extend(["-o".to_owned(), format!("{number}.bin")]);
@@ -3030,14 +2541,10 @@ fn curl_downloads_many_at_once() {
             return;
         };
         let took = began.elapsed();
-        assert_eq!(ended.code, Some(0), "{mode}: {}", ended.stderr);
-        assert!(took < TOGETHER, "{mode}: {took:?}");
-        assert!(
-            (0..12).all(|number| here.read(&format!("{number}.bin")) == content),
-            "{mode}"
-        );
-        server.stop();
-    }
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(took < TOGETHER, "{took:?}");
+        assert!((0..12).all(|number| here.read(&format!("{number}.bin")) == content));
+    });
 }
 
 // ---- curl ----
@@ -3062,7 +2569,7 @@ fn curl(here: &Path, words: &[&str], input: Option<&Path>) -> Option<Ended> {
         .status()
         .is_err()
     {
-        eprintln!("skipped: curl is not installed");
+        skipped("curl is not installed");
         return None;
     }
     Some(Run::start(&mut command).finish(PATIENCE * 3))
@@ -3070,9 +2577,9 @@ fn curl(here: &Path, words: &[&str], input: Option<&Path>) -> Option<Ended> {
 
 #[test]
 fn curl_uploads_downloads_resumes_and_asks() {
-    for mode in MODES {
-        let (folder, here) = (Folder::new(), Folder::new());
-        let server = start(mode, 2, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let here = Folder::new();
+        let server = case.serve(folder, 2, "");
         let url = |name: &str| format!("http://{}/{name}", server.address);
         // More than a mebibyte, so that curl asks before it sends (Expect: 100-continue).
         let content = noise(3_000_000, 1);
@@ -3082,32 +2589,28 @@ fn curl_uploads_downloads_resumes_and_asks() {
             return;
         };
         ended.ok();
-        assert!(folder.read("a b.bin") == content, "{mode}");
+        assert!(folder.read("a b.bin") == content);
         let run = |words: &[&str]| curl(here.path(), words, None).unwrap();
         run(&["-O", &file]).ok();
-        assert!(here.read("a%20b.bin") == content, "{mode}");
+        assert!(here.read("a%20b.bin") == content);
         // A part of it is there; the rest is added.
         here.write("part", &content[..1_234_567]);
         run(&["-C", "-", "-o", "part", &file]).ok();
-        assert!(here.read("part") == content, "{mode}");
+        assert!(here.read("part") == content);
         let head = run(&["-I", &file]);
-        assert!(head.ok().contains("Content-Length: 3000000"), "{mode} {head:?}");
+        assert_has(head.ok(), &["Content-Length: 3000000"]);
         let piped = curl(here.path(), &["-T", "-", &url("piped")], Some(&here.join("part"))).unwrap();
         piped.ok();
-        assert!(folder.read("piped") == content, "{mode}");
+        assert!(folder.read("piped") == content);
         run(&["--http1.0", "-o", "old", &file]).ok();
-        assert!(here.read("old") == content, "{mode}");
+        assert!(here.read("old") == content);
         run(&["-o", "one", &url("piped"), "-o", "two", &file]).ok();
-        assert!(
-            here.read("one") == content && here.read("two") == content,
-            "{mode}"
-        );
+        assert!(here.read("one") == content && here.read("two") == content);
         run(&["-z", "a b.bin", "-o", "unchanged", &file]).ok();
         run(&["-X", "DELETE", &url("piped")]).ok();
-        assert_eq!(run(&[&url("piped")]).code, Some(22), "{mode}: 404 is a failure");
-        assert_eq!(folder.names(), ["a b.bin"], "{mode}");
-        server.stop();
-    }
+        assert_eq!(run(&[&url("piped")]).code, Some(22), "404 is a failure");
+        assert_eq!(folder.names(), ["a b.bin"]);
+    });
 }
 
 // ---- small things ----
@@ -3115,8 +2618,8 @@ fn curl_uploads_downloads_resumes_and_asks() {
 #[test]
 fn every_escape_of_a_name_means_the_same_file() {
     let folder = awkward_folder();
-    let server = start("thread", 2, &folder, &[]);
-    let mut peer = connect(&server);
+    let server = start("thread", 2, &folder, "");
+    let mut peer = server.http();
     for name in AWKWARD {
         let reply = peer.ask(get(&format!("/{}", escaped(name))));
         assert!(reply.body == folder.read(name), "{name}");
@@ -3126,45 +2629,38 @@ fn every_escape_of_a_name_means_the_same_file() {
             "{name}"
         );
     }
-    drop(peer);
-    server.stop();
 }
 
 #[test]
 fn the_date_of_a_new_file_is_now() {
     let folder = Folder::new();
-    let server = start("thread", 2, &folder, &[]);
-    let mut peer = connect(&server);
+    let server = start("thread", 2, &folder, "");
+    let mut peer = server.http();
     assert_eq!(peer.ask(put("/a", b"A")).status, 201);
     let reply = peer.ask(get("/a"));
     let now = SystemTime::now();
     let recent = |ago| http::date(now - Duration::from_secs(ago)) == reply.must("Last-Modified");
     assert!((0..10).any(recent), "{reply:?}");
-    drop(peer);
-    server.stop();
 }
 
 #[test]
 fn a_connection_that_only_listens_is_told_nothing() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, 2, &folder, &[]);
-        let mut peer = connect(&server);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         peer.assert_silent(Duration::from_millis(30));
         peer.half_close();
         peer.assert_closed();
         // One that ends in the middle of a head has asked for nothing either.
-        let mut peer = connect(&server);
+        let mut peer = server.http();
         peer.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n");
         peer.half_close();
         let rest = peer.rest().unwrap();
         assert!(
             rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"),
-            "{mode} {}",
+            "{}",
             shown(&rest)
         );
         drop(peer);
-        drop(TcpStream::connect(server.address).unwrap());
-        server.stop();
-    }
+    });
 }

@@ -1,25 +1,21 @@
 //! HTTP by the letter, in every mode: what a path means when it has dots in it, which host counts, how long a
 //! method may be, which answers a cache may keep, and the names that `--host` allows.
 
-use crate::support::http::{Http, Reply, ask, get, put, with};
-use crate::support::{Ended, Folder, MODES, PATIENCE, Run, Server, run};
+use crate::support::http::{Reply, ask, get, put, with};
+use crate::support::*;
 use std::fs;
 use std::process::{Command, Stdio};
-
-fn start(mode: &str, folder: &Folder, options: &[&str]) -> Server {
-    Server::start(mode, 2, folder, &[&["--protocol", "http"], options].concat())
-}
 
 /// One request on a connection of its own, sent whole and byte by byte; both must be answered alike.
 #[track_caller]
 fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
-    let mut peer = Http::connect(server.address);
+    let mut peer = server.http();
     peer.drip(request.as_ref());
-    let method = crate::support::http::method(request.as_ref());
+    let method = http::method(request.as_ref());
     let dripped = peer.reply(method).status;
     // With one worker the next connection waits until this one is over.
     drop(peer);
-    let reply = Http::connect(server.address).ask(&request);
+    let reply = server.http().ask(&request);
     // What changes a file has been done the first time.
     let changes = ["PUT", "DELETE"].contains(&method) && reply.status < 500;
     assert!(
@@ -31,27 +27,19 @@ fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
 
 #[test]
 fn dot_segments_are_removed_before_a_name_is_judged() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, HTTP, |case, folder| {
         folder.write("x.deb", b"package");
         folder.write("..x", b"hidden");
-        let server = start(mode, &folder, &[]);
-        for target in [
-            "/./x.deb",
-            "/././x.deb",
-            "/../x.deb",
-            "/pool/../x.deb",
-            "/a/b/../../x.deb",
-            "/%2e/x.deb",
-            "/%2E%2e/x.deb",
-            "/pool/.%2e/x.deb?v=1",
-            "http://localhost/./x.deb",
-        ] {
-            assert_eq!(once(&server, get(target)).body, b"package", "{mode} {target}");
+        let server = case.serve(folder, 2, "");
+        for target in "/./x.deb /././x.deb /../x.deb /pool/../x.deb /a/b/../../x.deb /%2e/x.deb \
+                /%2E%2e/x.deb /pool/.%2e/x.deb?v=1 http://localhost/./x.deb"
+            .split(' ')
+        {
+            assert_eq!(once(&server, get(target)).body, b"package", "{target}");
             assert_eq!(
                 once(&server, ask("HEAD", target)).must("Content-Length"),
                 "7",
-                "{mode} {target}"
+                "{target}"
             );
         }
         for (target, reason) in [
@@ -67,20 +55,19 @@ fn dot_segments_are_removed_before_a_name_is_judged() {
             let reply = once(&server, get(target));
             assert!(
                 reply.status == 404 && reply.text().contains(reason),
-                "{mode} {target} {reply:?}"
+                "{target} {reply:?}"
             );
         }
         assert_eq!(
             once(&server, get("/healthz/..")).must("Content-Type"),
             "text/html; charset=utf-8"
         );
-        assert_eq!(once(&server, get("/a/../healthz")).body, b"ok\n", "{mode}");
+        assert_eq!(once(&server, get("/a/../healthz")).body, b"ok\n");
         once(&server, put("/./new", b"new"));
-        assert_eq!(folder.read("new"), b"new", "{mode}");
+        assert_eq!(folder.read("new"), b"new");
         once(&server, ask("DELETE", "/a/../new"));
-        assert_eq!(folder.names(), ["..x", "x.deb"], "{mode}");
-        server.stop();
-    }
+        assert_eq!(folder.names(), ["..x", "x.deb"]);
+    });
 }
 
 /// A machine of its own for apt, below `here`: no lists, no packages, one source.
@@ -100,19 +87,19 @@ fn prepare_apt(here: &Folder, source: &str) {
 }
 
 /// Runs apt-get there; `None`: it is not installed.
-fn apt_get(here: &Folder, words: &[&str]) -> Option<Ended> {
+fn apt_get(here: &Folder, words: &str) -> Option<Ended> {
     if Command::new("apt-get")
         .arg("--version")
         .stdout(Stdio::null())
         .status()
         .is_err()
     {
-        eprintln!("skipped: apt-get is not installed");
+        skipped("apt-get is not installed");
         return None;
     }
     let mut command = Command::new("apt-get");
     command
-        .args(words)
+        .args(words.words())
         .current_dir(here.path())
         .env("APT_CONFIG", here.join("apt.conf"));
     command.env_remove("http_proxy").stdin(Stdio::null());
@@ -137,34 +124,29 @@ fn packages(folder: &Folder, deb: &str) -> String {
 
 #[test]
 fn apt_installs_from_a_flat_repository() {
-    for mode in MODES {
-        let (folder, here) = (Folder::new(), Folder::new());
-        folder.write("hello_1.0_all.deb", &crate::support::noise(300_000, 1));
-        folder.write("Packages", packages(&folder, "hello_1.0_all.deb").as_bytes());
-        let server = start(mode, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let here = Folder::new();
+        folder.write("hello_1.0_all.deb", noise(300_000, 1));
+        folder.write("Packages", packages(folder, "hello_1.0_all.deb").as_bytes());
+        let server = case.serve(folder, 2, "");
         prepare_apt(
             &here,
             &format!("deb [trusted=yes] http://{}/ ./\n", server.address),
         );
-        let Some(updated) = apt_get(&here, &["update"]) else {
+        let Some(updated) = apt_get(&here, "update") else {
             return;
         };
-        assert_eq!(updated.code, Some(0), "{mode} {updated:?}");
-        let fetched = apt_get(&here, &["download", "hello"]).unwrap();
-        assert_eq!(fetched.code, Some(0), "{mode} {fetched:?}");
-        assert!(
-            here.read("hello_1.0_all.deb") == folder.read("hello_1.0_all.deb"),
-            "{mode}"
-        );
-        server.stop();
-    }
+        assert_eq!(updated.code, Some(0), "{updated:?}");
+        let fetched = apt_get(&here, "download hello").unwrap();
+        assert_eq!(fetched.code, Some(0), "{fetched:?}");
+        assert!(here.read("hello_1.0_all.deb") == folder.read("hello_1.0_all.deb"));
+    });
 }
 
 #[test]
 fn a_name_that_no_file_can_have_is_not_found_and_cannot_be_made() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
         for (target, reason) in [
             ("/a/b", "contains a slash"),
             ("/a/", "contains a slash"),
@@ -178,27 +160,26 @@ fn a_name_that_no_file_can_have_is_not_found_and_cannot_be_made() {
                 assert_eq!(
                     (reply.status, reply.closes()),
                     (404, false),
-                    "{mode} {method} {target} {reply:?}"
+                    "{method} {target} {reply:?}"
                 );
                 let told = method == "HEAD" || reply.text().contains(reason);
-                assert!(told, "{mode} {method} {target} {reply:?}");
+                assert!(told, "{method} {target} {reply:?}");
             }
             let reply = once(&server, put(target, b"content"));
             assert!(
                 reply.status == 400 && reply.text().contains(reason),
-                "{mode} {target} {reply:?}"
+                "{target} {reply:?}"
             );
             // Whoever asks for a condition is told the same.
             let lines = "Content-Length: 1\r\nIf-None-Match: *\r\n";
             assert_eq!(
                 once(&server, with("PUT", target, lines) + "x").status,
                 400,
-                "{mode} {target}"
+                "{target}"
             );
         }
-        assert_eq!(folder.names(), [""; 0], "{mode}");
-        server.stop();
-    }
+        assert_eq!(folder.names(), [""; 0]);
+    });
 }
 
 #[test]
@@ -206,76 +187,59 @@ fn the_authority_of_a_whole_url_replaces_the_host() {
     let request = |method: &str, authority: &str, host: &str| {
         format!("{method} http://{authority}/ HTTP/1.1\r\nHost: {host}\r\n\r\n")
     };
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
         let reply = once(&server, request("GET", "127.0.0.1:81", "localhost:82"));
-        assert!(
-            reply.text().contains("127.0.0.1:81") && !reply.text().contains("localhost:82"),
-            "{mode}"
-        );
+        assert!(reply.text().contains("127.0.0.1:81") && !reply.text().contains("localhost:82"));
         assert_eq!(
             once(&server, request("GET", "localhost", "example.org")).status,
-            200,
-            "{mode}"
+            200
         );
         assert_eq!(
             once(&server, request("GET", "example.org", "localhost")).status,
-            421,
-            "{mode}"
+            421
         );
         assert_eq!(
             once(&server, "GET http://example.org/ HTTP/1.0\r\n\r\n").status,
-            421,
-            "{mode}"
+            421
         );
         assert_eq!(
             once(&server, "GET http://localhost/ HTTP/1.0\r\n\r\n").status,
-            200,
-            "{mode}"
+            200
         );
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn a_method_longer_than_all_known_ones_is_not_implemented() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
         for (length, status) in [(8, 501), (100, 501), (8000, 501), (9000, 501), (20_000, 501)] {
             assert_eq!(
                 once(&server, ask(&"M".repeat(length), "/")).status,
                 status,
-                "{mode} {length}"
+                "{length}"
             );
         }
         for (method, status) in [("M(".repeat(50), 400), ("M(".repeat(5000), 414)] {
-            assert_eq!(once(&server, ask(&method, "/")).status, status, "{mode}");
+            assert_eq!(once(&server, ask(&method, "/")).status, status);
         }
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn no_cache_keeps_what_is_made_up_for_a_request() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, HTTP, |case, folder| {
         folder.write("a", b"a");
-        let server = start(mode, &folder, &[]);
+        let server = case.serve(folder, 2, "");
         for target in ["/", "/?json", "/metrics", "/healthz"] {
             for method in ["GET", "HEAD"] {
                 let reply = once(&server, ask(method, target));
-                assert_eq!(
-                    reply.must("Cache-Control"),
-                    "no-store",
-                    "{mode} {method} {target}"
-                );
+                assert_eq!(reply.must("Cache-Control"), "no-store", "{method} {target}");
             }
         }
-        assert_eq!(once(&server, get("/a")).header("Cache-Control"), None, "{mode}");
-        server.stop();
-    }
+        assert_eq!(once(&server, get("/a")).header("Cache-Control"), None);
+    });
 }
 
 // ---- --host ----
@@ -287,42 +251,24 @@ fn asked_as(server: &Server, host: &str) -> u16 {
 
 #[test]
 fn names_given_with_host_are_answered_to_and_no_others() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(
-            mode,
-            &folder,
-            &["--host", "Files.example", "--host=other.example:8443"],
-        );
-        for host in [
-            "files.example",
-            "FILES.example:80",
-            "files.example.",
-            "other.example",
-            "other.example:1",
-        ] {
-            assert_eq!(asked_as(&server, host), 200, "{mode} {host}");
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "--host Files.example --host=other.example:8443");
+        for host in "files.example FILES.example:80 files.example. other.example other.example:1".split(' ') {
+            assert_eq!(asked_as(&server, host), 200, "{host}");
         }
         for host in ["localhost", "127.0.0.1:80", "[::1]"] {
-            assert_eq!(asked_as(&server, host), 200, "{mode} {host}");
+            assert_eq!(asked_as(&server, host), 200, "{host}");
         }
-        for host in [
-            "example",
-            "www.files.example",
-            "files.example.org",
-            "xfiles.example",
-        ] {
-            assert_eq!(asked_as(&server, host), 421, "{mode} {host}");
+        for host in "example www.files.example files.example.org xfiles.example".split(' ') {
+            assert_eq!(asked_as(&server, host), 421, "{host}");
         }
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn a_refused_name_is_told_both_remedies() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = start(mode, &folder, &[]);
+    each_case(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
         for (host, remedy) in [
             ("files.example:80", "--host files.example,"),
             // What a shell would run is not repeated.
@@ -330,32 +276,44 @@ fn a_refused_name_is_told_both_remedies() {
         ] {
             let reply = once(&server, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
             let told = reply.text().contains(remedy) && reply.text().contains("--any-host");
-            assert!(reply.status == 421 && reply.closes() && told, "{mode} {reply:?}");
+            assert!(reply.status == 421 && reply.closes() && told, "{reply:?}");
         }
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn a_host_option_that_makes_no_sense_is_a_usage_error() {
-    for (options, told) in [
-        (&["--host", "0.0.0.0:80"][..], "to listen there, use --listen"),
-        (&["--host", "192.0.2.1"], "to listen there, use --listen"),
-        (&["--host", "[::1]:80"], "to listen there, use --listen"),
-        (&["--host", "::"], "to listen there, use --listen"),
-        (&["--host", ""], "expected the name of a host"),
-        (
-            &["--host", "http://files.example/"],
-            "expected the name of a host",
-        ),
-        (&["--host", "*.example"], "expected the name of a host"),
-        (&["--host", "files.example:http"], "expected the name of a host"),
-        (&["--host", "a.example", "--host", "a b"], "--host a b: expected"),
-        (&["--host", "a.example", "--any-host"], "use one of the two"),
-        (&["--host"], "--host NAME"),
-    ] {
-        let ended = run(&[&["serve", "--protocol", "http"], options].concat());
-        assert_eq!(ended.code, Some(2), "{options:?} {ended:?}");
-        assert!(ended.stderr.contains(told), "{options:?} {ended:?}");
-    }
+    assert_usage(
+        &"S --host 0.0.0.0:80 => to listen there, use --listen
+        S --host 192.0.2.1 => to listen there, use --listen
+        S --host [::1]:80 => to listen there, use --listen
+        S --host :: => to listen there, use --listen
+        S --host= => expected the name of a host
+        S --host http://files.example/ => expected the name of a host
+        S --host *.example => expected the name of a host
+        S --host files.example:http => expected the name of a host
+        S --host a.example --any-host => use one of the two
+        S --host => --host NAME"
+            .replace("S ", "serve --protocol http "),
+    );
+    let words = [
+        "serve",
+        "--protocol",
+        "http",
+        "--host",
+        "a.example",
+        "--host",
+        "a b",
+    ];
+    run(&words).failed(2, &["--host a b: expected"]);
+}
+
+#[test]
+fn mistakes_about_http_end_with_2_and_one_line() {
+    assert_usage(
+        "serve --protocol htpp => --protocol htpp | file, http | did you mean http?
+        serve --host a.example => --host | --protocol http | --listen HOST:PORT
+        serve --host 127.0.0.1 --protocol file => --host | --protocol http
+        serve --any-host => --any-host | --protocol http",
+    );
 }

@@ -1,163 +1,36 @@
 //! `kolam bench http` against a small server inside the test, which plays a script: what the report and the
 //! line of figures say, which answers count as failures and why, and what happens to connections.
 
+use crate::support::fake::field;
 use crate::support::pty::{Screen, Terminal};
-use crate::support::{Ended, Folder, PATIENCE, Run, eventually, kolam, run, run_with_input, signal};
+use crate::support::*;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::{self};
 use std::time::{Duration, Instant};
 
 // ---- the server of the tests ----
 
-/// One accepted connection.
-struct Guest {
-    stream: TcpStream,
-    counts: Arc<Counts>,
+fn url(server: &Fake) -> String {
+    format!("http://{}/a?b=c", server.address)
 }
 
-/// What the server has seen.
-#[derive(Default)]
-struct Counts {
-    /// Accepted, and those of them that are open, now and at most.
-    connections: AtomicUsize,
-    open: AtomicUsize,
-    most: AtomicUsize,
-    requests: AtomicUsize,
-    /// The head of the last request, and its body.
-    last: Mutex<String>,
-    body: Mutex<Vec<u8>>,
-    over: AtomicBool,
-}
-
-/// The value of a field of a head.
-fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
-    let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
-    lines
-        .filter(|(found, _)| *found == name)
-        .map(|(_, value)| value)
-        .next()
-}
-
-impl Guest {
-    /// Reads a request; gives its number in the whole run, counted from 0. `None`: there is none.
-    fn request(&mut self) -> Option<usize> {
-        let number = self.head()?;
-        let length = field(&self.counts.last.lock().unwrap(), "Content-Length").map(str::to_owned);
-        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-        self.stream.read_exact(&mut body).ok()?;
-        *self.counts.body.lock().unwrap() = body;
-        Some(number)
-    }
-
-    /// The same, only the head.
-    fn head(&mut self) -> Option<usize> {
-        let (mut head, mut byte) = (Vec::new(), [0]);
-        while !head.ends_with(b"\r\n\r\n") {
-            match self.stream.read(&mut byte) {
-                Ok(1) => head.push(byte[0]),
-                _ => return None,
-            }
-        }
-        *self.counts.last.lock().unwrap() = String::from_utf8(head).unwrap();
-        Some(self.counts.requests.fetch_add(1, SeqCst))
-    }
-
-    fn send(&mut self, text: impl AsRef<[u8]>) {
-        // The client may have had enough.
-        let _ = self.stream.write_all(text.as_ref());
-    }
-
-    /// Waits until the client has closed.
-    fn wait(&mut self) {
-        let _ = self.stream.read(&mut [0; 64]);
-    }
-}
-
-/// A server that lets `script` play with each connection, in a thread of its own.
-struct Server {
-    address: SocketAddr,
-    counts: Arc<Counts>,
-    thread: Option<JoinHandle<()>>,
-}
-
-fn serve(script: impl Fn(&mut Guest) + Send + Sync + 'static) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, counts) = (listener.local_addr().unwrap(), Arc::new(Counts::default()));
-    let (script, shared) = (Arc::new(script), counts.clone());
-    let thread = thread::spawn(move || {
-        for stream in listener.incoming().map(Result::unwrap) {
-            if shared.over.load(SeqCst) {
-                return;
-            }
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            shared.connections.fetch_add(1, SeqCst);
-            shared
-                .most
-                .fetch_max(shared.open.fetch_add(1, SeqCst) + 1, SeqCst);
-            let (mut guest, script) = (
-                Guest {
-                    stream,
-                    counts: shared.clone(),
-                },
-                script.clone(),
-            );
-            thread::spawn(move || {
-                script(&mut guest);
-                // Before the client can know.
-                guest.counts.open.fetch_sub(1, SeqCst);
-            });
-        }
-    });
-    Server {
-        address,
-        counts,
-        thread: Some(thread),
-    }
-}
-
-impl Server {
-    fn url(&self) -> String {
-        format!("http://{}/a?b=c", self.address)
-    }
-
-    fn bench(&self, options: &[&str]) -> Ended {
-        run(&[&["bench", "http", &self.url()][..], options].concat())
-    }
-
-    /// The head of the last request.
-    fn last(&self) -> String {
-        self.counts.last.lock().unwrap().clone()
-    }
-
-    fn connections(&self) -> usize {
-        self.counts.connections.load(SeqCst)
-    }
-
-    fn requests(&self) -> usize {
-        self.counts.requests.load(SeqCst)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.counts.over.store(true, SeqCst);
-        // Wakes it.
-        let _ = TcpStream::connect(self.address);
-        let _ = self.thread.take().unwrap().join();
-    }
+#[track_caller]
+fn bench(server: &Fake, options: impl Words) -> Ended {
+    let words = format!("bench http {}", url(server));
+    run([words.words(), options.words()].concat())
 }
 
 /// Answers whatever the client does: each request with `answer`, until the client or `Connection: close` in
 /// the request ends it.
-fn polite(answer: &'static str) -> Server {
-    serve(move |guest| {
+fn polite(answer: &'static str) -> Fake {
+    Fake::start(move |guest| {
         while guest.request().is_some() {
             guest.send(answer);
-            if guest.counts.last.lock().unwrap().contains("Connection: close") {
+            if guest.seen.last.lock().unwrap().contains("Connection: close") {
                 return;
             }
         }
@@ -165,8 +38,8 @@ fn polite(answer: &'static str) -> Server {
 }
 
 /// Answers each request on a connection of its own with what `answer` says for its number.
-fn one_each(answer: impl Fn(usize) -> String + Send + Sync + 'static) -> Server {
-    serve(move |guest| {
+fn one_each(answer: impl Fn(usize) -> String + Send + Sync + 'static) -> Fake {
+    Fake::start(move |guest| {
         if let Some(number) = guest.request() {
             guest.send(answer(number));
         }
@@ -199,11 +72,15 @@ fn count(ended: &Ended, name: &str) -> usize {
         .unwrap_or_else(|_| panic!("{name} is no number in {ended:?}"))
 }
 
+fn counts<const N: usize>(ended: &Ended, names: [&str; N]) -> [usize; N] {
+    names.map(|name| count(ended, name))
+}
+
 /// All requests are over, so many of them complete, and all others failed for `cause` alone.
 #[track_caller]
 fn assert_failed(ended: &Ended, complete: usize, failed: usize, cause: &str) {
-    let counts = [count(ended, "Complete requests"), count(ended, "Failed requests")];
-    assert_eq!(counts, [complete, failed], "{ended:?}");
+    let found = counts(ended, ["Complete requests", "Failed requests"]);
+    assert_eq!(found, [complete, failed], "{ended:?}");
     let causes = ended
         .text()
         .lines()
@@ -229,13 +106,13 @@ fn assert_failed(ended: &Ended, complete: usize, failed: usize, cause: &str) {
 #[test]
 fn every_request_has_a_connection_of_its_own() {
     let server = polite(GOOD_CLOSE);
-    let ended = server.bench(&["-n", "200", "-c", "10"]);
+    let ended = bench(&server, "-n 200 -c 10");
     ended.ok();
     assert_eq!((server.connections(), server.requests()), (200, 200));
     assert!(
-        server.counts.most.load(SeqCst) <= 10,
+        server.seen.most.load(SeqCst) <= 10,
         "{} connections at once",
-        server.counts.most.load(SeqCst)
+        server.seen.most.load(SeqCst)
     );
     let head = server.last();
     let lines: Vec<&str> = head.lines().collect();
@@ -322,30 +199,14 @@ fn a_url_without_a_path_names_the_root() {
 #[test]
 fn connections_are_kept_when_asked() {
     let server = polite(GOOD);
-    let ended = server.bench(&["-n", "200", "-c", "10", "-k"]);
+    let ended = bench(&server, "-n 200 -c 10 -k");
     ended.ok();
     assert_eq!((server.connections(), server.requests()), (10, 200));
-    assert!(
-        server
-            .counts
-            .last
-            .lock()
-            .unwrap()
-            .contains("\r\nConnection: keep-alive\r\n")
-    );
+    assert_has(&server.last(), &["\r\nConnection: keep-alive\r\n"]);
+    assert_eq!(counts(&ended, ["Complete requests", "Failed requests"]), [200, 0]);
     assert_eq!(
-        (
-            count(&ended, "Complete requests"),
-            count(&ended, "Failed requests")
-        ),
-        (200, 0)
-    );
-    assert_eq!(
-        (
-            count(&ended, "Keep-Alive requests"),
-            count(&ended, "Reconnected requests")
-        ),
-        (200, 0)
+        counts(&ended, ["Keep-Alive requests", "Reconnected requests"]),
+        [200, 0]
     );
 }
 
@@ -362,7 +223,7 @@ fn an_answer_may_come_in_every_form_and_in_pieces() {
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 206 Partial\r\nContent-Length: 5\r\n\r\nhello",
     ];
     let bytes: usize = 2 * forms.iter().map(|form| form.len()).sum::<usize>();
-    let server = serve(move |guest| {
+    let server = Fake::start(move |guest| {
         let Some(number) = guest.request() else { return };
         let answer = forms[number % forms.len()].as_bytes();
         match number < forms.len() {
@@ -370,7 +231,7 @@ fn an_answer_may_come_in_every_form_and_in_pieces() {
             false => answer.chunks(1).for_each(|byte| guest.send(byte)),
         }
     });
-    let ended = server.bench(&["-n", "12", "-c", "1"]);
+    let ended = bench(&server, "-n 12 -c 1");
     ended.ok();
     assert_eq!(
         (server.connections(), value(&ended, "Total transferred")),
@@ -382,7 +243,7 @@ fn an_answer_may_come_in_every_form_and_in_pieces() {
 #[test]
 fn the_line_of_figures_has_all_cells_and_they_agree() {
     let server = polite(GOOD_CLOSE);
-    let ended = server.bench(&["-n", "60", "-c", "6", "--csv"]);
+    let ended = bench(&server, "-n 60 -c 6 --csv");
     let cells: Vec<f64> = ended
         .ok()
         .trim_end()
@@ -426,15 +287,15 @@ fn the_line_of_figures_has_all_cells_and_they_agree() {
 
 #[test]
 fn the_time_ends_a_run_and_what_has_begun_is_finished() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         while guest.request().is_some() {
             thread::sleep(Duration::from_millis(50));
             guest.send(GOOD);
         }
     });
-    for options in [&["-k"][..], &[]] {
-        server.counts.requests.store(0, SeqCst);
-        let ended = server.bench(&[&["-z", "500ms", "-c", "2", "--csv"], options].concat());
+    for options in ["-k", ""] {
+        server.seen.requests.store(0, SeqCst);
+        let ended = bench(&server, format!("-z 500ms -c 2 --csv {options}"));
         let cells: Vec<f64> = ended
             .ok()
             .trim_end()
@@ -459,15 +320,15 @@ fn the_time_ends_a_run_and_what_has_begun_is_finished() {
 fn of_time_and_number_the_first_ends_a_run() {
     let server = polite(GOOD);
     let start = Instant::now();
-    let ended = server.bench(&["-z", "1h", "-n", "30", "-c", "3", "-k"]);
+    let ended = bench(&server, "-z 1h -n 30 -c 3 -k");
     ended.ok();
     assert!(start.elapsed() < PATIENCE);
     assert_eq!((count(&ended, "Complete requests"), server.requests()), (30, 30));
-    let silent = serve(|guest| {
+    let silent = Fake::start(|guest| {
         guest.request();
         guest.wait();
     });
-    let ended = silent.bench(&["-z", "1ms", "-n", "30", "-c", "3", "--timeout", "200ms"]);
+    let ended = bench(&silent, "-z 1ms -n 30 -c 3 --timeout 200ms");
     let failed = count(&ended, "Failed requests");
     assert!((1..=3).contains(&failed), "{ended:?}");
     assert_failed(&ended, 0, failed, "Timeout");
@@ -488,7 +349,7 @@ fn fields_are_added_and_replace_ours() {
         "-H",
         "Accept: a, b",
     ];
-    server.bench(&words).ok();
+    bench(&server, &words).ok();
     let head = server.last();
     let lines: Vec<&str> = head.trim_end().lines().collect();
     assert_eq!(lines[..2], ["GET /a?b=c HTTP/1.1", "host: example.org"]);
@@ -503,11 +364,9 @@ fn fields_are_added_and_replace_ours() {
         ("content-length: 1", &["-H content-length", "-d"]),
         ("Transfer-Encoding: chunked", &["-H Transfer-Encoding"]),
     ] {
-        server.bench(&["-H", field]).failed(2, words);
+        bench(&server, &["-H", field]).failed(2, words);
     }
-    server
-        .bench(&["-H", "Host: a", "-H", "Host: b"])
-        .failed(2, &["Host", "once"]);
+    bench(&server, &["-H", "Host: a", "-H", "Host: b"]).failed(2, &["Host", "once"]);
     assert_eq!(server.requests(), 2, "a bad command line asks nothing");
 }
 
@@ -517,9 +376,9 @@ fn a_body_is_sent_whole_with_its_length() {
     let body: Vec<u8> = (0..3_000_000_u32).map(|at| (at / 7) as u8).collect();
     folder.write("body", &body);
     folder.write("empty", b"");
-    let path = |name: &str| folder.join(name).display().to_string();
-    for (options, method) in [(&["-k"][..], "POST"), (&["-m", "PUT"], "PUT")] {
-        let ended = server.bench(&[&["-n", "6", "-c", "2", "-d", &path("body")][..], options].concat());
+    let path = |name: &str| folder.word(name);
+    for (options, method) in [("-k", "POST"), ("-m PUT", "PUT")] {
+        let ended = bench(&server, format!("-n 6 -c 2 -d {} {options}", path("body")));
         ended.ok();
         let head = server.last();
         assert!(
@@ -528,36 +387,33 @@ fn a_body_is_sent_whole_with_its_length() {
         );
         assert_eq!(field(&head, "Content-Length"), Some("3000000"));
         assert_eq!(field(&head, "Content-Type"), Some("application/octet-stream"));
-        assert!(
-            *server.counts.body.lock().unwrap() == body,
-            "another body arrived"
-        );
+        assert!(*server.seen.body.lock().unwrap() == body, "another body arrived");
         assert_eq!(
             (value(&ended, "Request Method"), value(&ended, "Request Body")),
             (method, "3000000 bytes")
         );
     }
-    server
-        .bench(&["-n", "1", "-d", &path("empty"), "-H", "Content-Type: text/plain"])
-        .ok();
+    bench(
+        &server,
+        &["-n", "1", "-d", &path("empty"), "-H", "Content-Type: text/plain"],
+    )
+    .ok();
     let head = server.last();
     assert_eq!(
         (field(&head, "Content-Length"), field(&head, "Content-Type")),
         (Some("0"), Some("text/plain"))
     );
     let url = format!("http://{}/", server.address);
-    run_with_input(&["bench", "http", &url, "-n", "1", "-d", "-"], b"from stdin").ok();
-    assert_eq!(*server.counts.body.lock().unwrap(), b"from stdin");
-    server
-        .bench(&["-d", &path("none")])
-        .failed(1, &["-d", "none: cannot read it"]);
+    run_with_input(format!("bench http {url} -n 1 -d -"), b"from stdin").ok();
+    assert_eq!(*server.seen.body.lock().unwrap(), b"from stdin");
+    bench(&server, &["-d", &path("none")]).failed(1, &["-d", "none: cannot read it"]);
 }
 
 #[test]
 fn every_method_is_sent_as_it_should_be() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         while guest.request().is_some() {
-            let head = guest.counts.last.lock().unwrap().starts_with("HEAD");
+            let head = guest.seen.last.lock().unwrap().starts_with("HEAD");
             guest.send(if head { &GOOD[..GOOD.len() - 5] } else { GOOD });
         }
     });
@@ -568,8 +424,8 @@ fn every_method_is_sent_as_it_should_be() {
         ("POST", Some("0")),
         ("PURGE", Some("0")),
     ] {
-        for options in [&["-k"][..], &["-c", "2"]] {
-            let ended = server.bench(&[&["-n", "4", "-m", method], options].concat());
+        for options in ["-k", "-c 2"] {
+            let ended = bench(&server, format!("-n 4 -m {method} {options}"));
             ended.ok();
             let head = server.last();
             assert!(head.starts_with(&format!("{method} /a")), "{head}");
@@ -582,43 +438,40 @@ fn every_method_is_sent_as_it_should_be() {
         "an answer to HEAD keeps its connection too"
     );
     for method in ["get", "", "G T", "CONNECT"] {
-        server.bench(&["-m", method]).failed(2, &["-m"]);
+        bench(&server, &["-m", method]).failed(2, &["-m"]);
     }
 }
 
 #[test]
 fn an_answer_to_half_a_request_is_an_answer() {
     let folder = Folder::new();
-    folder.write("body", &vec![b'x'; 20 << 20]);
-    let path = folder.join("body").display().to_string();
+    folder.write("body", vec![b'x'; 20 << 20]);
+    let path = folder.word("body");
     // Too much for the buffers of both sides: the rest of the request is never read.
-    let refusing = serve(|guest| {
+    let refusing = Fake::start(|guest| {
         guest.head();
         guest.send(close_with("413 Too Large", "no"));
         guest.wait();
     });
-    for options in [
-        &["-n", "4", "-c", "2", "-d", &path][..],
-        &["-n", "4", "-k", "-d", &path],
-    ] {
-        assert_failed(&refusing.bench(options), 0, 4, "Status");
+    for options in [format!("-n 4 -c 2 -d {path}"), format!("-n 4 -k -d {path}")] {
+        assert_failed(&bench(&refusing, options), 0, 4, "Status");
     }
-    let stuck = serve(|guest| {
+    let stuck = Fake::start(|guest| {
         guest.head();
         guest.send(GOOD);
         // The client has to go, although the server stays.
-        eventually("the client closes", || crate::support::abandoned(&guest.stream));
+        eventually("the client closes", || abandoned(&guest.stream));
     });
-    let ended = stuck.bench(&["-n", "2", "-k", "-d", &path]);
+    let ended = bench(&stuck, format!("-n 2 -k -d {path}"));
     ended.ok();
     assert_eq!(
         (stuck.connections(), count(&ended, "Keep-Alive requests")),
         (2, 0)
     );
-    let gone = serve(|guest| {
+    let gone = Fake::start(|guest| {
         guest.head();
     });
-    assert_failed(&gone.bench(&["-n", "3", "-d", &path]), 0, 3, "Receive");
+    assert_failed(&bench(&gone, format!("-n 3 -d {path}")), 0, 3, "Receive");
 }
 
 /// The server may have done what it was asked, so only what may be done twice is asked twice.
@@ -638,8 +491,8 @@ fn a_lost_request_is_sent_again_only_if_that_does_no_harm() {
         ("POST", false),
         ("PATCH", false),
     ] {
-        let server = serve(script);
-        let ended = server.bench(&["-n", "10", "-k", "-m", method]);
+        let server = Fake::start(script);
+        let ended = bench(&server, format!("-n 10 -k -m {method}"));
         if again {
             ended.ok();
             assert_eq!(
@@ -664,64 +517,60 @@ fn a_lost_request_is_sent_again_only_if_that_does_no_harm() {
 #[test]
 fn the_object_has_every_figure_by_its_name() {
     let server = polite(GOOD);
-    for options in [&["-k"][..], &["-c", "5"], &["-m", "PUT", "-k", "-c", "2"]] {
-        let ended = server.bench(&[&["-n", "40", "--json"], options].concat());
+    for options in ["-k", "-c 5", "-m PUT -k -c 2"] {
+        let ended = bench(&server, format!("-n 40 --json {options}"));
         let text = ended.ok();
         assert_eq!(text.lines().count(), 1, "{text}");
-        let [keep, method] = [options.contains(&"-k"), options.contains(&"PUT")];
-        for pair in [
-            &format!("\"url\":\"{}\"", server.url()),
-            &format!("\"keep_alive\":{keep}"),
-            &format!("\"method\":\"{}\"", if method { "PUT" } else { "GET" }),
-            "\"complete\":40",
-            "\"failed\":0",
-            "\"first_failure\":null",
-            "\"document_bytes\":5",
-            "\"content_bytes\":200",
-            "\"stray_answers\":0",
-            "\"server\":\"test/1\"",
-            "\"histogram\":[{\"from_ms\":",
-        ] {
-            assert!(text.contains(pair), "no {pair} in {text}");
-        }
+        let [keep, method] = [options.contains("-k"), options.contains("PUT")];
+        assert_has(
+            text,
+            &[
+                &format!("\"url\":\"{}\"", url(&server)),
+                &format!("\"keep_alive\":{keep}"),
+                &format!("\"method\":\"{}\"", if method { "PUT" } else { "GET" }),
+                "\"complete\":40",
+                "\"failed\":0",
+                "\"first_failure\":null",
+                "\"document_bytes\":5",
+                "\"content_bytes\":200",
+                "\"stray_answers\":0",
+                "\"server\":\"test/1\"",
+                "\"histogram\":[{\"from_ms\":",
+            ],
+        );
     }
-    server
-        .bench(&["--csv", "--json"])
-        .failed(2, &["--csv and --json", "choose one"]);
+    bench(&server, &["--csv", "--json"]).failed(2, &["--csv and --json", "choose one"]);
 }
 
 #[test]
 fn the_line_of_figures_has_a_note_about_stray_bytes() {
     let server = one_each(|_| format!("{GOOD_CLOSE}\r\n\r\n"));
-    let ended = server.bench(&["-n", "3", "--csv"]);
+    let ended = bench(&server, "-n 3 --csv");
     assert_eq!(
         (ended.code, ended.stderr.as_str()),
         (Some(0), "kolam: bench: stray bytes after 3 answers\n")
     );
     assert_eq!(ended.text().trim_end().split(',').count(), 13);
-    let ended = server.bench(&["-n", "3", "--json"]);
-    assert!(
-        ended.ok().contains("\"stray_answers\":3,\"stray_bytes\":12"),
-        "{ended:?}"
-    );
+    let ended = bench(&server, "-n 3 --json");
+    assert_has(ended.ok(), &["\"stray_answers\":3,\"stray_bytes\":12"]);
 }
 
 #[test]
 fn a_terminal_shows_progress_in_one_line_of_its_own() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         guest.request();
-        eventually("the test has seen the line", || guest.counts.over.load(SeqCst));
+        eventually("the test has seen the line", || guest.told());
         guest.send(GOOD_CLOSE);
     });
-    let url = server.url();
-    let mut command = kolam(["bench", "http", &url, "-n", "2", "-c", "2"]);
+    let url = url(&server);
+    let mut command = kolam(format!("bench http {url} -n 2 -c 2"));
     command
         .env_remove("COLUMNS")
         .env_remove("NO_COLOR")
         .env("TERM", "xterm");
     let terminal = Terminal::start(&mut command, 80);
     terminal.wait_for(0, "bench http: 0 of 2 requests, 0 failed | ");
-    server.counts.over.store(true, SeqCst);
+    server.tell();
     let (code, bytes) = terminal.finish(PATIENCE);
     let screen = Screen::show(80, &bytes);
     assert_eq!((code, screen.wrapped), (Some(0), 0), "{:?}", screen.lines());
@@ -736,7 +585,7 @@ fn a_terminal_shows_progress_in_one_line_of_its_own() {
 
 #[test]
 fn a_server_that_announces_to_close_is_connected_to_again() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         for left in (0..7).rev() {
             if guest.request().is_none() {
                 return;
@@ -744,21 +593,18 @@ fn a_server_that_announces_to_close_is_connected_to_again() {
             guest.send(if left == 0 { GOOD_CLOSE } else { GOOD });
         }
     });
-    let ended = server.bench(&["-n", "70", "-c", "1", "-k"]);
+    let ended = bench(&server, "-n 70 -c 1 -k");
     ended.ok();
     assert_eq!((server.connections(), server.requests()), (10, 70));
     assert_eq!(
-        (
-            count(&ended, "Keep-Alive requests"),
-            count(&ended, "Reconnected requests")
-        ),
-        (60, 0)
+        counts(&ended, ["Keep-Alive requests", "Reconnected requests"]),
+        [60, 0]
     );
 }
 
 #[test]
 fn a_server_that_closes_between_two_requests_is_connected_to_again() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         for _ in 0..7 {
             if guest.request().is_none() {
                 return;
@@ -767,8 +613,8 @@ fn a_server_that_closes_between_two_requests_is_connected_to_again() {
         }
     });
     for _ in 0..5 {
-        server.counts.connections.store(0, SeqCst);
-        let ended = server.bench(&["-n", "350", "-c", "5", "-k"]);
+        server.seen.connections.store(0, SeqCst);
+        let ended = bench(&server, "-n 350 -c 5 -k");
         ended.ok();
         assert!(server.connections() >= 50, "{ended:?}");
         assert_eq!(
@@ -782,37 +628,37 @@ fn a_server_that_closes_between_two_requests_is_connected_to_again() {
 
 #[test]
 fn a_request_that_the_server_took_and_did_not_answer_has_failed() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         if guest.request().is_some() {
             guest.send(GOOD);
             guest.request();
         }
     });
-    let ended = server.bench(&["-n", "20", "-c", "1", "-k"]);
+    let ended = bench(&server, "-n 20 -c 1 -k");
     assert_failed(&ended, 10, 10, "Short");
     assert_eq!((server.connections(), server.requests()), (10, 20));
 }
 
 #[test]
 fn a_server_that_wants_to_keep_the_connection_is_left() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         while guest.request().is_some() {
             guest.send(GOOD)
         }
     });
-    server.bench(&["-n", "20", "-c", "2"]).ok();
+    bench(&server, "-n 20 -c 2").ok();
     assert_eq!(server.connections(), 20);
 }
 
 #[test]
 fn a_server_that_announces_to_close_and_does_not_is_left_too() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         guest.request();
         guest.send(GOOD_CLOSE);
         guest.wait();
     });
     let start = Instant::now();
-    let ended = server.bench(&["-n", "4", "-c", "4", "--csv"]);
+    let ended = bench(&server, "-n 4 -c 4 --csv");
     let seconds: f64 = ended.ok().split(',').nth(1).unwrap().parse().unwrap();
     assert!(
         start.elapsed() < PATIENCE && seconds < 0.9,
@@ -826,16 +672,10 @@ fn a_server_that_announces_to_close_and_does_not_is_left_too() {
 fn stray_bytes_after_the_last_answer_are_counted_and_do_no_harm() {
     let head = "HTTP/1.0 200\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
     let old = one_each(move |_| format!("{head}hello\r\n\r\n"));
-    for options in [&["-n", "40", "-c", "4"][..], &["-n", "40", "-c", "4", "-k"]] {
-        let ended = old.bench(options);
+    for options in ["-n 40 -c 4", "-n 40 -c 4 -k"] {
+        let ended = bench(&old, options);
         ended.ok();
-        assert_eq!(
-            (
-                count(&ended, "Complete requests"),
-                count(&ended, "Failed requests")
-            ),
-            (40, 0)
-        );
+        assert_eq!(counts(&ended, ["Complete requests", "Failed requests"]), [40, 0]);
         assert_eq!(value(&ended, "Stray bytes"), "160 after 40 answers");
         assert_eq!(value(&ended, "HTML transferred"), "200 bytes");
         assert_eq!(
@@ -843,7 +683,7 @@ fn stray_bytes_after_the_last_answer_are_counted_and_do_no_harm() {
             format!("{} bytes", 40 * (head.len() + 9))
         );
     }
-    let later = serve(move |guest| {
+    let later = Fake::start(move |guest| {
         guest.request();
         guest.send(format!("{head}hello"));
         // So that they do not come together.
@@ -852,11 +692,11 @@ fn stray_bytes_after_the_last_answer_are_counted_and_do_no_harm() {
         thread::sleep(Duration::from_millis(20));
         guest.send("\r\n");
     });
-    let ended = later.bench(&["-n", "4", "-c", "4"]);
+    let ended = bench(&later, "-n 4 -c 4");
     ended.ok();
     assert_eq!(value(&ended, "Stray bytes"), "16 after 4 answers");
     let open = one_each(|_| "HTTP/1.0 200\r\n\r\nhello\r\n\r\n".to_owned());
-    let ended = open.bench(&["-n", "4", "-c", "2"]);
+    let ended = bench(&open, "-n 4 -c 2");
     ended.ok();
     assert_eq!(
         (value(&ended, "Document Length"), ended.text().contains("Stray")),
@@ -866,13 +706,13 @@ fn stray_bytes_after_the_last_answer_are_counted_and_do_no_harm() {
 
 #[test]
 fn stray_bytes_without_end_do_not_hold_a_request() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         guest.request();
         guest.send(GOOD_CLOSE);
         while guest.stream.write_all(&[b'x'; 1000]).is_ok() {}
     });
     let start = Instant::now();
-    let ended = server.bench(&["-n", "2", "-c", "2"]);
+    let ended = bench(&server, "-n 2 -c 2");
     ended.ok();
     assert!(start.elapsed() < PATIENCE, "{ended:?}");
     assert!(
@@ -886,7 +726,7 @@ fn stray_bytes_without_end_do_not_hold_a_request() {
 #[test]
 fn any_status_but_2xx_is_a_failure() {
     let server = one_each(|_| close_with("500 Oh", "no"));
-    let ended = server.bench(&["-n", "30", "-c", "3"]);
+    let ended = bench(&server, "-n 30 -c 3");
     assert_failed(&ended, 0, 30, "Status");
     assert_eq!(
         (
@@ -898,9 +738,9 @@ fn any_status_but_2xx_is_a_failure() {
     assert_eq!(value(&ended, "Requests per second"), "- [#/sec] (mean)");
     ended.failed(1, &["status 500"]);
     let server = one_each(|number| close_with(["200 OK", "204 OK", "301 Moved", "404 No"][number % 4], ""));
-    assert_failed(&server.bench(&["-n", "40", "-c", "4"]), 20, 20, "Status");
+    assert_failed(&bench(&server, "-n 40 -c 4"), 20, 20, "Status");
     let kept = polite("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
-    assert_failed(&kept.bench(&["-n", "30", "-c", "3", "-k"]), 0, 30, "Status");
+    assert_failed(&bench(&kept, "-n 30 -c 3 -k"), 0, 30, "Status");
     assert_eq!(kept.connections(), 3);
 }
 
@@ -917,9 +757,9 @@ fn assert_cause(answer: &str, cause: &str, why: &str) {
             bad.clone()
         }
     });
-    for options in [&["-n", "20", "-c", "2"][..], &["-n", "20", "-c", "2", "-k"]] {
-        server.counts.requests.store(0, SeqCst);
-        let ended = server.bench(options);
+    for options in ["-n 20 -c 2", "-n 20 -c 2 -k"] {
+        server.seen.requests.store(0, SeqCst);
+        let ended = bench(&server, options);
         assert_failed(&ended, 11, 9, cause);
         ended.failed(1, &[why]);
     }
@@ -968,12 +808,12 @@ fn an_answer_that_is_no_http_is_a_failure() {
 #[test]
 fn stray_bytes_on_a_connection_that_stays_open_are_a_failure() {
     let stray = format!("{GOOD}\r\n\r\n");
-    let server = serve(move |guest| {
+    let server = Fake::start(move |guest| {
         while guest.request().is_some() {
             guest.send(&stray);
         }
     });
-    let ended = server.bench(&["-n", "6", "-c", "2", "-k"]);
+    let ended = bench(&server, "-n 6 -c 2 -k");
     assert_failed(&ended, 0, 6, "Malformed");
     ended.failed(1, &["bytes come after it, on a connection that stays open"]);
     assert_eq!(
@@ -982,7 +822,7 @@ fn stray_bytes_on_a_connection_that_stays_open_are_a_failure() {
         "{ended:?}"
     );
     // Without -k the same server does no harm.
-    let ended = server.bench(&["-n", "6", "-c", "2"]);
+    let ended = bench(&server, "-n 6 -c 2");
     assert_eq!(
         (count(&ended, "Complete requests"), value(&ended, "Stray bytes")),
         (6, "24 after 6 answers")
@@ -993,25 +833,17 @@ fn stray_bytes_on_a_connection_that_stays_open_are_a_failure() {
 fn a_body_is_in_memory_once() {
     const BODY: usize = 64 << 20;
     let folder = Folder::new();
-    folder.write("body", &vec![b'x'; BODY]);
+    folder.write("body", vec![b'x'; BODY]);
     let looked = Arc::new(AtomicBool::new(false));
     let waiting = looked.clone();
-    let server = serve(move |guest| {
+    let server = Fake::start(move |guest| {
         guest.head();
         eventually("its memory has been looked at", || waiting.load(SeqCst));
     });
-    let path = folder.join("body").display().to_string();
-    let run = Run::start(&mut kolam([
-        "bench",
-        "http",
-        &server.url(),
-        "-n",
-        "1",
-        "-d",
-        &path,
-    ]));
+    let path = folder.word("body");
+    let run = Run::start(&mut kolam(format!("bench http {} -n 1 -d {path}", url(&server))));
     eventually("the request comes", || server.requests() == 1);
-    let peak = crate::support::peak_memory(run.child.id());
+    let peak = peak_memory(run.pid());
     looked.store(true, SeqCst);
     run.finish(PATIENCE).failed(1, &["1 of 1 requests failed"]);
     let body = BODY as u64 / 1024;
@@ -1020,12 +852,12 @@ fn a_body_is_in_memory_once() {
 
 #[test]
 fn a_connection_that_is_reset_is_a_failure() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         // A socket that is closed with unread bytes resets its connection.
         let _ = guest.stream.read(&mut [0]);
     });
-    for options in [&["-n", "20", "-c", "2"][..], &["-n", "20", "-c", "2", "-k"]] {
-        let ended = server.bench(options);
+    for options in ["-n 20 -c 2", "-n 20 -c 2 -k"] {
+        let ended = bench(&server, options);
         assert_failed(&ended, 0, 20, "Receive");
         ended.failed(1, &["the connection broke"]);
     }
@@ -1054,7 +886,7 @@ fn a_connection_that_is_refused_is_a_failure() {
         (Some(1), 13),
         "{line:?}"
     );
-    assert!(line.text().contains(",0,1,0,,,,,,,,"), "{line:?}");
+    assert_has(line.text(), &[",0,1,0,,,,,,,,"]);
 }
 
 #[test]
@@ -1062,7 +894,7 @@ fn a_server_that_is_not_there_is_asked_now_and_then() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", taken.local_addr().unwrap());
     drop(taken);
-    let ended = run(&["bench", "http", &url, "-z", "500ms", "-c", "3"]);
+    let ended = run(format!("bench http {url} -z 500ms -c 3"));
     // Each of the three places asks at once, and again after each 10 ms.
     let failed = count(&ended, "Failed requests");
     assert!((3..=3 * 51).contains(&failed), "{ended:?}");
@@ -1072,13 +904,13 @@ fn a_server_that_is_not_there_is_asked_now_and_then() {
 #[test]
 fn a_server_that_is_silent_is_given_up() {
     for start in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"] {
-        let server = serve(move |guest| {
+        let server = Fake::start(move |guest| {
             guest.request();
             guest.send(start);
             guest.wait();
         });
         let begin = Instant::now();
-        let ended = server.bench(&["-n", "6", "-c", "3", "--timeout", "0.2"]);
+        let ended = bench(&server, "-n 6 -c 3 --timeout 0.2");
         assert_failed(&ended, 0, 6, "Timeout");
         ended.failed(1, &["nothing moved for 200ms"]);
         assert!(
@@ -1090,14 +922,14 @@ fn a_server_that_is_silent_is_given_up() {
 
 #[test]
 fn a_server_that_is_slow_and_moves_is_waited_for() {
-    let server = serve(|guest| {
+    let server = Fake::start(|guest| {
         guest.request();
         for piece in GOOD_CLOSE.as_bytes().chunks(6) {
             thread::sleep(Duration::from_millis(50));
             guest.send(piece);
         }
     });
-    let ended = server.bench(&["-n", "3", "-c", "3", "--timeout", "0.5", "--csv"]);
+    let ended = bench(&server, "-n 3 -c 3 --timeout 0.5 --csv");
     let p50: f64 = ended.ok().split(',').nth(9).unwrap().parse().unwrap();
     assert!(
         p50 >= 600.0,
@@ -1110,25 +942,22 @@ fn a_server_that_is_slow_and_moves_is_waited_for() {
 #[test]
 fn ctrl_c_reports_what_was_done_so_far() {
     for signal_number in [libc::SIGINT, libc::SIGTERM] {
-        let server = serve(|guest| {
+        let server = Fake::start(|guest| {
             if guest.request().is_some_and(|number| number < 5) {
                 guest.send(GOOD_CLOSE);
             } else {
                 guest.wait();
             }
         });
-        let words = ["bench", "http", &server.url(), "-n", "100", "-c", "3"];
+        let words = format!("bench http {} -n 100 -c 3", url(&server));
         let run = Run::start(kolam(words).stdin(Stdio::null()));
         eventually("three requests wait", || server.requests() == 8);
-        signal(run.child.id(), signal_number);
+        run.signal(signal_number);
         let ended = run.finish(PATIENCE);
         ended.failed(130, &["interrupted"]);
         assert_eq!(
-            (
-                count(&ended, "Complete requests"),
-                count(&ended, "Failed requests")
-            ),
-            (5, 0),
+            counts(&ended, ["Complete requests", "Failed requests"]),
+            [5, 0],
             "{ended:?}"
         );
     }
@@ -1138,7 +967,7 @@ fn ctrl_c_reports_what_was_done_so_far() {
 fn a_closed_stdout_changes_nothing_of_the_verdict() {
     let (good, bad) = (polite(GOOD_CLOSE), one_each(|_| close_with("500 Oh", "")));
     for (server, code) in [(&good, 0), (&bad, 1)] {
-        let mut command = kolam(["bench", "http", &server.url(), "-n", "5"]);
+        let mut command = kolam(format!("bench http {} -n 5", url(server)));
         let stdout = std::io::pipe().unwrap().1;
         let status = command.stdout(stdout).stderr(Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(code));
@@ -1147,52 +976,33 @@ fn a_closed_stdout_changes_nothing_of_the_verdict() {
 
 #[test]
 fn mistakes_end_with_2_and_say_what_to_do() {
-    let url = "http://127.0.0.1:1/";
-    let table: [(&[&str], &[&str]); 22] = [
-        (&["http"], &["URL is missing", "http://HOST[:PORT][/PATH]"]),
-        (&["http", url, "b"], &["unexpected word 'b'"]),
-        (
-            &["http", "127.0.0.1:1/"],
-            &["127.0.0.1:1/", "http://HOST[:PORT][/PATH]", "does not begin"],
-        ),
-        (&["http", "https://127.0.0.1/"], &["https://127.0.0.1/", "no TLS"]),
-        (&["http", "http://127.0.0.1#a"], &["%23"]),
-        (&["http", "http:///"], &["host is missing"]),
-        (&["http", "http://127.0.0.1:x/"], &["port", "1 to 65535"]),
-        (&["http", "http://127.0.0.1:0/"], &["port", "1 to 65535"]),
-        (&["http", "http://127.0.0.1/a b"], &["%20"]),
-        (&["http", url, "-n", "0"], &["-n 0", "from 1"]),
-        (&["http", url, "-n", "many"], &["-n many", "whole number"]),
-        (&["http", url, "-c", "0"], &["-c 0", "from 1"]),
-        (&["http", url, "-n", "10", "-c", "11"], &["-c 11", "10 requests"]),
-        (&["http", url, "-c"], &["-c needs a value"]),
-        (&["http", url, "-k=yes"], &["-k takes no value"]),
-        (&["http", url, "--timeout", "0"], &["--timeout 0"]),
-        (&["htpp", url], &["cannot time htpp", "base64, request or http"]),
-        (&["base64", url], &["is for http, not for base64"]),
-        (&["request", "-n", "5"], &["-n is for http, not for request"]),
-        (
-            &["http", url, "--server", "127.0.0.1:1"],
-            &["--server is for request, not for http"],
-        ),
-        (
-            &["http", url, "--port", "80"],
-            &["unknown option --port; kolam bench --help lists all"],
-        ),
-        (
-            &["request", "--port", "80"],
-            &["unknown option --port; it is part of --server HOST:PORT"],
-        ),
-    ];
-    for (words, expected) in table {
-        let ended = run(&[&["bench"], words].concat());
-        ended.failed(2, expected);
-        assert_eq!(ended.text(), "", "{words:?}");
-    }
-    let help = run(&["bench", "--help"]);
-    assert!(
-        help.ok().contains("usage: kolam bench WHAT [URL] [options]"),
-        "{help:?}"
+    assert_usage(
+        &"bench http => URL is missing | http://HOST[:PORT][/PATH]
+        bench http @ b => unexpected word 'b'
+        bench http 127.0.0.1:1/ => 127.0.0.1:1/ | http://HOST[:PORT][/PATH] | does not begin
+        bench http https://127.0.0.1/ => https://127.0.0.1/ | no TLS
+        bench http http://127.0.0.1#a => %23
+        bench http http:/// => host is missing
+        bench http http://127.0.0.1:x/ => port | 1 to 65535
+        bench http http://127.0.0.1:0/ => port | 1 to 65535
+        bench http @ -n 0 => -n 0 | from 1
+        bench http @ -n many => -n many | whole number
+        bench http @ -c 0 => -c 0 | from 1
+        bench http @ -n 10 -c 11 => -c 11 | 10 requests
+        bench http @ -c => -c needs a value
+        bench http @ -k=yes => -k takes no value
+        bench http @ --timeout 0 => --timeout 0
+        bench htpp @ => cannot time htpp | base64, request or http
+        bench base64 @ => is for http, not for base64
+        bench request -n 5 => -n is for http, not for request
+        bench http @ --server 127.0.0.1:1 => --server is for request, not for http
+        bench http @ --port 80 => unknown option --port; kolam bench --help lists all
+        bench request --port 80 => unknown option --port; it is part of --server HOST:PORT
+        bench http --concurrency 5 => --concurrency; did you mean -c N?"
+            .replace('@', "http://127.0.0.1:1/"),
     );
+    run(&["bench", "http", "http://127.0.0.1/a b"]).failed(2, &["%20"]);
+    let help = run("bench --help");
+    assert_has(help.ok(), &["usage: kolam bench WHAT [URL] [options]"]);
     assert!(help.text().lines().all(|line| line.len() <= 110), "{help:?}");
 }

@@ -8,6 +8,7 @@
 mod support;
 
 // The core.
+mod both;
 mod command_line;
 mod faults;
 mod stress_run;
@@ -20,6 +21,7 @@ mod event;
 // http
 mod browser;
 mod http;
+mod http_commands;
 mod http_strict;
 mod page;
 mod proxies;

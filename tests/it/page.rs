@@ -1,20 +1,13 @@
 //! The page at `/` as people and browsers use it: sorted through its links, sound behind a proxy, with
 //! names that try to look like something else.
 
-use crate::support::http::{Http, Reply, ask, get, put_chunked, with};
-use crate::support::{Folder, Server, eventually, in_every_mode, noise, resident};
+use crate::support::http::{Http, ask, get, once, put_chunked, with};
+use crate::support::*;
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
 use std::time::{Duration, UNIX_EPOCH};
 
-fn start(mode: &str, folder: &Folder, options: &[&str]) -> Server {
-    Server::start(mode, 2, folder, &[&["--protocol", "http"], options].concat())
-}
-
-/// One request on a connection of its own.
-#[track_caller]
-fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
-    Http::connect(server.address).ask(request)
+fn start(mode: &str, folder: &Folder, options: &str) -> Server {
+    Server::http_of(mode, 2, folder, options)
 }
 
 /// The page at `/`, asked for with these header lines.
@@ -40,14 +33,13 @@ fn file(folder: &Folder, name: &str, size: u64, second: u64) {
 
 #[test]
 fn rows_are_sorted_as_the_url_says() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        file(&folder, "a", 5, 1_000_000_000);
-        file(&folder, "b", 1_048_575, 900_000_000);
-        file(&folder, "c", 5, 1_100_000_000);
-        file(&folder, "d", 0, 1_000_000_000);
-        let server = start(mode, &folder, &[]);
-        let mut peer = Http::connect(server.address);
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        file(folder, "a", 5, 1_000_000_000);
+        file(folder, "b", 1_048_575, 900_000_000);
+        file(folder, "c", 5, 1_100_000_000);
+        file(folder, "d", 0, 1_000_000_000);
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         for (target, names, sorted) in [
             ("/", "abcd", "\"?sort=name&amp;order=desc\""),
             ("/?sort=name&order=desc", "dcba", "\"?sort=name\""),
@@ -59,7 +51,7 @@ fn rows_are_sorted_as_the_url_says() {
         ] {
             let reply = peer.ask(get(target));
             let text = reply.text();
-            assert_eq!(rows(text).concat(), names, "{mode} {target}");
+            assert_eq!(rows(text).concat(), names, "{target}");
             // The one column that the rows are sorted by leads to the other direction.
             let way = if target.contains("desc") {
                 "descending"
@@ -69,28 +61,27 @@ fn rows_are_sorted_as_the_url_says() {
             let head = format!("<th scope=col aria-sort={way}><a href={sorted}>");
             assert!(
                 text.contains(&head) && text.matches(" aria-sort=").count() == 1,
-                "{mode} {target} {text}"
+                "{target} {text}"
             );
         }
         let whole = peer.ask(get("/"));
         let text = whole.text();
-        for part in [
-            "<caption>4 files, 1.0 MiB.</caption>",
-            "<td><data value=1048575 title=\"1048575 bytes\">1.0 MiB</data>",
-            "<td>5 B<td>",
-            "<td><time datetime=2001-09-09T01:46:40.000Z>2001-09-09 01:46</time>",
-        ] {
-            assert!(text.contains(part), "{mode}: no {part} in {text}");
-        }
+        assert_has(
+            text,
+            &[
+                "<caption>4 files, 1.0 MiB.</caption>",
+                "<td><data value=1048575 title=\"1048575 bytes\">1.0 MiB</data>",
+                "<td>5 B<td>",
+                "<td><time datetime=2001-09-09T01:46:40.000Z>2001-09-09 01:46</time>",
+            ],
+        );
         // What programs read stays as it is.
         let json = peer.ask(get("/?json"));
         assert!(
             json.text()
                 .starts_with("[{\"name\":\"a\",\"size\":5,\"modified\":"),
-            "{mode} {json:?}"
+            "{json:?}"
         );
-        drop(peer);
-        server.stop();
     });
 }
 
@@ -109,10 +100,10 @@ fn names_are_isolated_and_what_deceives_is_shown() {
     for name in names.into_iter().chain(blank) {
         file(&folder, name, 1, 1_000_000_000);
     }
-    let server = start("thread", &folder, &[]);
+    let server = start("thread", &folder, "");
     let text = page(&server, "");
-    for part in [
-        "<a href=\"invoice%E2%80%AEfdp.exe\"><bdi>invoice<span class=odd>\\u{202e}</span>fdp.exe</bdi></a>",
+    let parts = [
+        r#"<a href="invoice%E2%80%AEfdp.exe"><bdi>invoice<span class=odd>\u{202e}</span>fdp.exe</bdi></a>"#,
         "<bdi><span class=odd>\\u{2066}</span>&lt;b&gt;<span class=odd>\\u{200b}</span></bdi>",
         "<bdi>שלום.txt</bdi>",
         "<a href=\"a%3Ab\"><bdi>a:b</bdi></a>",
@@ -121,43 +112,40 @@ fn names_are_isolated_and_what_deceives_is_shown() {
         "<bdi>ok.txt<span class=odd>\\u{20}</span></bdi>",
         "<bdi><span class=odd>\\u{2800}</span></bdi>",
         "<bdi><span class=odd>\\u{fe0f}</span></bdi>",
-    ] {
-        assert!(text.contains(part), "no {part} in {text}");
-    }
+    ];
+    assert_has(&text, &parts);
     assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{200b}']), "{text}");
     for target in rows(&text) {
         assert!(!target.starts_with('.') && !target.contains(':'), "{target}");
         assert_eq!(once(&server, get(&format!("/{target}"))).status, 200, "{target}");
     }
-    server.stop();
 }
 
 #[test]
 fn folders_are_counted_and_nothing_else_is() {
     let folder = Folder::new();
-    let server = start("thread", &folder, &[]);
+    let server = start("thread", &folder, "");
     let text = page(&server, "");
     assert!(
         text.contains("No files yet.\n") && !text.contains("<table"),
         "{text}"
     );
     for name in ["x", ".git"] {
-        fs::create_dir(folder.join(name)).unwrap();
+        folder.folder(name);
     }
-    symlink(".", folder.join("link")).unwrap();
+    folder.link(".", "link");
     assert!(page(&server, "").contains("No files yet. 1 folder not shown.\n"));
     for name in ["y", "z"] {
-        fs::create_dir(folder.join(name)).unwrap();
+        folder.folder(name);
     }
     file(&folder, "a", 1024, 1_000_000_000);
     assert!(page(&server, "").contains("<caption>1 file, 1.0 KiB. 3 folders not shown.</caption>"));
-    server.stop();
 }
 
 #[test]
 fn the_line_with_curl_is_right_behind_a_proxy() {
     let folder = Folder::new();
-    let server = start("thread", &folder, &[]);
+    let server = start("thread", &folder, "");
     let line = |lines: &str| {
         let text = page(&server, lines);
         let (_, rest) = text.split_once("<code>curl -T FILE ").unwrap();
@@ -199,38 +187,35 @@ fn the_line_with_curl_is_right_behind_a_proxy() {
     assert!(old("Host: 127.0.0.1:80\r\n").contains("<code>curl -T FILE http://127.0.0.1:80/</code>"));
     server.stop();
     // A host may hold what means something to a shell.
-    let server = start("thread", &folder, &["--any-host"]);
+    let server = start("thread", &folder, "--any-host");
     let text = once(&server, "GET / HTTP/1.1\r\nHost: a;$(b)\r\n\r\n")
         .text()
         .to_owned();
-    assert!(
-        text.contains("<code>curl -T FILE http://HOST:PORT/</code>"),
-        "{text}"
-    );
+    assert_has(&text, &["<code>curl -T FILE http://HOST:PORT/</code>"]);
     server.stop();
-    let server = start("thread", &folder, &["--read-only"]);
+    let server = start("thread", &folder, "--read-only");
     assert!(
         !page(&server, "").contains("curl"),
         "a server that takes nothing says how to send"
     );
-    server.stop();
 }
 
 #[test]
 fn the_page_needs_nothing_else_and_runs_nothing() {
     let folder = Folder::new();
     file(&folder, "a", 1, 1_000_000_000);
-    let server = start("thread", &folder, &[]);
+    let server = start("thread", &folder, "");
     let reply = once(&server, get("/"));
     let policy = reply.must("Content-Security-Policy");
-    for part in [
-        "default-src 'none'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    ] {
-        assert!(policy.contains(part), "no {part} in {policy}");
-    }
+    assert_has(
+        policy,
+        &[
+            "default-src 'none'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ],
+    );
     assert!(!policy.contains("script"), "{policy}");
     assert_eq!(reply.must("X-Content-Type-Options"), "nosniff");
     let text = reply.text();
@@ -242,7 +227,6 @@ fn the_page_needs_nothing_else_and_runs_nothing() {
     }
     let head = once(&server, ask("HEAD", "/"));
     assert_eq!(head.must("Content-Security-Policy"), policy);
-    server.stop();
 }
 
 // ---- the form ----
@@ -276,19 +260,19 @@ fn post(files: &[(&str, &[u8])], lines: &str) -> Vec<u8> {
 
 #[test]
 fn a_form_stores_its_files_and_leads_back_to_the_page() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
         folder.write("old.bin", b"old");
-        let server = start(mode, &folder, &[]);
-        let text = page_of(&mut Http::connect(server.address));
-        for part in [
-            "<form method=post enctype=\"multipart/form-data\">",
-            "<label for=files>Add files</label>",
-            "<input type=file id=files name=file multiple required aria-describedby=rules>",
-            "At most 1.0 GiB each. A file of the same name is replaced.",
-        ] {
-            assert!(text.contains(part), "{mode}: no {part} in {text}");
-        }
+        let server = case.serve(folder, 2, "");
+        let text = page_of(&mut server.http());
+        assert_has(
+            &text,
+            &[
+                "<form method=post enctype=\"multipart/form-data\">",
+                "<label for=files>Add files</label>",
+                "<input type=file id=files name=file multiple required aria-describedby=rules>",
+                "At most 1.0 GiB each. A file of the same name is replaced.",
+            ],
+        );
         // Ends like the beginning of a boundary, many times.
         let trap = format!("\r\n--{}", &BOUNDARY[..BOUNDARY.len() - 1])
             .repeat(50)
@@ -314,7 +298,7 @@ fn a_form_stores_its_files_and_leads_back_to_the_page() {
             (small, false),
             (chunked, true),
         ] {
-            let mut peer = Http::connect(server.address);
+            let mut peer = server.http();
             if drip {
                 peer.drip(&request);
             } else {
@@ -322,25 +306,17 @@ fn a_form_stores_its_files_and_leads_back_to_the_page() {
                 peer.send([&request[..], get("/healthz").as_bytes()].concat());
             }
             let reply = peer.reply("POST");
-            assert_eq!(
-                (reply.status, reply.must("Location")),
-                (303, "./"),
-                "{mode} {reply:?}"
-            );
-            assert!(reply.text().ends_with(" files stored\n"), "{mode} {reply:?}");
+            assert_eq!((reply.status, reply.must("Location")), (303, "./"), "{reply:?}");
+            assert!(reply.text().ends_with(" files stored\n"), "{reply:?}");
             if !drip {
-                assert_eq!(peer.reply("GET").text(), "ok\n", "{mode}");
+                assert_eq!(peer.reply("GET").text(), "ok\n");
             }
-            assert_eq!(folder.names(), ["n", "old.bin", "t\"rap", "é日😀.txt"], "{mode}");
-            assert!(
-                folder.read("t\"rap") == trap && folder.read("old.bin") == large,
-                "{mode}"
-            );
+            assert_eq!(folder.names(), ["n", "old.bin", "t\"rap", "é日😀.txt"]);
+            assert!(folder.read("t\"rap") == trap && folder.read("old.bin") == large);
             for name in ["n", "t\"rap", "é日😀.txt"] {
                 fs::remove_file(folder.join(name)).unwrap();
             }
         }
-        server.stop();
     });
 }
 
@@ -351,7 +327,7 @@ fn page_of(peer: &mut Http) -> String {
 #[test]
 fn a_form_leads_back_to_the_page_in_its_order() {
     let folder = Folder::new();
-    let server = start("event", &folder, &[]);
+    let server = start("event", &folder, "");
     for (query, expected) in [
         ("?sort=size&order=desc", "./?sort=size&order=desc"),
         ("?sort=date", "./?sort=date"),
@@ -361,19 +337,17 @@ fn a_form_leads_back_to_the_page_in_its_order() {
         let reply = once(&server, request.replacen("POST /", &format!("POST /{query}"), 1));
         assert_eq!((reply.status, reply.must("Location")), (303, expected));
     }
-    server.stop();
 }
 
 #[test]
 fn the_log_names_each_file_of_a_form() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = Server::start_with_log(mode, 2, &folder, &["--protocol", "http"]);
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        let server = case.serve_with_log(folder, 2, "--protocol http");
         let reply = once(
             &server,
             post(&[("a b", b"A"), ("line%22end", b"BC"), (".x", b"")], ""),
         );
-        assert_eq!(reply.status, 400, "{mode}");
+        assert_eq!(reply.status, 400);
         let log = server.stop_with_log();
         let lines = |part: &str| log.lines().filter(|line| line.contains(part)).count();
         for part in [
@@ -382,22 +356,17 @@ fn the_log_names_each_file_of_a_form() {
             " FILE ",
             " POST \"/\" ",
         ] {
-            assert_eq!(
-                lines(part),
-                if part == " FILE " { 2 } else { 1 },
-                "{mode} {part}: {log}"
-            );
+            assert_eq!(lines(part), if part == " FILE " { 2 } else { 1 }, "{part}: {log}");
         }
     });
 }
 
 #[test]
 fn a_form_that_fails_stores_what_came_before_and_says_so() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
         folder.write("b", b"old");
-        fs::create_dir(folder.join("inner")).unwrap();
-        let server = start(mode, &folder, &["--max-upload", "1000"]);
+        folder.folder("inner");
+        let server = case.serve(folder, 2, "--max-upload 1000");
         let before = "; stored before that: 1 file\n";
         let none = "; stored before that: none\n";
         for (name, content, status, reason, stored) in [
@@ -420,10 +389,10 @@ fn a_form_that_fails_stores_what_came_before_and_says_so() {
         ] {
             let request = post(&[("a", b"A"), (name, &content), ("c", b"C")], "");
             let reply = once(&server, &request);
-            assert_eq!(reply.status, status, "{mode} {name} {reply:?}");
+            assert_eq!(reply.status, status, "{name} {reply:?}");
             assert!(
                 reply.text().starts_with(reason) && reply.text().ends_with(stored),
-                "{mode} {reply:?}"
+                "{reply:?}"
             );
             assert_eq!(
                 (folder.names(), folder.read("b")),
@@ -443,46 +412,39 @@ fn a_form_that_fails_stores_what_came_before_and_says_so() {
             ),
         ] {
             let reply = once(&server, post(files, ""));
-            assert_eq!((reply.status, reply.text()), (400, reason), "{mode}");
+            assert_eq!((reply.status, reply.text()), (400, reason));
         }
-        server.stop();
     });
 }
 
 #[test]
 fn a_form_that_is_cut_leaves_the_files_before_the_cut_alone() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
+    each_case_at_once(MODES, HTTP, |case, folder| {
         folder.write("b", b"old");
-        let server = start(mode, &folder, &[]);
+        let server = case.serve(folder, 2, "");
         let request = post(&[("a", b"A"), ("b", &noise(500_000, 1))], "");
         for short in [1, 45, 200_000] {
-            let mut peer = Http::connect(server.address);
+            let mut peer = server.http();
             peer.send(&request[..request.len() - short]);
             eventually("the first file is stored", || folder.join("a").exists());
             peer.half_close();
-            assert!(
-                peer.rest().unwrap().is_empty(),
-                "{mode}: an answer to half a form"
-            );
+            assert!(peer.rest().unwrap().is_empty(), "an answer to half a form");
             drop(peer);
             eventually("no temporary file is left", || folder.names() == ["a", "b"]);
             // Its last boundary was there, or it was not.
             let whole = short == 1;
-            assert_eq!(folder.read("b") == b"old", !whole, "{mode} {short}");
+            assert_eq!(folder.read("b") == b"old", !whole, "{short}");
             folder.write("b", b"old");
             fs::remove_file(folder.join("a")).unwrap();
         }
-        server.stop();
     });
 }
 
 #[test]
 fn a_form_of_another_site_is_refused() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = start(mode, &folder, &[]);
-        let mut peer = Http::connect(server.address);
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "");
+        let mut peer = server.http();
         for (lines, status) in [
             (
                 "Sec-Fetch-Site: cross-site\r\nOrigin: http://evil.example\r\n",
@@ -496,21 +458,15 @@ fn a_form_of_another_site_is_refused() {
             ("", 303),
         ] {
             let reply = peer.ask(post(&[("a", b"A")], lines));
-            assert_eq!(reply.status, status, "{mode} {lines} {reply:?}");
+            assert_eq!(reply.status, status, "{lines} {reply:?}");
             let names = folder.names();
-            assert_eq!(
-                names.len(),
-                usize::from(status == 303),
-                "{mode} {lines} {names:?}"
-            );
+            assert_eq!(names.len(), usize::from(status == 303), "{lines} {names:?}");
             if status == 303 {
                 fs::remove_file(folder.join("a")).unwrap();
             } else {
-                assert!(reply.text().contains("another site"), "{mode} {reply:?}");
+                assert_has(reply.text(), &["another site"]);
             }
         }
-        drop(peer);
-        server.stop();
     });
 }
 
@@ -518,7 +474,7 @@ fn a_form_of_another_site_is_refused() {
 fn a_server_that_takes_no_form_neither_shows_nor_reads_one() {
     let folder = Folder::new();
     folder.write("a", b"old");
-    let server = start("thread", &folder, &["--read-only"]);
+    let server = start("thread", &folder, "--read-only");
     assert!(
         !page(&server, "").contains("<form"),
         "a form on a read-only server"
@@ -530,7 +486,7 @@ fn a_server_that_takes_no_form_neither_shows_nor_reads_one() {
     );
     assert_eq!(folder.read("a"), b"old");
     server.stop();
-    let server = start("thread", &folder, &[]);
+    let server = start("thread", &folder, "");
     for (request, status) in [
         (ask("POST", "/"), 415),
         (
@@ -553,15 +509,13 @@ fn a_server_that_takes_no_form_neither_shows_nor_reads_one() {
         assert_eq!(once(&server, &request).status, status, "{request:?}");
     }
     assert_eq!(folder.names(), ["a"]);
-    server.stop();
 }
 
 /// Whoever sends a large form that is refused must still be able to read why.
 #[test]
 fn a_refused_form_is_answered_although_its_sender_goes_on() {
-    in_every_mode(|mode| {
-        let folder = Folder::new();
-        let server = start(mode, &folder, &["--max-upload", "1000"]);
+    each_case_at_once(MODES, HTTP, |case, folder| {
+        let server = case.serve(folder, 2, "--max-upload 1000");
         let flood = noise(8 << 20, 1);
         for (name, lines, status) in [
             ("a", "", 413),
@@ -569,20 +523,19 @@ fn a_refused_form_is_answered_although_its_sender_goes_on() {
             ("a", "Origin: null\r\n", 403),
             ("a", "Expect: 100-continue\r\n", 413),
         ] {
-            let mut peer = Http::connect(server.address);
+            let mut peer = server.http();
             peer.send(post(&[(name, &flood)], lines));
             let reply = peer.reply("POST");
-            assert_eq!(reply.status, status, "{mode} {name} {lines} {reply:?}");
+            assert_eq!(reply.status, status, "{name} {lines} {reply:?}");
         }
-        assert!(folder.names().is_empty(), "{mode}");
-        server.stop();
+        assert!(folder.names().is_empty());
     });
 }
 
 #[test]
 fn a_large_form_takes_no_more_memory_than_a_small_one() {
     let folder = Folder::new();
-    let server = start("event", &folder, &[]);
+    let server = start("event", &folder, "");
     let content = noise(50 << 20, 1);
     assert_eq!(once(&server, post(&[("a", &content[..1000])], "")).status, 303);
     let before = resident(server.pid());
@@ -590,5 +543,4 @@ fn a_large_form_takes_no_more_memory_than_a_small_one() {
     let after = resident(server.pid());
     assert!(folder.read("a") == content, "the file is another one");
     assert!(after < before + 4096, "from {before} to {after} KiB");
-    server.stop();
 }

@@ -2,14 +2,12 @@
 //! lie, refuse, stall or are somebody else's, workers and testers that are killed or interrupted, and that
 //! nothing is left behind.
 
-use crate::support::{
-    Background, Disk, END, Ended, Folder, MODES, PATIENCE, Run, Server, children, eventually, kolam, run,
-    signal, threads, within,
-};
+use crate::support::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Display;
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -40,14 +38,13 @@ impl Bench {
         }
     }
 
-    fn start(&self, words: &[&str]) -> Run {
+    fn start(&self, words: impl Display) -> Run {
         let [out, root] = [&self.out, &self.root].map(|folder| folder.path().to_str().unwrap());
-        Run::start(&mut kolam(
-            [&["stress", "--out", out, "--root", root], words].concat(),
-        ))
+        Run::start(&mut kolam(format!("stress --out {out} --root {root} {words}")))
     }
 
-    fn run(&self, words: &[&str]) -> Ended {
+    #[track_caller]
+    fn run(&self, words: impl Display) -> Ended {
         self.start(words).finish(LONG)
     }
 
@@ -60,9 +57,14 @@ impl Bench {
         lines.map(Cells::new).collect()
     }
 
+    /// What `machine.txt` says of the run.
+    fn state(&self) -> String {
+        state_of(self.out.path())
+    }
+
     /// Processes that were started for this bench.
     fn processes(&self) -> Vec<u32> {
-        crate::support::processes(self.root.path().as_os_str().as_encoded_bytes())
+        processes(self.root.path().as_os_str().as_encoded_bytes())
     }
 
     #[track_caller]
@@ -79,34 +81,33 @@ impl Cells {
     fn new(line: &str) -> Cells {
         let cells: Vec<&str> = line.split(',').collect();
         assert_eq!(cells.len(), HEADER.split(',').count(), "{line}");
-        Cells(
-            HEADER
-                .split(',')
-                .zip(cells.into_iter().map(str::to_owned))
-                .collect(),
-        )
+        let cells = cells.into_iter().map(str::to_owned);
+        Cells(HEADER.split(',').zip(cells).collect())
     }
 
     fn text(&self, title: &str) -> &str {
         &self.0[title]
     }
 
+    fn cells<const N: usize>(&self, titles: [&'static str; N]) -> [&str; N] {
+        titles.map(|title| self.text(title))
+    }
+
     fn number(&self, title: &str) -> f64 {
-        self.text(title)
-            .parse()
-            .unwrap_or_else(|_| panic!("{title} is {:?}", self.text(title)))
+        let text = self.text(title);
+        text.parse().unwrap_or_else(|_| panic!("{title} is {text:?}"))
     }
 
     fn row(&self) -> [&str; 6] {
-        let titles = [
-            "operation",
-            "volume_mib",
+        let [operation, volume] = ["operation", "volume_mib"];
+        self.cells([
+            operation,
+            volume,
             "client_workers",
             "server_workers",
             "mode",
             "client_mode",
-        ];
-        titles.map(|title| self.text(title))
+        ])
     }
 
     /// The rules that hold in every row of which nothing failed.
@@ -116,14 +117,10 @@ impl Cells {
             assert!(!self.text(title).is_empty(), "{row}: {title} is empty");
         }
         let [clients, servers] = ["client_workers", "server_workers"].map(|title| self.number(title));
+        let counted = ["client_ok", "client_failed", "server_ok", "server_failed"];
         assert_eq!(
-            (self.number("client_ok"), self.number("client_failed")),
-            (clients, 0.0),
-            "{row}"
-        );
-        assert_eq!(
-            (self.number("server_ok"), self.number("server_failed")),
-            (servers, 0.0),
+            counted.map(|title| self.number(title)),
+            [clients, 0.0, servers, 0.0],
             "{row}"
         );
         assert_eq!(self.text("errors"), "", "{row}");
@@ -140,14 +137,9 @@ impl Cells {
         if self.text("operation") != "list" {
             let bytes = self.number("volume_mib") * MIB;
             let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
-            assert!(
-                near(self.number("total_Bps") * wall, bytes * clients),
-                "{row}: total"
-            );
-            assert!(
-                near(self.number("throughput_per_client_Bps") * mean, bytes),
-                "{row}: throughput"
-            );
+            let [total, each] = ["total_Bps", "throughput_per_client_Bps"].map(|title| self.number(title));
+            assert!(near(total * wall, bytes * clients), "{row}: total");
+            assert!(near(each * mean, bytes), "{row}: throughput");
         }
     }
 }
@@ -159,123 +151,82 @@ fn workers_of<'m>(mode: &str, many: &'m str) -> &'m str {
 
 // ---- whole tables ----
 
+/// All rows of a mode in the matrix below are there, in order, numbered and right.
+fn check_matrix(bench: &Bench, mode: &str) {
+    let client_mode = if mode == "process" { "process" } else { "thread" };
+    let servers = if mode == "single" { &["1"][..] } else { &["1", "2"] };
+    let mut expected = Vec::new();
+    for operation in ["download", "upload", "list"] {
+        for (volume, clients) in [("1", "1"), ("1", "3"), ("2", "1"), ("2", "3")] {
+            let row = |servers: &&'static str| [operation, volume, clients, *servers, mode, client_mode];
+            expected.extend(servers.iter().map(row));
+        }
+    }
+    let rows = bench.rows(mode);
+    assert_eq!(rows.iter().map(Cells::row).collect::<Vec<_>>(), expected);
+    rows.iter().for_each(Cells::check);
+    let numbered = (1..)
+        .zip(&rows)
+        .all(|(number, row)| row.number("no") == f64::from(number));
+    assert!(numbered, "the rows of {mode} are not numbered from 1");
+}
+
 #[test]
 fn a_matrix_of_all_modes_and_operations_is_whole_and_leaves_nothing() {
     let bench = Bench::new();
-    let ended = bench.run(&[
-        "--modes",
-        "single,thread,process,event",
-        "--ops",
-        "list,upload,download",
-        "--volumes",
-        "1,2",
-        "--clients",
-        "1,3",
-        "--servers",
-        "1,2",
-    ]);
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let words = "--ops list,upload,download --volumes 1,2 --clients 1,3 --servers 1,2 --modes";
+    let ended = bench.run(format!("{words} {}", MODES.join(",")));
+    ended.ok();
     for mode in MODES {
-        let client_mode = if mode == "process" { "process" } else { "thread" };
-        let mut expected = Vec::new();
-        for operation in ["download", "upload", "list"] {
-            for volume in ["1", "2"] {
-                for clients in ["1", "3"] {
-                    let servers = if mode == "single" { &["1"][..] } else { &["1", "2"] };
-                    let row =
-                        |servers: &&'static str| [operation, volume, clients, *servers, mode, client_mode];
-                    expected.extend(servers.iter().map(row));
-                }
-            }
-        }
-        let rows = bench.rows(mode);
-        assert_eq!(rows.iter().map(Cells::row).collect::<Vec<_>>(), expected);
-        rows.iter().for_each(Cells::check);
-        let numbers: Vec<f64> = rows.iter().map(|row| row.number("no")).collect();
-        assert_eq!(
-            numbers,
-            (1..=rows.len()).map(|number| number as f64).collect::<Vec<_>>()
-        );
-        assert!(
-            ended.text().contains(&format!("\nmode {mode}\n\n")),
-            "{}",
-            ended.text()
-        );
+        check_matrix(&bench, mode);
+        ended.says(&[&format!("\nmode {mode}\n\n")]);
     }
+    // `single` has half as many as the others.
+    let rows = 24 * MODES.len() - 12;
     let time = "\ntime       less than 10 seconds, judged by how long making the files took\n";
-    for words in [
-        "\nrows       84: modes ",
+    assert!(
+        ended.text().starts_with(&format!("rows       {rows}: modes ")),
+        "{ended:?}"
+    );
+    ended.says(&[
         time,
         "Throughput",
-        "rows       84 of 84",
+        &format!("rows       {rows} of {rows}"),
         "failures   0\n",
-    ] {
-        assert!(
-            format!("\n{}", ended.text()).contains(words),
-            "no {words:?} in {}",
-            ended.text()
-        );
-    }
+    ]);
     // A path may be as long as it likes.
     let is_path = |line: &str| line.starts_with("files ") || line.starts_with("results ");
     let bad = |line: &&str| line.contains(['|', '\x1b']) || line.chars().count() > 79 && !is_path(line);
-    assert_eq!(ended.text().lines().find(bad), None, "{}", ended.text());
+    assert_eq!(ended.text().lines().find(bad), None, "{ended:?}");
     let tables = String::from_utf8(bench.out.read("tables.md")).unwrap();
-    assert_eq!(
-        tables.lines().filter(|line| line.starts_with('|')).count(),
-        84 + 4 * 2,
-        "{tables}"
-    );
-    let names = [
-        "event.csv",
-        "machine.txt",
-        "process.csv",
-        "single.csv",
-        "tables.md",
-        "thread.csv",
-    ];
+    let lines = tables.lines().filter(|line| line.starts_with('|')).count();
+    assert_eq!(lines, rows + MODES.len() * 2, "{tables}");
+    let mut names = vec!["machine.txt".to_owned(), "tables.md".to_owned()];
+    names.extend(MODES.iter().map(|mode| format!("{mode}.csv")));
+    names.sort();
     assert_eq!(bench.out.names(), names);
     let machine = String::from_utf8(bench.out.read("machine.txt")).unwrap();
-    let fields = [
-        "date", "version", "commit", "cpu", "cores", "memory", "kernel", "root on",
-    ];
-    for field in fields
-        .into_iter()
-        .chain(["command", "options", "started", "ended"])
-    {
+    let fields = "date,version,commit,cpu,cores,memory,kernel,root on,command,options,started,ended";
+    for field in fields.split(',') {
         assert!(
             machine.lines().any(|line| line.starts_with(field)),
             "no {field} in {machine}"
         );
     }
-    assert_eq!(state_of(bench.out.path()), "complete");
+    assert_eq!(bench.state(), "complete");
     bench.assert_nothing_left();
 }
 
 #[test]
 fn clients_may_be_of_another_kind_than_the_server() {
-    for (mode, client_mode) in [
-        ("thread", "process"),
-        ("process", "thread"),
-        ("single", "process"),
-        ("event", "process"),
-    ] {
+    let other = |mode: &str| if mode == "process" { "thread" } else { "process" };
+    for (mode, client_mode) in MODES.iter().map(|mode| (*mode, other(mode))) {
         let bench = Bench::new();
         let servers = workers_of(mode, "2");
-        let words = [
-            "--modes",
-            mode,
-            "--client-mode",
-            client_mode,
-            "--volumes",
-            "1",
-            "--clients",
-            "3",
-            "--servers",
-            servers,
-        ];
+        let words =
+            format!("--modes {mode} --client-mode {client_mode} --volumes 1 --clients 3 --servers {servers}");
         let ended = bench.run(&words);
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        ended.ok();
         let rows = bench.rows(mode);
         assert_eq!(rows.len(), 2);
         rows.iter().for_each(Cells::check);
@@ -293,7 +244,7 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let mut command = kolam(["stress", "--dry-run", "--target", &address]);
+    let mut command = kolam(format!("stress --dry-run --target {address}"));
     let ended = Run::start(command.current_dir(here.path())).finish(PATIENCE);
     let lines: Vec<&str> = ended.ok().lines().collect();
     // Nobody has asked the target how it works, so it has one mode and one number of workers.
@@ -311,21 +262,16 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
     assert_eq!(lines[18..], expected);
     assert!(here.names().is_empty());
     assert!(listener.accept().is_err(), "it has connected");
-    let full = run(&["stress", "--dry-run"]);
+    let full = run("stress --dry-run");
     let words = "\nrows       108: modes thread, process; download, upload\n";
     assert!(
         full.ok()
             .starts_with("   1 thread download 1 × 10 MiB, 1 worker\n"),
         "{full:?}"
     );
-    assert!(full.text().contains(words), "{full:?}");
-    let quick = run(&["stress", "--dry-run", "--quick", "--modes", "single"]);
-    assert!(
-        quick
-            .ok()
-            .contains("\nrows       12: mode single; download, upload\n"),
-        "{quick:?}"
-    );
+    full.says(&[words]);
+    let quick = run("stress --dry-run --quick --modes single");
+    assert_has(quick.ok(), &["\nrows       12: mode single; download, upload\n"]);
 }
 
 /// The titles of the assignment, as its own table has them.
@@ -359,20 +305,11 @@ fn the_report_speaks_english_or_indonesian_and_the_csv_neither() {
     ];
     for (lang, first, divided, summary) in table {
         let bench = Bench::new();
-        let words = [
-            "--modes",
-            "thread",
-            "--ops",
-            "upload",
-            "--volumes",
-            "1",
-            "--clients",
-            "2",
-        ];
-        let ended = bench.run(&[&words[..], &["--servers", "1", "--lang", lang]].concat());
+        let words = "--modes thread --ops upload --volumes 1 --clients 2";
+        let ended = bench.run(format!("{words} --servers 1 --lang {lang}"));
         let text = ended.ok();
-        assert!(text.contains(summary), "{text}");
-        assert!(text.contains(divided), "{text}");
+        assert_has(text, &[summary]);
+        assert_has(text, &[divided]);
         assert!(
             text.lines()
                 .any(|line| line.trim_start().starts_with(&format!("{first} "))),
@@ -392,7 +329,7 @@ fn the_report_speaks_english_or_indonesian_and_the_csv_neither() {
         );
         bench.rows("thread")[0].check();
     }
-    run(&["stress", "--lang", "fr"]).failed(2, &["--lang fr", "en, id"]);
+    run("stress --lang fr").failed(2, &["--lang fr", "en, id"]);
 }
 
 #[test]
@@ -401,31 +338,20 @@ fn server_workers_that_are_still_starting_are_not_counted_as_failed() {
     let busy: Vec<Background> = (0..4)
         .map(|_| Background::repeat(|| (0..10_000).sum::<u64>() > 0))
         .collect();
-    for mode in ["thread", "process", "event"] {
+    each_case(POOLS, FILE, |Case { mode, .. }, _| {
         let bench = Bench::new();
-        let words = [
-            "--modes",
-            mode,
-            "--ops",
-            "list",
-            "--volumes",
-            "1",
-            "--clients",
-            "1",
-            "--servers",
-            "100,200,300",
-        ];
+        let words = format!("--modes {mode} --ops list --volumes 1 --clients 1 --servers 100,200,300");
         let ended = bench.run(&words);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         bench.rows(mode).iter().for_each(Cells::check);
-    }
+    });
     drop(busy);
 }
 
 #[test]
 fn what_does_not_fit_on_the_disk_is_not_begun() {
     let bench = Bench::new();
-    let ended = bench.run(&["--volumes", "100000", "--clients", "10000"]);
+    let ended = bench.run("--volumes 100000 --clients 10000");
     ended.failed(
         1,
         &[
@@ -441,28 +367,17 @@ fn what_does_not_fit_on_the_disk_is_not_begun() {
 #[test]
 fn a_start_that_is_refused_leaves_no_folder() {
     let here = Folder::new();
-    fs::create_dir(here.join("mine")).unwrap();
-    let too_much: &[&str] = &["--out", "mine/w/x", "--volumes", "100000", "--clients", "10000"];
-    let inside: &[&str] = &[
-        "--root",
-        "results/w/x",
-        "--volumes",
-        "100000",
-        "--clients",
-        "10000",
-    ];
-    let no_file: &[&str] = &["--out", "z", "--root", "file/r"];
+    here.folder("mine");
     here.write("file", b"");
-    for words in [too_much, inside, no_file] {
-        let words = [&["stress"], words].concat();
-        let ended = Run::start(kolam(&words).current_dir(here.path())).finish(LONG);
+    for words in [
+        "--out mine/w/x --volumes 100000 --clients 10000",
+        "--root results/w/x --volumes 100000 --clients 10000",
+        "--out z --root file/r",
+    ] {
+        let ended = Run::start(kolam(format!("stress {words}")).current_dir(here.path())).finish(LONG);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert_eq!(here.names(), ["file", "mine"], "{words:?}");
-        assert_eq!(
-            crate::support::names(&here.join("mine")),
-            Vec::<String>::new(),
-            "{words:?}"
-        );
+        assert_eq!(names(&here.join("mine")), Vec::<String>::new(), "{words:?}");
     }
 }
 
@@ -471,21 +386,12 @@ fn results_that_cannot_be_written_are_a_failure() {
     let bench = Bench::new();
     bench.out.write("file", b"");
     let out = bench.out.join("file").display().to_string();
-    let words = [
-        "--modes",
-        "thread",
-        "--volumes",
-        "1",
-        "--clients",
-        "1",
-        "--servers",
-        "1",
-    ];
+    let words = "--modes thread --volumes 1 --clients 1 --servers 1";
     bench
-        .run(&[&["--out", &out], &words[..]].concat())
+        .run(format!("--out {out} {words}"))
         .failed(1, &["--out", &out]);
-    fs::create_dir(bench.out.join("thread.csv")).unwrap();
-    bench.run(&words).failed(1, &["thread.csv"]);
+    bench.out.folder("thread.csv");
+    bench.run(words).failed(1, &["thread.csv"]);
     bench.assert_nothing_left();
 }
 
@@ -506,25 +412,16 @@ fn state_of(run: &Path) -> String {
 }
 
 /// One row a mode, of next to no work.
-const TINY: [&str; 8] = [
-    "--ops",
-    "list",
-    "--volumes",
-    "1",
-    "--clients",
-    "1",
-    "--servers",
-    "1",
-];
+const TINY: &str = "--ops list --volumes 1 --clients 1 --servers 1";
 
 /// A tester in the folder `here`, whose results go where they go by themselves.
-fn start_in(here: &Folder, words: &[&str]) -> Run {
-    Run::start(kolam([&["stress"], &TINY[..], words].concat()).current_dir(here.path()))
+fn start_in(here: &Folder, words: impl Display) -> Run {
+    Run::start(kolam(format!("stress {TINY} {words}")).current_dir(here.path()))
 }
 
 /// The folders of the runs below `results`, the oldest first.
 fn runs(here: &Folder) -> Vec<String> {
-    let mut names = crate::support::names(&here.join("results"));
+    let mut names = names(&here.join("results"));
     names.retain(|name| name != "latest");
     names
 }
@@ -534,7 +431,7 @@ fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
     let here = Folder::new();
     let mut seen: Vec<String> = Vec::new();
     for client_mode in ["same", "process", "thread"] {
-        let ended = start_in(&here, &["--client-mode", client_mode]).finish(LONG);
+        let ended = start_in(&here, format!("--client-mode {client_mode}")).finish(LONG);
         let newest = runs(&here).into_iter().find(|name| !seen.contains(name)).unwrap();
         let (date, what) = newest.split_at("2026-11-21T070809".len());
         assert!(
@@ -543,13 +440,10 @@ fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
             "{newest}"
         );
         assert!(what.starts_with("-custom"), "{newest}");
-        assert!(
-            ended.ok().contains(&format!("results    results/{newest}\n")),
-            "{ended:?}"
-        );
+        assert_has(ended.ok(), &[&format!("results    results/{newest}\n")]);
         let run = here.join("results").join(&newest);
         assert_eq!(
-            crate::support::names(&run),
+            names(&run),
             ["machine.txt", "process.csv", "tables.md", "thread.csv"]
         );
         assert_eq!(
@@ -557,7 +451,7 @@ fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
             Some(newest.as_str())
         );
         let command = about(&run, "command");
-        assert!(command.ends_with(&format!("stress {} --client-mode {client_mode}", TINY.join(" "))));
+        assert!(command.ends_with(&format!("stress {TINY} --client-mode {client_mode}")));
         assert!(about(&run, "options").contains("--modes thread,process --client-mode"));
         assert_eq!(state_of(&run), "complete");
         seen.push(newest);
@@ -582,7 +476,7 @@ fn each_run_has_a_folder_of_its_own_and_latest_is_the_newest() {
 #[test]
 fn runs_at_the_same_time_do_not_meet() {
     let here = Folder::new();
-    let all: Vec<Run> = (0..4).map(|_| start_in(&here, &["--modes", "thread"])).collect();
+    let all: Vec<Run> = (0..4).map(|_| start_in(&here, "--modes thread")).collect();
     for run in all {
         run.finish(LONG).ok();
     }
@@ -596,14 +490,12 @@ fn runs_at_the_same_time_do_not_meet() {
 #[test]
 fn a_latest_that_is_no_link_is_left_alone() {
     let here = Folder::new();
-    fs::create_dir(here.join("results")).unwrap();
+    here.folder("results");
     here.write("results/latest", b"a user's notes");
-    let ended = start_in(&here, &["--modes", "thread"]).finish(LONG);
-    assert!(
-        ended
-            .ok()
-            .contains("results/latest is no symbolic link and stays as it is\n"),
-        "{ended:?}"
+    let ended = start_in(&here, "--modes thread").finish(LONG);
+    assert_has(
+        ended.ok(),
+        &["results/latest is no symbolic link and stays as it is\n"],
     );
     assert_eq!(here.read("results/latest"), b"a user's notes");
     assert_eq!(runs(&here).len(), 1);
@@ -613,51 +505,42 @@ fn a_latest_that_is_no_link_is_left_alone() {
 fn a_results_folder_that_cannot_be_made_is_a_failure() {
     let here = Folder::new();
     here.write("results", b"no folder");
-    start_in(&here, &[]).finish(LONG).failed(1, &["results"]);
+    start_in(&here, "").finish(LONG).failed(1, &["results"]);
     assert_eq!(here.read("results"), b"no folder");
 }
 
 #[test]
 fn a_folder_that_has_rows_is_refused_unless_forced() {
     let bench = Bench::new();
-    let tiny = |words: &[&str]| bench.run(&[&TINY[..], words].concat());
-    tiny(&["--modes", "thread,event"]).ok();
+    let tiny = |words: &str| bench.run(format!("{TINY} {words}"));
+    tiny("--modes thread,single").ok();
     bench.out.write("notes.txt", b"a user's");
     let before = bench.out.read("thread.csv");
     // Another mode's rows would be mixed with these.
-    let ended = tiny(&["--modes", "process"]);
+    let ended = tiny("--modes process");
     ended.failed(1, &["thread.csv", "--force", bench.out.path().to_str().unwrap()]);
-    assert!(bench.out.read("thread.csv") == before && state_of(bench.out.path()) == "complete");
-    tiny(&["--modes", "process", "--force"]).ok();
+    assert!(bench.out.read("thread.csv") == before && bench.state() == "complete");
+    tiny("--modes process --force").ok();
     assert_eq!(
         bench.out.names(),
         ["machine.txt", "notes.txt", "process.csv", "tables.md"]
     );
     bench.rows("process").iter().for_each(Cells::check);
-    run(&["stress", "--force"]).failed(2, &["--force", "--out"]);
+    run("stress --force").failed(2, &["--force", "--out"]);
     bench.assert_nothing_left();
 }
 
 #[test]
 fn a_run_that_cannot_go_on_says_so_beside_its_rows() {
     let bench = Bench::new();
-    let words = [
-        "--modes",
-        "thread,process",
-        "--volumes",
-        "8,9,10",
-        "--clients",
-        "4",
-        "--servers",
-        "1,2",
-    ];
-    let run = bench.start(&words);
+    let words = "--modes thread,process --volumes 8,9,10 --clients 4 --servers 1,2";
+    let run = bench.start(words);
     wait_for_rows(&bench, "thread", 1);
-    assert_eq!(state_of(bench.out.path()), "running");
+    assert_eq!(bench.state(), "running");
     // Somebody else's file is not written over.
     bench.out.write("process.csv", b"somebody else's");
     run.finish(LONG).failed(1, &["process.csv"]);
-    let state = state_of(bench.out.path());
+    let state = bench.state();
     assert!(
         state.starts_with("failed: ") && state.contains("process.csv"),
         "{state}"
@@ -672,26 +555,17 @@ fn a_full_disk_leaves_whole_rows_and_the_reason() {
     let bench = Bench::new();
     // One block for `machine.txt` and one for some 30 rows.
     let Some(_disk) = Disk::mount(&bench.out, "8k") else {
-        eprintln!("skipped: only root may mount the small disk that this test fills");
+        skipped("only root may mount the small disk that this test fills");
         return;
     };
-    let words = [
-        "--modes",
-        "thread",
-        "--ops",
-        "list",
-        "--volumes",
-        "1,2,3,4,5,6,7,8",
-        "--clients",
-        "1,2,3,4,5,6",
-    ];
+    let words = "--modes thread --ops list --volumes 1,2,3,4,5,6,7,8 --clients 1,2,3,4,5,6";
     bench
-        .run(&[&words[..], &["--servers", "1"]].concat())
+        .run(format!("{words} --servers 1"))
         .failed(1, &["thread.csv"]);
     let rows = bench.rows("thread");
     assert!((20..48).contains(&rows.len()), "{}", rows.len());
     rows.iter().for_each(Cells::check);
-    assert!(state_of(bench.out.path()).starts_with("failed: cannot write the row"));
+    assert!(bench.state().starts_with("failed: cannot write the row"));
     bench.assert_nothing_left();
 }
 
@@ -699,77 +573,49 @@ fn a_full_disk_leaves_whole_rows_and_the_reason() {
 
 #[test]
 fn a_target_is_measured_like_a_server_of_our_own_and_left_as_it_was() {
-    for mode in MODES {
-        let (bench, files) = (Bench::new(), Folder::new());
+    each_case(MODES, FILE, |case, files| {
+        let mode = case.mode;
+        let bench = Bench::new();
         files.write("theirs", b"not ours");
-        let server = Server::start(mode, 3, &files, &[]);
+        let server = case.serve(files, 3, "");
         let workers = workers_of(mode, "3");
-        let words = [
-            "--modes",
-            mode,
-            "--target",
-            &server.address.to_string(),
-            "--volumes",
-            "1,2",
-            "--clients",
-            "1,2",
-        ];
-        let ended = bench.run(&[&words[..], &["--ops", "download,upload", "--servers", workers]].concat());
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        let words = format!(
+            "--modes {mode} --target {} --volumes 1,2 --clients 1,2",
+            server.address
+        );
+        let ended = bench.run(format!("{words} --ops download,upload --servers {workers}"));
+        ended.ok();
         // How fast somebody else's server is cannot be told from our own files.
         assert!(
             ended.text().contains("target     127.") && !ended.text().contains("judged"),
             "{ended:?}"
         );
         let rows = bench.rows(mode);
-        assert_eq!(rows.len(), 8, "{mode}");
+        assert_eq!(rows.len(), 8);
         for row in &rows {
-            assert_eq!(
-                (row.text("server_ok"), row.text("server_failed")),
-                (workers, "0"),
-                "{mode}"
-            );
+            assert_eq!(row.cells(["server_ok", "server_failed"]), [workers, "0"]);
             // Nobody can see the memory and the processor time of a server that is not ours.
-            assert_eq!(
-                (row.text("server_peak_rss_kib"), row.text("server_cpu_s")),
-                ("", ""),
-                "{mode}"
-            );
-            assert_eq!(
-                (row.text("client_failed"), row.text("errors")),
-                ("0", ""),
-                "{mode}"
-            );
+            assert_eq!(row.cells(["server_peak_rss_kib", "server_cpu_s"]), ["", ""]);
+            assert_eq!(row.cells(["client_failed", "errors"]), ["0", ""]);
         }
         bench.assert_nothing_left();
         assert_eq!(
             (files.names(), files.read("theirs")),
             (vec!["theirs".to_owned()], b"not ours".to_vec())
         );
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn the_list_of_a_target_may_hold_files_that_are_not_ours() {
     let (bench, files) = (Bench::new(), Folder::new());
     files.write("theirs", b"not ours");
-    let server = Server::start("thread", 3, &files, &[]);
-    let words = [
-        "--target",
-        &server.address.to_string(),
-        "--volumes",
-        "1",
-        "--clients",
-        "2",
-        "--servers",
-        "3",
-    ];
-    let ended = bench.run(&[&words[..], &["--ops", "list", "--modes", "thread"]].concat());
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let server = Server::start("thread", 3, &files, "");
+    let words = format!("--target {} --volumes 1 --clients 2 --servers 3", server.address);
+    let ended = bench.run(format!("{words} --ops list --modes thread"));
+    ended.ok();
     assert_eq!(bench.rows("thread")[0].text("client_ok"), "2");
     assert_eq!(files.names(), ["theirs"]);
-    server.stop();
 }
 
 /// What a server of another make has stored, as base64 by name.
@@ -782,46 +628,34 @@ struct Shelf {
     stalled: usize,
     /// The names that were asked for before anything was stored.
     probed: BTreeSet<String>,
-    /// It accepts no more connections.
-    gone: bool,
 }
 
 /// A server of another make.
-struct Fake {
-    address: SocketAddr,
+struct Other {
+    fake: Fake,
     shelf: Arc<Mutex<Shelf>>,
-    _accepting: Background,
 }
 
-impl Fake {
+impl Deref for Other {
+    type Target = Fake;
+
+    fn deref(&self) -> &Fake {
+        &self.fake
+    }
+}
+
+impl Other {
     /// Speaks the protocol well enough to be tested, but for one lie.
-    fn start(lie: &'static str) -> Fake {
-        Fake::with_guests(lie, Vec::new)
+    fn start(lie: &'static str) -> Other {
+        Other::with_guests(lie, Vec::new)
     }
 
     /// The same, and its LIST has names that `guests` makes up.
-    fn with_guests(lie: &'static str, guests: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
+    fn with_guests(lie: &'static str, guests: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Other {
         let shelf: Arc<Mutex<Shelf>> = Arc::default();
-        let (shared, guests) = (shelf.clone(), Arc::new(guests));
-        let accepting = Background::repeat(move || {
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    let (shelf, guests) = (shared.clone(), guests.clone());
-                    thread::spawn(move || talk(stream, &shelf, lie, &*guests));
-                }
-                Err(_) => thread::sleep(Duration::from_millis(1)),
-            }
-            // The listener goes with this closure.
-            !shared.lock().unwrap().gone
-        });
-        Fake {
-            address,
-            shelf,
-            _accepting: accepting,
-        }
+        let shared = shelf.clone();
+        let fake = Fake::start(move |guest| talk(guest, &shared, lie, &guests).unwrap_or_default());
+        Other { fake, shelf }
     }
 
     fn names(&self) -> Vec<String> {
@@ -829,141 +663,124 @@ impl Fake {
     }
 }
 
-/// One connection of the fake: one request.
-fn talk(
-    mut stream: TcpStream,
-    shelf: &Mutex<Shelf>,
-    lie: &str,
-    guests: &dyn Fn() -> Vec<String>,
-) -> Option<()> {
-    stream.set_nonblocking(false).ok()?;
-    stream.set_read_timeout(Some(LONG)).ok()?;
-    let mut request = Vec::new();
-    let mut piece = vec![0; 64 * 1024];
-    while !request.ends_with(END) {
-        if lie == "hangs up" && request.starts_with(b"UPLOAD") {
-            // What has not been read turns the end of the connection into a reset.
-            return Some(());
+/// One connection: one request. `None`: it ends without a reply.
+fn talk(guest: &mut Guest, shelf: &Mutex<Shelf>, lie: &str, guests: &dyn Fn() -> Vec<String>) -> Option<()> {
+    if lie == "hangs up" {
+        let mut verb = [0; 6];
+        guest.stream.peek(&mut verb).ok()?;
+        // What has not been read turns the end of the connection into a reset.
+        if verb == *b"UPLOAD" {
+            return None;
         }
-        let count = stream.read(&mut piece).ok().filter(|&count| count > 0)?;
-        request.extend_from_slice(&piece[..count]);
     }
-    let request = String::from_utf8(request).unwrap();
+    let request = guest.read_whole(END);
     let mut words = request.split_whitespace();
     // Some servers fold names to lower case.
-    let (verb, name, text) = (
-        words.next()?,
-        words.next().unwrap_or_default().to_lowercase(),
-        words.next(),
-    );
-    let no = |reason: &str| format!(r#"{{"status":"ERROR","data":"{reason}"}}"#);
-    let done = r#"{"status":"OK"}"#.to_owned();
+    let (verb, name) = (words.next()?, words.next().unwrap_or_default().to_lowercase());
+    let text = words.next().unwrap_or_default();
+    let no = |reason: &str| Some(format!(r#"{{"status":"ERROR","data":"{reason}"}}"#));
     let reply = match (verb, lie) {
-        ("DELETE", "is deaf") => return stream.read(&mut piece).ok().map(drop),
-        ("STATS", _)
-        | ("LIST", "knows no LIST" | "knows neither" | "has all files" | "has all files, empty") => {
+        ("DELETE", "is deaf") | ("GET", "is silent") => {
+            guest.wait();
+            None
+        }
+        ("STATS", _) => no("request tidak dikenali"),
+        ("LIST", "knows no LIST" | "knows neither" | "has all files" | "has all files, empty") => {
             no("request tidak dikenali")
         }
         ("DELETE", "knows no DELETE" | "knows neither") => no("request tidak dikenali"),
         ("UPLOAD", "has no room") => no("disk full"),
         ("UPLOAD", "stores late") if !name.ends_with("-0.bin") => {
-            shelf.lock().unwrap().stalled += 1;
-            eventually("it is deleted", || shelf.lock().unwrap().deletes.contains(&name));
-            // A slow disk.
-            thread::sleep(Duration::from_millis(50));
-            let mut shelf = shelf.lock().unwrap();
-            shelf.stalled -= 1;
-            shelf.files.insert(name, String::new());
-            return None;
+            store_late(shelf, name);
+            None
         }
         ("UPLOAD", _) => {
-            shelf
-                .lock()
-                .unwrap()
-                .files
-                .insert(name, text.unwrap_or_default().to_owned());
-            done
+            shelf.lock().unwrap().files.insert(name, text.to_owned());
+            Some(DONE.to_owned())
         }
-        ("DELETE", "keeps all") => done,
-        ("GET", "has all files") => r#"{"status":"OK","data_file":"QUJD"}"#.to_owned(),
-        ("GET", "has all files, empty") => r#"{"status":"OK","data_file":""}"#.to_owned(),
+        ("DELETE", "keeps all") => Some(DONE.to_owned()),
         ("DELETE", _) => {
             let mut shelf = shelf.lock().unwrap();
             let removed = shelf.files.remove(&name);
             shelf.deletes.insert(name);
-            removed.map_or(no("[Errno 2] No such file or directory"), |_| done)
+            removed.map_or(no("[Errno 2] No such file or directory"), |_| {
+                Some(DONE.to_owned())
+            })
         }
+        ("GET", "has all files") => Some(r#"{"status":"OK","data_file":"QUJD"}"#.to_owned()),
+        ("GET", "has all files, empty") => Some(r#"{"status":"OK","data_file":""}"#.to_owned()),
         ("GET", "refuses") => no("not today"),
-        ("GET", "is silent") => return stream.read(&mut piece).ok().map(drop),
-        ("GET", _) => {
-            if shelf.lock().unwrap().files.is_empty() {
-                shelf.lock().unwrap().probed.insert(name.clone());
-            }
-            let mut text = shelf.lock().unwrap().files.get(&name)?.clone();
-            match lie {
-                "flips a byte" => text.replace_range(
-                    700_000..700_001,
-                    if &text[700_000..700_001] == "A" { "B" } else { "A" },
-                ),
-                "drops the end" => text.truncate(text.len() - 4),
-                "adds a byte" => text = text.trim_end_matches('=').to_owned() + "AAAA",
-                "stops" => {
-                    return stream
-                        .write_all(format!("{{\"status\":\"OK\",\"data_file\":\"{text}").as_bytes())
-                        .ok();
-                }
-                _ => {}
-            }
-            format!("{{\"status\":\"OK\",\"data_file\":\"{text}\"}}")
-        }
-        ("LIST", "forges the list") => r#"{"status":"OK","data":["never.heard.of"]}"#.to_owned(),
-        ("LIST", "goes away") => {
-            shelf.lock().unwrap().gone = true;
-            let address = stream.local_addr().unwrap();
-            eventually("it has gone", || TcpStream::connect(address).is_err());
-            r#"{"status":"OK","data":[]}"#.to_owned()
-        }
+        ("GET", _) => content(guest, &mut shelf.lock().unwrap(), lie, name),
+        ("LIST", "forges the list") => Some(r#"{"status":"OK","data":["never.heard.of"]}"#.to_owned()),
         ("LIST", _) => {
+            if lie == "goes away" {
+                guest.close_listener();
+            }
             let mut names: Vec<String> = shelf.lock().unwrap().files.keys().cloned().collect();
             names.extend(guests());
-            format!(r#"{{"status":"OK","data":{names:?}}}"#)
+            Some(format!(r#"{{"status":"OK","data":{names:?}}}"#))
         }
         _ => no("request tidak dikenali"),
     };
-    stream
-        .write_all(reply.as_bytes())
-        .and_then(|()| stream.write_all(END))
-        .ok()
+    guest.send(reply? + "\r\n\r\n");
+    Some(())
+}
+
+const DONE: &str = r#"{"status":"OK"}"#;
+
+/// An upload that is stored only after it was deleted, on a slow disk.
+fn store_late(shelf: &Mutex<Shelf>, name: String) {
+    shelf.lock().unwrap().stalled += 1;
+    eventually("it is deleted", || shelf.lock().unwrap().deletes.contains(&name));
+    thread::sleep(Duration::from_millis(50));
+    let mut shelf = shelf.lock().unwrap();
+    shelf.stalled -= 1;
+    shelf.files.insert(name, String::new());
+}
+
+/// The answer to a GET, unless this lie is that it never ends.
+fn content(guest: &mut Guest, shelf: &mut Shelf, lie: &str, name: String) -> Option<String> {
+    if shelf.files.is_empty() {
+        shelf.probed.insert(name.clone());
+    }
+    let mut text = shelf.files.get(&name)?.clone();
+    match lie {
+        "flips a byte" => {
+            let other = if &text[700_000..700_001] == "A" { "B" } else { "A" };
+            text.replace_range(700_000..700_001, other);
+        }
+        "drops the end" => text.truncate(text.len() - 4),
+        "adds a byte" => text = text.trim_end_matches('=').to_owned() + "AAAA",
+        "stops" => {
+            guest.send(format!(r#"{{"status":"OK","data_file":"{text}"#));
+            return None;
+        }
+        _ => {}
+    }
+    Some(format!(r#"{{"status":"OK","data_file":"{text}"}}"#))
 }
 
 /// A test of a target: one volume, two clients, one server worker.
-fn against(bench: &Bench, address: SocketAddr, words: &[&str]) -> Ended {
-    let address = address.to_string();
-    let fixed = [
-        "--target",
-        &address,
-        "--volumes",
-        "1",
-        "--clients",
-        "2",
-        "--servers",
-        "1",
-        "--modes",
-    ];
-    bench.run(&[&fixed[..], words].concat())
+#[track_caller]
+fn against(bench: &Bench, target: &Other, words: impl Display) -> Ended {
+    let fixed = format!(
+        "--target {} --volumes 1 --clients 2 --servers 1 --modes",
+        target.address
+    );
+    bench.run(format!("{fixed} {words}"))
 }
 
 #[test]
 fn an_honest_server_of_another_make_passes_and_counts_nothing() {
-    let fake = Fake::start("tells the truth");
+    let fake = Other::start("tells the truth");
     let bench = Bench::new();
-    let ended = against(&bench, fake.address, &["thread", "--ops", "download,upload"]);
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let ended = against(&bench, &fake, "thread --ops download,upload");
+    ended.ok();
     for row in bench.rows("thread") {
-        assert_eq!((row.text("client_ok"), row.text("client_failed")), ("2", "0"));
+        assert_eq!(row.cells(["client_ok", "client_failed"]), ["2", "0"]);
         assert_eq!(
-            (row.text("server_ok"), row.text("server_failed")),
-            ("", ""),
+            row.cells(["server_ok", "server_failed"]),
+            ["", ""],
             "nobody counted them"
         );
     }
@@ -986,44 +803,28 @@ fn every_lie_of_a_target_is_counted_under_its_cause() {
         ("hangs up", "upload", "reset=2"),
         ("forges the list", "list", "corrupt=2"),
     ];
-    for mode in ["thread", "process"] {
+    each_case(CLIENTS, FILE, |Case { mode, .. }, _| {
         for (lie, operation, errors) in table {
-            let fake = Fake::start(lie);
+            let fake = Other::start(lie);
             let bench = Bench::new();
-            let ended = against(
-                &bench,
-                fake.address,
-                &[mode, "--ops", operation, "--timeout", "0.5"],
-            );
+            let ended = against(&bench, &fake, format!("{mode} --ops {operation} --timeout 0.5"));
             ended.failed(1, &["2 client worker"]);
             let rows = bench.rows(mode);
-            assert_eq!(rows.len(), 1, "{mode} {lie}");
-            assert_eq!(rows[0].text("errors"), errors, "{mode} {lie} {operation}");
-            assert_eq!(
-                (rows[0].text("client_ok"), rows[0].text("client_failed")),
-                ("0", "2"),
-                "{mode} {lie}"
-            );
-            assert_eq!(
-                (rows[0].text("time_per_client_s"), rows[0].text("p95_s")),
-                ("", ""),
-                "{mode} {lie}"
-            );
-            assert!(
-                ended.text().contains("failures   2 ("),
-                "{mode} {lie} {}",
-                ended.text()
-            );
+            assert_eq!(rows.len(), 1, "{lie}");
+            assert_eq!(rows[0].text("errors"), errors, "{lie} {operation}");
+            assert_eq!(rows[0].cells(["client_ok", "client_failed"]), ["0", "2"], "{lie}");
+            assert_eq!(rows[0].cells(["time_per_client_s", "p95_s"]), ["", ""], "{lie}");
+            ended.says(&["failures   2 ("]);
             // When everything failed there is nothing that could be best.
             assert!(
                 !ended.text().contains("best") && !ended.text().contains("worst"),
                 "{}",
                 ended.text()
             );
-            assert_eq!(fake.names(), Vec::<String>::new(), "{mode} {lie}");
+            assert_eq!(fake.names(), Vec::<String>::new(), "{lie}");
             bench.assert_nothing_left();
         }
-    }
+    });
 }
 
 /// What is said before anything is asked.
@@ -1036,28 +837,17 @@ fn a_target_that_is_silent_is_named_at_once_and_not_waited_for_longer_than_the_t
     // It accepts, as the kernel does for it, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let (bench, address) = (Bench::new(), silent.local_addr().unwrap().to_string());
-    let words = [
-        "--target",
-        &address,
-        "--timeout",
-        "0.3",
-        "--volumes",
-        "1",
-        "--clients",
-        "1",
-    ];
+    let words = format!("--target {address} --timeout 0.3 --volumes 1 --clients 1");
     let start = Instant::now();
-    let ended = bench.run(&[&words[..], &["--ops", "download"]].concat());
+    let ended = bench.run(format!("{words} --ops download"));
     // STATS, LIST, GET, the upload, and the removal after the row and at the end.
     assert!(start.elapsed() < Duration::from_secs(14), "{:?}", start.elapsed());
     ended.failed(1, &["1 client worker failed\n"]);
     assert!(ended.text().starts_with(&asking(&address, 0.3)), "{ended:?}");
-    for words in [
+    ended.says(&[
         "note       no STATS there: ",
         "note       cannot see whether names are free there, LIST: ",
-    ] {
-        assert!(ended.text().contains(words), "{ended:?}");
-    }
+    ]);
 }
 
 #[test]
@@ -1066,7 +856,7 @@ fn a_target_that_cannot_be_reached_ends_the_test_at_once() {
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let here = Folder::new();
-    let ended = start_in(&here, &["--target", &address]).finish(PATIENCE);
+    let ended = start_in(&here, format!("--target {address}")).finish(PATIENCE);
     ended.failed(1, &["--target", &address, "cannot connect", "refused"]);
     assert_eq!(ended.text(), asking(&address, 5.0));
     assert_eq!(here.names(), Vec::<String>::new());
@@ -1074,23 +864,22 @@ fn a_target_that_cannot_be_reached_ends_the_test_at_once() {
 
 #[test]
 fn a_target_that_speaks_http_ends_the_test_at_once() {
-    for mode in MODES {
-        let (here, files) = (Folder::new(), Folder::new());
-        let server = Server::start(mode, 2, &files, &["--protocol", "http"]);
+    each_case(MODES, HTTP, |case, files| {
+        let here = Folder::new();
+        let server = case.serve(files, 2, "");
         let address = server.address.to_string();
-        let ended = start_in(&here, &["--target", &address]).finish(PATIENCE);
+        let ended = start_in(&here, format!("--target {address}")).finish(PATIENCE);
         ended.failed(1, &["--target", &address, "this looks like HTTP"]);
         assert_eq!(ended.text(), asking(&address, 5.0));
-        assert_eq!((here.names(), files.names()), (Vec::new(), Vec::new()), "{mode}");
-        server.stop();
-    }
+        assert_eq!((here.names(), files.names()), (Vec::new(), Vec::new()));
+    });
 }
 
 #[test]
 fn a_target_that_goes_away_still_gives_a_whole_table() {
     for operation in ["upload", "list", "download"] {
-        let (bench, fake) = (Bench::new(), Fake::start("goes away"));
-        let ended = against(&bench, fake.address, &["process", "--ops", operation]);
+        let (bench, fake) = (Bench::new(), Other::start("goes away"));
+        let ended = against(&bench, &fake, format!("process --ops {operation}"));
         // Nothing is known of its workers, so nothing is said of them.
         ended.failed(1, &["kolam: 2 client workers failed\n"]);
         let rows = bench.rows("process");
@@ -1111,35 +900,25 @@ fn files_of_the_target_stay_whatever_they_are_called() {
         "upload-0.bin",
         "upload-1.bin",
     ];
-    for mode in MODES {
-        let (bench, files) = (Bench::new(), Folder::new());
+    each_case(MODES, FILE, |case, files| {
+        let bench = Bench::new();
         names
             .iter()
             .for_each(|name| files.write(name, format!("a user's {name}").as_bytes()));
-        let server = Server::start(mode, 2, &files, &[]);
-        let address = server.address.to_string();
-        let words = [
-            "--target",
-            &address,
-            "--volumes",
-            "1",
-            "--clients",
-            "2",
-            "--ops",
-            "download,upload,list",
-        ];
+        let server = case.serve(files, 2, "");
+        let address = server.address;
+        let words = format!("--target {address} --volumes 1 --clients 2 --ops download,upload,list");
         bench.run(&words).ok();
-        assert_eq!(files.names(), names, "{mode}");
+        assert_eq!(files.names(), names);
         names
             .iter()
             .for_each(|name| assert_eq!(files.read(name), format!("a user's {name}").as_bytes()));
-        server.stop();
-    }
+    });
 }
 
 /// The id of the run that has its folder in `root`.
 fn run_id(root: &Path) -> Option<String> {
-    crate::support::names(root)
+    names(root)
         .into_iter()
         .find_map(|name| name.strip_prefix("kolam-stress-").map(str::to_owned))
 }
@@ -1154,8 +933,8 @@ fn a_target_that_has_a_file_of_that_name_is_not_touched() {
             .map(|id| format!("Kolam-{id}-1MiB.bin"))
             .collect()
     };
-    let fake = Fake::with_guests("tells the truth", guests);
-    let ended = against(&bench, fake.address, &["thread"]);
+    let fake = Other::with_guests("tells the truth", guests);
+    let ended = against(&bench, &fake, "thread");
     ended.failed(1, &[&fake.address.to_string(), "-1MiB.bin", "already"]);
     assert!(fake.names().is_empty() && bench.out.names().is_empty());
     bench.assert_nothing_left();
@@ -1163,15 +942,10 @@ fn a_target_that_has_a_file_of_that_name_is_not_touched() {
 
 #[test]
 fn all_names_of_a_run_are_new_short_and_lower_case() {
-    let fake = Fake::start("knows no DELETE");
+    let fake = Other::start("knows no DELETE");
     let mut ids = HashSet::new();
     for _ in 0..3 {
-        against(
-            &Bench::new(),
-            fake.address,
-            &["thread", "--ops", "download,upload"],
-        )
-        .ok();
+        against(&Bench::new(), &fake, "thread --ops download,upload").ok();
     }
     for name in fake.names() {
         let words: Vec<&str> = name.split('-').collect();
@@ -1190,12 +964,12 @@ fn all_names_of_a_run_are_new_short_and_lower_case() {
 
 #[test]
 fn a_target_without_list_is_tested_and_the_user_told_once() {
-    let fake = Fake::start("knows no LIST");
+    let fake = Other::start("knows no LIST");
     let bench = Bench::new();
-    let ended = against(&bench, fake.address, &["thread", "--ops", "download,upload"]);
+    let ended = against(&bench, &fake, "thread --ops download,upload");
     assert_eq!(ended.ok().matches("LIST").count(), 1, "{ended:?}");
     let note = "note       names are free there, asked by GET for each, since LIST fails: ";
-    assert!(ended.text().contains(note), "{ended:?}");
+    ended.says(&[note]);
     assert_eq!(fake.names(), Vec::<String>::new());
     let asked = fake.shelf.lock().unwrap().probed.clone();
     let asked: Vec<&str> = asked
@@ -1208,8 +982,8 @@ fn a_target_without_list_is_tested_and_the_user_told_once() {
 #[test]
 fn a_target_without_list_that_has_a_file_of_that_name_is_not_touched() {
     for lie in ["has all files", "has all files, empty"] {
-        let (bench, fake) = (Bench::new(), Fake::start(lie));
-        let ended = against(&bench, fake.address, &["thread", "--ops", "download,upload"]);
+        let (bench, fake) = (Bench::new(), Other::start(lie));
+        let ended = against(&bench, &fake, "thread --ops download,upload");
         ended.failed(1, &[&fake.address.to_string(), "-1mib.bin", "already"]);
         assert!(fake.names().is_empty() && bench.out.names().is_empty());
         bench.assert_nothing_left();
@@ -1222,9 +996,9 @@ fn a_target_that_lies_about_delete_is_told_of() {
         ("en", "; it has answered OK to DELETE but still lists them\n"),
         ("id", "; DELETE dijawab OK tetapi file masih ada di LIST\n"),
     ] {
-        let (bench, fake) = (Bench::new(), Fake::start("keeps all"));
-        let words = ["thread", "--ops", "upload,download", "--lang", lang];
-        let ended = against(&bench, fake.address, &words);
+        let (bench, fake) = (Bench::new(), Other::start("keeps all"));
+        let words = format!("thread --ops upload,download --lang {lang}");
+        let ended = against(&bench, &fake, &words);
         let names = fake.names();
         let pattern = format!("kolam-{}-*{why}", names[0].split('-').nth(1).unwrap());
         let left = if lang == "en" {
@@ -1233,9 +1007,7 @@ fn a_target_that_lies_about_delete_is_told_of() {
             "tersisa    3 file tertinggal di"
         };
         let left = format!("{left} {}, 3.00 MiB: {} (1.00 MiB), ", fake.address, names[0]);
-        for words in [&left, &pattern] {
-            assert!(ended.ok().contains(words), "no {words:?} in {}", ended.text());
-        }
+        assert_has(ended.ok(), &[&left, &pattern]);
         let english = [
             "asking ",
             "note ",
@@ -1254,18 +1026,9 @@ fn a_target_that_lies_about_delete_is_told_of() {
 #[test]
 fn what_a_target_does_not_delete_is_named_once_with_its_size() {
     for lie in ["knows no DELETE", "knows neither"] {
-        let fake = Fake::start(lie);
-        let address = fake.address.to_string();
-        let words = [
-            "--target",
-            &address,
-            "--volumes",
-            "1",
-            "--clients",
-            "2,50",
-            "--ops",
-            "download,upload",
-        ];
+        let fake = Other::start(lie);
+        let address = fake.address;
+        let words = format!("--target {address} --volumes 1 --clients 2,50 --ops download,upload");
         let ended = Bench::new().run(&words);
         let left: Vec<&str> = ended
             .ok()
@@ -1279,7 +1042,7 @@ fn what_a_target_does_not_delete_is_named_once_with_its_size() {
             fake.names()[0].split('-').nth(1).unwrap()
         );
         for words in [&count, "(1.00 MiB)", &pattern, "dikenali", &fake.names()[0]] {
-            assert!(left[0].contains(words), "no {words:?} in {}", left[0]);
+            assert_has(left[0], &[words]);
         }
         assert_eq!(fake.names().len(), 51, "{lie}");
     }
@@ -1287,62 +1050,43 @@ fn what_a_target_does_not_delete_is_named_once_with_its_size() {
 
 #[test]
 fn an_interrupted_test_leaves_nothing_on_its_target() {
-    for mode in MODES {
+    each_case(MODES, FILE, |case, files| {
         for (operation, number) in [("upload", libc::SIGINT), ("download", libc::SIGHUP)] {
-            let (bench, files) = (Bench::new(), Folder::new());
+            let bench = Bench::new();
             files.write("a.theirs", b"not ours");
-            let server = Server::start(mode, 2, &files, &[]);
-            let address = server.address.to_string();
-            let words = [
-                "--target",
-                &address,
-                "--volumes",
-                "50",
-                "--clients",
-                "4,5,6",
-                "--ops",
-                operation,
-            ];
+            let server = case.serve(files, 2, "");
+            let address = server.address;
+            let words = format!("--target {address} --volumes 50 --clients 4,5,6 --ops {operation}");
             let run = bench.start(&words);
             within(LONG, "a file arrives", || {
                 files.names().last().is_some_and(|name| name != "a.theirs")
             });
-            signal(run.child.id(), number);
+            run.signal(number);
             let ended = run.finish(PATIENCE);
             ended.failed(130, &["interrupted"]);
             assert!(!ended.text().contains("left "), "{ended:?}");
             eventually("unfinished uploads are dropped", || files.temporary().is_empty());
-            assert_eq!(files.names(), ["a.theirs"], "{mode} {operation}");
-            server.stop();
+            assert_eq!(files.names(), ["a.theirs"], "{operation}");
         }
-    }
+    });
 }
 
 #[test]
 fn an_interrupted_test_does_not_wait_long_for_a_target_that_removes_nothing() {
-    let fake = Fake::start("is deaf");
-    let (bench, address) = (Bench::new(), fake.address.to_string());
-    let words = [
-        "--target",
-        &address,
-        "--volumes",
-        "1",
-        "--clients",
-        "2",
-        "--ops",
-        "download",
-    ];
+    let fake = Other::start("is deaf");
+    let (bench, address) = (Bench::new(), fake.address);
+    let words = format!("--target {address} --volumes 1 --clients 2 --ops download");
     let run = bench.start(&words);
     eventually("the file is stored", || !fake.names().is_empty());
-    signal(run.child.id(), libc::SIGINT);
+    run.signal(libc::SIGINT);
     let ended = run.finish(Duration::from_secs(4));
     ended.failed(130, &["interrupted"]);
     let left = format!(
         "left       1 file may stay on {address}, 1.00 MiB: {}",
         fake.names()[0]
     );
-    assert!(ended.text().contains(&left), "{ended:?}");
-    assert_eq!(state_of(bench.out.path()), "interrupted");
+    ended.says(&[&left]);
+    assert_eq!(bench.state(), "interrupted");
 }
 
 #[test]
@@ -1351,34 +1095,22 @@ fn the_state_of_a_run_whose_cleaning_is_interrupted_agrees_with_its_exit_code() 
     thread::scope(|scope| {
         for rows in [0, 1] {
             scope.spawn(move || {
-                let fake = Fake::start("is deaf");
-                let (bench, address) = (Bench::new(), fake.address.to_string());
-                let words = [
-                    "--target",
-                    &address,
-                    "--volumes",
-                    "1",
-                    "--clients",
-                    "2",
-                    "--ops",
-                    "download",
-                ];
+                let fake = Other::start("is deaf");
+                let (bench, address) = (Bench::new(), fake.address);
+                let words = format!("--target {address} --volumes 1 --clients 2 --ops download");
                 let run = bench.start(&words);
                 eventually("the file is stored", || !fake.names().is_empty());
                 if rows == 0 {
-                    signal(run.child.id(), libc::SIGINT);
+                    run.signal(libc::SIGINT);
                 }
                 within(LONG, "it is cleaned", || {
-                    bench.out.join("machine.txt").exists() && state_of(bench.out.path()) == "interrupted"
+                    bench.out.join("machine.txt").exists() && bench.state() == "interrupted"
                 });
-                signal(
-                    run.child.id(),
-                    if rows == 0 { libc::SIGINT } else { libc::SIGTERM },
-                );
+                run.signal(if rows == 0 { libc::SIGINT } else { libc::SIGTERM });
                 let ended = run.finish(LONG);
                 assert_eq!(ended.code, Some(130), "{ended:?}");
                 assert_eq!(bench.rows("single").len(), rows, "{ended:?}");
-                assert_eq!(state_of(bench.out.path()), "interrupted", "{ended:?}");
+                assert_eq!(bench.state(), "interrupted", "{ended:?}");
             });
         }
     });
@@ -1386,154 +1118,109 @@ fn the_state_of_a_run_whose_cleaning_is_interrupted_agrees_with_its_exit_code() 
 
 #[test]
 fn an_interrupted_test_removes_what_is_stored_after_its_clients_have_gone() {
-    for mode in ["thread", "process"] {
-        let fake = Fake::start("stores late");
-        let (bench, address) = (Bench::new(), fake.address.to_string());
-        let words = [
-            "--target",
-            &address,
-            "--volumes",
-            "1",
-            "--clients",
-            "3",
-            "--ops",
-            "upload",
-            "--modes",
-            mode,
-        ];
+    each_case(CLIENTS, FILE, |Case { mode, .. }, _| {
+        let fake = Other::start("stores late");
+        let (bench, address) = (Bench::new(), fake.address);
+        let words = format!("--target {address} --volumes 1 --clients 3 --ops upload --modes {mode}");
         let run = bench.start(&words);
         eventually("one upload is stored and two wait", || {
             fake.names().len() == 1 && fake.shelf.lock().unwrap().stalled == 2
         });
-        signal(run.child.id(), libc::SIGINT);
+        run.signal(libc::SIGINT);
         let ended = run.finish(PATIENCE);
         ended.failed(130, &["interrupted"]);
-        assert!(
-            ended.text().contains("removing the files of this run"),
-            "{ended:?}"
-        );
+        ended.says(&["removing the files of this run"]);
         eventually("the two are stored", || fake.shelf.lock().unwrap().stalled == 0);
-        assert_eq!(fake.names(), Vec::<String>::new(), "{mode} {ended:?}");
-    }
+        assert_eq!(fake.names(), Vec::<String>::new(), "{ended:?}");
+    });
 }
 
 #[test]
 fn a_set_up_that_fails_is_the_cause_and_the_clients_are_not_run() {
-    for mode in MODES {
-        let (bench, files) = (Bench::new(), Folder::new());
+    each_case(MODES, FILE, |case, files| {
+        let mode = case.mode;
+        let bench = Bench::new();
         files.write("theirs", b"not ours");
-        let server = Server::start(mode, 2, &files, &["--read-only"]);
-        let address = server.address.to_string();
-        let words = [
-            "--target",
-            &address,
-            "--volumes",
-            "1",
-            "--clients",
-            "3",
-            "--ops",
-            "download,list",
-        ];
+        let server = case.serve(files, 2, "--read-only");
+        let address = server.address;
+        let words = format!("--target {address} --volumes 1 --clients 3 --ops download,list");
         let ended = bench.run(&words);
         ended.failed(1, &["6 client workers"]);
         for row in bench.rows(mode) {
             assert_eq!(
                 (row.text("errors"), row.text("client_failed")),
-                ("server error=3", "3"),
-                "{mode}"
+                ("server error=3", "3")
             );
-            assert_eq!(
-                (row.text("wall_s"), row.text("total_Bps"), row.text("p50_s")),
-                ("", "", ""),
-                "{mode}"
-            );
+            assert_eq!(row.cells(["wall_s", "total_Bps", "p50_s"]), ["", "", ""]);
         }
         let first = ended
             .text()
             .lines()
             .find(|line| line.starts_with("first "))
             .unwrap();
-        assert!(
-            first.contains("row 1: set-up, upload") && first.contains("permission denied"),
-            "{first}"
-        );
+        assert_has(first, &["row 1: set-up, upload", "permission denied"]);
         for word in ["best", "worst", "file not found"] {
             assert!(!ended.text().contains(word), "{word:?} in {}", ended.text());
         }
         assert_eq!(files.names(), ["theirs"]);
-        server.stop();
-    }
-    let fake = Fake::start("has no room");
-    let ended = against(&Bench::new(), fake.address, &["thread", "--ops", "download"]);
+    });
+    let fake = Other::start("has no room");
+    let ended = against(&Bench::new(), &fake, "thread --ops download");
     ended.failed(1, &["2 client workers"]);
-    assert!(
-        ended.text().contains("set-up, upload") && ended.text().contains("disk full"),
-        "{ended:?}"
-    );
+    ended.says(&["set-up, upload", "disk full"]);
 }
 
 #[test]
 fn labels_that_the_target_contradicts_are_refused_before_anything_is_sent() {
-    for mode in MODES {
-        let (bench, files) = (Bench::new(), Folder::new());
-        let server = Server::start(mode, 3, &files, &[]);
+    each_case(MODES, FILE, |case, files| {
+        let mode = case.mode;
+        let bench = Bench::new();
+        let server = case.serve(files, 3, "");
         let (address, workers) = (server.address.to_string(), workers_of(mode, "3"));
         let other = if mode == "thread" { "process" } else { "thread" };
         let both = format!("{mode},{other}");
-        let table: [(&[&str], &[&str]); 4] = [
-            (&["--modes", other], &["--modes", other, &address, mode]),
-            (&["--modes", &both], &["--modes", &both, &address, mode]),
-            (
-                &["--servers", "7"],
-                &["--servers 7", &format!("{workers} worker")],
-            ),
-            (&["--servers", "1,3"], &["--servers 1,3"]),
+        let table: [(&str, &[&str]); 4] = [
+            (&format!("--modes {other}"), &["--modes", other, &address, mode]),
+            (&format!("--modes {both}"), &["--modes", &both, &address, mode]),
+            ("--servers 7", &["--servers 7", &format!("{workers} worker")]),
+            ("--servers 1,3", &["--servers 1,3"]),
         ];
         for (words, told) in table {
-            let ended = bench.run(&[&["--target", &address], words].concat());
+            let ended = bench.run(format!("--target {address} {words}"));
             ended.failed(2, told);
             // What cannot be true of any server is refused before one is asked.
-            let asked = if words[1].contains(',') {
-                String::new()
-            } else {
-                asking(&address, 5.0)
-            };
-            assert_eq!(ended.text(), asked, "{mode} {words:?}");
+            let asked = asking(&address, 5.0);
+            assert_eq!(
+                ended.text(),
+                if words.contains(',') { "" } else { &asked },
+                "{words}"
+            );
         }
-        assert!(files.names().is_empty() && bench.out.names().is_empty(), "{mode}");
+        assert!(files.names().is_empty() && bench.out.names().is_empty());
         // Without labels of the user's, they are the target's own.
         bench
-            .run(&["--target", &address, "--volumes", "1", "--clients", "2"])
+            .run(format!("--target {address} --volumes 1 --clients 2"))
             .ok();
         let rows = bench.rows(mode);
         assert_eq!(rows.len(), 2);
         rows.iter()
-            .for_each(|row| assert_eq!(row.text("server_workers"), workers, "{mode}"));
-        server.stop();
-    }
+            .for_each(|row| assert_eq!(row.text("server_workers"), workers));
+    });
 }
 
 #[test]
 fn a_target_that_tells_nothing_has_one_label_and_the_user_is_told() {
-    let fake = Fake::start("tells the truth");
-    let (bench, address) = (Bench::new(), fake.address.to_string());
-    let words = [
-        "--target",
-        &address,
-        "--volumes",
-        "1",
-        "--clients",
-        "1,2",
-        "--ops",
-        "download",
-    ];
+    let fake = Other::start("tells the truth");
+    let (bench, address) = (Bench::new(), fake.address);
+    let words = format!("--target {address} --volumes 1 --clients 1,2 --ops download");
     let ended = bench.run(&words);
     let note = "note       no STATS there: the rows are labelled single mode, 1 worker; \
                 give --modes and --servers to label them otherwise\n";
-    assert!(ended.ok().contains(note), "{ended:?}");
+    ended.ok();
+    ended.says(&[note]);
     assert_eq!(bench.rows("single").len(), 2);
     assert_eq!(bench.out.names(), ["machine.txt", "single.csv", "tables.md"]);
-    let ended = Bench::new().run(&[&words[..], &["--modes", "process", "--servers", "5"]].concat());
+    let ended = Bench::new().run(format!("{words} --modes process --servers 5"));
     assert!(!ended.ok().contains("note "), "{ended:?}");
 }
 
@@ -1541,7 +1228,7 @@ fn a_target_that_tells_nothing_has_one_label_and_the_user_is_told() {
 
 /// Flips the last byte of every upload that lies in the served folder and was not flipped yet.
 fn spoil(root: &Path, spoilt: &mut HashSet<String>) {
-    let served = crate::support::names(root)
+    let served = names(root)
         .into_iter()
         .find(|name| name.starts_with("kolam-stress-"));
     let Some(entries) = served.and_then(|served| fs::read_dir(root.join(served)).ok()) else {
@@ -1563,25 +1250,14 @@ fn spoil(root: &Path, spoilt: &mut HashSet<String>) {
 
 #[test]
 fn an_upload_that_is_not_what_was_sent_is_counted_as_corrupt() {
-    for mode in ["thread", "process"] {
+    each_case(CLIENTS, FILE, |Case { mode, .. }, _| {
         let bench = Bench::new();
         let (root, mut spoilt) = (bench.root.path().to_owned(), HashSet::new());
         let spoiling = Background::repeat(move || {
             spoil(&root, &mut spoilt);
             true
         });
-        let words = [
-            "--modes",
-            mode,
-            "--ops",
-            "upload",
-            "--volumes",
-            "40",
-            "--clients",
-            "4",
-            "--servers",
-            "2",
-        ];
+        let words = format!("--modes {mode} --ops upload --volumes 40 --clients 4 --servers 2");
         let ended = bench.run(&words);
         drop(spoiling);
         let row = &bench.rows(mode)[0];
@@ -1591,14 +1267,10 @@ fn an_upload_that_is_not_what_was_sent_is_counted_as_corrupt() {
             "{ended:?}"
         );
         assert_eq!(row.text("errors"), format!("corrupt={failed}"), "{ended:?}");
-        assert_eq!(
-            (row.text("server_ok"), row.text("server_failed")),
-            ("2", "0"),
-            "{ended:?}"
-        );
+        assert_eq!(row.cells(["server_ok", "server_failed"]), ["2", "0"], "{ended:?}");
         ended.failed(1, &["client worker"]);
         bench.assert_nothing_left();
-    }
+    });
 }
 
 /// Waits until a mode has `count` finished rows in its CSV.
@@ -1611,60 +1283,34 @@ fn wait_for_rows(bench: &Bench, mode: &str, count: usize) {
 
 #[test]
 fn an_interrupted_test_keeps_its_finished_rows_and_leaves_nothing() {
-    for mode in MODES {
+    each_case(MODES, FILE, |Case { mode, .. }, _| {
         for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             let bench = Bench::new();
-            let words = [
-                "--modes",
-                mode,
-                "--volumes",
-                "20,21,22,23,24,25,26,27,28,29",
-                "--clients",
-                "4,5,6",
-            ];
-            let run = bench.start(&[&words[..], &["--servers", workers_of(mode, "2")]].concat());
+            let words = format!("--modes {mode} --volumes 20,21,22,23,24,25,26,27,28,29 --clients 4,5,6");
+            let run = bench.start(format!("{words} --servers {}", workers_of(mode, "2")));
             wait_for_rows(&bench, mode, 1);
             let start = Instant::now();
-            signal(run.child.id(), number);
+            run.signal(number);
             let ended = run.finish(PATIENCE);
-            assert!(
-                start.elapsed() < Duration::from_secs(5),
-                "{mode} {:?}",
-                start.elapsed()
-            );
+            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
             ended.failed(130, &["interrupted"]);
             let rows = bench.rows(mode);
-            assert!((1..60).contains(&rows.len()), "{mode} {}", rows.len());
+            assert!((1..60).contains(&rows.len()), "{}", rows.len());
             rows.iter().for_each(Cells::check);
-            assert!(
-                ended.text().contains(&format!("rows       {} of 60", rows.len())),
-                "{}",
-                ended.text()
-            );
-            assert!(ended.text().contains("Throughput"), "{}", ended.text());
-            assert_eq!(state_of(bench.out.path()), "interrupted");
+            ended.says(&[&format!("rows       {} of 60", rows.len())]);
+            ended.says(&["Throughput"]);
+            assert_eq!(bench.state(), "interrupted");
             bench.assert_nothing_left();
         }
-    }
+    });
 }
 
 #[test]
 fn an_interrupt_does_not_wait_for_a_target_that_stalls() {
-    for mode in ["thread", "process"] {
-        let fake = Fake::start("is silent");
-        let (bench, address) = (Bench::new(), fake.address.to_string());
-        let words = [
-            "--modes",
-            mode,
-            "--target",
-            &address,
-            "--volumes",
-            "1",
-            "--clients",
-            "2",
-            "--servers",
-            "1",
-        ];
+    each_case(CLIENTS, FILE, |Case { mode, .. }, _| {
+        let fake = Other::start("is silent");
+        let (bench, address) = (Bench::new(), fake.address);
+        let words = format!("--modes {mode} --target {address} --volumes 1 --clients 2 --servers 1");
         let run = bench.start(&words);
         wait_for_rows(&bench, mode, 0);
         // The source is uploaded, statistics are refused, and then both clients wait for content.
@@ -1675,56 +1321,37 @@ fn an_interrupt_does_not_wait_for_a_target_that_stalls() {
                 threads(pid) - 1
             }
         };
-        eventually("the clients wait", || waiting(run.child.id()) == 2);
-        signal(run.child.id(), libc::SIGINT);
+        eventually("the clients wait", || waiting(run.pid()) == 2);
+        run.signal(libc::SIGINT);
         run.finish(Duration::from_secs(5)).failed(130, &["interrupted"]);
         bench.assert_nothing_left();
-    }
+    });
 }
 
 #[test]
 fn a_killed_tester_leaves_no_process() {
-    for mode in MODES {
+    each_case(MODES, FILE, |Case { mode, .. }, _| {
         let bench = Bench::new();
-        let words = [
-            "--modes",
-            mode,
-            "--volumes",
-            "20,40,60",
-            "--clients",
-            "4,6",
-            "--servers",
-        ];
-        let mut run = bench.start(&[&words[..], &[workers_of(mode, "3")]].concat());
+        let words = format!("--modes {mode} --volumes 20,40,60 --clients 4,6 --servers");
+        let mut run = bench.start(format!("{words} {}", workers_of(mode, "3")));
         wait_for_rows(&bench, mode, 1);
         eventually("a server runs", || bench.processes().len() > 1);
-        signal(run.child.id(), libc::SIGKILL);
-        run.child.wait().unwrap();
+        run.signal(libc::SIGKILL);
+        run.wait(PATIENCE);
         within(Duration::from_secs(5), "all processes have ended", || {
             bench.processes().is_empty()
         });
-        assert_eq!(state_of(bench.out.path()), "running");
-    }
+        assert_eq!(bench.state(), "running");
+    });
 }
 
 #[test]
 fn killed_clients_are_counted_and_the_row_is_finished() {
-    let fake = Fake::start("is silent");
-    let (bench, address) = (Bench::new(), fake.address.to_string());
-    let words = [
-        "--modes",
-        "process",
-        "--target",
-        &address,
-        "--volumes",
-        "1",
-        "--clients",
-        "3",
-        "--servers",
-        "1",
-    ];
-    let run = bench.start(&[&words[..], &["--ops", "download"]].concat());
-    let tester = run.child.id();
+    let fake = Other::start("is silent");
+    let (bench, address) = (Bench::new(), fake.address);
+    let words = format!("--modes process --target {address} --volumes 1 --clients 3 --servers 1");
+    let run = bench.start(format!("{words} --ops download"));
+    let tester = run.pid();
     eventually("the clients wait", || children(tester).len() == 3);
     children(tester)
         .into_iter()
@@ -1732,10 +1359,7 @@ fn killed_clients_are_counted_and_the_row_is_finished() {
     let ended = run.finish(PATIENCE);
     ended.failed(1, &["3 client worker"]);
     let rows = bench.rows("process");
-    assert_eq!(
-        (rows[0].text("client_ok"), rows[0].text("client_failed")),
-        ("0", "3")
-    );
+    assert_eq!(rows[0].cells(["client_ok", "client_failed"]), ["0", "3"]);
     bench.assert_nothing_left();
 }
 
@@ -1744,23 +1368,14 @@ fn killed_clients_are_counted_and_the_row_is_finished() {
 #[test]
 fn the_next_tester_removes_what_a_killed_one_has_left() {
     let bench = Bench::new();
-    let words = [
-        "--modes",
-        "process",
-        "--ops",
-        "upload",
-        "--volumes",
-        "1,100",
-        "--clients",
-        "3",
-    ];
-    let mut run = bench.start(&[&words[..], &["--servers", "2"]].concat());
+    let words = "--modes process --ops upload --volumes 1,100 --clients 3";
+    let mut run = bench.start(format!("{words} --servers 2"));
     within(LONG, "a worker receives", || {
-        let workers: Vec<u32> = children(run.child.id()).into_iter().flat_map(children).collect();
+        let workers: Vec<u32> = children(run.pid()).into_iter().flat_map(children).collect();
         uploader(bench.root.path()).is_some_and(|pid| workers.contains(&pid))
     });
-    signal(run.child.id(), libc::SIGKILL);
-    run.child.wait().unwrap();
+    run.signal(libc::SIGKILL);
+    run.wait(PATIENCE);
     eventually("all processes have ended", || bench.processes().is_empty());
     let left = bench.root.names();
     assert!(
@@ -1769,8 +1384,7 @@ fn the_next_tester_removes_what_a_killed_one_has_left() {
     );
     let next = Bench::new();
     let root = bench.root.path().to_str().unwrap();
-    next.run(&[&TINY[..], &["--modes", "thread", "--root", root]].concat())
-        .ok();
+    next.run(format!("{TINY} --modes thread --root {root}")).ok();
     bench.assert_nothing_left();
 }
 
@@ -1778,7 +1392,7 @@ fn the_next_tester_removes_what_a_killed_one_has_left() {
 fn only_the_folders_of_dead_testers_are_removed() {
     let (bench, elsewhere) = (Bench::new(), Folder::new());
     let folder = |name: &str, files: &[(&str, &str)]| {
-        fs::create_dir(bench.root.join(name)).unwrap();
+        bench.root.folder(name);
         for (file, content) in files {
             fs::write(bench.root.join(name).join(file), content).unwrap();
         }
@@ -1805,7 +1419,7 @@ fn only_the_folders_of_dead_testers_are_removed() {
         "kolam-stress-longer00",
         &[(".kolam-stress", &(mark("longer00") + "\n"))],
     );
-    fs::create_dir(elsewhere.join("kolam-stress-linked00")).unwrap();
+    elsewhere.folder("kolam-stress-linked00");
     elsewhere.write("kolam-stress-linked00/.kolam-stress", mark("linked00").as_bytes());
     let link = |from: &Path, to: &str| std::os::unix::fs::symlink(from, bench.root.join(to)).unwrap();
     link(&elsewhere.join("kolam-stress-linked00"), "kolam-stress-linked00");
@@ -1826,11 +1440,11 @@ fn only_the_folders_of_dead_testers_are_removed() {
     folder("kolam-stress-unmarked", &[]);
     folder("kolam-stress-Unmarked", &[]);
     let before = bench.root.names();
-    bench.run(&[&TINY[..], &["--modes", "thread"]].concat()).ok();
+    bench.run(format!("{TINY} --modes thread")).ok();
     let mut expected = before.clone();
     expected.retain(|name| !["kolam-stress-dead0000", "kolam-stress-unmarked"].contains(&name.as_str()));
     assert_eq!(bench.root.names(), expected);
-    let inside = |name: &str| crate::support::names(&bench.root.join(name));
+    let inside = |name: &str| names(&bench.root.join(name));
     assert_eq!(inside("kolam-stress-run1"), [".kolam-stress", "thread.csv"]);
     assert_eq!(inside("kolam-stress-nomark00"), ["kolam-nomark00-10mib.bin"]);
     assert_eq!(
@@ -1844,13 +1458,13 @@ fn only_the_folders_of_dead_testers_are_removed() {
 #[test]
 fn results_whose_folder_looks_like_a_testers_survive_the_next_run() {
     let here = Folder::new();
-    let run = |out: &str| start_in(&here, &["--modes", "thread", "--out", out]).finish(LONG);
+    let run = |out: &str| start_in(&here, format!("--modes thread --out {out}")).finish(LONG);
     run("kolam-stress-run1").ok();
     run("kolam-stress-abcdefgh").ok();
     run(".").ok();
     for name in ["kolam-stress-run1", "kolam-stress-abcdefgh"] {
         assert_eq!(
-            crate::support::names(&here.join(name)),
+            names(&here.join(name)),
             ["machine.txt", "tables.md", "thread.csv"],
             "{name}"
         );
@@ -1859,7 +1473,7 @@ fn results_whose_folder_looks_like_a_testers_survive_the_next_run() {
 
 /// The process that writes the temporary file of an upload in the served folder, if there is one.
 fn uploader(root: &Path) -> Option<u32> {
-    let served = crate::support::names(root)
+    let served = names(root)
         .into_iter()
         .find(|name| name.starts_with("kolam-stress-"))?;
     let entries = fs::read_dir(root.join(served)).ok()?;
@@ -1871,23 +1485,12 @@ fn uploader(root: &Path) -> Option<u32> {
 #[test]
 fn a_killed_server_worker_is_counted_on_both_sides() {
     let bench = Bench::new();
-    let words = [
-        "--modes",
-        "process",
-        "--ops",
-        "upload",
-        "--volumes",
-        "100",
-        "--clients",
-        "2",
-        "--servers",
-        "2",
-    ];
-    let run = bench.start(&words);
+    let words = "--modes process --ops upload --volumes 100 --clients 2 --servers 2";
+    let run = bench.start(words);
     let mut victim = None;
     // The server's own look at its folder, when it starts, makes a file too, but has no children's pid.
     within(LONG, "a worker receives", || {
-        let workers: Vec<u32> = children(run.child.id()).into_iter().flat_map(children).collect();
+        let workers: Vec<u32> = children(run.pid()).into_iter().flat_map(children).collect();
         victim = uploader(bench.root.path()).filter(|pid| workers.contains(pid));
         victim.is_some()
     });
@@ -1895,8 +1498,8 @@ fn a_killed_server_worker_is_counted_on_both_sides() {
     let ended = run.finish(LONG);
     ended.failed(1, &["1 client worker"]);
     let row = &bench.rows("process")[0];
-    assert_eq!((row.text("client_ok"), row.text("client_failed")), ("1", "1"));
-    assert_eq!((row.text("server_ok"), row.text("server_failed")), ("1", "1"));
+    assert_eq!(row.cells(["client_ok", "client_failed"]), ["1", "1"]);
+    assert_eq!(row.cells(["server_ok", "server_failed"]), ["1", "1"]);
     assert!(
         ["reset=1", "short=1"].contains(&row.text("errors")),
         "{}",

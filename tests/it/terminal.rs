@@ -3,17 +3,14 @@
 //! stays fits 80 columns.
 
 use crate::support::pty::{Screen, Terminal};
-use crate::support::{Background, END, Folder, PATIENCE, Run, eventually, kolam};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use crate::support::*;
+use std::net::TcpListener;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 /// The program with an environment that says nothing about terminals but `settings`.
-fn on_a_terminal(words: &[&str], settings: &[(&str, &str)]) -> Command {
+fn on_a_terminal(words: impl Words, settings: &[(&str, &str)]) -> Command {
     let mut command = kolam(words);
     command
         .env_remove("COLUMNS")
@@ -23,51 +20,24 @@ fn on_a_terminal(words: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Serves one download that goes on slowly until it is told to end.
-struct SlowServer {
-    address: SocketAddr,
-    enough: Arc<AtomicBool>,
-    _sending: Background,
-}
-
-impl SlowServer {
-    fn start() -> SlowServer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let enough = Arc::new(AtomicBool::new(false));
-        let (told, mut stream) = (enough.clone(), None);
-        let sending = Background::repeat(move || {
-            let Some(stream) = &mut stream else {
-                let (mut accepted, _) = listener.accept().unwrap();
-                assert!(accepted.read(&mut [0; 1024]).unwrap() > 0);
-                accepted.write_all(br#"{"status":"OK","data_file":""#).unwrap();
-                stream = Some(accepted);
-                return true;
-            };
-            thread::sleep(Duration::from_millis(20));
-            let over = told.load(Ordering::Relaxed);
-            let sent = stream.write_all(if over { b"\"}" } else { b"AAAA" });
-            let _ = sent.and_then(|()| if over { stream.write_all(END) } else { Ok(()) });
-            !over
-        });
-        SlowServer {
-            address,
-            enough,
-            _sending: sending,
-        }
-    }
-}
-
-/// Downloads into a file with a long name on a terminal, and looks at the live line before the end.
+/// Downloads slowly into a file with a long name on a terminal, and looks at the live line before the end.
 fn slow_download(columns: u16, settings: &[(&str, &str)], look: impl FnOnce(&Terminal)) -> Vec<u8> {
-    let (server, folder) = (SlowServer::start(), Folder::new());
-    let address = server.address.to_string();
-    let target = folder.join(&"n".repeat(200)).display().to_string();
-    let words = ["download", "name", "-o", &target, "--server", &address];
-    let terminal = Terminal::start(&mut on_a_terminal(&words, settings), columns);
+    let folder = Folder::new();
+    let server = Fake::start(|guest| {
+        guest.read_to(END);
+        guest.send(r#"{"status":"OK","data_file":""#);
+        while !guest.told() {
+            thread::sleep(Duration::from_millis(20));
+            guest.send("AAAA");
+        }
+        guest.send("\"}\r\n\r\n");
+    });
+    let target = folder.word(&"n".repeat(200));
+    let words = format!("download name -o {target} --server {}", server.address);
+    let terminal = Terminal::start(&mut on_a_terminal(words, settings), columns);
     terminal.wait_for(0, "MiB/s");
     look(&terminal);
-    server.enough.store(true, Ordering::Relaxed);
+    server.tell();
     let (code, bytes) = terminal.finish(PATIENCE);
     assert_eq!(code, Some(0), "{:?}", String::from_utf8_lossy(&bytes));
     bytes
@@ -113,23 +83,10 @@ fn a_target_that_takes_nothing_is_seen_to_be_waited_for() {
     // The kernel accepts for it; nobody reads.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let (folder, address) = (Folder::new(), silent.local_addr().unwrap().to_string());
-    let words = [
-        "stress",
-        "--target",
-        &address,
-        "--timeout",
-        "0.3",
-        "--volumes",
-        "9",
-        "--clients",
-        "1",
-    ];
-    let words = [
-        &words[..],
-        &["--ops", "download", "--out", folder.path().to_str().unwrap()],
-    ]
-    .concat();
-    let terminal = Terminal::start(&mut on_a_terminal(&words, &[]), 100);
+    let words =
+        format!("stress --target {address} --timeout 0.3 --volumes 9 --clients 1 --ops download --out");
+    let words = format!("{words} {}", folder.word(""));
+    let terminal = Terminal::start(&mut on_a_terminal(words, &[]), 100);
     terminal.wait_for(0, &format!("asking     {address} for "));
     terminal.wait_for(
         0,
@@ -202,24 +159,12 @@ fn a_terminal_that_wants_no_escapes_gets_none() {
 }
 
 /// Two rows of about 100 MiB: long enough for the live line to be drawn.
-const ROWS: [&str; 10] = [
-    "stress",
-    "--modes",
-    "process",
-    "--ops",
-    "download",
-    "--volumes",
-    "20",
-    "--clients",
-    "5",
-    "--servers",
-];
+const ROWS: &str = "stress --modes process --ops download --volumes 20 --clients 5 --servers 1,5";
 
 /// A stress test in a folder of its own, on a terminal.
 fn stress(columns: u16, settings: &[(&str, &str)]) -> Vec<u8> {
     let here = Folder::new();
-    let words = [&ROWS[..], &["1,5"]].concat();
-    let mut command = on_a_terminal(&words, settings);
+    let mut command = on_a_terminal(ROWS, settings);
     let (code, bytes) = Terminal::start(command.current_dir(here.path()), columns).finish(PATIENCE * 3);
     assert_eq!(code, Some(0), "{:?}", String::from_utf8_lossy(&bytes));
     bytes
@@ -292,8 +237,7 @@ fn the_live_line_of_a_stress_test_fits_40_columns() {
 #[test]
 fn finished_rows_and_tables_are_the_same_on_a_terminal_and_in_a_pipe() {
     let here = Folder::new();
-    let words = [&ROWS[..], &["1,5"]].concat();
-    let mut command = on_a_terminal(&words, &[]);
+    let mut command = on_a_terminal(ROWS, &[]);
     let piped = Run::start(command.current_dir(here.path())).finish(PATIENCE * 3);
     assert!(!piped.ok().contains(['\r', '\x1b']), "{piped:?}");
     let mut shown = Screen::show(80, &stress(80, &[])).lines();

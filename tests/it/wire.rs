@@ -1,15 +1,11 @@
 //! The file protocol as bytes: every verb and every error as a transcript, in every mode, each sent whole,
 //! byte by byte, and with all requests in one write; names, contents and limits from both sides.
 
-use crate::support::{
-    END, Folder, MODES, Server, Wire, base64, eventually, got, noise, number, refused, stored, upload,
-};
+use crate::support::*;
 use std::io::Write;
 use std::net::Shutdown;
-use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::process::Command;
-use std::{fs, thread};
+use std::thread;
 
 /// Requests and the replies to them. A reply that is not a whole object is the beginning of one.
 type Transcript = Vec<(Vec<u8>, String)>;
@@ -40,12 +36,12 @@ fn check(context: &str, request: &[u8], reply: &str, expected: &str) {
 }
 
 /// Plays a transcript in every mode, cut in every way, each time on a fresh folder and server.
-fn play(transcript: &Transcript, prepare: impl Fn(&Folder)) {
-    for mode in MODES {
+fn play(transcript: &Transcript, prepare: impl Fn(&Folder) + Sync) {
+    each_case(MODES, FILE, |case, _| {
         for cut in ["whole", "byte by byte", "all at once"] {
             let folder = Folder::new();
             prepare(&folder);
-            let server = Server::start(mode, 2, &folder, &[]);
+            let server = case.serve(&folder, 2, "");
             let mut wire = server.connect();
             if cut == "all at once" {
                 let all: Vec<u8> = transcript
@@ -62,16 +58,15 @@ fn play(transcript: &Transcript, prepare: impl Fn(&Folder)) {
                     "byte by byte" => wire.drip(request),
                     _ => {}
                 }
-                check(&format!("{mode}, {cut}"), request, &wire.reply(), expected);
+                check(cut, request, &wire.reply(), expected);
             }
             if cut == "all at once" {
                 wire.assert_closed();
             }
             drop(wire);
-            assert!(folder.temporary().is_empty(), "{mode}, {cut}");
-            server.stop();
+            assert!(folder.temporary().is_empty(), "{cut}");
         }
-    }
+    });
 }
 
 fn play_in_empty_folder(transcript: Transcript) {
@@ -360,26 +355,19 @@ fn folders_links_and_pipes_are_no_regular_files() {
         folder.write("a", b"A");
         folder.write(".hidden", b"A");
         folder.write("back\\slash", b"A");
-        fs::create_dir(folder.join("folder")).unwrap();
-        symlink("a", folder.join("link")).unwrap();
-        symlink("nowhere", folder.join("dangling")).unwrap();
-        symlink("loop", folder.join("loop")).unwrap();
-        assert!(
-            Command::new("mkfifo")
-                .arg(folder.join("pipe"))
-                .status()
-                .unwrap()
-                .success()
-        );
+        folder.folder("folder");
+        folder.link("a", "link");
+        folder.link("nowhere", "dangling");
+        folder.link("loop", "loop");
+        folder.pipe("pipe");
         drop(UnixListener::bind(folder.join("socket")).unwrap());
     });
 }
 
 #[test]
 fn files_of_all_sizes_around_a_piece_cross_both_ways() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = Server::start(mode, 2, &folder, &["--sync"]);
+    each_case(MODES, FILE, |case, folder| {
+        let server = case.serve(folder, 2, "--sync");
         let mut wire = server.connect();
         for size in [
             1, 2, 3, 4, 255, 196_607, 196_608, 196_609, 262_143, 393_217, 1_048_577,
@@ -390,42 +378,37 @@ fn files_of_all_sizes_around_a_piece_cross_both_ways() {
             request
                 .chunks(request.len() / 7 + 1)
                 .for_each(|piece| wire.send(piece));
-            assert_eq!(wire.reply(), stored("a.bin", size), "{mode}");
-            assert!(folder.read("a.bin") == content, "{mode} {size}");
-            assert!(wire.ask("GET a.bin\n") == got("a.bin", &content), "{mode} {size}");
+            assert_eq!(wire.reply(), stored("a.bin", size));
+            assert!(folder.read("a.bin") == content, "{size}");
+            assert!(wire.ask("GET a.bin\n") == got("a.bin", &content), "{size}");
         }
-        drop(wire);
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn pipelined_downloads_come_whole_and_in_order_after_a_half_close() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, FILE, |case, folder| {
         let contents: Vec<Vec<u8>> = (0..4).map(|seed| noise(700_000 + seed, seed as u64)).collect();
         for (at, content) in contents.iter().enumerate() {
             folder.write(&format!("{at}.bin"), content);
         }
-        let server = Server::start(mode, 2, &folder, &[]);
+        let server = case.serve(folder, 2, "");
         let mut wire = server.connect();
         let requests: String = (0..4).map(|at| format!("GET {at}.bin\r\n\r\n")).collect();
         wire.send(requests + "GET none\n");
         wire.half_close();
         for (at, content) in contents.iter().enumerate() {
-            assert!(wire.reply() == got(&format!("{at}.bin"), content), "{mode} {at}");
+            assert!(wire.reply() == got(&format!("{at}.bin"), content), "{at}");
         }
-        assert!(wire.reply().starts_with(&refused("file not found")), "{mode}");
+        assert!(wire.reply().starts_with(&refused("file not found")));
         wire.assert_closed();
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn thousands_of_pipelined_requests_are_all_answered() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = Server::start(mode, 2, &folder, &[]);
+    each_case(MODES, FILE, |case, folder| {
+        let server = case.serve(folder, 2, "");
         let mut wire = server.connect();
         let mut writer = wire.stream.try_clone().unwrap();
         let sender = thread::spawn(move || {
@@ -438,30 +421,22 @@ fn thousands_of_pipelined_requests_are_all_answered() {
         });
         for round in 0..500 {
             let name = format!("f{}", round % 3);
-            assert_eq!(wire.reply(), stored(&name, round % 50), "{mode}");
-            assert_eq!(
-                wire.reply(),
-                got(&name, &noise(round % 50, round as u64)),
-                "{mode}"
-            );
-            assert!(
-                wire.reply().starts_with(r#"{"status":"OK","data":["f0""#),
-                "{mode}"
-            );
-            assert!(wire.reply().starts_with(&refused("request tidak")), "{mode}");
+            assert_eq!(wire.reply(), stored(&name, round % 50));
+            assert_eq!(wire.reply(), got(&name, &noise(round % 50, round as u64)));
+            assert!(wire.reply().starts_with(r#"{"status":"OK","data":["f0""#));
+            assert!(wire.reply().starts_with(&refused("request tidak")));
         }
         sender.join().unwrap();
         wire.assert_closed();
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn the_head_of_a_request_has_at_most_8192_bytes() {
-    for mode in MODES {
+    each_case(MODES, FILE, |case, _| {
         for drip in [false, true] {
             let folder = Folder::new();
-            let server = Server::start(mode, 2, &folder, &[]);
+            let server = case.serve(&folder, 2, "");
             let mut wire = server.connect();
             let long = |verb: &str, length: usize| {
                 let head = format!("{verb} {}", "n".repeat(length - verb.len() - 1));
@@ -482,77 +457,60 @@ fn the_head_of_a_request_has_at_most_8192_bytes() {
             };
             for verb in ["GET", "DELETE", "UPLOAD"] {
                 let reply = ask(&mut wire, &long(verb, 8192));
-                assert!(
-                    reply.starts_with(&refused("invalid file name")),
-                    "{mode} {verb} {reply}"
-                );
+                assert!(reply.starts_with(&refused("invalid file name")), "{verb} {reply}");
                 let reply = ask(&mut wire, &long(verb, 8193));
-                assert!(
-                    reply.starts_with(&refused("request too long")),
-                    "{mode} {verb} {reply}"
-                );
+                assert!(reply.starts_with(&refused("request too long")), "{verb} {reply}");
                 wire.assert_closed();
                 wire = server.connect();
             }
             let reply = ask(&mut wire, &("GET".to_owned() + &" ".repeat(8188) + "a\n"));
-            assert!(reply.starts_with(&refused("file not found")), "{mode} {reply}");
+            assert!(reply.starts_with(&refused("file not found")), "{reply}");
             let reply = ask(&mut wire, &("X".repeat(8193) + "\n"));
-            assert!(reply.starts_with(&refused("request too long")), "{mode} {reply}");
+            assert!(reply.starts_with(&refused("request too long")), "{reply}");
             wire.assert_closed();
-            drop(wire);
-            server.stop();
         }
-    }
+    });
 }
 
 #[test]
 fn an_upload_has_at_most_the_allowed_size() {
-    for mode in MODES {
+    each_case(MODES, FILE, |case, _| {
         for limit in [10, 1000, 300_000] {
             let folder = Folder::new();
-            let server = Server::start(mode, 2, &folder, &["--max-upload", &limit.to_string()]);
+            let server = case.serve(&folder, 2, &format!("--max-upload {limit}"));
             let mut wire = server.connect();
             let content = noise(limit + 1, 5);
-            assert_eq!(
-                wire.ask(upload("a", &content[..limit])),
-                stored("a", limit),
-                "{mode}"
-            );
+            assert_eq!(wire.ask(upload("a", &content[..limit])), stored("a", limit));
             let reply = wire.ask(upload("a", &content));
             assert!(
                 reply.starts_with(&refused("file too large: more than --max-upload ")),
-                "{mode} {reply}"
+                "{reply}"
             );
             wire.assert_closed();
             drop(wire);
-            assert!(folder.read("a") == content[..limit], "{mode}");
-            assert_eq!(folder.names(), ["a"], "{mode}");
-            server.stop();
+            assert!(folder.read("a") == content[..limit]);
+            assert_eq!(folder.names(), ["a"]);
         }
-    }
+    });
 }
 
 #[test]
 fn blanks_do_not_make_a_tiny_file_too_large_but_cannot_go_on_for_ever() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = Server::start(mode, 1, &folder, &["--max-upload", "1"]);
+    each_case(MODES, FILE, |case, folder| {
+        let server = case.serve(folder, 1, "--max-upload 1");
         let spread = |blanks: usize| format!("UPLOAD a Q{}Q==\r\n\r\n", " \r\n".repeat(blanks / 3));
         let mut wire = server.connect();
-        assert_eq!(wire.ask(spread(3000)), stored("a", 1), "{mode}");
+        assert_eq!(wire.ask(spread(3000)), stored("a", 1));
         let reply = wire.ask(spread(6000));
-        assert!(reply.starts_with(&refused("file too large")), "{mode} {reply}");
-        drop(wire);
-        server.stop();
-    }
+        assert!(reply.starts_with(&refused("file too large")), "{reply}");
+    });
 }
 
 #[test]
 fn a_request_without_its_end_does_nothing() {
-    for mode in MODES {
-        let folder = Folder::new();
+    each_case(MODES, FILE, |case, folder| {
         folder.write("a", b"old");
-        let server = Server::start(mode, 2, &folder, &[]);
+        let server = case.serve(folder, 2, "");
         let whole = upload("a", b"new!");
         let cut = (1..=whole.len()).map(|left| whole[..whole.len() - left].to_vec());
         for part in cut.chain([
@@ -573,20 +531,18 @@ fn a_request_without_its_end_does_nothing() {
             assert_eq!(
                 rest,
                 if part.is_empty() { String::new() } else { told },
-                "{mode} {part:?}"
+                "{part:?}"
             );
-            assert_eq!(folder.read("a"), b"old", "{mode} {part:?}");
+            assert_eq!(folder.read("a"), b"old", "{part:?}");
         }
-        assert_eq!(folder.names(), ["a"], "{mode}");
-        server.stop();
-    }
+        assert_eq!(folder.names(), ["a"]);
+    });
 }
 
 #[test]
 fn a_refusal_is_heard_by_a_client_that_gave_up_sending() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = Server::start(mode, 2, &folder, &[]);
+    each_case(MODES, FILE, |case, folder| {
+        let server = case.serve(folder, 2, "");
         for (request, reason) in [
             ("UPLOAD .. QUJD", "invalid file name"),
             ("UPLOAD a !", "invalid base64"),
@@ -595,18 +551,17 @@ fn a_refusal_is_heard_by_a_client_that_gave_up_sending() {
             wire.send(request);
             wire.half_close();
             let reply = wire.reply();
-            assert!(reply.starts_with(&refused(reason)), "{mode} {reply}");
+            assert!(reply.starts_with(&refused(reason)), "{reply}");
             wire.assert_closed();
         }
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn stats_are_counted() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = Server::start(mode, 1, &folder, &[]);
+    each_case(MODES, FILE, |case, folder| {
+        let mode = case.mode;
+        let server = case.serve(folder, 1, "");
         let requests = [
             "UPLOAD a QUJD\r\n\r\n",
             "GET a\n",
@@ -631,19 +586,17 @@ fn stats_are_counted() {
         );
         assert!(
             tail.ends_with(r#","per_worker":[{"served":4,"failed":2}]}}"#),
-            "{mode} {tail}"
+            "{tail}"
         );
-        assert_eq!(number(&reply, "bytes_in"), bytes_in as u64, "{mode}");
-        assert_eq!(number(&reply, "bytes_out"), bytes_out as u64, "{mode}");
-        server.stop();
-    }
+        assert_eq!(number(&reply, "bytes_in"), bytes_in as u64);
+        assert_eq!(number(&reply, "bytes_out"), bytes_out as u64);
+    });
 }
 
 #[test]
 fn stats_add_up_over_all_workers() {
-    for mode in ["thread", "process", "event"] {
-        let folder = Folder::new();
-        let server = Server::start(mode, 3, &folder, &[]);
+    each_case(POOLS, FILE, |case, folder| {
+        let server = case.serve(folder, 3, "");
         let wires: Vec<Wire> = (0..3).map(|_| server.connect()).collect();
         for mut wire in wires {
             wire.ask("LIST\n");
@@ -654,27 +607,21 @@ fn stats_add_up_over_all_workers() {
         // The STATS before may just be counted by another worker, between the total and the rows.
         eventually("all add up", || {
             let reply = server.ask("STATS\n");
-            assert_eq!(
-                (number(&reply, "workers"), number(&reply, "alive")),
-                (3, 3),
-                "{mode}"
-            );
-            assert!(number(&reply, "connections") >= 5, "{mode} {reply}");
+            assert_eq!((number(&reply, "workers"), number(&reply, "alive")), (3, 3));
+            assert!(number(&reply, "connections") >= 5, "{reply}");
             let (_, workers) = reply.split_once(r#""per_worker":["#).unwrap();
             let workers: Vec<&str> = workers.trim_end_matches("]}}").split("},{").collect();
             let sum = |key| workers.iter().map(|worker| number(worker, key)).sum::<u64>();
-            assert_eq!((workers.len(), sum("failed")), (3, 3), "{mode} {reply}");
+            assert_eq!((workers.len(), sum("failed")), (3, 3), "{reply}");
             sum("served") + sum("failed") == number(&reply, "requests")
         });
-        server.stop();
-    }
+    });
 }
 
 #[test]
 fn a_log_has_one_line_for_each_request_and_no_control_characters() {
-    for mode in MODES {
-        let folder = Folder::new();
-        let server = Server::start_with_log(mode, 1, &folder, &[]);
+    each_case(MODES, FILE, |case, folder| {
+        let server = case.serve_with_log(folder, 1, "");
         let requests = [
             &b"GET a\x1b[2Jb\n"[..],
             b"GET a\xff\xfe\n",
@@ -688,15 +635,12 @@ fn a_log_has_one_line_for_each_request_and_no_control_characters() {
         requests.iter().for_each(|request| drop(wire.ask(request)));
         drop(wire);
         let log = server.stop_with_log();
-        assert_eq!(log.lines().count(), requests.len(), "{mode} {log:?}");
-        assert!(
-            !log.contains(|c: char| c.is_control() && c != '\n'),
-            "{mode} {log:?}"
-        );
+        assert_eq!(log.lines().count(), requests.len(), "{log:?}");
+        assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
         assert!(
             log.lines().all(|line| line.contains(" worker 0 127.0.0.1:")),
-            "{mode} {log:?}"
+            "{log:?}"
         );
-        assert!(log.ends_with(" ms OK\n"), "{mode} {log:?}");
-    }
+        assert!(log.ends_with(" ms OK\n"), "{log:?}");
+    });
 }

@@ -1,9 +1,10 @@
 //! HTTP as a client must see it: requests byte by byte, and a reader of replies that is as strict as the
 //! strictest client. It fails on whatever is not exactly right, so no test has to look for that itself.
 
-use super::{PATIENCE, read};
-use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use super::{Server, Wire};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A request without a body.
@@ -135,10 +136,8 @@ impl Reply {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -212,79 +211,32 @@ impl Reply {
 }
 
 /// A connection to an HTTP server.
-pub struct Http {
-    pub stream: TcpStream,
-    /// Bytes received and not handed out yet.
-    buffer: Vec<u8>,
-    /// Bytes received since the connection began.
-    pub received: u64,
+pub struct Http(Wire);
+
+impl Deref for Http {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.0
+    }
+}
+
+impl DerefMut for Http {
+    fn deref_mut(&mut self) -> &mut Wire {
+        &mut self.0
+    }
 }
 
 impl Http {
-    pub fn connect(address: SocketAddr) -> Http {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Http {
-            stream,
-            buffer: Vec::new(),
-            received: 0,
-        }
-    }
-
     #[track_caller]
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
-    }
-
-    /// Sends each byte by itself. A server that has heard enough may answer, and close, before the last.
-    pub fn drip(&mut self, bytes: &[u8]) {
-        let _: io::Result<()> = bytes.chunks(1).try_for_each(|byte| self.stream.write_all(byte));
-    }
-
-    /// Says that nothing more will come, and goes on listening.
-    pub fn half_close(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
-    }
-
-    /// Receives something; false at the end of the stream.
-    fn receive(&mut self) -> io::Result<bool> {
-        let mut piece = vec![0; 64 * 1024];
-        let count = read(&mut self.stream, &mut piece)?;
-        self.buffer.extend_from_slice(&piece[..count]);
-        self.received += count as u64;
-        Ok(count > 0)
-    }
-
-    /// Takes the first `count` bytes.
-    fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
-        while self.buffer.len() < count {
-            if !self.receive()? {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-        }
-        let rest = self.buffer.split_off(count);
-        Ok(std::mem::replace(&mut self.buffer, rest))
+    pub fn connect(address: SocketAddr) -> Http {
+        Http(Wire::connect(address))
     }
 
     /// The head of the next reply, and the length of its body.
     fn head(&mut self, method: &str) -> io::Result<(Reply, usize)> {
-        let mut searched = 0;
-        let end = loop {
-            let found = self.buffer[searched..]
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n");
-            if let Some(at) = found {
-                break searched + at;
-            }
-            searched = self.buffer.len().saturating_sub(3);
-            if !self.receive()? {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-        };
-        let head = self.take(end + 4)?;
-        let reply = Reply::parse(str::from_utf8(&head[..end]).unwrap());
+        let head = self.take_to_end()?;
+        let reply = Reply::parse(str::from_utf8(&head).unwrap());
         let length = reply.length(method);
         Ok((reply, length))
     }
@@ -299,12 +251,8 @@ impl Http {
 
     #[track_caller]
     pub fn reply(&mut self, method: &str) -> Reply {
-        self.try_reply(method).unwrap_or_else(|error| {
-            panic!(
-                "no reply: {error}; so far: {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            )
-        })
+        let reply = self.try_reply(method);
+        reply.unwrap_or_else(|error| panic!("no reply: {error}; so far: {}", self.shown()))
     }
 
     /// Only the head of the next reply: its body is still to come, and that many bytes long.
@@ -319,32 +267,12 @@ impl Http {
         self.send(&request);
         self.reply(method(request.as_ref()))
     }
+}
 
-    /// Everything up to the end of the stream.
-    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
-        while self.receive()? {}
-        Ok(std::mem::take(&mut self.buffer))
-    }
-
-    /// The server has closed the connection, in order and without another byte.
-    #[track_caller]
-    pub fn assert_closed(&mut self) {
-        let rest = self.rest().expect("the connection is not closed in order");
-        assert_eq!(String::from_utf8_lossy(&rest), "");
-    }
-
-    /// Nothing comes for a moment.
-    #[track_caller]
-    pub fn assert_silent(&mut self, moment: Duration) {
-        self.stream.set_read_timeout(Some(moment)).unwrap();
-        let kind = self.receive().map_err(|error| error.kind());
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let heard = String::from_utf8_lossy(&self.buffer);
-        assert!(
-            heard.is_empty() && kind == Err(ErrorKind::WouldBlock),
-            "{kind:?} {heard:?}"
-        );
-    }
+/// One request on a connection of its own.
+#[track_caller]
+pub fn once(server: &Server, request: impl AsRef<[u8]>) -> Reply {
+    server.http().ask(request)
 }
 
 /// The first word of a request.

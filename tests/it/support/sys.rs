@@ -1,9 +1,10 @@
 //! The system calls of the tests that std does not offer: with `pty`, the only unsafe code here.
 #![allow(unsafe_code)]
 
-use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Once;
+use std::{fs, io};
 
 /// Fails with the reason of a call that returned -1.
 #[track_caller]
@@ -19,19 +20,59 @@ pub fn signal(pid: u32, signal: i32) {
     check(result, &format!("signal {signal} to {pid}"));
 }
 
-/// Lets this process open as many descriptors as it is allowed to.
-pub fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
+/// Once, before anything is started: what the programs under test inherit is the same whoever runs the tests.
+/// They get no descriptors that were leaked to the runner, and the usual umask.
+pub fn set_up() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for entry in fs::read_dir("/proc/self/fd").unwrap() {
+            let fd: RawFd = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
+            if fd > 2 {
+                // SAFETY: this fcntl takes integers. All that std opens here is closed on exec anyway.
+                unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+        }
+        // SAFETY: umask takes an integer and cannot fail.
+        unsafe { libc::umask(0o022) };
+    });
+}
+
+/// Limits what a process may use from now on; its hard limit stays as it is.
+pub fn limit(pid: u32, resource: libc::__rlimit_resource_t, most: u64) {
+    let mut old = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: both calls touch `limit` only, which lives longer than they do.
+    let pid = pid as libc::pid_t;
+    // SAFETY: each call reads or writes a limit that lives longer than it; null means that one is not wanted.
     let result = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &limit)
+        libc::prlimit(pid, resource, std::ptr::null(), &mut old);
+        let new = libc::rlimit {
+            rlim_cur: most.min(old.rlim_max),
+            ..old
+        };
+        libc::prlimit(pid, resource, &new, std::ptr::null_mut())
     };
-    check(result, "cannot raise the limit of descriptors");
+    check(result, "prlimit");
+}
+
+/// Lets a process have so many descriptors more than it has now.
+pub fn limit_descriptors(pid: u32, more: usize) {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open: Vec<usize> = entries
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .collect();
+    // The lowest number that is free is taken each time; the limit is above the last of them.
+    let last = (0..)
+        .filter(|number| !open.contains(number))
+        .nth(more - 1)
+        .unwrap();
+    limit(pid, libc::RLIMIT_NOFILE, last as u64 + 1);
+}
+
+/// Lets this process open as many descriptors as it is allowed to.
+pub fn raise_descriptor_limit() {
+    limit(std::process::id(), libc::RLIMIT_NOFILE, u64::MAX);
 }
 
 /// Sets how many bytes the kernel takes in advance for this side.
