@@ -56,30 +56,15 @@ impl Home {
             command.arg("--no-sandbox");
         }
         command.arg(format!("--user-data-dir={}", self.0.join("profile").display()));
-        command.args([
-            "--headless=new",
-            "--disable-gpu",
-            "--no-first-run",
-            "--no-proxy-server",
-        ]);
-        command.args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ]);
-        command.args([
-            "--disable-extensions",
-            "--disable-breakpad",
-            "--disable-dev-shm-usage",
-        ]);
-        command
-            .args(words)
-            .env("HOME", self.0.path())
-            .env("TMPDIR", self.0.join("temporary"));
-        command
-            .env("XDG_CONFIG_HOME", self.0.path())
-            .env("XDG_CACHE_HOME", self.0.path());
-        command.stdin(Stdio::null());
+        let quiet = "--headless=new --disable-gpu --no-first-run --no-proxy-server --disable-sync \
+                     --disable-background-networking --disable-component-update --disable-extensions \
+                     --disable-breakpad --disable-dev-shm-usage";
+        command.args(quiet.words());
+        for name in ["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
+            command.env(name, self.0.path());
+        }
+        command.env("TMPDIR", self.0.join("temporary"));
+        command.args(words).stdin(Stdio::null());
         command
     }
 }

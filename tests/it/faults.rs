@@ -73,50 +73,19 @@ fn trap() -> Folder {
 
 fn hostile_names(folder: &Folder) -> Vec<Vec<u8>> {
     let absolute = folder.join("outside/secret").display().to_string();
-    let mut names: Vec<Vec<u8>> = [
-        "../outside/secret",
-        "..",
-        ".",
-        "../outside/new",
-        "door/secret",
-        "door/new",
-        "up/outside/secret",
-        "link",
-        "short",
-        "door",
-        "up",
-        "new",
-        "chain",
-        "root",
-        "self",
-        "root/etc/passwd",
-        "./link",
-        "link/",
-        "link/.",
-        "./",
-        "plain/../link",
-        "..\\outside\\secret",
-        "..%2foutside%2fsecret",
-        "%2e%2e/outside/secret",
-        "....//outside",
-        ".kolam",
-        ".kolam-1-0.tmp",
-        "../inside/plain",
-        "/etc/passwd",
-        "//etc/passwd",
+    let plain = "../outside/secret .. . ../outside/new door/secret door/new up/outside/secret link short door \
+                 up new chain root self root/etc/passwd ./link link/ link/. ./ plain/../link \
+                 ..\\outside\\secret ..%2foutside%2fsecret %2e%2e/outside/secret ....//outside .kolam \
+                 .kolam-1-0.tmp ../inside/plain /etc/passwd //etc/passwd ..;/outside/secret \
+                 ../../../../../../../../etc/passwd file:///etc/passwd /proc/self/environ \\\\host\\share";
+    let odd = [
         "link\0",
         "../outside/secret\0",
         "plain\0/../../outside/secret",
         "\u{ff0e}\u{ff0e}/x",
-        "..;/outside/secret",
-        "../../../../../../../../etc/passwd",
-        "file:///etc/passwd",
-        "/proc/self/environ",
-        "\\\\host\\share",
-    ]
-    .iter()
-    .map(|name| name.as_bytes().to_vec())
-    .collect();
+    ];
+    let names = plain.split(' ').chain(odd);
+    let mut names: Vec<Vec<u8>> = names.map(|name| name.as_bytes().to_vec()).collect();
     names.push(absolute.into_bytes());
     names.push(b"..\xc0\xafoutside\xc0\xafsecret".to_vec());
     names.push([b"../".repeat(60), b"etc/passwd".to_vec()].concat());
@@ -607,24 +576,15 @@ fn sigterm_lets_an_upload_finish_and_refuses_everybody_else() {
 fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
     each_case(MODES, FILE, |Case { mode, .. }, folder| {
         folder.write("a", b"content");
-        let words = [
-            "serve",
-            "--quiet",
-            "--listen",
-            "127.0.0.1:0",
-            "--mode",
-            mode,
-            "--root",
-        ];
+        let serve = format!("serve --quiet --listen 127.0.0.1:0 --mode {mode} --root");
         let mut command = Command::new("sh");
-        command
-            .args([
-                "-c",
-                "trap '' HUP; exec \"$0\" \"$@\"",
-                env!("CARGO_BIN_EXE_kolam"),
-            ])
-            .args(words);
-        let mut server = command.arg(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        command.args([
+            "-c",
+            "trap '' HUP; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_kolam"),
+        ]);
+        command.args(serve.words()).arg(folder.path());
+        let mut server = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap())
             .read_line(&mut line)
@@ -728,12 +688,7 @@ fn an_idle_connection_does_not_hold_the_stop_up() {
 #[test]
 fn a_stuck_client_is_cut_when_the_grace_is_over() {
     each_case_at_once(MODES, FILE, |case, _| {
-        for what in [
-            "silent upload",
-            "dripping upload",
-            "dripping refusal",
-            "unread download",
-        ] {
+        for what in "silent upload|dripping upload|dripping refusal|unread download".split('|') {
             let folder = Folder::new();
             folder.write("a", noise(24 << 20, 1));
             let server = case.serve(&folder, 2, "--grace 0.5");

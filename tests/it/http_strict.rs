@@ -296,15 +296,7 @@ fn a_host_option_that_makes_no_sense_is_a_usage_error() {
         S --host => --host NAME"
             .replace("S ", "serve --protocol http "),
     );
-    let words = [
-        "serve",
-        "--protocol",
-        "http",
-        "--host",
-        "a.example",
-        "--host",
-        "a b",
-    ];
+    let words = ["serve", "--protocol=http", "--host=a.example", "--host", "a b"];
     run(&words).failed(2, &["--host a b: expected"]);
 }
 

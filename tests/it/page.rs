@@ -219,9 +219,7 @@ fn the_page_needs_nothing_else_and_runs_nothing() {
     assert!(!policy.contains("script"), "{policy}");
     assert_eq!(reply.must("X-Content-Type-Options"), "nosniff");
     let text = reply.text();
-    for outside in [
-        "<script", "<link", "<img", "@import", "url(", "src=", "//", "style=\"", " onclick",
-    ] {
+    for outside in "<script|<link|<img|@import|url(|src=|//|style=\"| onclick".split('|') {
         let count = text.matches(outside).count();
         assert_eq!(count, usize::from(outside == "//"), "{outside} in {text}");
     }

@@ -518,7 +518,7 @@ fn a_folder_that_has_rows_is_refused_unless_forced() {
     let before = bench.out.read("thread.csv");
     // Another mode's rows would be mixed with these.
     let ended = tiny("--modes process");
-    ended.failed(1, &["thread.csv", "--force", bench.out.path().to_str().unwrap()]);
+    ended.failed(1, &["single.csv", "--force", bench.out.path().to_str().unwrap()]);
     assert!(bench.out.read("thread.csv") == before && bench.state() == "complete");
     tiny("--modes process --force").ok();
     assert_eq!(
