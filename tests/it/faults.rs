@@ -73,11 +73,12 @@ fn trap() -> Folder {
 
 fn hostile_names(folder: &Folder) -> Vec<Vec<u8>> {
     let absolute = folder.join("outside/secret").display().to_string();
-    let plain = "../outside/secret .. . ../outside/new door/secret door/new up/outside/secret link short door \
-                 up new chain root self root/etc/passwd ./link link/ link/. ./ plain/../link \
-                 ..\\outside\\secret ..%2foutside%2fsecret %2e%2e/outside/secret ....//outside .kolam \
-                 .kolam-1-0.tmp ../inside/plain /etc/passwd //etc/passwd ..;/outside/secret \
-                 ../../../../../../../../etc/passwd file:///etc/passwd /proc/self/environ \\\\host\\share";
+    let plain = "../outside/secret .. . ../outside/new door/secret door/new up/outside/secret link \
+                 short door up new chain root self root/etc/passwd ./link link/ link/. ./ \
+                 plain/../link ..\\outside\\secret ..%2foutside%2fsecret %2e%2e/outside/secret \
+                 ....//outside .kolam .kolam-1-0.tmp ../inside/plain /etc/passwd //etc/passwd \
+                 ..;/outside/secret ../../../../../../../../etc/passwd file:///etc/passwd \
+                 /proc/self/environ \\\\host\\share";
     let odd = [
         "link\0",
         "../outside/secret\0",
