@@ -440,7 +440,7 @@ mod tests {
         whole
     }
 
-    /// A part with this disposition behind `form-data; name=file`.
+    /// A part with this disposition after `form-data; name=file`.
     fn part(disposition: &str, content: &[u8]) -> Vec<u8> {
         let head = format!("\r\n--XX\r\nContent-Disposition: form-data; name=file{disposition}\r\n\r\n");
         [head.as_bytes(), content].concat()
@@ -542,93 +542,95 @@ mod tests {
         }
     }
 
+    /// Plays a form that is refused with 400: the reason, and the files that are there then.
+    fn refused(form: &[u8], reason: &str, names: &[&str]) {
+        let (result, files) = play(form);
+        let shown = String::from_utf8_lossy(form);
+        assert_eq!(result, Err((400, reason.to_owned())), "{shown}");
+        let stored: Vec<String> = files.into_iter().map(|file| file.0).collect();
+        assert_eq!(stored, names, "{shown}");
+    }
+
+    /// A form with the file `a` and then this one.
+    fn after_a(name: &str, content: &[u8]) -> Vec<u8> {
+        [file("a", b"A"), file(name, content), END.into()].concat()
+    }
+
     #[test]
     fn a_form_that_fails_tells_what_is_stored() {
-        let refused = |form: Vec<u8>, status, reason: &str, names: &[&str]| {
-            let (result, files) = play(&form);
-            assert_eq!(
-                result,
-                Err((status, reason.to_owned())),
-                "{}",
-                String::from_utf8_lossy(&form)
-            );
-            assert_eq!(files.into_iter().map(|file| file.0).collect::<Vec<_>>(), names);
-        };
-        let large = vec![b'x'; 300_001];
-        let after = |name: &str, content: &[u8]| [file("a", b"A"), file(name, content), END.into()].concat();
         let dot = "invalid file name: begins with a dot";
-        refused(
-            after(".x", b""),
-            400,
-            &format!(".x: {dot}; stored before that: 1 file"),
-            &["a"],
-        );
-        refused(
-            [file("x/.y", b""), END.into()].concat(),
-            400,
-            &format!(".y: {dot}; stored before that: none"),
-            &[],
-        );
-        let (Err((413, reason)), files) = play(&after("b", &large)) else {
-            panic!("no limit")
-        };
+        let own = "this name is an address of the server itself; choose another";
+        let slash = "invalid file name: contains a slash or backslash";
+        for (name, why) in [
+            (".x", dot),
+            ("a", "more than one file of this name"),
+            ("healthz", own),
+            ("metrics", own),
+            ("back\\slash.txt", slash),
+            ("\\slash.txt", slash),
+            ("end\\", slash),
+        ] {
+            let reason = format!("{name}: {why}; stored before that: 1 file");
+            refused(&after_a(name, b"second"), &reason, &["a"]);
+        }
+        assert_eq!(play(&after_a("a", b"second")).1[0].1, b"A");
+        let control = "x\\u{d}\\u{a}y: invalid file name: contains a control character";
+        for (name, reason) in [("x/.y", &*format!(".y: {dot}")), ("x%0D%0Ay", control)] {
+            let form = [file(name, b""), END.into()].concat();
+            refused(&form, &format!("{reason}; stored before that: none"), &[]);
+        }
+        let (result, files) = play(&after_a("b", &vec![b'x'; 300_001]));
+        let (status, reason) = result.expect_err("there is a limit");
         assert!(
-            reason.starts_with("b: file too large") && reason.ends_with("1 file"),
+            status == 413 && reason.starts_with("b: file too large") && reason.ends_with("1 file"),
             "{reason}"
         );
         assert_eq!(files.len(), 1);
-        let twice = "a: more than one file of this name; stored before that: 1 file";
-        refused(after("a", b"second"), 400, twice, &["a"]);
-        assert_eq!(play(&after("a", b"second")).1[0].1, b"A");
-        for name in ["healthz", "metrics"] {
-            let own = "this name is an address of the server itself; choose another";
-            refused(
-                after(name, b""),
-                400,
-                &format!("{name}: {own}; stored before that: 1 file"),
-                &["a"],
-            );
+    }
+
+    #[test]
+    fn a_form_without_a_file_or_an_end_is_refused() {
+        let not_chosen = [part("; filename=\"\"", b""), END.into()].concat();
+        for form in [
+            &not_chosen,
+            &[part("", b"text"), END.into()].concat(),
+            &b"--XX--"[..],
+        ] {
+            refused(form, "no file was chosen: go back and choose one", &[]);
         }
-        let slash = "invalid file name: contains a slash or backslash; stored before that: 1 file";
-        for name in ["back\\slash.txt", "\\slash.txt", "end\\"] {
-            refused(after(name, b""), 400, &format!("{name}: {slash}"), &["a"]);
+        let broken = "malformed request: a form that ends without its last boundary; stored before that";
+        for form in [&b""[..], b"--XX", b"--XX\r\n", b"text", &file("a", b"A")] {
+            refused(form, &format!("{broken}: none"), &[]);
         }
-        let control =
-            "x\\u{d}\\u{a}y: invalid file name: contains a control character; stored before that: none";
-        refused([file("x%0D%0Ay", b""), END.into()].concat(), 400, control, &[]);
-        let none = "no file was chosen: go back and choose one";
-        refused(
-            [part("; filename=\"\"", b""), END.into()].concat(),
-            400,
-            none,
-            &[],
-        );
-        refused([part("", b"text"), END.into()].concat(), 400, none, &[]);
-        refused(b"--XX--".to_vec(), 400, none, &[]);
-        let uncertain = refusal(
-            "a",
-            store::Error::Uncertain(std::io::ErrorKind::StorageFull.into()),
-        );
+        let cut = [file("a", b""), END[..7].into()].concat();
+        refused(&cut, &format!("{broken}: 1 file"), &["a"]);
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_not_called_missing() {
+        let storage_full = std::io::ErrorKind::StorageFull.into();
+        let uncertain = refusal("a", store::Error::Uncertain(storage_full));
         assert!(
             uncertain.status == 500 && uncertain.reason.starts_with("a: in its place, but"),
             "{uncertain:?}"
         );
-        let broken = "malformed request: a form that ends without its last boundary";
-        for form in [
-            &b""[..],
-            b"--XX",
-            b"--XX\r\n",
-            b"text",
-            &file("a", b"A"),
-            &[file("a", b""), END[..7].into()].concat(),
-        ] {
-            let stored = if form.ends_with(b"-") {
-                "stored before that: 1 file"
-            } else {
-                "stored before that: none"
-            };
-            let names: &[&str] = if form.ends_with(b"-") { &["a"] } else { &[] };
-            refused(form.to_vec(), 400, &format!("{broken}; {stored}"), names);
+    }
+
+    #[test]
+    fn only_a_file_that_has_begun_asks_for_large_pieces() {
+        let folder = Folder::new();
+        let mut form = begin(&store(&folder));
+        let large = vec![b'x'; BEGINNING as usize];
+        let steps: [(&[u8], usize); 5] = [
+            (&file("a", b"A"), SMALL_PIECE),
+            (&file("b", &large[1..]), SMALL_PIECE),
+            (b"x", PIECE_TEXT),
+            (&file("c", b"C"), SMALL_PIECE),
+            (&part("", &large[..EXTRAS / 2]), SMALL_PIECE),
+        ];
+        for (step, (bytes, expected)) in steps.into_iter().enumerate() {
+            form.take(bytes).unwrap();
+            assert_eq!(form.largest_read(), expected, "step {step}");
         }
     }
 
