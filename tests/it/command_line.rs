@@ -389,7 +389,7 @@ fn a_variable_that_the_target_does_not_use_is_told() {
         server MODES=thread => MODES=thread: make server does not use it; did you mean MODE?.
         stress MODE=thread => MODE=thread: make stress does not use it; did you mean MODES?.
         ab SERVERS=3 => SERVERS=3: make ab does not use it; did you mean BACKENDS?.
-        modes N=1 => N=1: make modes does not use it; it uses OUT FORCE KOLAM SHM.
+        modes N=1 => N=1: make modes does not use it; it uses COLUMN OUT FORCE KOLAM SHM.
         build W=3 => W=3: make build does not use it; it uses no variable.
         stress FORCE=1 => FORCE=1: expected yes.",
     ) {

@@ -82,8 +82,8 @@ fn each_protocol_has_a_mode_and_a_port_of_its_own() {
         server PROTOCOL=http HOST=0.0.0.0 => serve --protocol http --listen 0.0.0.0:8080 --root 'files'
         server HOST=0.0.0.0 => serve --protocol file --listen 0.0.0.0:6666 --root 'files'
         server MODE=process W=5 PORT=7 => --mode process --workers 5 --listen 127.0.0.1:7 --root 'files'
-        balancer => MODE=event PORT=7000
-        balancer => PROTOCOL=http",
+        balancer => balance --spawn 3 --listen 127.0.0.1:7000
+        balancer => --protocol http --mode event",
     ) {
         assert_passes(words, passed);
     }
