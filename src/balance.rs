@@ -51,39 +51,16 @@ use std::process;
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
+#[rustfmt::skip]
 const OPTIONS: &[Opt] = &[
-    opt(
-        "--listen",
-        "HOST:PORT",
-        "where to listen; port 0 picks one (127.0.0.1:7000)",
-    ),
-    opt(
-        "--backend",
-        "HOST:PORT",
-        "a server that takes connections; once for each",
-    ),
+    opt("--listen", "HOST:PORT", "where to listen; port 0 picks one (127.0.0.1:7000)"),
+    opt("--backend", "HOST:PORT", "a server that takes connections; once for each"),
     opt("--spawn", "N", "start N servers too, with the words after --"),
-    opt(
-        "--policy",
-        "POLICY",
-        "round-robin or least-connections (round-robin)",
-    ),
+    opt("--policy", "POLICY", "round-robin or least-connections (round-robin)"),
     opt("--workers", "N", "threads (one a core)"),
-    opt(
-        "--connect-timeout",
-        "TIME",
-        "longest time for a back end to take a connection (5)",
-    ),
-    opt(
-        "--idle-timeout",
-        "TIME",
-        "close connections on which nothing moves (300)",
-    ),
-    opt(
-        "--grace",
-        "TIME",
-        "how long a stop waits for open connections (10)",
-    ),
+    opt("--connect-timeout", "TIME", "longest time for a back end to take a connection (5)"),
+    opt("--idle-timeout", "TIME", "close connections on which nothing moves (300)"),
+    opt("--grace", "TIME", "how long a stop waits for open connections (10)"),
     opt("--quiet", "", "no log on stderr"),
 ];
 

@@ -231,8 +231,8 @@ impl Client {
         })
     }
 
-    /// Lets no request on this connection wait after `deadline`: it fails with `Error::Timeout` then. For runs
-    /// of `stress` against other servers.
+    /// Lets no request on this connection wait after `deadline`: it fails with `Error::Timeout` then. For
+    /// runs of `stress` against other servers.
     pub fn end_by(&mut self, deadline: Instant) {
         self.reader.source().deadline = Some(deadline);
     }

@@ -32,74 +32,16 @@ mod thread;
 mod process;
 mod event; // (a volume)
 mod browser; // serving HTTP (for the volume `http`)
+mod command; // how a user starts it
 
-use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, print, usage};
-use crate::net::Listener;
-use crate::session::{Limits, SEND_BUFFER};
-use crate::stats::{self, RateLimiter, Scoreboard};
-use crate::store::{Policy, Store};
-use crate::sys;
+pub use command::SERVE;
+
+use crate::cli::{Args, Failure, failed, print};
 use shared::{FileProtocol, Protocol, Shared};
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
-
-const OPTIONS: &[Opt] = &[
-    opt("--protocol", "NAME", "file or http (file)"),
-    opt(
-        "--mode",
-        "MODE",
-        "single, thread, process or event (thread; http: event)",
-    ),
-    opt(
-        "--workers",
-        "N",
-        "threads or processes (one a core; thread, process: at least 4)",
-    ),
-    opt(
-        "--listen",
-        "HOST:PORT",
-        "port 0 picks one (127.0.0.1:6666; http: 127.0.0.1:8080)",
-    ),
-    opt("--root", "DIR", "folder to serve, made when missing (files)"),
-    opt("--max-upload", "SIZE", "largest upload (1G)"),
-    opt("--sync", "", "flush an upload to the disk before saying OK"),
-    opt("--read-only", "", "refuse UPLOAD, PUT and DELETE"),
-    opt(
-        "--allow-write",
-        "",
-        "accept them on an address that is not loopback",
-    ),
-    opt(
-        "--idle-timeout",
-        "TIME",
-        "close connections on which nothing moves (30)",
-    ),
-    opt(
-        "--head-timeout",
-        "TIME",
-        "longest time for verb and name to arrive (10)",
-    ),
-    opt("--max-connections", "N", "more are answered `server busy` (4096)"),
-    opt(
-        "--grace",
-        "TIME",
-        "how long a stop waits for requests in hand (10)",
-    ),
-    opt("--quiet", "", "no log on stderr"),
-];
-
-pub static SERVE: Command = Command {
-    name: "serve",
-    words: &[],
-    about: "serve the regular files of one folder",
-    options: &[OPTIONS, browser::OPTIONS],
-    run,
-};
 
 type UsualWorkers = fn(cores: u64) -> u64;
 
@@ -130,134 +72,17 @@ const PROTOCOLS: [(&str, &str, &str, MakeProtocol); 2] = [
 /// ends without them.
 const OVERSTAY: Duration = Duration::from_millis(500);
 
-fn run(args: &Args) -> Result<(), Failure> {
-    let chosen = chosen(args, "--protocol", "file", &PROTOCOLS.map(|row| row.0))?;
-    let (spoken, usual_mode, usual_address, make_protocol) = PROTOCOLS[chosen];
-    if spoken != "http" {
-        browser::refuse_options(args)?;
-    }
-    let (mode, usual_workers, serve) =
-        MODES[self::chosen(args, "--mode", usual_mode, &MODES.map(|row| row.0))?];
-    let cores = available_parallelism().map_or(4, usize::from) as u64;
-    let workers = args.number("--workers", usual_workers(cores), 1..=4096)?;
-    if mode == "single" && workers != 1 {
-        return usage(format!("--workers {workers}: --mode single has one worker"));
-    }
-    let address = args.address("--listen", usual_address)?;
-    let root = args.path("--root").unwrap_or(Path::new("files"));
-    let remote = !address.ip().is_loopback() && !args.has("--allow-write");
-    let (policy, limits) = (policy(args, remote)?, limits(args)?);
-    let protocol = make_protocol(args, address)?;
-    let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
-    let log = !args.has("--quiet");
-    if remote && log && !args.has("--read-only") {
-        stats::log("other machines can reach this server: it changes nothing without --allow-write");
-    }
-    let store = Arc::new(open(root, policy)?);
-    let listener = listen(address)?;
-    let setup = Scoreboard::new(mode, workers as usize).and_then(|board| Ok((board, listener.address()?)));
-    let (scoreboard, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
-    let (crew, root) = (counted(workers, "worker"), root.display());
-    let url = protocol.ready_url(address);
-    let ready =
-        format!("listening on {address} ({spoken} protocol, {mode} mode, {crew}, root {root}){url}\n");
-    let shared = Arc::new(Shared {
-        protocol,
-        listener,
-        store,
-        scoreboard,
-        limits,
-        max_connections,
-        log,
-        limiter: RateLimiter::default(),
-    });
-    let started = Instant::now();
-    let result = serve(shared.clone(), &ready);
+/// Serves with `serve` until the server is asked to stop.
+fn run(shared: Shared, serve: Serve, ready: &str) -> Result<(), Failure> {
+    let (shared, started) = (Arc::new(shared), Instant::now());
+    let result = serve(shared.clone(), ready);
     // Forked workers do not return to here, so this is logged once.
     let (seconds, summary) = (started.elapsed().as_secs_f64(), shared.scoreboard.summary());
     shared.note(&format!("stopped after {seconds:.1} s: {summary}"));
     result.or_else(|error| failed(format!("the server ended: {error}")))
 }
 
-/// Index of the name that the user has chosen.
-fn chosen(args: &Args, option: &str, usual: &str, names: &[&str]) -> Result<usize, Failure> {
-    let name = args.choice(option, usual, names)?;
-    Ok(names.iter().position(|known| *known == name).unwrap_or_default())
-}
-
 /// Prints the one line on stdout. The server goes on if stdout is closed.
 fn announce(ready: &str) {
     let _ = print(ready);
-}
-
-fn listen(address: SocketAddr) -> Result<Listener, Failure> {
-    // When this fails, fewer connections are possible, and a line in the log says so when they run out.
-    let _ = sys::raise_descriptor_limit();
-    Listener::bind(address, Some(SEND_BUFFER)).or_else(|error| {
-        let remedy = "choose another --listen HOST:PORT (make: PORT=)";
-        failed(format!("cannot listen on {address}: {error}; {remedy}"))
-    })
-}
-
-/// Opens the folder. The error offers --read-only when the folder can only be read.
-fn open(root: &Path, policy: Policy) -> Result<Store, Failure> {
-    let offer = policy.read_only.is_none() && fs::read_dir(root).is_ok();
-    Store::open(root, policy).or_else(|error| {
-        let what = if root.exists() { "serve" } else { "make" };
-        failed(format!(
-            "cannot {what} --root {}: {error}; {}",
-            root.display(),
-            remedy(&error, offer)
-        ))
-    })
-}
-
-/// What to do about a folder that cannot be opened; `offer`: it can be read.
-fn remedy(error: &io::Error, offer: bool) -> &'static str {
-    match error.kind() {
-        // Also when there is room for bytes but for no file more (df -i).
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "make room there for files (df, df -i), or name a folder on another file system"
-        }
-        _ if offer => "name a folder that can be written, or serve this one with --read-only",
-        _ => "name a folder that can be read and written",
-    }
-}
-
-/// What may be done to the folder; `remote`: other machines can reach it, and --allow-write was not given.
-fn policy(args: &Args, remote: bool) -> Result<Policy, Failure> {
-    let read_only = match () {
-        () if args.has("--read-only") => Some("this server runs with --read-only"),
-        () if remote => Some("this server is not on loopback and runs without --allow-write"),
-        () => None,
-    };
-    Ok(Policy {
-        read_only,
-        max_upload: args.size("--max-upload", 1 << 30)?,
-        sync: args.has("--sync"),
-    })
-}
-
-fn limits(args: &Args) -> Result<Limits, Failure> {
-    Ok(Limits {
-        idle: args.seconds("--idle-timeout", 30.0)?,
-        head: args.seconds("--head-timeout", 10.0)?,
-        grace: args.seconds("--grace", 10.0)?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_not_answered_with_read_only() {
-        let remedy = |code, offer| remedy(&io::Error::from_raw_os_error(code), offer);
-        for full in [libc::ENOSPC, libc::EDQUOT] {
-            assert!(remedy(full, true).starts_with("make room there"));
-            assert_eq!(remedy(full, true), remedy(full, false));
-        }
-        assert!(remedy(libc::EACCES, true).contains("--read-only"));
-        assert!(!remedy(libc::EACCES, false).contains("--read-only"));
-    }
 }

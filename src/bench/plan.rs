@@ -7,6 +7,7 @@ use crate::cli::{Args, Failure, Opt, opt, usage};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     opt("-n", "N", "for http: requests (1000; with -z: 50 million)"),
     opt("-z", "TIME", "for http: a time; ends the run if -n has not"),
@@ -14,11 +15,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("-k", "", "for http: keep connections, use them again"),
     opt("-m", "METHOD", "for http: the method (GET; with -d POST)"),
     opt("-d", "FILE", "for http: body of each request (-: stdin)"),
-    opt(
-        "-H",
-        "'NAME: VALUE'",
-        "for http: add or replace a field; repeatable",
-    ),
+    opt("-H", "'NAME: VALUE'", "for http: add or replace a field; repeatable"),
     opt("--timeout", "TIME", "for http: longest wait for the server (30s)"),
     opt("--csv", "", "for http: print the figures as a line"),
     opt("--json", "", "for http: print the figures as a JSON object"),

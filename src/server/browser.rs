@@ -12,12 +12,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Options that need `--protocol http`.
+#[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
-    opt(
-        "--host",
-        "NAME",
-        "answer HTTP for this name too; may be repeated (on loopback: localhost)",
-    ),
+    opt("--host", "NAME", "answer HTTP for this name too; may be repeated (on loopback: localhost)"),
     opt("--any-host", "", "on loopback, answer HTTP for every name"),
 ];
 

@@ -12,40 +12,21 @@ use std::time::Duration;
 /// What a client worker can do, in the order of the rows.
 const OPERATIONS: [&str; 3] = ["download", "upload", "list"];
 
+#[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
-    opt(
-        "--modes",
-        "LIST",
-        "server modes: single, thread, process, event (thread,process)",
-    ),
+    opt("--modes", "LIST", "server modes: single, thread, process, event (thread,process)"),
     opt("--client-mode", "MODE", "same, thread or process (same)"),
     opt("--ops", "LIST", "download, upload, list (download,upload)"),
-    opt(
-        "--volumes",
-        "LIST",
-        "file sizes: 10 or 10MB is 10 MiB (10,50,100)",
-    ),
+    opt("--volumes", "LIST", "file sizes: 10 or 10MB is 10 MiB (10,50,100)"),
     opt("--clients", "LIST", "client workers (1,5,50)"),
     opt("--servers", "LIST", "server workers (1,5,50)"),
     opt("--out", "DIR", "folder of the results (a new one in results)"),
     opt("--force", "", "replace the results that are in --out"),
     opt("--root", "DIR", "where the served files live (results, or --out)"),
-    opt(
-        "--target",
-        "HOST:PORT",
-        "test this running server instead of our own",
-    ),
-    opt(
-        "--timeout",
-        "TIME",
-        "longest wait of a client for the server to move (120)",
-    ),
+    opt("--target", "HOST:PORT", "test this running server instead of our own"),
+    opt("--timeout", "TIME", "longest wait of a client for the server to move (120)"),
     opt("--quick", "", "volumes 1,2,4; clients and servers 1,5"),
-    opt(
-        "--lang",
-        "LANG",
-        "language of the report: en, or id for Indonesian (en)",
-    ),
+    opt("--lang", "LANG", "language of the report: en, or id for Indonesian (en)"),
     opt("--dry-run", "", "print the rows and do nothing"),
 ];
 
