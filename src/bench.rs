@@ -14,7 +14,7 @@
 //!
 //! What must not live here: anything that the program itself needs.
 //!
-//! before: `balance.rs` … after: the README again
+//! before: `balance.rs` … after: `check.rs`
 //!
 //! Experiment:
 //! edit: count a reply with any status as complete, as Apache's ab does

@@ -340,6 +340,12 @@ impl Args {
         look_up(name, self.text(name).unwrap_or(default), default)
     }
 
+    /// A word that is no option, as `HOST:PORT`.
+    pub fn address_word(&self, index: usize, example: &str) -> Result<SocketAddr, Failure> {
+        let what = self.command.words[index];
+        look_up(what, self.word(index).unwrap_or_default(), example)
+    }
+
     /// All values of an option that is given once for each `HOST:PORT`, in their order.
     pub fn addresses(&self, name: &str, example: &str) -> Result<Vec<SocketAddr>, Failure> {
         self.all(name).map(|text| look_up(name, text, example)).collect()

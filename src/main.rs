@@ -53,6 +53,7 @@ mod cli; // 14 options, errors, exit codes
 mod http; // 15 the second protocol
 mod balance; // 16 one address, many servers
 mod bench; // 17 one step by itself
+mod check; // 18 is that server right?
 
 use cli::{Args, Command, Failure, print, usage};
 use std::ffi::OsString;
@@ -71,6 +72,7 @@ static COMMANDS: &[&Command] = &[
     &stress::STRESS,
     &balance::BALANCE,
     &bench::BENCH,
+    &check::CHECK,
 ];
 
 fn main() -> ExitCode {

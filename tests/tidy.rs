@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "bench",
         &["b64", "cli", "client", "json", "session", "store", "sys"],
     ),
+    ("check", &["b64", "cli", "json", "sys"]),
 ];
 
 /// Rows of `MAY_USE` that the design fixes for ever: these four are read, and reused, alone.

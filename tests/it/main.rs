@@ -29,6 +29,9 @@ mod proxies;
 // balance
 mod balance;
 
+// check
+mod check;
+
 // bench, and the scripts that use it
 mod bench_scripts;
 mod load;

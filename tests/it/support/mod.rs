@@ -10,6 +10,7 @@ pub mod pty;
 pub mod sys;
 pub mod watch;
 pub mod wire;
+pub mod wrong;
 
 pub use cases::{
     BLOCKING, CLIENTS, COMMANDS, Case, FILE, HTTP, MODES, POOLS, PROTOCOLS, each_case, each_case_at_once,

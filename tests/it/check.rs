@@ -1,0 +1,207 @@
+//! The grader: it passes right servers and finds in each wrong server its mistake, and no other.
+
+use crate::support::wrong::{Mistake, WrongServer};
+use crate::support::{Ended, FILE, MODES, PATIENCE, Run, each_case_at_once, kolam};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::thread;
+
+/// Each mistake with the one rule that it breaks.
+const FINDINGS: [(Mistake, &str); 32] = [
+    (Mistake::EachReceiveIsARequest, "split-reads"),
+    (Mistake::EndOnlyAtTheBuffersEnd, "end-inside"),
+    (Mistake::EndOnlyInTheLatestReceive, "end-cut-in-two"),
+    (Mistake::IgnoresPipelining, "two-at-once"),
+    (Mistake::SearchesFromTheStart, "growth"),
+    (Mistake::ReplyInTwoPieces, "one-piece"),
+    (Mistake::RepliesTwice, "one-reply"),
+    (Mistake::ClosesAfterEachReply, "keeps-open"),
+    (Mistake::ClosesWithoutReplyOnError, "unknown"),
+    (Mistake::ClosesAfterAnError, "open-after-error"),
+    (Mistake::GluedJson, "escapes"),
+    (Mistake::LengthOneOff, "round-trip"),
+    (Mistake::UrlSafeAlphabet, "paddings"),
+    (Mistake::NoPaddingInReplies, "reply-padded"),
+    (Mistake::DropsForeignSymbols, "broken"),
+    (Mistake::CutsAtTheFirstLineBreak, "line-breaks"),
+    (Mistake::MessageLimit, "10-mib"),
+    (Mistake::AppendsToTheOldFile, "replaces"),
+    (Mistake::EmptyIsMissing, "empty"),
+    (Mistake::NamesInLowerCase, "case"),
+    (Mistake::KeepsQuotes, "quoted"),
+    (Mistake::LeavesTheFolder, "escape"),
+    (Mistake::DeletesNothing, "deletes"),
+    (Mistake::OneAtATime, "idle-client"),
+    (Mistake::OneAtATimeOnTwoPorts, "idle-client"),
+    (Mistake::TwoWorkersOfFour, "workers"),
+    (Mistake::LockHeldWhileReading, "beside-upload"),
+    (Mistake::OkBeforeTheFileIsThere, "ok-means-whole"),
+    (Mistake::WritesUnderTheNameItself, "whole-files"),
+    (Mistake::HalfAFileIsOk, "half-upload"),
+    (Mistake::OldFileCutOff, "old-file"),
+    (Mistake::ResetInsteadOfRefusal, "refusal"),
+];
+
+/// Graded with patience: the machine may be busy with other tests.
+fn check(address: SocketAddr, options: &[&str]) -> Ended {
+    let address = address.to_string();
+    let words = [&["check", &address, "--timeout", "5"], options].concat();
+    Run::start(kolam(words).stdin(Stdio::null())).finish(PATIENCE * 9)
+}
+
+/// The rules that failed, in the report for people.
+fn failed(report: &str) -> Vec<&str> {
+    let failures = report
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("FAIL "));
+    failures
+        .filter_map(|line| line.split_whitespace().next())
+        .collect()
+}
+
+#[test]
+fn each_wrong_server_is_found_out_by_its_own_rule() {
+    let next = Mutex::new(FINDINGS.iter());
+    // Each takes some seconds, most of which it waits.
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some(&(mistake, rule)) = { next.lock().unwrap().next() } {
+                    let server = WrongServer::start(mistake);
+                    let graded = check(server.address, &[]);
+                    assert_eq!(failed(graded.text()), [rule], "{mistake:?}\n{}", graded.text());
+                    graded.failed(1, &["1 rule failed"]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_right_server_in_memory_passes() {
+    let server = WrongServer::start(Mistake::None);
+    let graded = check(server.address, &[]);
+    assert_eq!(failed(graded.ok()), [""; 0], "{}", graded.text());
+}
+
+/// Nothing of the grader stays in the folder.
+#[test]
+fn this_server_passes_in_every_mode() {
+    each_case_at_once(MODES, FILE, |case, folder| {
+        let server = case.serve(folder, 4, "");
+        let pid = server.pid().to_string();
+        let graded = check(server.address, &["--big", "--pid", &pid]);
+        assert_eq!(failed(graded.ok()), [""; 0]);
+        let skipped = graded.text().matches("SKIP").count();
+        // With one worker, no client is served beside another.
+        let expected = if case.mode == "single" { 3 } else { 0 };
+        assert_eq!(skipped, expected, "{}", graded.text());
+        assert_eq!(folder.names(), [""; 0]);
+    });
+}
+
+#[test]
+fn servers_on_ports_of_their_own_are_told_from_a_pool() {
+    let server = WrongServer::start(Mistake::OneAtATimeOnTwoPorts);
+    let next = server.address.port() + 1;
+    let graded = check(server.address, &[]);
+    assert!(
+        graded.text().contains(&format!("port {next} answers, too")),
+        "{}",
+        graded.text()
+    );
+}
+
+#[test]
+fn a_finding_shows_both_sides_and_names_the_cause() {
+    let server = WrongServer::start(Mistake::EndOnlyAtTheBuffersEnd);
+    let graded = check(server.address, &["--timeout", "1"]);
+    let finding = [
+        "  FAIL end-inside       a request is answered although the first bytes of the next came with it",
+        "       sent      LIST\\r\\n\\r\\nLI",
+        "       received  nothing for 1.0s",
+        "       cause     the end is looked for at the end of the buffer only: search inside",
+    ];
+    assert!(graded.text().contains(&finding.join("\n")), "{}", graded.text());
+    let skipped = [
+        "  SKIP two-at-once      two requests in one packet get two replies",
+        "       skipped   needs end-inside",
+    ];
+    let skipped = &skipped.join("\n");
+    assert!(graded.text().contains(skipped), "{}", graded.text());
+}
+
+#[test]
+fn programs_get_json_and_pages_get_markdown() {
+    let server = WrongServer::start(Mistake::GluedJson);
+    let json = check(server.address, &["--json"]);
+    let object = r#"{"rule":"escapes","group":"json","result":"fail","sent":"GET \"#;
+    assert!(
+        json.text().starts_with('[') && json.text().contains(object),
+        "{}",
+        json.text()
+    );
+    for key in [
+        "\"received\":",
+        "\"expected\":",
+        "\"cause\":",
+        "\"result\":\"pass\"",
+        "\"result\":\"skip\"",
+    ] {
+        assert!(json.text().contains(key), "{key} {}", json.text());
+    }
+    let markdown = check(server.address, &["--markdown"]);
+    let row = markdown
+        .text()
+        .lines()
+        .find(|line| line.starts_with("| json | escapes | FAIL |"));
+    assert_eq!(
+        row.map(|row| row.matches(" | ").count()),
+        Some(6),
+        "{}",
+        markdown.text()
+    );
+}
+
+/// Listens, answers everything with `reply`, and closes.
+fn answering(reply: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(reply);
+        }
+    });
+    address
+}
+
+#[test]
+fn other_protocols_are_named_instead_of_graded() {
+    let cases: [(&[u8], &str); 2] = [
+        (
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+            "answers in HTTP: try kolam bench http",
+        ),
+        (
+            b"{\"status\": \"OK\", \"data\": []}\r\n\r\n\
+              {\"status\": \"ERROR\", \"data\": \"request tidak dikenali\"}\r\n\r\n",
+            "looks like the line dialect",
+        ),
+    ];
+    for (reply, words) in cases {
+        check(answering(reply), &[]).failed(1, &[words]);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_and_options_that_make_no_sense_are_told() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    check(free, &[]).failed(1, &["no connection", "is the server running?"]);
+    check(free, &["--json", "--markdown"]).failed(2, &["choose one"]);
+    check(free, &["--pid", "no"]).failed(2, &["--pid no: expected a number"]);
+    check(free, &["--pid", "4194305"]).failed(1, &["--pid 4194305"]);
+}

@@ -1,0 +1,410 @@
+//! A right server of the file protocol, small and in memory, that makes exactly one mistake when it is told
+//! to: the mistakes of students' servers, for the grader to find.
+
+use crate::support::{END, base64};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{iter, thread};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mistake {
+    None,
+    // Where does a request end?
+    EachReceiveIsARequest,
+    EndOnlyAtTheBuffersEnd,
+    EndOnlyInTheLatestReceive,
+    IgnoresPipelining,
+    SearchesFromTheStart,
+    // Where does a reply end?
+    ReplyInTwoPieces,
+    RepliesTwice,
+    ClosesAfterEachReply,
+    ClosesWithoutReplyOnError,
+    ClosesAfterAnError,
+    GluedJson,
+    // Is the content right?
+    LengthOneOff,
+    UrlSafeAlphabet,
+    NoPaddingInReplies,
+    DropsForeignSymbols,
+    CutsAtTheFirstLineBreak,
+    MessageLimit,
+    AppendsToTheOldFile,
+    EmptyIsMissing,
+    // Is the name right?
+    NamesInLowerCase,
+    KeepsQuotes,
+    LeavesTheFolder,
+    // Does it do what it says, and for how many?
+    DeletesNothing,
+    OneAtATime,
+    OneAtATimeOnTwoPorts,
+    TwoWorkersOfFour,
+    LockHeldWhileReading,
+    OkBeforeTheFileIsThere,
+    WritesUnderTheNameItself,
+    HalfAFileIsOk,
+    OldFileCutOff,
+    ResetInsteadOfRefusal,
+}
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+struct Shared {
+    mistake: Mistake,
+    files: Arc<Mutex<Files>>,
+    /// Held during a request by some mistakes.
+    lock: Mutex<()>,
+    stopped: AtomicBool,
+    /// Connections that are served at this moment.
+    busy: Mutex<usize>,
+}
+
+/// The server; it ends with this value.
+pub struct WrongServer {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl WrongServer {
+    pub fn start(mistake: Mistake) -> WrongServer {
+        let shared = Arc::new(Shared {
+            mistake,
+            files: Arc::default(),
+            lock: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            busy: Mutex::default(),
+        });
+        let listeners = bind(if mistake == Mistake::OneAtATimeOnTwoPorts {
+            2
+        } else {
+            1
+        });
+        let address = listeners[0].local_addr().unwrap();
+        for listener in listeners {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || accept(&listener, &shared));
+        }
+        WrongServer { address, shared }
+    }
+}
+
+impl Drop for WrongServer {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// Listeners on neighbouring ports, the first of which the kernel chooses.
+fn bind(count: u16) -> Vec<TcpListener> {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        let others = (1..count).map(|next| TcpListener::bind(("127.0.0.1", port.checked_add(next)?)).ok());
+        let all: Option<Vec<TcpListener>> = iter::once(Some(first)).chain(others).collect();
+        if let Some(listeners) = all {
+            return listeners;
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming() {
+        if shared.stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        let (stream, shared) = (stream.unwrap(), Arc::clone(shared));
+        if matches!(
+            shared.mistake,
+            Mistake::OneAtATime | Mistake::OneAtATimeOnTwoPorts
+        ) {
+            serve(stream, &shared);
+        } else {
+            thread::spawn(move || pooled(stream, &shared));
+        }
+    }
+}
+
+/// A "pool" of four in which two work: the others of its clients wait.
+fn pooled(stream: TcpStream, shared: &Shared) {
+    let limit = if shared.mistake == Mistake::TwoWorkersOfFour {
+        2
+    } else {
+        usize::MAX
+    };
+    let mut busy = shared.busy.lock().unwrap();
+    while *busy >= limit && !shared.stopped.load(Ordering::SeqCst) {
+        drop(busy);
+        thread::sleep(Duration::from_millis(2));
+        busy = shared.busy.lock().unwrap();
+    }
+    *busy += 1;
+    drop(busy);
+    serve(stream, shared);
+    *shared.busy.lock().unwrap() -= 1;
+}
+
+fn serve(mut stream: TcpStream, shared: &Shared) {
+    stream.set_nodelay(true).unwrap();
+    let mut collected = Vec::new();
+    while let Some(request) = next_request(&mut stream, &mut collected, shared) {
+        let reply = answer(&request, shared);
+        let failed = reply.contains("\"ERROR\"");
+        if failed && shared.mistake == Mistake::ClosesWithoutReplyOnError {
+            return;
+        }
+        let sent = send(&mut stream, &reply, shared.mistake);
+        let last = match shared.mistake {
+            Mistake::ClosesAfterEachReply => true,
+            Mistake::ClosesAfterAnError => failed,
+            _ => false,
+        };
+        if last || sent.is_err() {
+            let _ = stream.shutdown(Shutdown::Write);
+            return;
+        }
+    }
+}
+
+fn send(stream: &mut TcpStream, reply: &str, mistake: Mistake) -> std::io::Result<()> {
+    if mistake == Mistake::ReplyInTwoPieces {
+        stream.write_all(reply.as_bytes())?;
+        thread::sleep(Duration::from_millis(40));
+        return stream.write_all(END);
+    }
+    let times = if mistake == Mistake::RepliesTwice { 2 } else { 1 };
+    stream.write_all(format!("{reply}\r\n\r\n").repeat(times).as_bytes())
+}
+
+/// The next request without its end; `None` when there is none any more.
+fn next_request(stream: &mut TcpStream, collected: &mut Vec<u8>, shared: &Shared) -> Option<Vec<u8>> {
+    let mut piece = vec![0; 16384];
+    let mut searched = 0;
+    let mut held = None;
+    loop {
+        if let Some(length) = request_length(collected, searched, shared.mistake) {
+            let rest = collected.split_off(length);
+            let request = std::mem::replace(collected, rest);
+            if shared.mistake == Mistake::IgnoresPipelining {
+                collected.clear();
+            }
+            return Some(request);
+        }
+        searched = collected.len();
+        let count = stream.read(&mut piece).ok()?;
+        if shared.mistake == Mistake::LockHeldWhileReading && held.is_none() {
+            held = Some(shared.lock.lock());
+        }
+        if count == 0 {
+            let half = shared.mistake == Mistake::HalfAFileIsOk && collected.starts_with(b"UPLOAD");
+            return half.then(|| std::mem::take(collected));
+        }
+        collected.extend_from_slice(&piece[..count]);
+        match shared.mistake {
+            Mistake::MessageLimit if collected.len() > 6 << 20 => return None,
+            Mistake::OldFileCutOff => cut_off(collected, shared),
+            Mistake::ResetInsteadOfRefusal if collected.starts_with(b"UPLOAD .. ") => return None,
+            _ => {}
+        }
+    }
+}
+
+/// Length of the first request with its end; `searched` bytes were looked at before the latest receive.
+fn request_length(collected: &[u8], searched: usize, mistake: Mistake) -> Option<usize> {
+    let from = match mistake {
+        Mistake::EachReceiveIsARequest => return (!collected.is_empty()).then_some(collected.len()),
+        Mistake::EndOnlyAtTheBuffersEnd => return collected.ends_with(END).then_some(collected.len()),
+        Mistake::EndOnlyInTheLatestReceive => searched,
+        Mistake::SearchesFromTheStart => 0,
+        _ => searched.saturating_sub(END.len() - 1),
+    };
+    let at = collected[from..]
+        .windows(END.len())
+        .position(|window| window == END)?;
+    Some(from + at + END.len())
+}
+
+/// Opens the old file for writing as soon as its name is known.
+fn cut_off(collected: &[u8], shared: &Shared) {
+    let head = String::from_utf8_lossy(&collected[..collected.len().min(300)]).into_owned();
+    let mut words = head.split(' ');
+    if let (Some("UPLOAD"), Some(name), Some(_)) = (words.next(), words.next(), words.next())
+        && let Some(content) = shared.files.lock().unwrap().get_mut(name)
+    {
+        content.clear();
+    }
+}
+
+fn ok(members: &str) -> String {
+    format!("{{\"status\":\"OK\",{members}}}")
+}
+
+fn error(reason: &str, mistake: Mistake) -> String {
+    let reason = match mistake {
+        Mistake::GluedJson => reason.to_owned(),
+        _ => escaped(reason),
+    };
+    format!("{{\"status\":\"ERROR\",\"data\":\"{reason}\"}}")
+}
+
+/// The inside of a JSON string.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// word = one that is not quoted, or one in quotes with \" and \\; returns it and what follows.
+fn take_name(text: &str, mistake: Mistake) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"').filter(|_| mistake != Mistake::KeepsQuotes) else {
+        let (name, rest) = text.split_once(' ').unwrap_or((text.trim_end(), ""));
+        return (name.to_owned(), rest);
+    };
+    let (mut name, mut chars) = (String::new(), quoted.char_indices());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return (name, quoted[at + 1..].trim_start_matches(' ')),
+            '\\' => name.extend(chars.next().map(|(_, c)| c)),
+            c => name.push(c),
+        }
+    }
+    (name, "")
+}
+
+fn answer(request: &[u8], shared: &Shared) -> String {
+    let mistake = shared.mistake;
+    let text = String::from_utf8_lossy(request);
+    let text = text.strip_suffix("\r\n\r\n").unwrap_or(&text);
+    let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let (mut name, content) = take_name(rest, mistake);
+    if mistake == Mistake::NamesInLowerCase {
+        name = name.to_lowercase();
+    }
+    let leaves = name.starts_with('.') || name.contains(['/', '\\']);
+    let bad = name.is_empty() || leaves && mistake != Mistake::LeavesTheFolder;
+    match verb.to_uppercase().as_str() {
+        "LIST" => list(&shared.files.lock().unwrap()),
+        "STATS" if mistake == Mistake::TwoWorkersOfFour => ok("\"data\":{\"workers\":4}"),
+        "GET" | "UPLOAD" | "DELETE" if bad => error(&format!("invalid file name: {name}"), mistake),
+        "GET" => get(&name, shared),
+        "UPLOAD" => upload(name, content, rest, shared),
+        "DELETE" => delete(&name, shared),
+        _ => error("request tidak dikenali", mistake),
+    }
+}
+
+fn list(files: &Files) -> String {
+    let names: Vec<String> = files
+        .keys()
+        .filter(|name| !name.contains('/'))
+        .map(|name| format!("\"{}\"", escaped(name)))
+        .collect();
+    ok(&format!("\"data\":[{}]", names.join(",")))
+}
+
+fn get(name: &str, shared: &Shared) -> String {
+    let files = shared.files.lock().unwrap();
+    let Some(content) = files.get(name) else {
+        return error(&format!("file not found: {name}"), shared.mistake);
+    };
+    let length = content
+        .len()
+        .saturating_sub(usize::from(shared.mistake == Mistake::LengthOneOff));
+    let text = base64(&content[..length]);
+    let text = match shared.mistake {
+        Mistake::UrlSafeAlphabet => text.replace('+', "-").replace('/', "_"),
+        Mistake::NoPaddingInReplies => text.replace('=', ""),
+        _ => text,
+    };
+    ok(&format!("\"data_namafile\":\"{name}\",\"data_file\":\"{text}\""))
+}
+
+fn upload(name: String, text: &str, rest: &str, shared: &Shared) -> String {
+    let mistake = shared.mistake;
+    let text = match mistake {
+        Mistake::CutsAtTheFirstLineBreak => text.lines().next().unwrap_or_default(),
+        _ => text,
+    };
+    let missing = text.is_empty() && (mistake == Mistake::EmptyIsMissing || !rest.ends_with(' '));
+    let Some(content) = decode(text, mistake).filter(|_| !missing) else {
+        return error(
+            if missing {
+                "missing file content"
+            } else {
+                "invalid base64"
+            },
+            mistake,
+        );
+    };
+    let reply = ok(&format!("\"data\":\"{name} uploaded successfully\""));
+    let mut files = shared.files.lock().unwrap();
+    match mistake {
+        Mistake::OkBeforeTheFileIsThere => {
+            files.remove(&name);
+            let files = Arc::clone(&shared.files);
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                files.lock().unwrap().insert(name, content);
+            });
+        }
+        Mistake::WritesUnderTheNameItself => {
+            files.insert(name.clone(), content[..content.len() / 2].to_vec());
+            drop(files);
+            thread::sleep(Duration::from_millis(2));
+            shared.files.lock().unwrap().insert(name, content);
+        }
+        Mistake::AppendsToTheOldFile => files.entry(name).or_default().extend(content),
+        _ => {
+            files.insert(name, content);
+        }
+    }
+    reply
+}
+
+fn delete(name: &str, shared: &Shared) -> String {
+    let mut files = shared.files.lock().unwrap();
+    let known = match shared.mistake {
+        Mistake::DeletesNothing => files.contains_key(name),
+        _ => files.remove(name).is_some(),
+    };
+    if known {
+        ok(&format!("\"data\":\"{name} deleted successfully\""))
+    } else {
+        error(&format!("file not found: {name}"), shared.mistake)
+    }
+}
+
+/// Base64 with or without padding and with line breaks; by the book and not by the program under test.
+fn decode(text: &str, mistake: Mistake) -> Option<Vec<u8>> {
+    let (mut content, mut bits, mut have) = (Vec::with_capacity(text.len()), 0_u32, 0);
+    let body = text.trim_end().trim_end_matches('=');
+    for symbol in body.bytes().filter(|symbol| !symbol.is_ascii_whitespace()) {
+        let Some(value) = value_of(symbol) else {
+            if mistake == Mistake::DropsForeignSymbols {
+                continue;
+            }
+            return None;
+        };
+        bits = bits << 6 | u32::from(value);
+        have += 6;
+        if have >= 8 {
+            have -= 8;
+            content.push((bits >> have) as u8);
+        }
+    }
+    Some(content)
+}
+
+fn value_of(symbol: u8) -> Option<u8> {
+    match symbol {
+        b'A'..=b'Z' => Some(symbol - b'A'),
+        b'a'..=b'z' => Some(symbol - b'a' + 26),
+        b'0'..=b'9' => Some(symbol - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
