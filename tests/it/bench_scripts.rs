@@ -73,6 +73,27 @@ fn cells(text: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// All rows and columns of a table are there, and nothing has failed.
+#[track_caller]
+fn assert_table(rows: &[Vec<String>]) {
+    let names = "no,concurrency,time_s,complete,failed,transferred_bytes,requests_per_s,\
+                 time_per_request_ms,time_per_request_all_ms,transfer_KiBps,p50_ms,p90_ms,p99_ms,max_ms";
+    assert!(rows[0].join(",").starts_with(names), "{rows:?}");
+    let levels: Vec<&str> = rows[1..].iter().map(|row| row[1].as_str()).collect();
+    assert_eq!(levels, ["1", "5", "10", "30", "50", "75", "100"]);
+    assert!(
+        rows[1..]
+            .iter()
+            .all(|row| row.len() == rows[0].len() && row[3] == "100" && row[4] == "0")
+    );
+    // With ab, its figures are beside ours, both of its times too.
+    let theirs = rows[0]
+        .iter()
+        .filter(|name| name.starts_with("ab_time_per_request"))
+        .count();
+    assert_eq!(theirs, if rows[0].len() > 14 { 2 } else { 0 }, "{rows:?}");
+}
+
 #[test]
 fn the_http_tables_are_whole_and_fit_a_terminal() {
     let folder = Folder::new();
@@ -82,22 +103,7 @@ fn the_http_tables_are_whole_and_fit_a_terminal() {
     let read = |name: &str| String::from_utf8(folder.read(&format!("run/{name}"))).unwrap();
     for name in ["balancer.csv", "thread.csv"] {
         let rows = cells(&read(name));
-        let names = "no,concurrency,time_s,complete,failed,transferred_bytes,requests_per_s,\
-                     time_per_request_ms,time_per_request_all_ms,transfer_KiBps,p50_ms,p90_ms,p99_ms,max_ms";
-        assert!(rows[0].join(",").starts_with(names), "{rows:?}");
-        let levels: Vec<&str> = rows[1..].iter().map(|row| row[1].as_str()).collect();
-        assert_eq!(levels, ["1", "5", "10", "30", "50", "75", "100"]);
-        assert!(
-            rows[1..]
-                .iter()
-                .all(|row| row.len() == rows[0].len() && row[3] == "100" && row[4] == "0")
-        );
-        // With ab, its figures are beside ours, both of its times too.
-        let theirs = rows[0]
-            .iter()
-            .filter(|name| name.starts_with("ab_time_per_request"))
-            .count();
-        assert_eq!(theirs, if rows[0].len() > 14 { 2 } else { 0 }, "{rows:?}");
+        assert_table(&rows);
     }
     assert!(read("tables.md").contains("| No test | Concurrency level | Time taken for test (seconds) |"));
     let machine = read("machine.txt");
