@@ -27,7 +27,7 @@
 #[allow(unsafe_code)]
 mod simd; // the same at the speed of memcpy
 
-pub use simd::{Kernel, available, choose};
+pub use simd::{available, choose};
 
 use std::fmt;
 
@@ -82,6 +82,18 @@ pub const fn encoded_len(bytes: usize) -> usize {
 /// Room in bytes that decoding `symbols` symbols may need, a carry from before included.
 pub const fn decoded_room(symbols: usize) -> usize {
     symbols / GROUP_SYMBOLS * GROUP_BYTES + GROUP_BYTES
+}
+
+/// A pair of quick loops, for `b64/simd.rs` only. Both may stop early anywhere; the loops of this file do the
+/// rest.
+pub struct Kernel {
+    pub name: &'static str,
+    /// Encodes whole groups from the front of the bytes into the front of the output, and returns how many
+    /// bytes that were.
+    pub encode: fn(&[u8], &mut [u8]) -> usize,
+    /// Decodes whole groups up to the first block with anything but symbols in it, and returns how many
+    /// symbols that were.
+    pub decode: fn(&[u8], &mut [u8]) -> usize,
 }
 
 /// Turns bytes into symbols, piece by piece.

@@ -33,8 +33,12 @@ use crate::b64::{self, Decoder, Encoder, Kernel, decoded_room, encoded_len};
 use crate::cli::{Args, Command, Failure, failed, opt, print, usage};
 use crate::client::{Client, Error};
 use crate::session::{PIECE, PIECE_TEXT};
-use crate::sys::{Listen, Stop};
+use crate::sys::{self, Listen, Stop};
+use load::Load;
+use plan::Plan;
+use score::LoadStats;
 use std::hint::black_box;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -59,7 +63,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         ("base64" | "request" | "http", Some((option, only)), _) => {
             format!("{option} is for {only}, not for {what}")
         }
-        ("http", None, Some(url)) => return load::http(args, url),
+        ("http", None, Some(url)) => return http(args, url),
         ("http", None, None) => "URL is missing: kolam bench http http://HOST[:PORT][/PATH]".to_owned(),
         ("base64" | "request", None, Some(url)) => format!("{url} is for http, not for {what}"),
         ("base64", None, None) => return base64(),
@@ -206,4 +210,54 @@ fn microseconds(mut step: impl FnMut() -> Result<(), Error>) -> Result<f64, Erro
         times.push(start.elapsed().as_secs_f64() * 1e6);
     }
     Ok(median(&mut times))
+}
+
+/// Runs `kolam bench http`: a closed loop. It sends a slow server fewer requests, so its times are those of
+/// `-c` users who wait for each reply. They hide the times of users who come whether or not the server is
+/// ready ("coordinated omission").
+fn http(args: &Args, url: &str) -> Result<(), Failure> {
+    let plan = Plan::from(args, url)?;
+    // When this fails, connections that get no descriptor count as failed.
+    let _ = sys::raise_descriptor_limit();
+    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
+    let run = Load::new(&plan, stop).and_then(Load::run);
+    let stats = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
+    let form = match (args.has("--csv"), args.has("--json")) {
+        (true, _) => report::csv,
+        (_, true) => report::json,
+        _ => report::text,
+    };
+    match print(&form(&stats, &plan)) {
+        // The reader has closed our output; the exit code still tells the verdict.
+        Err(Failure::OutputClosed) => {}
+        other => other?,
+    }
+    notes(&plan, &stats, args.has("--csv"));
+    match (&stats.first_fault, stats.failed()) {
+        _ if stop.requested() => Err(Failure::Interrupted),
+        (Some(first), count) => {
+            let over = stats.over();
+            failed(format!(
+                "bench: {count} of {over} requests failed; the first: {first}"
+            ))
+        }
+        (None, _) => Ok(()),
+    }
+}
+
+/// Notes for the user that the figures do not tell. There is no remedy for a closed stderr.
+fn notes(plan: &Plan, stats: &LoadStats, csv: bool) {
+    let note = |text: String| drop(writeln!(io::stderr(), "kolam: bench: {text}"));
+    // The other forms show it themselves.
+    if csv && stats.stray_answers > 0 {
+        note(format!("stray bytes after {} answers", stats.stray_answers));
+    }
+    let most = plan.requests;
+    if let (None, Some(time)) = plan.limits()
+        && stats.over() == most
+    {
+        note(format!(
+            "{most} requests, the most of a run, took less than {time:?}"
+        ));
+    }
 }

@@ -4,19 +4,9 @@
 //! at almost the speed of a memory copy" (arXiv 1910.05109). Whatever the input, what comes out together with
 //! `b64.rs` is what that alone gives: padding, carry and errors are left to it.
 
+use super::Kernel;
 use std::env;
 use std::sync::OnceLock;
-
-/// A pair of quick loops. Both may stop early anywhere; `b64.rs` does the rest.
-pub struct Kernel {
-    pub name: &'static str,
-    /// Encodes whole groups from the front of the bytes into the front of the output, and returns how many
-    /// bytes that were.
-    pub encode: fn(&[u8], &mut [u8]) -> usize,
-    /// Decodes whole groups up to the first block with anything but symbols in it, and returns how many
-    /// symbols that were.
-    pub decode: fn(&[u8], &mut [u8]) -> usize,
-}
 
 /// The environment variable that forces one kernel, for tests and lessons.
 const FORCE: &str = "KOLAM_SIMD";

@@ -8,8 +8,8 @@ use crate::bench::plan::Plan;
 use crate::bench::report;
 use crate::bench::response::Answer;
 use crate::bench::score::{Cause, Fault, LoadStats};
-use crate::cli::{Args, Failure, LiveLine, failed, print};
-use crate::sys::{self, Epoll, Interest, Listen, Stop};
+use crate::cli::LiveLine;
+use crate::sys::{self, Epoll, Interest, Stop};
 use std::io::{self, ErrorKind, Read, Stderr, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -27,56 +27,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The token of the self-pipe; all others are indexes of slots.
 const STOP: u64 = u64::MAX;
-
-/// Runs `kolam bench http`: a closed loop. It sends a slow server fewer requests, so its times are those of
-/// `-c` users who wait for each reply. They hide the times of users who come whether or not the server is
-/// ready ("coordinated omission").
-pub fn http(args: &Args, url: &str) -> Result<(), Failure> {
-    let plan = Plan::from(args, url)?;
-    // When this fails, connections that get no descriptor count as failed.
-    let _ = sys::raise_descriptor_limit();
-    let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
-    let run = Load::new(&plan, stop).and_then(Load::run);
-    let stats = run.or_else(|error| failed(format!("bench: cannot wait for connections: {error}")))?;
-    let form = match (args.has("--csv"), args.has("--json")) {
-        (true, _) => report::csv,
-        (_, true) => report::json,
-        _ => report::text,
-    };
-    match print(&form(&stats, &plan)) {
-        // The reader has closed our output; the exit code still tells the verdict.
-        Err(Failure::OutputClosed) => {}
-        other => other?,
-    }
-    notes(&plan, &stats, args.has("--csv"));
-    match (&stats.first_fault, stats.failed()) {
-        _ if stop.requested() => Err(Failure::Interrupted),
-        (Some(first), count) => {
-            let over = stats.over();
-            failed(format!(
-                "bench: {count} of {over} requests failed; the first: {first}"
-            ))
-        }
-        (None, _) => Ok(()),
-    }
-}
-
-/// Notes for the user that the figures do not tell. There is no remedy for a closed stderr.
-fn notes(plan: &Plan, stats: &LoadStats, csv: bool) {
-    let note = |text: String| drop(writeln!(io::stderr(), "kolam: bench: {text}"));
-    // The other forms show it themselves.
-    if csv && stats.stray_answers > 0 {
-        note(format!("stray bytes after {} answers", stats.stray_answers));
-    }
-    let most = plan.requests;
-    if let (None, Some(time)) = plan.limits()
-        && stats.over() == most
-    {
-        note(format!(
-            "{most} requests, the most of a run, took less than {time:?}"
-        ));
-    }
-}
 
 /// The state of one of the `-c` slots.
 ///
@@ -125,7 +75,7 @@ impl ConnectionSlot {
 }
 
 /// A run.
-struct Load<'p> {
+pub struct Load<'p> {
     plan: &'p Plan,
     stop: Stop,
     epoll: Epoll,
@@ -146,7 +96,7 @@ struct Load<'p> {
 }
 
 impl<'p> Load<'p> {
-    fn new(plan: &'p Plan, stop: Stop) -> io::Result<Load<'p>> {
+    pub fn new(plan: &'p Plan, stop: Stop) -> io::Result<Load<'p>> {
         let (epoll, now) = (Epoll::new()?, Instant::now());
         epoll.add(stop.as_fd(), Interest::Read, STOP)?;
         let slot = || ConnectionSlot {
@@ -179,7 +129,7 @@ impl<'p> Load<'p> {
     }
 
     /// Runs until all requests are over, or the user stops it.
-    fn run(mut self) -> io::Result<LoadStats> {
+    pub fn run(mut self) -> io::Result<LoadStats> {
         let mut ready = Vec::new();
         self.stats.start = Instant::now();
         self.stats.end = self.stats.start;

@@ -79,6 +79,19 @@ mod tests {
     use crate::store::tests::{open, put};
 
     #[test]
+    fn a_page_shows_files_and_counts_folders_that_are_not_hidden() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        put(&store, "a", b"").unwrap();
+        folder.write(".hidden", b"");
+        folder.write("bad\\name", b"");
+        fs::create_dir(folder.path().join("dir")).unwrap();
+        fs::create_dir(folder.path().join(".git")).unwrap();
+        let catalogue = store.catalogue().unwrap();
+        assert_eq!((catalogue.files.len(), catalogue.folders), (1, 1));
+    }
+
+    #[test]
     fn each_version_has_a_date_of_its_own() {
         let folder = Folder::new();
         let store = open(&folder);
