@@ -70,7 +70,9 @@ fn each_wrong_server_is_found_out_by_its_own_rule() {
             scope.spawn(|| {
                 while let Some(&(mistake, rule)) = { next.lock().unwrap().next() } {
                     let server = WrongServer::start(mistake);
-                    let graded = check(server.address, &[]);
+                    let heavy = ["growth", "10-mib", "ok-means-whole", "whole-files", "refusal"];
+                    let options: &[&str] = if heavy.contains(&rule) { &[] } else { &["--quick"] };
+                    let graded = check(server.address, options);
                     assert_eq!(failed(graded.text()), [rule], "{mistake:?}\n{}", graded.text());
                     graded.failed(1, &["1 rule failed"]);
                 }
@@ -92,12 +94,13 @@ fn this_server_passes_in_every_mode() {
     each_case_at_once(MODES, FILE, |case, folder| {
         let server = case.serve(folder, 4, "");
         let pid = server.pid().to_string();
-        let graded = check(server.address, &["--big", "--pid", &pid]);
+        // 100 MiB once are enough.
+        let big = if case.mode == "thread" { "--big" } else { "--quick" };
+        let graded = check(server.address, &[big, "--pid", &pid]);
         assert_eq!(failed(graded.ok()), [""; 0]);
-        let skipped = graded.text().matches("SKIP").count();
-        // With one worker, no client is served beside another.
-        let expected = if case.mode == "single" { 3 } else { 0 };
-        assert_eq!(skipped, expected, "{}", graded.text());
+        if case.mode == "thread" {
+            assert!(!graded.text().contains("SKIP"), "{}", graded.text());
+        }
         assert_eq!(folder.names(), [""; 0]);
     });
 }

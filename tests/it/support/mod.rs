@@ -105,21 +105,21 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+pub const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Base64, by the book and not by the program under test.
 pub fn base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let symbol = SYMBOLS[(bits >> (18 - 6 * at) & 63) as usize];
-            let symbol = if at <= group.len() { symbol } else { b'=' };
-            text.push(char::from(symbol));
-        }
+        let symbols = [18, 12, 6, 0].map(|shift| SYMBOLS[(bits >> shift & 63) as usize]);
+        text.extend_from_slice(&symbols);
     }
-    text
+    let padding = bytes.len().next_multiple_of(3) - bytes.len();
+    let end = text.len() - padding;
+    text[end..].fill(b'=');
+    String::from_utf8(text).unwrap()
 }
 
 /// `UPLOAD name content`, whole.

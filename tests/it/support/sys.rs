@@ -21,7 +21,8 @@ pub fn signal(pid: u32, signal: i32) {
 }
 
 /// Once, before anything is started: what the programs under test inherit is the same whoever runs the tests.
-/// They get no descriptors that were leaked to the runner, and the usual umask.
+/// They get no descriptors that were leaked to the runner, the usual umask, and signals that end them: a
+/// shell lets jobs in the background ignore SIGINT, and nohup SIGHUP.
 pub fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -34,6 +35,10 @@ pub fn set_up() {
         }
         // SAFETY: umask takes an integer and cannot fail.
         unsafe { libc::umask(0o022) };
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+            // SAFETY: SIG_DFL is no function of ours.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
     });
 }
 
