@@ -16,6 +16,10 @@ ROOT ?= files
 
 # make stress, make stress-quick
 MODES ?= thread,process
+# A server that runs already, host:port: make stress TARGET=…, make check-server TARGET=…
+TARGET ?=
+# One server has one mode, and is asked for it.
+STRESS_MODES = $(if $(TARGET),--target $(TARGET) $(if $(filter file,$(origin MODES)),,--modes $(MODES)),--modes $(MODES))
 OUT ?= results
 # A run makes a folder of its own in results; an OUT that was given is the folder itself.
 EXACT_OUT = $(if $(filter file,$(origin OUT)),,$(OUT))
@@ -35,7 +39,7 @@ ROUNDS ?=
 N ?= 1000
 BACKENDS ?= 3
 
-# make experiments: one room, not all
+# make experiments: one room, not all; make volumes: one volume
 NAME ?=
 
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
@@ -45,15 +49,17 @@ ARGS ?=
 
 # The variables that each target uses; the others use none.
 TAKES_server = PROTOCOL MODE W HOST PORT ROOT ARGS
-TAKES_stress = MODES OUT FORCE STRESS_ROOT ARGS
+TAKES_stress = MODES TARGET OUT FORCE STRESS_ROOT ARGS
 TAKES_stress-quick = $(TAKES_stress)
 TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
 TAKES_modes = COLUMN OUT FORCE KOLAM SHM
 TAKES_examples = OUT FORCE KOLAM SHM
 TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM KOLAM_SERVER SHM
 TAKES_balancer = PROTOCOL MODE W HOST PORT ROOT BACKENDS ARGS
+TAKES_check-server = TARGET ARGS
 TAKES_experiments = NAME
-TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer experiments,$(TAKES_$(target))))
+TAKES_volumes = NAME
+TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer check-server experiments,$(TAKES_$(target))))
 
 # Names that are guessed, and the variables that they can mean
 MEANS_WORKERS = W
@@ -88,13 +94,14 @@ $(foreach each,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(each)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 
-.PHONY: help build server stress stress-quick bench modes ab examples balancer test test-release experiments check format clean
+.PHONY: help build server stress stress-quick bench modes ab examples balancer test test-release check-server experiments volumes check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
 	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE= W= HOST= PORT= ROOT=$(ROOT)'
-	@echo 'make stress                all combinations   MODES=$(MODES) OUT= STRESS_ROOT='
+	@echo 'make stress                all combinations   MODES=$(MODES) OUT= STRESS_ROOT= TARGET='
 	@echo 'make stress-quick          the same, small: seconds'
+	@echo 'make check-server          grade a server that runs, with the causes   TARGET=host:port'
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes OUT='
 	@echo 'make modes                 what the modes differ in, measured   COLUMN= OUT='
 	@echo 'make examples              what becomes of four simple servers, 50 clients at once   OUT='
@@ -103,6 +110,7 @@ help:
 	@echo 'make test                  all tests'
 	@echo 'make test-release          ten million random cases of base64, optimised'
 	@echo 'make experiments           apply each experiment to a copy, and see what it shows   NAME='
+	@echo 'make volumes               delete each volume from a copy, and test the rest   NAME='
 	@echo 'make check                 format, clippy with warnings as errors, tests'
 	@echo 'make format                format the sources'
 	@echo 'make clean                 remove what was built (target), nothing else'
@@ -110,6 +118,7 @@ help:
 	@echo 'PROTOCOL   file or http                   MODE   single, thread, process or event'
 	@echo '           file: thread mode on port 6666; http: event mode on port 8080'
 	@echo 'W   workers (one a core; thread and process: at least 4)'
+	@echo 'TARGET   a server that runs already, to be tested: host:port'
 	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
 	@echo 'OUT   the folder of the results (stress, bench, modes, ab, examples); FORCE=yes replaces those that are in it'
 	@echo 'ROUNDS   how often bench and ab measure; the figure in the middle counts (5)'
@@ -123,10 +132,10 @@ server: build
 		$(if $(HOST)$(PORT),--listen $(or $(HOST),127.0.0.1):$(or $(PORT),$(USUAL_PORT))) --root '$(ROOT)' $(ARGS)
 
 stress: build
-	@exec $(KOLAM) stress --modes $(MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+	@exec $(KOLAM) stress $(STRESS_MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 
 stress-quick: build
-	@exec $(KOLAM) stress --quick --modes $(MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+	@exec $(KOLAM) stress --quick $(STRESS_MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 
 # The program that measures: it is built, and then takes the place of the shell, so that a signal reaches it.
 MEASURE = program=$$($(CARGO) bench --no-run --locked --quiet --bench measure --message-format=json | \
@@ -161,8 +170,14 @@ test:
 test-release:
 	@$(CARGO) test --locked --release --bin kolam b64
 
+check-server: build
+	@exec $(KOLAM) check $(or $(TARGET),$(error make check-server: TARGET is missing: TARGET=host:port)) $(ARGS)
+
 experiments:
 	@experiments/run $(NAME)
+
+volumes:
+	@tests/volumes $(NAME)
 
 check:
 	@$(CARGO) fmt --check

@@ -60,13 +60,58 @@ const ROOMS: usize = 17;
 const CHILD_HEADER: usize = 5;
 
 /// Lines of a file in front of its tests: what one can read in one sitting.
-const FILE_LIMIT: usize = 510;
+const FILE_LIMIT: usize = 450;
 /// Lines of the function in the middle: more hides steps, fewer scatters them.
 const MEDIAN_FUNCTION: std::ops::RangeInclusive<usize> = 3..=18;
 /// Percent of the lines that are not blank.
 const COMMENTS: std::ops::RangeInclusive<usize> = 15..=50;
 /// Characters; `max_width` in `rustfmt.toml` says the same, but rustfmt does not break comments.
 const LINE_LIMIT: usize = 110;
+
+/// Files of the stress test that are no part of its heart: they show, and look after files and folders.
+const RUNS: &str = "stress/target.rs stress/run_files.rs stress/run_folder.rs stress/words.rs stress/live.rs \
+                    stress/machine.rs stress/report.rs";
+
+/// The page of the HTTP server.
+const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs";
+
+/// What a user types and sees.
+const COMMANDS: &str = "cli main sys/terminal.rs server/command.rs client/commands.rs client/progress.rs \
+                        client/partial_file.rs";
+
+/// What a reader takes on at a time: its name, as in the first cell of a row of the README, whose second cell
+/// is its figure; the most lines of code and comments that it may have; what it holds, rooms with all their
+/// children or single files; and what of these is read at another time.
+const UNITS: &[(&str, usize, &str, &str)] = &[
+    (
+        "Evening 1",
+        2000,
+        "session protocol pool server",
+        "server/event.rs server/browser.rs server/command.rs",
+    ),
+    (
+        "Evening 2",
+        2000,
+        "b64 json sys net store stats",
+        "b64/simd.rs json/reader.rs sys/splice.rs sys/terminal.rs store/web.rs",
+    ),
+    ("Evening 3", 2000, "json/reader.rs client.rs stress", RUNS),
+    ("Base64 in vectors", 1800, "b64/simd.rs", ""),
+    ("Event mode", 1800, "server/event.rs", ""),
+    ("HTTP", 1800, "http store/web.rs", PAGE),
+    ("The page of HTTP", 1800, PAGE, ""),
+    ("The balancer", 1800, "balance sys/splice.rs", ""),
+    ("The load generator", 1800, "bench", ""),
+    ("The grader", 1800, "check", ""),
+    ("Runs and results", 1800, RUNS, ""),
+    ("The command line", 1800, COMMANDS, ""),
+];
+
+/// A figure in the README is true when it is at most this much above what is counted.
+const ROUNDING: usize = 100;
+
+/// The lines of an experiment's patch that may change: more is a rebuild.
+const EXPERIMENT_LINES: usize = 10;
 
 /// What stands on the first page: more is not read.
 const README_WORDS: usize = 1500;
@@ -169,6 +214,61 @@ fn before_and_after_link_all_chapters_in_one_chain() {
         let line = last.line_of("//! before: ");
         let remedy = "write after: the next chapter, or the README again";
         faults.add(&last.path, line, remedy);
+    }
+    faults.report();
+}
+
+/// `make experiments` shows that they come true; here, that header and patch tell the same.
+#[test]
+fn every_room_has_an_experiment_that_its_header_tells() {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (mut faults, rooms) = (Faults::default(), chapters());
+    for room in &rooms {
+        let path = format!("experiments/{}.patch", room.module());
+        let Ok(text) = fs::read_to_string(root().join(&path)) else {
+            faults.add(&room.path, 1, &format!("write its experiment, {path}"));
+            continue;
+        };
+        let (told, patch) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let keys: Vec<&str> = told
+            .lines()
+            .filter_map(|line| Some(line.split_once(": ")?.0))
+            .collect();
+        if keys != ["edit", "run", "see"] {
+            faults.add(
+                &path,
+                1,
+                "write the lines edit, run and see, a blank line and a diff",
+            );
+        }
+        let header = words(&room.header());
+        if !header.contains(&format!("Experiment: {}", words(told))) {
+            let line = room.line_of("//! Experiment");
+            faults.add(
+                &room.path,
+                line,
+                &format!("tell the three lines of {path}, word for word"),
+            );
+        }
+        let is_change = |line: &&str| {
+            line.starts_with(['+', '-']) && !line.starts_with("+++ ") && !line.starts_with("--- ")
+        };
+        let changes = patch.lines().filter(is_change).count();
+        if !(1..=EXPERIMENT_LINES).contains(&changes) {
+            faults.add(
+                &path,
+                1,
+                &format!("{changes} changed lines; an experiment has 1 to {EXPERIMENT_LINES}"),
+            );
+        }
+    }
+    for path in walk("experiments").iter().filter(|path| path.ends_with(".patch")) {
+        if !rooms
+            .iter()
+            .any(|room| *path == format!("experiments/{}.patch", room.module()))
+        {
+            faults.add(path, 1, "there is no room of this name; rename or remove it");
+        }
     }
     faults.report();
 }
@@ -413,6 +513,53 @@ fn the_readme_is_short() {
 }
 
 #[test]
+fn the_readme_says_what_each_evening_costs() {
+    let (readme, all) = (Source::read("README.md"), sources());
+    let mut faults = Faults::default();
+    for &(name, budget, holds, but) in UNITS {
+        let mine = all
+            .iter()
+            .filter(|source| source.is_one_of(holds) && !source.is_one_of(but));
+        let lines: usize = mine.map(Source::reading_lines).sum();
+        let start = format!("| {name} |");
+        let row = numbered(&readme.text).find(|(_, line)| line.starts_with(&start));
+        let (number, figure) = row.map_or((1, 0), |(number, line)| (number, figure_of(&line[start.len()..])));
+        if lines > budget {
+            faults.add(
+                "src",
+                1,
+                &format!("{name} has {lines} lines; {budget} fit in: shorten it"),
+            );
+        } else if !(lines..lines + ROUNDING).contains(&figure) || figure > budget {
+            let right = budget.min(lines.next_multiple_of(50));
+            let remedy = format!("{figure}? write `{start} {right} |`, for it has {lines} lines");
+            faults.add("README.md", number, &remedy);
+        }
+    }
+    for source in all.iter().filter(|source| !source.is_appendix()) {
+        let units = UNITS
+            .iter()
+            .filter(|row| source.is_one_of(row.2) && !source.is_one_of(row.3));
+        let times = units.count();
+        if times != 1 {
+            faults.add(
+                &source.path,
+                1,
+                &format!("it is in {times} units; put it into one in UNITS"),
+            );
+        }
+    }
+    faults.report();
+}
+
+/// The number in the first cell of the rest of a row: ` 1,950 | … |`; 0: there is none.
+fn figure_of(rest: &str) -> usize {
+    let cell = rest.split('|').next().unwrap_or_default();
+    let digits: String = cell.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+#[test]
 fn the_reading_guide_lists_every_chapter() {
     let guide = Source::read(READING_GUIDE);
     let all = sources();
@@ -421,6 +568,36 @@ fn the_reading_guide_lists_every_chapter() {
         if !has_word(&guide.text, source.file()) {
             let remedy = format!("list {} among the chapters", source.path);
             faults.add(READING_GUIDE, 1, &remedy);
+        }
+    }
+    faults.report();
+}
+
+/// The guide has a section for each evening. What a file of that evening uses stands in it or before it: as a
+/// chapter, or in the table of what is borrowed.
+#[test]
+fn what_a_file_uses_has_been_read_before_or_is_borrowed() {
+    let (guide, mut faults) = (Source::read(READING_GUIDE), Faults::default());
+    let begin = guide.text.find("## Evening 1").unwrap_or_default();
+    for &(evening, _, holds, but) in UNITS.iter().filter(|row| row.0.starts_with("Evening")) {
+        let section = guide
+            .text
+            .find(&format!("## {evening}"))
+            .unwrap_or(guide.text.len());
+        let end = guide.text[section..]
+            .find("\n## ")
+            .map_or(guide.text.len(), |end| section + end);
+        let known = &guide.text[begin..end];
+        for source in sources() {
+            if !source.is_one_of(holds) || source.is_one_of(but) {
+                continue;
+            }
+            for (line, room) in named_by(&code_of(source.program()), "crate::") {
+                if !known.contains(&format!("`{room}`")) && !known.contains(&format!("| `{room}.rs` |")) {
+                    let remedy = format!("{room} is not read yet; add it to what {evening} borrows");
+                    faults.add(&source.path, line, &remedy);
+                }
+            }
         }
     }
     faults.report();
@@ -621,6 +798,21 @@ struct Source {
 }
 
 impl Source {
+    /// Its room, or it itself, is among these.
+    fn is_one_of(&self, names: &str) -> bool {
+        names
+            .split_whitespace()
+            .any(|name| name == self.room() || name == self.file())
+    }
+
+    /// Lines of code and comments in front of the tests.
+    fn reading_lines(&self) -> usize {
+        self.program()
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .count()
+    }
+
     fn read(path: &str) -> Source {
         match fs::read_to_string(root().join(path)) {
             Ok(text) => Source {
