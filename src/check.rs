@@ -32,6 +32,7 @@ use crate::sys::{Listen, Stop};
 use examiner::Examiner;
 use probe::{Transcript, Wire, shown};
 use report::Finding;
+use std::io::{self, Write};
 use std::mem;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ struct Rule {
     cause: &'static str,
 }
 
-/// The rules that --quick leaves out: what they ask shows with megabytes only.
+/// The rules that --quick leaves out: they need several megabytes; what needs them is skipped, too.
 const HEAVY: [&str; 4] = ["growth", "10-mib", "ok-means-whole", "whole-files"];
 
 /// Shorthand for the table.
@@ -228,7 +229,7 @@ static RULES: &[Rule] = &[
         "UPLOAD and GET in one packet: the content ends at its \\r\\n\\r\\n",
         "the content is taken up to the end of the buffer"),
     rule(("robustness", "vanishing"), "every-byte", behaviour::clients_that_vanish,
-        "clients that vanish in the middle of a reply harm nobody else",
+        "clients that vanish in the middle of a reply harm no other client",
         "an exception of send ends the worker: catch it, and serve the next client"),
     rule(("robustness", "refusal"), "escape growth", behaviour::a_refusal_arrives,
         "the reply to a refused upload of 4 MiB arrives",
@@ -243,7 +244,11 @@ pub static CHECK: Command = Command {
             the usual cause. Files are stored under names that begin with kolam-check-, and deleted.\n\
             Exit code: 0 when no rule failed, 1 when one did.",
     options: &[&[
-        opt("--quick", "", "without the rules that move megabytes"),
+        opt(
+            "--quick",
+            "",
+            "without the rules that move megabytes, and those that need them",
+        ),
         opt("--big", "", "also a file of 100 MiB"),
         opt(
             "--pid",
@@ -280,6 +285,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     let findings = examine(&mut examiner, args.has("--quick"), stop);
     let left = examiner.clean_up();
     print(&format(&findings, &left))?;
+    if args.has("--json") && !left.is_empty() {
+        let _ = writeln!(io::stderr(), "kolam: left on the server: {}", left.join(", "));
+    }
     match findings.iter().filter(|finding| finding.is_failure()).count() {
         _ if stop.requested() => Err(Failure::Interrupted),
         0 => Ok(()),

@@ -1,11 +1,12 @@
 //! What the four example servers share: one request in, one reply out, all of it in memory.
 //!
-//! The file protocol stands in `docs/protocol.md`. Three weaknesses stand here and so in all four servers:
+//! The file protocol stands in `docs/protocol.md`. Four weaknesses stand here and so in all four servers:
 //!
 //! 1. A message is collected whole, and copied: a file of 100 MiB needs about 370 MiB, for its content and for two
 //!    copies of its text.
 //! 2. A file is written under its own name: a reader can meet half a file, and a full disk leaves one.
 //! 3. A connection may be silent for ever: no read has a time limit.
+//! 4. A request is cut at its blanks, and quotes stay part of the name: a name with a blank in it cannot be had.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};

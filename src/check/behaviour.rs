@@ -1,5 +1,5 @@
-//! What must hold whatever happens? Names, files, concurrency, robustness: one function a rule, in the
-//! order of the table in `check.rs`.
+//! What must hold whatever happens? Names, files, concurrency, robustness: one function a rule; the table in
+//! `check.rs` has their order.
 
 use crate::check::Outcome;
 use crate::check::examiner::{Examiner, encode, pattern, upload};
@@ -100,8 +100,8 @@ fn large(examiner: &mut Examiner, mebibytes: usize) -> Outcome {
     Outcome::of(fits)
 }
 
-/// Eight times the bytes may take eight times as long, not sixty times. It must come out five times in a row:
-/// anything may disturb a single one.
+/// Eight times the bytes may take eight times as long, not sixty times. It fails only when five tries in a
+/// row are too slow: one may be slow by chance.
 pub fn growth(examiner: &mut Examiner) -> Outcome {
     let name = examiner.name("growth");
     let mut seconds = |bytes: usize| {
@@ -157,7 +157,7 @@ pub fn beside_half_an_upload(examiner: &mut Examiner) -> Outcome {
 }
 
 /// How many clients are served at once: one more is held in the middle of a request each time, until
-/// another is not answered any more. A busy worker shows by that, whatever the server says about itself.
+/// another is not answered any more. So the workers are counted, and the server's own number is not believed.
 pub fn workers(examiner: &mut Examiner) -> Outcome {
     let claimed = examiner.stats("workers").map_or(2, |workers| workers as usize);
     let mut held: Vec<Probe> = Vec::new();
@@ -190,7 +190,7 @@ pub fn workers(examiner: &mut Examiner) -> Outcome {
 pub fn half_an_upload(examiner: &mut Examiner) -> Outcome {
     let name = examiner.name("cut");
     abort(examiner, format!("UPLOAD {name} a29sYW0ga29sYW0").as_bytes());
-    // A server that stores it does so as soon as it notices: the question is asked until it had the time.
+    // A server that stores it does so as soon as it notices: so we ask again and again for a second.
     Outcome::of(!examiner.soon(|examiner| examiner.exists(&name)))
 }
 
@@ -270,6 +270,8 @@ pub fn a_refusal_arrives(examiner: &mut Examiner) -> Outcome {
     Outcome::of(is_error(examiner.wire.once(&request).as_ref()))
 }
 
+// ---- memory ----
+
 /// A process and its children.
 fn family(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -308,12 +310,15 @@ pub fn memory(examiner: &mut Examiner) -> Outcome {
         return Outcome::Pass;
     }
     Outcome::FailBecause(format!(
-        "the peak grew by {} MiB for a file of 10 MiB: decode and write each piece as it comes",
+        "the peak grew by {} MiB while files of 10 MiB or more were moved: decode and write each piece as \
+         it comes",
         grown / 1024
     ))
 }
 
-/// Whether the neighbouring ports answer in the same way.
+// ---- what explains a failure ----
+
+/// The next port, if it answers LIST, too.
 pub fn neighbours(examiner: &mut Examiner) -> Option<u16> {
     let own = examiner.wire.address;
     let port = own.port().checked_add(1)?;

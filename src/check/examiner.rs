@@ -112,7 +112,7 @@ impl Examiner {
         for name in self.made.clone() {
             self.ask("DELETE", &name);
         }
-        // Under the names that the server gave them, if those are others.
+        // A wrong server may have stored them under other names: delete these, too.
         for name in self.ours() {
             self.wire.once(format!("DELETE {name}\r\n\r\n").as_bytes());
         }

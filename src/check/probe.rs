@@ -161,7 +161,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// `"status":"OK"` or whatever stands there.
+/// The text of `status`, if there is one.
 fn status(reply: Option<&Value>) -> Option<&str> {
     reply?.get("status")?.as_str()
 }

@@ -1,5 +1,5 @@
-//! What does the protocol demand of the words on the wire? Framing, JSON, base64, verbs: one function a
-//! rule, in the order of the table in `check.rs`.
+//! What does the protocol demand of the words on the wire? Framing, JSON, base64, verbs: one function a rule;
+//! the table in `check.rs` has their order.
 
 use crate::check::Outcome;
 use crate::check::examiner::{Examiner, decode, encode, pattern, quoted, upload};
@@ -128,7 +128,7 @@ pub fn list_is_an_array(examiner: &mut Examiner) -> Outcome {
     Outcome::of(examiner.list().is_some())
 }
 
-/// The words of a request come back in many an error, and then have to be escaped.
+/// The words of a request come back in many errors, and must be escaped there.
 pub fn escapes(examiner: &mut Examiner) -> Outcome {
     let name = format!("no\"such\\file-{}", std::process::id());
     let reply = examiner
