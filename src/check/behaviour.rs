@@ -18,6 +18,9 @@ const WORKERS: usize = 64;
 /// nearly always.
 const SWAPS: usize = 40;
 
+/// Long enough that a server has accepted a connection and read what it was sent.
+const TAKEN: Duration = Duration::from_millis(20);
+
 // ---- names ----
 
 pub fn quoted_name(examiner: &mut Examiner) -> Outcome {
@@ -135,6 +138,8 @@ fn served_beside(examiner: &mut Examiner, bytes: &[u8]) -> bool {
         return false;
     };
     examiner.wire.send(&mut held, bytes);
+    // Nothing tells when the server has taken them.
+    thread::sleep(TAKEN);
     is_ok(examiner.wire.once(LIST).as_ref())
 }
 
@@ -167,6 +172,7 @@ pub fn workers(examiner: &mut Examiner) -> Outcome {
             break;
         };
         examiner.wire.send(&mut next, b"LI");
+        thread::sleep(TAKEN);
         held.push(next);
     }
     let measured = held.len();

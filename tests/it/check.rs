@@ -47,7 +47,7 @@ const FINDINGS: [(Mistake, &str); 32] = [
 /// Graded with patience: the machine may be busy with other tests.
 fn check(address: SocketAddr, options: &[&str]) -> Ended {
     let address = address.to_string();
-    let words = [&["check", &address, "--timeout", "5"], options].concat();
+    let words = [&["check", &address, "--timeout", "3"], options].concat();
     Run::start(kolam(words).stdin(Stdio::null())).finish(PATIENCE * 9)
 }
 
@@ -66,7 +66,7 @@ fn each_wrong_server_is_found_out_by_its_own_rule() {
     let next = Mutex::new(FINDINGS.iter());
     // Each takes some seconds, most of which it waits.
     thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..12 {
             scope.spawn(|| {
                 while let Some(&(mistake, rule)) = { next.lock().unwrap().next() } {
                     let server = WrongServer::start(mistake);
