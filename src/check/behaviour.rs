@@ -3,12 +3,11 @@
 
 use crate::check::Outcome;
 use crate::check::examiner::{Examiner, encode, pattern, upload};
-use crate::check::probe::{Probe, Wire, is_error, is_ok};
+use crate::check::probe::{LIST, Probe, Wire, is_error, is_ok};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{fs, io, iter};
 
-const LIST: &[u8] = b"LIST\r\n\r\n";
 const MIB: usize = 1 << 20;
 
 /// More workers than this are not counted; all of an event loop's clients are served at once.

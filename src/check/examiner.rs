@@ -2,7 +2,7 @@
 //! of what may be left on the server.
 
 use crate::b64::{self, Decoder, Encoder};
-use crate::check::probe::{Wire, is_error, is_ok};
+use crate::check::probe::{LIST, Wire, is_error, is_ok};
 use crate::json::Value;
 use std::collections::BTreeSet;
 use std::process;
@@ -79,7 +79,7 @@ impl Examiner {
 
     /// The names that LIST tells.
     pub fn list(&mut self) -> Option<Vec<String>> {
-        let reply = self.wire.once(b"LIST\r\n\r\n")?;
+        let reply = self.wire.once(LIST)?;
         let names = reply.get("data")?.as_array()?.iter();
         names.map(|name| name.as_str().map(str::to_owned)).collect()
     }

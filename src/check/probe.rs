@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// What ends a request and a reply.
 pub const END: &[u8] = b"\r\n\r\n";
 
+/// The request that changes nothing, and that every server knows.
+pub const LIST: &[u8] = b"LIST\r\n\r\n";
+
 /// Bytes of each side that a finding shows.
 const SHOWN: usize = 60;
 

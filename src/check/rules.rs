@@ -3,12 +3,10 @@
 
 use crate::check::Outcome;
 use crate::check::examiner::{Examiner, decode, encode, pattern, quoted, upload};
-use crate::check::probe::{is_error, is_ok};
+use crate::check::probe::{LIST, is_error, is_ok};
 use crate::json::Value;
 use std::thread;
 use std::time::{Duration, Instant};
-
-const LIST: &[u8] = b"LIST\r\n\r\n";
 
 /// Long enough that the kernel delivers two sends as two reads.
 const APART: Duration = Duration::from_millis(30);
