@@ -196,7 +196,8 @@ fn by_ab(words: &str) -> Cells {
     let text = said(&format!("ab -q {words}"));
     let rate = first_number(&text, "Requests per second:");
     let each = first_number(&text, "Time per request:");
-    let (_, after) = text.split_once("(mean)\nTime per request:").unwrap_or_default();
+    // The rate has "(mean)" before a line of that name, too.
+    let (_, after) = text.rsplit_once("(mean)\nTime per request:").unwrap_or_default();
     let all = first_number(after, "");
     // It counts other statuses than 2xx apart from what it calls failed.
     let failed = first_number(&text, "Failed requests:");
