@@ -382,8 +382,15 @@ impl<'h> Worker<'h> {
     }
 
     fn resume(&mut self) -> io::Result<()> {
-        self.epoll.add_shared(self.shared.listener.as_fd(), LISTENER)?;
-        self.listening = Listening::Active;
+        match self.epoll.add_shared(self.shared.listener.as_fd(), LISTENER) {
+            Ok(()) => self.listening = Listening::Active,
+            // No memory, or as many watches as this user may have: both pass (epoll_ctl(2)).
+            Err(error) => {
+                self.shared.backends.log_rate_limited(&error);
+                self.listening = Listening::PausedUntil(self.context.now + DESCRIPTOR_PAUSE);
+                return Ok(());
+            }
+        }
         self.unadmitted.take().map_or(Ok(()), |client| self.admit(client))
     }
 

@@ -32,7 +32,7 @@ impl Policy {
 #[repr(align(64))]
 struct Backend {
     address: SocketAddr,
-    /// Gets connections. Cleared by the worker that fails to connect, set by the main thread alone.
+    /// Gets connections. Cleared by the worker that fails to connect, set by the first that connects.
     alive: AtomicBool,
     counters: Counters,
 }
@@ -61,11 +61,6 @@ impl<'b> BackendLease<'b> {
         BackendLease(backend)
     }
 
-    /// The connection was made.
-    pub fn connected(&self) {
-        self.0.counters.connections.fetch_add(1, Relaxed);
-    }
-
     /// Bytes crossed, in both directions.
     pub fn moved(&self, to: u64, from: u64) {
         // Most turns move bytes in one direction only, and an atomic addition of 0 costs as much as any.
@@ -82,6 +77,13 @@ impl Drop for BackendLease<'_> {
     fn drop(&mut self) {
         self.0.counters.open.fetch_sub(1, Relaxed);
     }
+}
+
+/// Says this error nothing about the back end? No port is left here, or a rule of this machine, or a missing
+/// route, forbids the connection (connect(2)).
+fn is_our_fault(error: &io::Error) -> bool {
+    let codes = [libc::EADDRNOTAVAIL, libc::EPERM, libc::EACCES, libc::ENETUNREACH];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// All back ends, in the order of the command line.
@@ -139,52 +141,70 @@ impl Backends {
         }
     }
 
-    /// The back end whose turn it is. `None`: none is alive.
-    fn choose(&self) -> Option<BackendLease<'_>> {
+    /// The back end whose turn it is.
+    fn choose(&self) -> BackendLease<'_> {
         let mut last = self.last.load(Relaxed);
         loop {
-            let next = self.after(last)?;
+            let next = self.after(last);
             match self.last.compare_exchange_weak(last, next, Relaxed, Relaxed) {
-                Ok(_) => return Some(BackendLease::new(&self.list[next])),
+                Ok(_) => return BackendLease::new(&self.list[next]),
                 // Another worker was faster: it is the turn of the one after that.
                 Err(changed) => last = changed,
             }
         }
     }
 
-    /// Index of the one after `last`.
-    fn after(&self, last: usize) -> Option<usize> {
+    /// Index of the one after `last`. When none is alive, the dead take turns: one of them may be back since
+    /// the last health check, and a client is refused only when each has been tried once more.
+    fn after(&self, last: usize) -> usize {
         let count = self.list.len();
         let in_turn = (1..=count).map(|step| (last + step) % count);
         let mut alive = in_turn.filter(|&index| self.list[index].alive.load(Relaxed));
-        match self.policy {
+        let next = match self.policy {
             Policy::RoundRobin => alive.next(),
             // The first of several with equally few, so that they take turns.
             Policy::LeastConnections => {
                 alive.min_by_key(|&index| self.list[index].counters.open.load(Relaxed))
             }
-        }
+        };
+        next.unwrap_or((last + 1) % count)
     }
 
-    /// Begins to connect to the next back end; it may still refuse. `None`: all are down or have been
-    /// `tried`. Its error is that there is no descriptor for one more socket.
+    /// Begins to connect to the next back end; it may still refuse. `None`: all have been `tried`. Its error
+    /// is that there is no descriptor for one more socket.
     pub fn connect_next(&self, tried: &mut usize) -> io::Result<Option<(TcpStream, BackendLease<'_>)>> {
         while *tried < self.list.len() {
-            let Some(lease) = self.choose() else { break };
+            let lease = self.choose();
             *tried += 1;
             match sys::begin_connect(lease.0.address) {
                 Ok(stream) => return Ok(Some((stream, lease))),
                 Err(error) if is_shortage(&error) => return Err(error),
-                Err(error) => self.mark_down(&lease, &error),
+                Err(error) => self.failed(&lease, &error),
             }
         }
         Ok(None)
     }
 
-    /// A back end did not accept its connection: it gets no other until a health check succeeds.
-    pub fn mark_down(&self, lease: &BackendLease, error: &io::Error) {
-        let backend = lease.0;
-        backend.counters.failures.fetch_add(1, Relaxed);
+    /// A connection to a back end could not be made. Whose fault was it?
+    pub fn failed(&self, lease: &BackendLease, error: &io::Error) {
+        lease.0.counters.failures.fetch_add(1, Relaxed);
+        if is_our_fault(error) {
+            self.log_rate_limited(error);
+        } else {
+            self.mark_down(lease.0, error);
+        }
+    }
+
+    /// It took a connection, also if it was taken for dead a moment ago.
+    pub fn connected(&self, lease: &BackendLease) {
+        lease.0.counters.connections.fetch_add(1, Relaxed);
+        if !lease.0.alive.load(Relaxed) {
+            self.mark_up(lease.0);
+        }
+    }
+
+    /// It gets no more connections until one succeeds, as long as others are alive.
+    fn mark_down(&self, backend: &Backend, error: &io::Error) {
         if backend.alive.swap(false, Relaxed) {
             self.note(&format!("back end {} is taken out: {error}", backend.address));
         }
@@ -195,9 +215,10 @@ impl Backends {
     }
 
     fn mark_up(&self, backend: &Backend) {
-        backend.alive.store(true, Relaxed);
         self.all_down.store(false, Relaxed);
-        self.note(&format!("back end {} is back", backend.address));
+        if !backend.alive.swap(true, Relaxed) {
+            self.note(&format!("back end {} is back", backend.address));
+        }
     }
 
     /// A health check of all back ends that were taken out, at the same time, so that one that never answers
@@ -270,14 +291,11 @@ mod tests {
 
     /// The ports of the next `count` choices, all closed at once.
     fn turns(backends: &Backends, count: usize) -> Vec<u16> {
-        (0..count)
-            .filter_map(|_| backends.choose())
-            .map(|lease| lease.0.address.port())
-            .collect()
+        (0..count).map(|_| backends.choose().0.address.port()).collect()
     }
 
     fn lose(backends: &Backends, index: usize) {
-        backends.mark_down(
+        backends.failed(
             &BackendLease::new(&backends.list[index]),
             &ErrorKind::ConnectionRefused.into(),
         );
@@ -296,9 +314,24 @@ mod tests {
         backends.mark_up(&backends.list[1]);
         assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
         (0..3).for_each(|index| lose(&backends, index));
-        assert!(backends.choose().is_none());
+        assert_eq!(turns(&backends, 4), [2, 3, 1, 2], "the dead take turns");
         let counts = [0, 1, 2].map(|index: usize| backends.list[index].counters.failures.load(Relaxed));
         assert_eq!(counts, [1, 2, 1]);
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_blamed_on_a_back_end() {
+        let backends = row(2, Policy::RoundRobin);
+        let lease = backends.choose();
+        for code in [libc::EADDRNOTAVAIL, libc::EPERM, libc::EACCES, libc::ENETUNREACH] {
+            backends.failed(&lease, &io::Error::from_raw_os_error(code));
+            assert_eq!(turns(&backends, 2).len(), 2);
+            assert!(lease.0.alive.load(Relaxed), "{code}");
+        }
+        backends.failed(&lease, &io::Error::from_raw_os_error(libc::ECONNREFUSED));
+        assert!(!lease.0.alive.load(Relaxed));
+        backends.connected(&lease);
+        assert!(lease.0.alive.load(Relaxed), "who takes a connection is back");
     }
 
     #[test]
@@ -321,7 +354,7 @@ mod tests {
     fn the_fewest_open_connections_win_and_equals_take_turns() {
         let backends = row(3, Policy::LeastConnections);
         assert_eq!(turns(&backends, 4), [1, 2, 3, 1]);
-        let mut open: Vec<BackendLease> = (0..6).filter_map(|_| backends.choose()).collect();
+        let mut open: Vec<BackendLease> = (0..6).map(|_| backends.choose()).collect();
         open.retain(|lease| lease.0.address.port() != 3);
         assert_eq!(turns(&backends, 2), [3, 3]);
         lose(&backends, 2);

@@ -120,14 +120,14 @@ impl<'h> Link<'h> {
             Ok(true) => {}
         }
         self.asked = None;
-        self.lease.connected();
+        context.backends.connected(&self.lease);
         self.count(context.now);
         StepOutcome::Open
     }
 
     /// It has not, and will not: takes the next one. Each back end is tried at most once.
     fn try_next(&mut self, error: &io::Error, context: &mut StepContext<'h>) -> StepOutcome {
-        context.backends.mark_down(&self.lease, error);
+        context.backends.failed(&self.lease, error);
         match context.backends.connect_next(&mut self.tried) {
             Ok(Some((stream, lease))) => {
                 self.lease = lease;

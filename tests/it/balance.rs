@@ -606,6 +606,20 @@ fn when_all_are_down_clients_are_turned_away_until_one_is_back() {
     balancer.assert_logged("all back ends are down", 2);
 }
 
+/// A client is not refused because the next health check is still to come.
+#[test]
+fn when_none_is_alive_each_is_tried_once_more() {
+    let down = [nobody(), nobody(), nobody()];
+    let balancer = Balancer::start(&down, "--workers 1");
+    for address in down {
+        balancer.connect().assert_closed();
+        let backend = Fake::start_at(&address.to_string(), |guest| guest.send("b")).unwrap();
+        assert_eq!(balancer.told(), "b");
+        balancer.assert_logged(&format!("back end {address} is back"), 1);
+        drop(backend);
+    }
+}
+
 // ---- limits ----
 
 #[test]
