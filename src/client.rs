@@ -30,7 +30,7 @@ use crate::b64::{self, Decoder, Encoder};
 use crate::cli::visible;
 use crate::json::{self, Reader, Value};
 use crate::protocol::END;
-use crate::session::{PIECE, PIECE_TEXT, SEND_BUFFER};
+use crate::session::{LOOKS, PIECE, PIECE_TEXT, SEND_BUFFER};
 use crate::sys::{self, Interest, Stop};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -162,22 +162,26 @@ impl Wire {
 
     /// Sleeps until the socket is ready, the user wants to stop, or the timeout is over.
     fn wait(&self, interest: Interest) -> io::Result<()> {
-        let (socket, now) = (self.stream.as_fd(), Instant::now());
-        let silent = now + self.timeout;
-        let deadline = self.deadline.map_or(silent, |deadline| deadline.min(silent));
-        // Before it waits: a server that sends a byte now and then is never silent.
-        if now >= deadline {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        let queued = sys::unsent(socket).ok();
+        let socket = self.stream.as_fd();
         let fds = [(socket, interest), (self.stop.as_fd(), Interest::Read)];
-        let ready = sys::poll(&fds, Some(deadline))?;
-        // A slow server that still reads is not silent.
-        let taking = interest == Interest::Write && sys::unsent(socket).ok() < queued;
-        if ready == 0 && !taking && Instant::now() >= deadline {
-            return Err(ErrorKind::TimedOut.into());
+        let (mut moved, mut queued) = (Instant::now(), sys::unsent(socket).ok());
+        loop {
+            let (now, silent) = (Instant::now(), moved + self.timeout);
+            let end = self.deadline.map_or(silent, |deadline| deadline.min(silent));
+            // Before it waits: a server that sends a byte now and then is never silent.
+            if now >= end {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let until = end.min(now + self.timeout / LOOKS);
+            if sys::poll(&fds, Some(until))? > 0 || self.stop.requested() {
+                return Ok(());
+            }
+            // A slow server that still reads is not silent.
+            let left = sys::unsent(socket).ok();
+            if left < queued {
+                (moved, queued) = (Instant::now(), left);
+            }
         }
-        Ok(())
     }
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
@@ -341,8 +345,15 @@ impl Client {
         self.open_reply()?;
         while let Some(key) = self.reader.next_key(first, &mut budget)? {
             first = false;
+            let seen = match key.as_str() {
+                "status" => pairs.iter().any(|(known, _)| *known == key),
+                _ => key == "data_file" && length.is_some(),
+            };
+            if seen {
+                return corrupt(&format!("it has {key} twice"));
+            }
             match &mut sink {
-                Some(sink) if key == "data_file" && length.is_none() && self.reader.open_string()? => {
+                Some(sink) if key == "data_file" && self.reader.open_string()? => {
                     length = Some(self.read_content(*sink)?);
                 }
                 _ => pairs.push((key, self.reader.value(&mut budget)?)),

@@ -108,12 +108,15 @@ pub fn wanted(request: &Request, version: &Version) -> Result<Option<Range<u64>>
         None => true,
         Some(tag) if tag.starts_with('"') => tag == version.tag,
         // A date names one state of the file only when the second that it names is over (section 13.1.5).
-        Some(_) => {
-            let over = version.modified + Duration::from_secs(1) < SystemTime::now();
-            over && date(fields, "if-range")? == Some(version.modified)
-        }
+        Some(_) => is_over(version.modified) && date(fields, "if-range")? == Some(version.modified),
     };
     Ok(parse_range(text, version.size).filter(|_| same))
+}
+
+/// Is the second that begins at `moment` over? A file may be dated 292 billion years ahead.
+fn is_over(moment: SystemTime) -> bool {
+    let age = SystemTime::now().duration_since(moment);
+    age.is_ok_and(|age| age > Duration::from_secs(1))
 }
 
 /// The bytes of a file of `size` bytes; an empty range is outside of it.
@@ -233,6 +236,13 @@ mod tests {
             let found = parse_range(text, size).map(|range| Some(range).filter(|range| !range.is_empty()));
             assert_eq!(found, wanted, "{text} of {size}");
         }
+    }
+
+    #[test]
+    fn the_last_moment_that_a_file_can_have_is_not_over() {
+        assert!(!is_over(UNIX_EPOCH + Duration::from_secs(i64::MAX as u64)));
+        assert!(!is_over(SystemTime::now()));
+        assert!(is_over(SystemTime::now() - Duration::from_secs(2)));
     }
 
     #[test]

@@ -74,6 +74,9 @@ const DEPTH: u32 = 32;
 /// waste memory.
 const NUMBER: usize = 64;
 
+/// Longest white space between two tokens, in bytes: nobody would see the end of an endless one.
+const WHITE: u32 = 65_536;
+
 /// Takes what a value costs from what its caller is willing to hold. Both are bytes.
 fn charge(budget: &mut usize, cost: usize) -> Result<(), Error> {
     *budget = budget.checked_sub(cost).ok_or(Error::TooLarge)?;
@@ -142,12 +145,13 @@ impl<R: Read> Reader<R> {
 
     /// ws = *( space / tab / LF / CR ); returns the byte after it.
     fn skip_white(&mut self) -> Result<u8, Error> {
-        loop {
+        for _ in 0..WHITE {
             match self.peek()? {
                 b' ' | b'\t' | b'\n' | b'\r' => self.consume(1),
                 byte => return Ok(byte),
             }
         }
+        self.syntax("something other than white space")
     }
 
     /// Consumes a byte that has to be `wanted`.
