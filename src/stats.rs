@@ -27,8 +27,9 @@
 mod date; // seconds become dates
 mod log; // one line a request
 
+pub use crate::sys::RateLimiter;
 pub use date::{Date, days_from_civil, utc};
-pub use log::{FileLog, RateLimiter, RequestLog, log};
+pub use log::{FileLog, RequestLog, log};
 
 use crate::sys;
 use std::io;

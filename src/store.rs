@@ -25,10 +25,12 @@
 //! see: names_are_checked ... FAILED
 
 mod upload; // a file on its way into the folder
+mod catalogue; // what its page shows
 mod web; // what only HTTP asks
 
+pub use catalogue::Catalogue;
 pub use upload::{Upload, owner_of};
-pub use web::Catalogue;
+pub use web::Guard;
 
 use crate::sys;
 use std::fmt;

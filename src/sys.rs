@@ -20,6 +20,7 @@
 mod call; // errno becomes an error
 mod process;
 mod signal;
+mod stderr; // a log that nothing waits for
 mod stop; // noticing the request to stop
 mod poll;
 mod socket;
@@ -27,17 +28,18 @@ mod file;
 mod memory;
 mod epoll;
 mod splice; // for http, balance and bench
-mod terminal; // for cli
+mod room; // on a terminal, on a disk
 
 pub use epoll::Epoll;
 pub use file::{
-    O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, free_space, is_regular_at, open_at, rename_at, unlink_at,
+    O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, is_regular_at, open_at, open_private_at, rename_at, unlink_at,
 };
 pub use memory::{prefer_huge_pages, shared_counters};
 pub use poll::{Interest, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
+pub use room::{free_space, terminal_columns};
 pub use signal::{SIGCHLD, SIGKILL, SIGTERM};
 pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silence, unsent};
 pub use splice::{begin_connect, reset_on_close, send_file, send_last, set_pipe_size, splice};
+pub use stderr::{RateLimiter, write_stderr};
 pub use stop::{Listen, Stop};
-pub use terminal::terminal_columns;

@@ -73,11 +73,11 @@ const RUNS: &str = "stress/target.rs stress/run_files.rs stress/run_folder.rs st
                     stress/machine.rs stress/report.rs";
 
 /// The page of the HTTP server.
-const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs";
+const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs store/catalogue.rs";
 
 /// What a user types and sees.
-const COMMANDS: &str = "cli main sys/terminal.rs server/command.rs client/commands.rs client/progress.rs \
-                        client/partial_file.rs";
+const COMMANDS: &str = "cli main sys/room.rs stats/date.rs server/command.rs client/commands.rs \
+                        client/progress.rs client/partial_file.rs";
 
 /// What a reader takes on at a time: its name, as in the first cell of a row of the README, whose second cell
 /// is its figure; the most lines of code and comments that it may have; what it holds, rooms with all their
@@ -93,7 +93,8 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         "Evening 2",
         2000,
         "b64 json sys net store stats",
-        "b64/simd.rs json/reader.rs sys/splice.rs sys/terminal.rs store/web.rs",
+        "b64/simd.rs json/reader.rs sys/splice.rs sys/room.rs store/web.rs store/catalogue.rs \
+         stats/date.rs",
     ),
     ("Evening 3", 2000, "json/reader.rs client.rs stress", RUNS),
     ("Base64 in vectors", 1800, "b64/simd.rs", ""),

@@ -11,8 +11,7 @@ use crate::http::request::{Framing, Method, Request};
 use crate::http::response::Reply;
 use crate::http::status::Refusal;
 use crate::http::target::misdirected;
-use crate::store::{self, Upload, check_name};
-use std::fs::File;
+use crate::store::{self, Guard, Upload, check_name};
 
 /// The methods that make sense for a path.
 fn allowed(path: &[u8]) -> &'static str {
@@ -131,7 +130,7 @@ impl HttpSession {
 
     /// The conditions under which a file may be changed. As long as the result lives, no other request with
     /// conditions can change it.
-    fn require(&self, conditions: &Conditions, name: &[u8]) -> Result<Option<File>, Refusal> {
+    fn require(&self, conditions: &Conditions, name: &[u8]) -> Result<Option<Guard>, Refusal> {
         if conditions.are_none() {
             return Ok(None);
         }

@@ -12,6 +12,7 @@ use crate::sys;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -95,11 +96,25 @@ fn chosen(args: &Args, option: &str, usual: &str, names: &[&str]) -> Result<usiz
 fn listen(address: SocketAddr) -> Result<Listener, Failure> {
     // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
-    Listener::bind(address, Some(SEND_BUFFER)).or_else(|error| {
+    let listener = Listener::bind(address, Some(SEND_BUFFER)).or_else(|error| {
         let remedy = "choose another --listen HOST:PORT (make: PORT=)";
         failed(format!("cannot listen on {address}: {error}; {remedy}"))
-    })
+    })?;
+    // Each is closed at the end of this function: they were only counted.
+    let spare: io::Result<Vec<OwnedFd>> = (0..DESCRIPTORS)
+        .map(|_| listener.as_fd().try_clone_to_owned())
+        .collect();
+    match spare {
+        Ok(_) => Ok(listener),
+        Err(error) => failed(format!(
+            "cannot start: {DESCRIPTORS} free descriptors are needed: {error}; raise the limit (ulimit -n)"
+        )),
+    }
 }
+
+/// Descriptors that a server needs, whatever its mode, before it can serve a single connection: to notice
+/// signals, in a worker too, and to wait; the connection, its file, its folder, a lock.
+const DESCRIPTORS: usize = 10;
 
 /// Opens the folder. The error offers --read-only when the folder can only be read.
 fn open(root: &Path, policy: Policy) -> Result<Store, Failure> {

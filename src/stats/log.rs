@@ -3,16 +3,27 @@
 
 use super::date::utc;
 use super::{Field, Scoreboard, WorkerStats};
-use std::io::{self, Write};
+use crate::sys;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
-/// Writes one line with the time in front: about the server itself, or about a request.
+/// Lines that found no room on stderr, since the last that did.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Writes one line with the time in front: about the server itself, or about a request. When the log is not
+/// read, lines are lost, and counted; the server does not wait.
 pub fn log(text: &str) {
-    let line = format!("{} {text}\n", utc(SystemTime::now()));
-    // One write for the whole line. A closed stderr must not stop the server.
-    let _ = io::stderr().write_all(line.as_bytes());
+    let now = utc(SystemTime::now());
+    let lost = LOST.swap(0, Relaxed);
+    let gap = match lost {
+        0 => String::new(),
+        _ => format!("{now} lines lost because the log was not read: {lost}\n"),
+    };
+    // One write for the whole line.
+    if !sys::write_stderr(&format!("{gap}{now} {text}\n")) {
+        LOST.fetch_add(lost + 1, Relaxed);
+    }
 }
 
 /// Bytes of a name that are logged, as long as a name can be. With all its escapes a line then stays below
@@ -147,19 +158,6 @@ impl FileLog {
                 self.worker
             ));
         }
-    }
-}
-
-/// Keeps a repeated line from filling the log: once a second in each process. It holds the second since 1970
-/// in which the line was due last.
-#[derive(Default)]
-pub struct RateLimiter(AtomicU64);
-
-impl RateLimiter {
-    /// Is it time for the line?
-    pub fn is_due(&self) -> bool {
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.0.swap(second.as_secs(), Relaxed) != second.as_secs()
     }
 }
 

@@ -3,8 +3,9 @@
 
 use super::{Error, Store, check_name};
 use crate::sys;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,9 +20,6 @@ impl Store {
             Err(other) => return Err(other),
         }
         let (temporary, file) = self.create_temporary().map_err(missing_folder)?;
-        // Says "in use" to `sweep`. Where locks do not work, the upload works all the same, as long as no
-        // other server starts on the same folder meanwhile.
-        let _ = file.try_lock();
         Ok(Upload {
             store: self.clone(),
             name: name.to_owned(),
@@ -31,12 +29,14 @@ impl Store {
         })
     }
 
-    /// A new file under an unused name: servers in different containers may have the same process id.
+    /// A new file under an unused name: servers in different containers may have the same process id. Its
+    /// lock says "in use" to `sweep`.
     fn create_temporary(&self) -> io::Result<(String, File)> {
         loop {
             let name = temporary_name(process::id(), self.uploads.fetch_add(1, Ordering::Relaxed));
             match sys::open_at(&self.dir, &name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Ok(file) if !is_kept(&file)? => {}
                 other => return Ok((name, other?)),
             }
         }
@@ -74,6 +74,13 @@ impl Store {
             other => other,
         }
     }
+}
+
+/// Locks a temporary file. False: a server that starts on the same folder looked at it before it was locked,
+/// took it for a dead one's, and removes it. Where locks do not work, no server removes it.
+pub fn is_kept(file: &File) -> io::Result<bool> {
+    let locked_by_another = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    Ok(!locked_by_another && file.metadata()?.nlink() > 0)
 }
 
 /// A new file is not found only when its folder is gone; `file not found` would mislead.
@@ -147,7 +154,7 @@ impl Drop for Upload {
 const TEMPORARY: (&str, &str) = (".kolam-", ".tmp");
 
 /// temporary = ".kolam-" pid "-" number "-" seal ".tmp"
-fn temporary_name(pid: u32, number: u64) -> String {
+pub fn temporary_name(pid: u32, number: u64) -> String {
     let front = format!("{}{pid}-{number}", TEMPORARY.0);
     let seal = seal(&front);
     format!("{front}-{seal:016x}{}", TEMPORARY.1)
@@ -175,6 +182,7 @@ mod tests {
     use super::*;
     use crate::session::Folder;
     use crate::store::tests::{get, open, put};
+    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn an_upload_that_is_not_committed_leaves_the_old_file_and_nothing_else() {
@@ -217,6 +225,25 @@ mod tests {
         others.push("a".to_owned());
         others.sort();
         assert_eq!(folder.names(), others);
+    }
+
+    #[test]
+    fn uploads_do_not_fail_while_other_servers_start_on_the_folder() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    store.sweep(None).unwrap();
+                }
+            });
+            let results: Vec<_> = (0..3000).map(|_| put(&store, "a", b"whole")).collect();
+            over.store(true, Ordering::Relaxed);
+            let failed = results.iter().filter(|result| result.is_err()).count();
+            assert_eq!(failed, 0, "{:?}", results.iter().find(|result| result.is_err()));
+        });
+        assert_eq!(folder.names(), ["a"]);
     }
 
     #[test]

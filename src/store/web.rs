@@ -1,30 +1,39 @@
-//! What does only HTTP ask of the folder? All that it holds, with lengths and dates; a date of its own for
-//! each version of a file, by which caches know it; and that no file changes between a check and a change.
+//! What does only HTTP ask of the folder? A date of its own for each version of a file, by which caches know
+//! it, and that no file changes between a check and a change.
 
+use super::upload::{is_kept, temporary_name};
 use super::{Error, Store};
-use std::fs::{self, DirEntry, File, Metadata};
+use crate::sys;
+use std::fs::{self, File};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What the folder holds, for a page that shows it.
-pub struct Catalogue {
-    /// Files that can be asked for, sorted by the bytes of their names.
-    pub files: Vec<(String, Metadata)>,
-    /// How many folders there are that are not hidden. They cannot be asked for.
-    pub folders: usize,
+/// How long a change waits for others that have conditions, too. Each holds the lock for the time of a
+/// rename, with --sync for that of a flush.
+const GUARD_WAIT: Duration = Duration::from_millis(250);
+
+/// Pause between two attempts to lock.
+const GUARD_PAUSE: Duration = Duration::from_millis(1);
+
+/// A lock on the folder: a hidden file that only its owner may open. A lock on the folder itself could be
+/// taken, and kept, by everyone who may read it (flock(2)). No process has the number in its name, 0.
+pub struct Guard {
+    store: Arc<Store>,
+    name: String,
+    _lock: File,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Before the lock goes, with the file. An error has no receiver here; `sweep` tries again.
+        let _ = sys::unlink_at(&self.store.dir, &self.name);
+    }
 }
 
 impl Store {
-    /// Files that vanish meanwhile are left out.
-    pub fn catalogue(&self) -> Result<Catalogue, Error> {
-        let known = |(name, entry): (String, DirEntry)| Some((name, entry.metadata().ok()?));
-        Ok(Catalogue {
-            files: self.files()?.into_iter().filter_map(known).collect(),
-            folders: fs::read_dir(self.path_of(""))?.filter(is_plain_folder).count(),
-        })
-    }
-
     /// Largest file in bytes that may be put here; `None` when nothing may be changed.
     pub fn upload_limit(&self) -> Option<u64> {
         self.require_writable().ok().map(|()| self.policy.max_upload)
@@ -37,11 +46,26 @@ impl Store {
 
     /// Locks the folder against all other callers of `guard`, in any process, until the result is dropped:
     /// for a change that depends on the present content of a file. Other operations do not wait.
-    pub fn guard(&self) -> Result<File, Error> {
-        // A lock belongs to an open file, and forked workers share `dir`; so this is one of our own.
-        let folder = File::open(self.path_of(""))?;
-        folder.lock()?;
-        Ok(folder)
+    pub fn guard(self: &Arc<Self>) -> Result<Guard, Error> {
+        let end = Instant::now() + GUARD_WAIT;
+        let name = temporary_name(0, 0);
+        loop {
+            let file = sys::open_private_at(&self.dir, &name)?;
+            // Not kept: another guard holds it, or has just removed it.
+            if is_kept(&file)? {
+                let store = self.clone();
+                return Ok(Guard {
+                    store,
+                    name,
+                    _lock: file,
+                });
+            }
+            if Instant::now() > end {
+                let error = "another request changes the folder; try again";
+                return Err(Error::Exhausted(io::Error::other(error)));
+            }
+            thread::sleep(GUARD_PAUSE);
+        }
     }
 
     /// The date of a version that replaces the file `name`: now, but later than the date of that file, and
@@ -51,13 +75,6 @@ impl Store {
         let replaced = fs::symlink_metadata(self.path_of(name)).and_then(|about| about.modified());
         later_date(self.dated, SystemTime::now(), replaced.unwrap_or(UNIX_EPOCH))
     }
-}
-
-fn is_plain_folder(entry: &io::Result<DirEntry>) -> bool {
-    entry.as_ref().is_ok_and(|entry| {
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        !hidden && entry.file_type().is_ok_and(|kind| kind.is_dir())
-    })
 }
 
 /// `given` holds the newest dates that were given, in nanoseconds since 1970: by the clock, and after a date
@@ -77,18 +94,47 @@ mod tests {
     use super::*;
     use crate::session::Folder;
     use crate::store::tests::{open, put};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_page_shows_files_and_counts_folders_that_are_not_hidden() {
+    fn a_guard_is_bounded_and_no_stranger_can_hold_it() {
         let folder = Folder::new();
         let store = open(&folder);
-        put(&store, "a", b"").unwrap();
-        folder.write(".hidden", b"");
-        folder.write("bad\\name", b"");
-        fs::create_dir(folder.path().join("dir")).unwrap();
-        fs::create_dir(folder.path().join(".git")).unwrap();
-        let catalogue = store.catalogue().unwrap();
-        assert_eq!((catalogue.files.len(), catalogue.folders), (1, 1));
+        // What everybody can lock who may read the folder.
+        let stranger = File::open(folder.path()).unwrap();
+        stranger.lock().unwrap();
+        let held = store.guard().unwrap();
+        let mode = fs::metadata(folder.path().join(&held.name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let begun = Instant::now();
+        assert!(matches!(store.guard(), Err(Error::Exhausted(_))));
+        assert!(begun.elapsed() >= GUARD_WAIT);
+        drop(held);
+        drop(store.guard().unwrap());
+        assert!(folder.names().is_empty());
+    }
+
+    #[test]
+    fn of_all_that_wait_one_has_the_guard() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        let inside = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let Ok(_guard) = store.guard() else { continue };
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert!(folder.names().is_empty());
     }
 
     #[test]

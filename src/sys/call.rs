@@ -1,6 +1,9 @@
 //! How does a system call become a function of Rust? -1 becomes an error, a place that is filled in a value.
 
-use std::io;
+use super::stderr::report_passing;
+use std::io::{self, ErrorKind};
+use std::thread;
+use std::time::Duration;
 
 /// The convention of nearly all system calls, whatever integer they return: -1 means "look at errno".
 pub fn check<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
@@ -8,6 +11,24 @@ pub fn check<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
         Err(io::Error::last_os_error())
     } else {
         Ok(result)
+    }
+}
+
+/// How long a wait that the kernel has no memory for rests before it is tried again.
+const REST: Duration = Duration::from_millis(50);
+
+/// The result of a call that waits for descriptors: how many are ready. A signal ends a wait, and so does a
+/// passing lack of kernel memory (ENOMEM in ppoll(2)); none was ready then, and the caller, who looks at the
+/// time anyway, waits again. It would be a pity to end a server for it.
+pub fn waited(count: io::Result<i32>) -> io::Result<usize> {
+    match count {
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
+        Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
+            report_passing(&error);
+            thread::sleep(REST);
+            Ok(0)
+        }
+        count => Ok(count? as usize),
     }
 }
 
@@ -20,4 +41,17 @@ pub unsafe fn filled<T>(call: impl FnOnce(*mut T) -> i32) -> io::Result<T> {
     // SAFETY: as the caller promises.
     let mut value = unsafe { std::mem::zeroed() };
     check(call(&mut value)).map(|_| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_survives_what_passes() {
+        let of = |code| waited(Err(io::Error::from_raw_os_error(code)));
+        assert_eq!((of(libc::EINTR).unwrap(), of(libc::ENOMEM).unwrap()), (0, 0));
+        assert!(of(libc::EINVAL).is_err());
+        assert_eq!(waited(Ok(3)).unwrap(), 3);
+    }
 }

@@ -1,6 +1,6 @@
 //! How does one thread wait for thousands of descriptors, and how do workers share a listener? With epoll(7).
 
-use super::call::check;
+use super::call::{check, waited};
 use super::poll::Interest;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -74,10 +74,9 @@ impl Epoll {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
         let (fd, room) = (self.0.as_raw_fd(), EVENTS as i32);
         // SAFETY: there is room for as many events as are asked for.
-        let count = match check(unsafe { libc::epoll_wait(fd, events.as_mut_ptr(), room, limit) }) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            count => count? as usize,
-        };
+        let count = waited(check(unsafe {
+            libc::epoll_wait(fd, events.as_mut_ptr(), room, limit)
+        }))?;
         ready.extend(events[..count].iter().map(|event| event.u64));
         Ok(())
     }

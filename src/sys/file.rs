@@ -1,5 +1,5 @@
 //! How is a file opened inside one folder and never outside of it? By openat(2), without following links.
-//! openat(2), fstatat(2), renameat(2), unlinkat(2), statvfs(3).
+//! openat(2), fstatat(2), renameat(2), unlinkat(2).
 
 use super::call::{check, filled};
 use std::ffi::{CString, OsStr};
@@ -7,18 +7,25 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-fn c_string(text: impl AsRef<OsStr>) -> io::Result<CString> {
+pub fn c_string(text: impl AsRef<OsStr>) -> io::Result<CString> {
     CString::new(text.as_ref().as_bytes()).map_err(io::Error::from)
 }
 
 /// Opens `name` inside the open folder `dir`. Never follows a symbolic link, never waits (a FIFO without
 /// a writer would), never becomes a terminal's owner, is not passed on to other programs.
 pub fn open_at(dir: &File, name: &str, flags: i32) -> io::Result<File> {
+    open_with(dir, name, flags, 0o644)
+}
+
+/// Opens a file that no other user may open, or makes it. Only for `http`.
+pub fn open_private_at(dir: &File, name: &str) -> io::Result<File> {
+    open_with(dir, name, libc::O_WRONLY | libc::O_CREAT, 0o600)
+}
+
+fn open_with(dir: &File, name: &str, flags: i32, mode: libc::c_uint) -> io::Result<File> {
     let name = c_string(name)?;
     let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let mode: libc::c_uint = 0o644;
     // SAFETY: `name` is NUL-terminated; the new descriptor has no other owner.
     unsafe {
         let fd = check(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, mode))?;
@@ -50,12 +57,4 @@ pub fn unlink_at(dir: &File, name: &str) -> io::Result<()> {
     let name = c_string(name)?;
     // SAFETY: the name is NUL-terminated.
     check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), 0) }).map(drop)
-}
-
-/// Bytes that a program without privileges may still write below `path`.
-pub fn free_space(path: &Path) -> io::Result<u64> {
-    let path = c_string(path)?;
-    // SAFETY: the path is NUL-terminated, and zeroes are a valid statvfs.
-    let stat: libc::statvfs = unsafe { filled(|stat| libc::statvfs(path.as_ptr(), stat))? };
-    Ok(stat.f_bavail * stat.f_frsize)
 }

@@ -1,6 +1,6 @@
 //! How does one thread wait for a few descriptors at once? With ppoll(2).
 
-use super::call::check;
+use super::call::{check, waited};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -31,8 +31,7 @@ pub fn poll(fds: &[(BorrowedFd, Interest)], deadline: Option<Instant>) -> io::Re
     });
     let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: the vector is valid for its length, `limit` is null or alive.
-    match check(unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as _, limit, ptr::null()) }) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-        count => Ok(count? as usize),
-    }
+    waited(check(unsafe {
+        libc::ppoll(fds.as_mut_ptr(), fds.len() as _, limit, ptr::null())
+    }))
 }

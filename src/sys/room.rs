@@ -1,13 +1,23 @@
-//! How wide is the terminal? For `cli`: the kernel keeps the size that the terminal told it last, so nothing
-//! is sent to the terminal or read from it.
+//! How much room is there? Columns of a terminal, for `cli`, and bytes on a disk, for `stress`.
 
 use super::call::filled;
+use super::file::c_string;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 /// Columns of the terminal at `fd` (TIOCGWINSZ, ioctl_tty(2)); 0 when it has not told. ENOTTY: no terminal.
+/// The kernel keeps what the terminal told it last, so nothing is sent to it or read from it.
 pub fn terminal_columns(fd: BorrowedFd) -> io::Result<usize> {
     // SAFETY: the call writes one winsize, for which zeroes are valid.
     let size: libc::winsize = unsafe { filled(|size| libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, size))? };
     Ok(size.ws_col.into())
+}
+
+/// Bytes that a program without privileges may still write below `path`.
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    let path = c_string(path)?;
+    // SAFETY: the path is NUL-terminated, and zeroes are a valid statvfs.
+    let stat: libc::statvfs = unsafe { filled(|stat| libc::statvfs(path.as_ptr(), stat))? };
+    Ok(stat.f_bavail * stat.f_frsize)
 }

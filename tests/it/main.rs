@@ -11,6 +11,7 @@ mod support;
 mod both;
 mod command_line;
 mod faults;
+mod resist;
 mod stress_run;
 mod terminal;
 mod wire;

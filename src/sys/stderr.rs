@@ -1,0 +1,53 @@
+//! How does a server write its log without waiting for the one who reads it? A pipe holds 64 KiB (pipe(7)); a
+//! plain write to a full one waits, and a server would stop with it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Stderr, opened once more: O_NONBLOCK belongs to an open file, and other programs share descriptor 2.
+static NONBLOCKING: OnceLock<Option<File>> = OnceLock::new();
+
+/// `None`: an ordinary file, where a write does not wait for a reader, or a socket, which cannot be opened.
+fn open_again() -> Option<File> {
+    let path = "/proc/self/fd/2";
+    let kind = fs::metadata(path).ok()?.file_type();
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut options = OpenOptions::new();
+    let file = options.write(true).custom_flags(flags).open(path).ok();
+    file.filter(|_| kind.is_fifo() || kind.is_char_device())
+}
+
+/// Writes `text` to stderr in one write; false when there is no room for it now, or stderr is closed.
+pub fn write_stderr(text: &str) -> bool {
+    match NONBLOCKING.get_or_init(open_again) {
+        Some(file) => (&*file).write_all(text.as_bytes()).is_ok(),
+        None => io::stderr().write_all(text.as_bytes()).is_ok(),
+    }
+}
+
+/// Keeps a repeated line from filling the log: once a second in each process. It holds the second since 1970
+/// in which the line was due last.
+#[derive(Default)]
+pub struct RateLimiter(AtomicU64);
+
+impl RateLimiter {
+    /// Is it time for the line?
+    pub fn is_due(&self) -> bool {
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.swap(second.as_secs(), Relaxed) != second.as_secs()
+    }
+}
+
+/// For an error that passes, at most once a second.
+pub fn report_passing(error: &io::Error) {
+    static LIMITER: RateLimiter = RateLimiter(AtomicU64::new(0));
+    if LIMITER.is_due() {
+        write_stderr(&format!(
+            "kolam: cannot wait for connections: {error}; trying again\n"
+        ));
+    }
+}
