@@ -29,6 +29,7 @@ mod memory;
 mod epoll;
 mod splice; // for http, balance and bench
 mod room; // on a terminal, on a disk
+mod usage; // for stress and check
 
 pub use epoll::Epoll;
 pub use file::{
@@ -43,3 +44,4 @@ pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silen
 pub use splice::{begin_connect, reset_on_close, send_file, send_last, set_pipe_size, splice};
 pub use stderr::{RateLimiter, write_stderr};
 pub use stop::{Listen, Stop};
+pub use usage::{forget_peak, peak_memory, threads};

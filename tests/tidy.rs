@@ -93,7 +93,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         "Evening 2",
         2000,
         "b64 json sys net store stats",
-        "b64/simd.rs json/reader.rs sys/splice.rs sys/room.rs store/web.rs store/catalogue.rs \
+        "b64/simd.rs json/reader.rs sys/splice.rs sys/room.rs sys/usage.rs store/web.rs store/catalogue.rs \
          stats/date.rs",
     ),
     ("Evening 3", 2000, "json/reader.rs client.rs stress", RUNS),
@@ -103,7 +103,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("The page of HTTP", 1800, PAGE, ""),
     ("The balancer", 1800, "balance sys/splice.rs", ""),
     ("The load generator", 1800, "bench", ""),
-    ("The grader", 1800, "check", ""),
+    ("The grader", 1800, "check sys/usage.rs", ""),
     ("Runs and results", 1800, RUNS, ""),
     ("The command line", 1800, COMMANDS, ""),
 ];

@@ -1,12 +1,13 @@
 //! What must hold whatever happens? Names, files, concurrency, robustness: one function a rule; the table in
 //! `check.rs` has their order.
 
-use crate::check::Outcome;
 use crate::check::examiner::{Examiner, encode, pattern, upload};
-use crate::check::probe::{LIST, Probe, Wire, is_error, is_ok};
+use crate::check::probe::{LIST, Probe};
+use crate::check::{Graded, Why};
+use crate::sys;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
-use std::{fs, io, iter};
+use std::time::Instant;
 
 const MIB: usize = 1 << 20;
 
@@ -15,322 +16,301 @@ const WORKERS: usize = 64;
 
 /// Uploads during which another client reads: a server that writes under the file's own name is caught
 /// nearly always.
-const SWAPS: usize = 40;
-
-/// Long enough that a server has accepted a connection and read what it was sent.
-const TAKEN: Duration = Duration::from_millis(20);
+const SWAPS: usize = 100;
 
 // ---- names ----
 
-pub fn quoted_name(examiner: &mut Examiner) -> Outcome {
+pub fn quoted_name(examiner: &Examiner) -> Graded {
     let name = examiner.name("quoted");
     let request = format!("UPLOAD \"{name}\" a29sYW0=\r\n\r\n");
-    let stored = is_ok(examiner.wire.once(request.as_bytes()).as_ref());
-    Outcome::of(stored && examiner.becomes(&name, b"kolam"))
+    let stored = examiner.wire.once(request.as_bytes())?.is_ok();
+    Ok(stored && examiner.becomes(&name, b"kolam"))
 }
 
-pub fn blanks(examiner: &mut Examiner) -> Outcome {
+pub fn blanks(examiner: &Examiner) -> Graded {
     let name = examiner.name("with two blanks");
-    let stored = examiner.round_trip(&name, b"blanks");
-    Outcome::of(stored && examiner.list().is_some_and(|names| names.contains(&name)))
+    Ok(examiner.round_trip(&name, b"blanks")? && examiner.lists(&name)?)
 }
 
-pub fn case_kept(examiner: &mut Examiner) -> Outcome {
+pub fn case_kept(examiner: &Examiner) -> Graded {
     let name = examiner.name("Upper-Case.TXT");
-    let stored = examiner.store(&name, b"case");
-    Outcome::of(
-        stored && examiner.soon(|examiner| examiner.list().is_some_and(|names| names.contains(&name))),
-    )
+    Ok(examiner.store(&name, b"case")? && examiner.soon(|| examiner.lists(&name)))
 }
 
-pub fn other_alphabets(examiner: &mut Examiner) -> Outcome {
+pub fn other_alphabets(examiner: &Examiner) -> Graded {
     let name = examiner.name("kölam-ಕೋಲಮ್");
-    let stored = examiner.round_trip(&name, b"utf-8");
-    Outcome::of(stored && examiner.list().is_some_and(|names| names.contains(&name)))
+    Ok(examiner.round_trip(&name, b"utf-8")? && examiner.lists(&name)?)
 }
 
 /// Paths that lead out of the folder are refused, whether or not something is there.
-pub fn escape(examiner: &mut Examiner) -> Outcome {
+pub fn escape(examiner: &Examiner) -> Graded {
     let name = examiner.name("escaped");
     let outside = format!("../{name}");
-    if is_ok(examiner.wire.once(&upload(&outside, "a29sYW0=")).as_ref()) {
-        let kept = examiner.exists(&name);
-        examiner.ask("DELETE", &outside);
-        return Outcome::FailBecause(if kept {
+    if examiner.wire.once(&upload(&outside, "a29sYW0="))?.is_ok() {
+        let kept = examiner.exists(&name)?;
+        let _ = examiner.ask("DELETE", &outside);
+        return Err(Why::Because(if kept {
             "the path is cut off, and the file stored under another name than the client's: refuse it"
                 .to_owned()
         } else {
             format!("it was stored outside of the folder, as {outside}: refuse names with / or \\")
-        });
+        }));
     }
-    let hostile = ["/etc/passwd", "../../../../../../../../etc/passwd", ".."];
-    Outcome::of(
-        hostile
-            .iter()
-            .all(|path| is_error(examiner.ask("GET", path).as_ref())),
-    )
+    let mut refused = true;
+    for path in ["/etc/passwd", "../../../../../../../../etc/passwd", ".."] {
+        refused = refused && examiner.ask("GET", path)?.is_error();
+    }
+    Ok(refused)
 }
 
 // ---- files ----
 
-pub fn empty(examiner: &mut Examiner) -> Outcome {
-    let name = examiner.name("empty");
-    Outcome::of(examiner.round_trip(&name, b""))
+pub fn empty(examiner: &Examiner) -> Graded {
+    examiner.round_trip(&examiner.name("empty"), b"")
 }
 
-pub fn every_byte(examiner: &mut Examiner) -> Outcome {
-    let name = examiner.name("bytes");
-    Outcome::of(examiner.round_trip(&name, &pattern(65536 + 1)))
+pub fn every_byte(examiner: &Examiner) -> Graded {
+    examiner.round_trip(&examiner.name("bytes"), &pattern(65536 + 1))
 }
 
-pub fn ten_mebibytes(examiner: &mut Examiner) -> Outcome {
+pub fn ten_mebibytes(examiner: &Examiner) -> Graded {
     large(examiner, 10)
 }
 
-pub fn hundred_mebibytes(examiner: &mut Examiner) -> Outcome {
-    if examiner.big {
-        large(examiner, 100)
-    } else {
-        Outcome::Skip("only with --big".to_owned())
+pub fn hundred_mebibytes(examiner: &Examiner) -> Graded {
+    match examiner.big {
+        true => large(examiner, 100),
+        false => Err(Why::Skip("only with --big".to_owned())),
     }
 }
 
-fn large(examiner: &mut Examiner, mebibytes: usize) -> Outcome {
+fn large(examiner: &Examiner, mebibytes: usize) -> Graded {
     let name = examiner.name("large");
-    let fits = examiner.round_trip(&name, &pattern(mebibytes * MIB));
-    examiner.ask("DELETE", &name);
-    Outcome::of(fits)
+    let fits = examiner.round_trip(&name, &pattern(mebibytes * MIB))?;
+    examiner.ask("DELETE", &name)?;
+    Ok(fits)
 }
 
-/// Eight times the bytes may take eight times as long, not sixty times. It fails only when five tries in a
-/// row are too slow: one may be slow by chance.
-pub fn growth(examiner: &mut Examiner) -> Outcome {
+/// One upload of 4 MiB is compared with 32 of 128 KiB, half of them before it and half after it: the bytes
+/// are the same, and other work on the machine slows both down alike.
+pub fn growth(examiner: &Examiner) -> Graded {
     let name = examiner.name("growth");
-    let mut seconds = |bytes: usize| {
+    let seconds = |bytes: usize, times: usize| {
         let request = upload(&name, &encode(&pattern(bytes)));
         let begun = Instant::now();
-        let stored = is_ok(examiner.wire.once(&request).as_ref());
-        stored.then(|| begun.elapsed().as_secs_f64())
-    };
-    let mut cause = String::new();
-    for _ in 0..5 {
-        let (Some(small), Some(large)) = (seconds(MIB / 2), seconds(4 * MIB)) else {
-            return Outcome::Fail;
-        };
-        if large < 0.4 || large < 20.0 * small {
-            return Outcome::Pass;
+        for _ in 0..times {
+            if !examiner.wire.once(&request)?.is_ok() {
+                return Err(Why::Wrong);
+            }
         }
-        cause = format!(
-            "4 MiB took {large:.1} s, half a MiB {small:.3} s, {:.0} times as long: after each read the end \
-             is searched from the start; search only what is new",
-            large / small
-        );
+        Ok(begun.elapsed().as_secs_f64())
+    };
+    let (before, large, after) = (seconds(MIB / 8, 16)?, seconds(4 * MIB, 1)?, seconds(MIB / 8, 16)?);
+    let small = before + after;
+    if large < 0.2 || large < 3.0 * small {
+        return Ok(true);
     }
-    Outcome::FailBecause(cause)
+    Err(Why::Because(format!(
+        "one upload of 4 MiB took {large:.1} s, 32 of 128 KiB {small:.1} s: after each read the end is \
+         searched from the start; search only what is new"
+    )))
 }
 
 // ---- concurrency ----
 
 /// Holds a connection that has said `bytes`, while another asks for the list.
-fn served_beside(examiner: &mut Examiner, bytes: &[u8]) -> bool {
-    let Some(mut held) = examiner.wire.open() else {
-        return false;
-    };
-    examiner.wire.send(&mut held, bytes);
-    // Nothing tells when the server has taken them.
-    thread::sleep(TAKEN);
-    is_ok(examiner.wire.once(LIST).as_ref())
+fn served_beside(examiner: &Examiner, bytes: &[u8]) -> Graded {
+    if examiner.claimed_workers() == Some(1) {
+        return Err(Why::Skip("it says that it has one worker".to_owned()));
+    }
+    let mut held = examiner.wire.open()?;
+    held.send(bytes);
+    examiner.wire.pause();
+    Ok(examiner.wire.once(LIST)?.is_ok())
 }
 
-pub fn beside_an_idle_client(examiner: &mut Examiner) -> Outcome {
-    if examiner.stats("workers") == Some(1) {
-        return Outcome::Skip("it says that it has one worker".to_owned());
+pub fn beside_an_idle_client(examiner: &Examiner) -> Graded {
+    let served = served_beside(examiner, b"");
+    match served {
+        Err(Why::Wrong) | Ok(false) => ports_of_their_own(examiner),
+        _ => served,
     }
-    Outcome::of(served_beside(examiner, b""))
 }
 
-pub fn beside_half_an_upload(examiner: &mut Examiner) -> Outcome {
-    if examiner.stats("workers") == Some(1) {
-        return Outcome::Skip("it says that it has one worker".to_owned());
+/// A "pool" of N servers on N ports serves one client at a time on each of them.
+fn ports_of_their_own(examiner: &Examiner) -> Graded {
+    let mut next = examiner.wire.address;
+    next.set_port(next.port().checked_add(1).ok_or(Why::Wrong)?);
+    if !examiner.wire.another(next).once(LIST)?.is_ok() {
+        return Ok(false);
     }
+    Err(Why::Because(format!(
+        "port {} answers, too: these are servers on ports of their own, each for one client at a time; a \
+         pool has one port, from which all workers accept",
+        next.port()
+    )))
+}
+
+pub fn beside_half_an_upload(examiner: &Examiner) -> Graded {
     let name = examiner.name("half");
-    Outcome::of(served_beside(
-        examiner,
-        format!("UPLOAD {name} a29sYW0").as_bytes(),
-    ))
+    served_beside(examiner, format!("UPLOAD {name} a29sYW0").as_bytes())
 }
 
 /// How many clients are served at once: one more is held in the middle of a request each time, until
 /// another is not answered any more. So the workers are counted, and the server's own number is not believed.
-pub fn workers(examiner: &mut Examiner) -> Outcome {
-    let claimed = examiner.stats("workers").map_or(2, |workers| workers as usize);
-    let mut held: Vec<Probe> = Vec::new();
-    while held.len() < WORKERS.min(claimed.max(2) * 2) {
-        let served = is_ok(examiner.wire.once(LIST).as_ref());
-        let Some(mut next) = examiner.wire.open().filter(|_| served) else {
-            break;
-        };
-        examiner.wire.send(&mut next, b"LI");
-        thread::sleep(TAKEN);
+pub fn workers(examiner: &Examiner) -> Graded {
+    let claimed = examiner.claimed_workers().unwrap_or(2);
+    let threads = || examiner.memory.map_or(0, |(pid, _)| sys::threads(pid));
+    let answers = || examiner.wire.once(LIST).is_ok_and(|reply| reply.is_ok());
+    let (before, mut held) = (threads(), Vec::<Probe>::new());
+    // A server may be late once.
+    while held.len() < WORKERS && (answers() || answers()) {
+        let mut next = examiner.wire.open()?;
+        next.send(b"LI");
         held.push(next);
     }
-    let measured = held.len();
+    let (measured, more) = (held.len(), threads().saturating_sub(before));
     drop(held);
-    examiner.soon(|examiner| examiner.list().is_some());
-    if measured >= claimed.min(WORKERS) {
-        return Outcome::Pass;
+    examiner.soon(|| Ok(answers()));
+    match measured {
+        _ if measured < claimed.min(WORKERS) => Err(Why::Because(format!(
+            "{claimed} workers claimed, {} served at a time: who accepts must hand connections on",
+            if measured == 1 {
+                "1 connection is".to_owned()
+            } else {
+                format!("{measured} connections are")
+            }
+        ))),
+        WORKERS if more >= WORKERS => Err(Why::Remark(format!(
+            "{WORKERS} clients are {more} threads or processes more: the clients choose how many; set a limit"
+        ))),
+        WORKERS => Ok(true),
+        _ => Err(Why::Remark(format!(
+            "{measured} clients are served at once; the next waits until one of them leaves"
+        ))),
     }
-    Outcome::FailBecause(format!(
-        "{claimed} workers claimed, {measured} {} served at a time: who accepts must hand connections on",
-        if measured == 1 {
-            "connection is"
-        } else {
-            "connections are"
-        }
-    ))
 }
 
 // ---- robustness ----
 
-pub fn half_an_upload(examiner: &mut Examiner) -> Outcome {
-    let name = examiner.name("cut");
-    abort(examiner, format!("UPLOAD {name} a29sYW0ga29sYW0").as_bytes());
-    // A server that stores it does so as soon as it notices: so we ask again and again for a second.
-    Outcome::of(!examiner.soon(|examiner| examiner.exists(&name)))
+/// Half an upload and the end of the stream. The server has noticed when it closes, too; what it does then,
+/// it does within a moment.
+fn abort(examiner: &Examiner, request: &str) -> Result<(), Why> {
+    let mut probe = examiner.wire.open()?;
+    probe.send(request.as_bytes());
+    probe.leave();
+    examiner.wire.pause();
+    Ok(())
 }
 
-pub fn the_old_file_stays(examiner: &mut Examiner) -> Outcome {
+pub fn half_an_upload(examiner: &Examiner) -> Graded {
+    let name = examiner.name("cut");
+    abort(examiner, &format!("UPLOAD {name} a29sYW0ga29sYW0"))?;
+    Ok(!examiner.exists(&name)?)
+}
+
+pub fn the_old_file_stays(examiner: &Examiner) -> Graded {
     let name = examiner.name("old");
     let old = pattern(10_000);
-    let stored = examiner.round_trip(&name, &old);
-    abort(
-        examiner,
-        format!("UPLOAD {name} {}", &encode(&pattern(9000))[..8000]).as_bytes(),
-    );
-    Outcome::of(stored && !examiner.soon(|examiner| examiner.fetch(&name).as_deref() != Some(old.as_slice())))
+    let stored = examiner.round_trip(&name, &old)?;
+    let new = encode(&pattern(9000));
+    abort(examiner, &format!("UPLOAD {name} {}", &new[..8000]))?;
+    Ok(stored && examiner.fetch(&name)? == old)
 }
 
-/// Sends and closes at once.
-fn abort(examiner: &mut Examiner, request: &[u8]) {
-    if let Some(mut probe) = examiner.wire.open() {
-        examiner.wire.send(&mut probe, request);
-    }
-}
-
-/// OK comes after the file, not before: a second client looks at once.
-pub fn ok_means_whole(examiner: &mut Examiner) -> Outcome {
+/// OK comes after the file, not before: another client looks at once.
+pub fn ok_means_whole(examiner: &Examiner) -> Graded {
     let name = examiner.name("whole");
-    let rounds = (1..=3).map(|round| pattern(round * MIB));
-    let whole = rounds.into_iter().all(|content| {
-        examiner.store(&name, &content) && examiner.fetch(&name).as_deref() == Some(content.as_slice())
-    });
-    Outcome::of(whole)
+    for round in 1..=3 {
+        let content = pattern(round * MIB);
+        if !examiner.store(&name, &content)? || examiner.fetch(&name)? != content {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Two contents replace each other while a reader asks again and again: it gets all of one or all of the
 /// other.
-pub fn readers_get_whole_files(examiner: &mut Examiner) -> Outcome {
+pub fn readers_get_whole_files(examiner: &Examiner) -> Graded {
     let name = examiner.name("swapped");
-    let contents = [vec![b'A'; MIB], vec![b'B'; MIB]];
+    let contents = [vec![b'A'; MIB / 4], vec![b'B'; MIB / 4]];
     let requests = contents.each_ref().map(|content| upload(&name, &encode(content)));
-    let mut whole = examiner.round_trip(&name, &contents[0]);
-    let mut writer = Wire::new(examiner.wire.address, examiner.wire.timeout);
+    if !examiner.round_trip(&name, &contents[0])? {
+        return Ok(false);
+    }
+    let (whole, wire) = (
+        AtomicBool::new(true),
+        examiner.wire.another(examiner.wire.address),
+    );
     thread::scope(|scope| {
-        let writer = scope.spawn(move || {
-            let rounds = requests.iter().cycle().take(SWAPS);
-            rounds
-                .into_iter()
-                .all(|request| is_ok(writer.once(request).as_ref()))
+        let writer = scope.spawn(|| {
+            let (wire, mut swaps) = (wire, requests.iter().cycle().take(SWAPS));
+            let stored = |request: &Vec<u8>| wire.once(request).is_ok_and(|reply| reply.is_ok());
+            swaps.all(|request| whole.load(Ordering::Relaxed) && stored(request))
         });
-        while !writer.is_finished() && whole {
-            whole = examiner
-                .fetch(&name)
-                .is_some_and(|content| contents.contains(&content));
+        while !writer.is_finished() && whole.load(Ordering::Relaxed) {
+            let read = examiner.fetch(&name);
+            let good = read.is_ok_and(|content| contents.contains(&content));
+            whole.store(good, Ordering::Relaxed);
         }
-        whole &= writer.join().unwrap_or(false);
-    });
-    Outcome::of(whole)
+        Ok(writer.join().unwrap_or(false) && whole.load(Ordering::Relaxed))
+    })
 }
 
 /// Closing with bytes unread sends a reset: the server's next write fails.
-pub fn clients_that_vanish(examiner: &mut Examiner) -> Outcome {
+pub fn clients_that_vanish(examiner: &Examiner) -> Graded {
     let name = examiner.name("vanish");
-    let stored = examiner.round_trip(&name, &pattern(MIB));
+    let stored = examiner.round_trip(&name, &pattern(MIB))?;
     for _ in 0..10 {
-        let Some(mut probe) = examiner.wire.open() else {
-            return Outcome::Fail;
-        };
-        examiner
-            .wire
-            .send(&mut probe, format!("GET {name}\r\n\r\n").as_bytes());
-        let timeout = examiner.wire.timeout;
-        examiner.wire.more(&mut probe, timeout);
+        let mut probe = examiner.wire.open()?;
+        probe.send(format!("GET {name}\r\n\r\n").as_bytes());
+        probe.more(examiner.wire.limit());
     }
-    Outcome::of(stored && is_ok(examiner.wire.once(LIST).as_ref()))
+    Ok(stored && examiner.wire.once(LIST)?.is_ok())
 }
 
 /// The reply to a refused upload arrives although the client has sent more than the server wants.
-pub fn a_refusal_arrives(examiner: &mut Examiner) -> Outcome {
+pub fn a_refusal_arrives(examiner: &Examiner) -> Graded {
     let request = upload("..", &encode(&pattern(4 * MIB)));
-    Outcome::of(is_error(examiner.wire.once(&request).as_ref()))
+    Ok(examiner.wire.once(&request)?.is_error())
+}
+
+/// A client that says half a request and no more must not hold a worker for ever.
+pub fn silence(examiner: &Examiner) -> Graded {
+    let Some(patience) = examiner.patience else {
+        return Err(Why::Skip(
+            "only with --patience, such as --patience 60s".to_owned(),
+        ));
+    };
+    let mut probe = examiner.wire.open()?;
+    probe.send(b"LI");
+    // A reply or the end of the stream.
+    if probe.more(patience).is_some() {
+        return Ok(true);
+    }
+    Err(Why::Remark(format!(
+        "a client that stops in the middle of a request keeps its connection for more than {patience:?}: as \
+         many such clients as there are workers stop the server; give every read a time limit"
+    )))
 }
 
 // ---- memory ----
 
-/// A process and its children.
-fn family(pid: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
-    iter::once(pid).chain(children).collect()
-}
-
-/// Peak of the memory of a process and its children since the last `forget_peak`, in KiB (VmHWM, see
-/// proc(5)).
-pub fn peak_kib(pid: u32) -> Option<u64> {
-    family(pid).into_iter().map(peak_of).sum()
-}
-
-/// Lets the peak begin again at what is in use now (5 in clear_refs, see proc(5)); only the owner may.
-pub fn forget_peak(pid: u32) -> io::Result<()> {
-    let mut family = family(pid).into_iter();
-    family.try_for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), "5"))
-}
-
-fn peak_of(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
 /// Everything before this has moved up to 10 MiB (100 with --big): memory that followed the file shows.
-pub fn memory(examiner: &mut Examiner) -> Outcome {
+pub fn memory(examiner: &Examiner) -> Graded {
     let Some((pid, before)) = examiner.memory else {
-        return Outcome::Skip("only with --pid".to_owned());
+        return Err(Why::Skip("only with --pid".to_owned()));
     };
-    let Some(after) = peak_kib(pid) else {
-        return Outcome::Skip(format!("process {pid} has gone"));
+    let Some(after) = sys::peak_memory(pid) else {
+        return Err(Why::Skip(format!("process {pid} has gone")));
     };
-    let grown = after.saturating_sub(before);
-    if grown < 10 * 1024 {
-        return Outcome::Pass;
+    let grown = after.saturating_sub(before) / 1024;
+    if grown < 10 {
+        return Ok(true);
     }
-    Outcome::FailBecause(format!(
-        "the peak grew by {} MiB while files of 10 MiB or more were moved: decode and write each piece as \
-         it comes",
-        grown / 1024
-    ))
-}
-
-// ---- what explains a failure ----
-
-/// The next port, if it answers LIST, too.
-pub fn neighbours(examiner: &mut Examiner) -> Option<u16> {
-    let own = examiner.wire.address;
-    let port = own.port().checked_add(1)?;
-    examiner.wire.address.set_port(port);
-    let timeout = std::mem::replace(&mut examiner.wire.timeout, Duration::from_millis(300));
-    let answers = is_ok(examiner.wire.once(LIST).as_ref());
-    examiner.wire.address = own;
-    examiner.wire.timeout = timeout;
-    answers.then_some(port)
+    Err(Why::Because(format!(
+        "the peak grew by {grown} MiB while files of 10 MiB or more were moved: decode and write each piece \
+         as it comes"
+    )))
 }

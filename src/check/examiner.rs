@@ -2,131 +2,135 @@
 //! of what may be left on the server.
 
 use crate::b64::{self, Decoder, Encoder};
-use crate::check::probe::{LIST, Wire, is_error, is_ok};
-use crate::json::Value;
+use crate::check::probe::{LIST, Reply, Wire};
+use crate::check::{Graded, Why};
+use crate::sys::Pid;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A server may need a moment until what it did shows: to notice that a client has gone, to finish a file.
-const SOON: Duration = Duration::from_secs(1);
+/// Between two looks at something that comes true soon.
+const STEP: Duration = Duration::from_millis(10);
 
 /// The tester of one server.
 pub struct Examiner {
     pub wire: Wire,
     /// Whether a file of 100 MiB is part of it.
     pub big: bool,
+    /// How long the server may bear a client that is silent, if that is to be tried.
+    pub patience: Option<Duration>,
     /// The server's process on this machine and its peak of memory so far in KiB, if that is to be watched.
-    pub memory: Option<(u32, u64)>,
+    pub memory: Option<(Pid, u64)>,
     /// Names that were stored, or that a wrong server may have stored.
-    made: BTreeSet<String>,
+    made: RefCell<BTreeSet<String>>,
 }
 
 impl Examiner {
-    pub fn new(wire: Wire, big: bool, memory: Option<(u32, u64)>) -> Examiner {
+    pub fn new(wire: Wire) -> Examiner {
         Examiner {
             wire,
-            big,
-            memory,
-            made: BTreeSet::new(),
+            big: false,
+            patience: None,
+            memory: None,
+            made: RefCell::default(),
         }
     }
 
     /// A name that no other run and no person uses; it is deleted at the end.
-    pub fn name(&mut self, what: &str) -> String {
+    pub fn name(&self, what: &str) -> String {
         let name = format!("kolam-check-{}-{what}", process::id());
-        self.made.insert(name.clone());
+        self.made.borrow_mut().insert(name.clone());
         name
     }
 
     /// One request for a name, on a connection of its own.
-    pub fn ask(&mut self, verb: &str, name: &str) -> Option<Value> {
+    pub fn ask(&self, verb: &str, name: &str) -> Result<Reply, Why> {
         self.wire
             .once(format!("{verb} {}\r\n\r\n", quoted(name)).as_bytes())
     }
 
     /// Uploads; true when the server says OK.
-    pub fn store(&mut self, name: &str, content: &[u8]) -> bool {
-        let reply = self.wire.once(&upload(name, &encode(content)));
-        is_ok(reply.as_ref())
+    pub fn store(&self, name: &str, content: &[u8]) -> Graded {
+        Ok(self.wire.once(&upload(name, &encode(content)))?.is_ok())
     }
 
     /// Downloads once.
-    pub fn fetch(&mut self, name: &str) -> Option<Vec<u8>> {
-        let reply = self.ask("GET", name)?;
-        decode(reply.get("data_file")?.as_str()?)
+    pub fn fetch(&self, name: &str) -> Result<Vec<u8>, Why> {
+        content(&self.ask("GET", name)?)
     }
 
     /// The file on the server becomes `content`, at once or soon.
-    pub fn becomes(&mut self, name: &str, content: &[u8]) -> bool {
-        let limit = self.wire.timeout;
-        self.within(limit, |examiner| examiner.fetch(name).as_deref() == Some(content))
+    pub fn becomes(&self, name: &str, content: &[u8]) -> bool {
+        self.soon(|| Ok(self.fetch(name)? == content))
     }
 
     /// Uploads and downloads again, and compares.
-    pub fn round_trip(&mut self, name: &str, content: &[u8]) -> bool {
-        self.store(name, content) && self.becomes(name, content)
+    pub fn round_trip(&self, name: &str, content: &[u8]) -> Graded {
+        Ok(self.store(name, content)? && self.becomes(name, content))
+    }
+
+    /// Whether LIST tells of a file of that name.
+    pub fn lists(&self, name: &str) -> Graded {
+        Ok(self.list()?.iter().any(|listed| listed == name))
     }
 
     /// Whether a file of that name can be had or is listed.
-    pub fn exists(&mut self, name: &str) -> bool {
-        let listed = self
-            .list()
-            .is_some_and(|names| names.iter().any(|listed| listed == name));
-        listed || !is_error(self.ask("GET", name).as_ref())
+    pub fn exists(&self, name: &str) -> Graded {
+        Ok(matches!(self.lists(name), Ok(true)) || !self.ask("GET", name)?.is_error())
     }
 
     /// The names that LIST tells.
-    pub fn list(&mut self) -> Option<Vec<String>> {
+    pub fn list(&self) -> Result<Vec<String>, Why> {
         let reply = self.wire.once(LIST)?;
-        let names = reply.get("data")?.as_array()?.iter();
-        names.map(|name| name.as_str().map(str::to_owned)).collect()
+        let names = reply.get("data").and_then(|data| {
+            let names = data.as_array()?.iter();
+            names.map(|name| name.as_str().map(str::to_owned)).collect()
+        });
+        names.ok_or(Why::Wrong)
     }
 
-    /// What STATS says under `key`.
-    pub fn stats(&mut self, key: &str) -> Option<u64> {
-        self.wire.once(b"STATS\r\n\r\n")?.get("data")?.get(key)?.as_u64()
+    /// How many workers the server says that it has.
+    pub fn claimed_workers(&self) -> Option<usize> {
+        let reply = self.wire.once(b"STATS\r\n\r\n").ok()?;
+        Some(reply.get("data")?.get("workers")?.as_u64()? as usize)
     }
 
-    /// Whether `condition` comes true within `SOON`.
-    pub fn soon(&mut self, condition: impl FnMut(&mut Examiner) -> bool) -> bool {
-        self.within(SOON, condition)
-    }
-
-    fn within(&mut self, limit: Duration, mut condition: impl FnMut(&mut Examiner) -> bool) -> bool {
-        let deadline = Instant::now() + limit;
+    /// Whether `condition` comes true: a server may need a moment to finish a file.
+    pub fn soon(&self, mut condition: impl FnMut() -> Graded) -> bool {
+        let begun = Instant::now();
         loop {
-            if condition(self) {
-                return true;
+            match condition() {
+                Ok(true) => return true,
+                _ if begun.elapsed() > self.wire.limit() => return false,
+                _ => thread::sleep(STEP),
             }
-            if Instant::now() > deadline {
-                return false;
-            }
-            thread::sleep(Duration::from_millis(10));
         }
     }
 
     /// Deletes what was stored, and returns the names that are still there.
-    pub fn clean_up(&mut self) -> Vec<String> {
-        for name in self.made.clone() {
-            self.ask("DELETE", &name);
+    pub fn clean_up(&self) -> Vec<String> {
+        self.wire.begin(true);
+        for name in self.made.take() {
+            let _ = self.ask("DELETE", &name);
+            // Kept for a server that has no list.
+            self.made.borrow_mut().insert(name);
         }
         // A wrong server may have stored them under other names: delete these, too.
         for name in self.ours() {
-            self.wire.once(format!("DELETE {name}\r\n\r\n").as_bytes());
+            let _ = self.wire.once(format!("DELETE {name}\r\n\r\n").as_bytes());
         }
         self.ours()
     }
 
     /// What LIST tells of our files; all of them when it tells nothing.
-    fn ours(&mut self) -> Vec<String> {
+    fn ours(&self) -> Vec<String> {
         let ours = format!("kolam-check-{}-", process::id());
-        let names = self.list().unwrap_or_else(|| self.made.iter().cloned().collect());
+        let names = self.list();
+        let mut names = names.unwrap_or_else(|_| self.made.borrow().iter().cloned().collect());
+        names.retain(|name| name.to_lowercase().contains(&ours));
         names
-            .into_iter()
-            .filter(|name| name.to_lowercase().contains(&ours))
-            .collect()
     }
 }
 
@@ -153,8 +157,13 @@ pub fn encode(content: &[u8]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// The file in the reply to GET.
+pub fn content(reply: &Reply) -> Result<Vec<u8>, Why> {
+    decode(reply.text("data_file")?).ok_or(Why::Wrong)
+}
+
 /// The bytes of a text, padded or not; `None` when it is not base64.
-pub fn decode(text: &str) -> Option<Vec<u8>> {
+fn decode(text: &str) -> Option<Vec<u8>> {
     let mut content = vec![0; b64::decoded_room(text.len())];
     let mut decoder = Decoder::new();
     let step = decoder.decode(text.as_bytes(), &mut content);

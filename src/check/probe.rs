@@ -1,9 +1,14 @@
-//! How does one talk to a server that may do anything? With plain blocking sockets, a time limit on every
-//! step, and a record of what crossed the wire, so that a finding can show it.
+//! How does one talk to a server that may do anything? With plain blocking sockets, a limit on every wait,
+//! and a record of what crossed the wire, so that a finding can show it. The limits follow the server: its
+//! usual time for a reply is measured all the while, so that a busy machine is not taken for a server that
+//! says nothing.
 
+use crate::check::Why;
 use crate::json::{Reader, Value};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What ends a request and a reply.
@@ -18,8 +23,20 @@ const SHOWN: usize = 60;
 /// Bytes of a reply that are held: the text of a file of 100 MiB, and room for its frame.
 const REPLY_LIMIT: usize = 140 << 20;
 
-/// A reply that trickles is waited for no longer than this many time limits of one step.
+/// A reply that trickles is waited for no longer than this many limits of one step.
 const PATIENCE: u32 = 10;
+
+/// An impatient try waits this long at least for a server that has been quick until now.
+const QUICK: Duration = Duration::from_millis(300);
+
+/// Silence of this many usual reply times is no delay any more.
+const SILENCE: u32 = 20;
+
+/// Bytes from which on a request is large: its reply says nothing about the usual time of one.
+const LARGE: usize = 1 << 16;
+
+/// Long enough that the kernel delivers two sends as two reads, when the machine is quiet.
+const APART: Duration = Duration::from_millis(30);
 
 /// What crossed the wire since the latest connection was opened: the first bytes of each direction.
 #[derive(Default)]
@@ -44,19 +61,18 @@ pub fn shown(bytes: &[u8]) -> String {
     format!("{}{more}", bytes[..bytes.len().min(SHOWN)].escape_ascii())
 }
 
-/// One connection.
-pub struct Probe {
-    stream: TcpStream,
-    /// Received, and not part of a reply yet.
-    rest: Vec<u8>,
-}
-
-/// Opens connections, sends, receives, and writes down what it saw.
+/// Opens connections, and keeps what all of them share.
 pub struct Wire {
     pub address: SocketAddr,
-    /// How long one step may take: to connect, to send, to wait for the next bytes.
-    pub timeout: Duration,
-    pub transcript: Transcript,
+    /// How long one step may take at most: to connect, to send, to wait for the next bytes.
+    timeout: Duration,
+    pub transcript: RefCell<Transcript>,
+    /// False while a failure would be tried again anyway.
+    patient: Cell<bool>,
+    /// The slowest of the latest small replies, measured from the last byte sent; it sinks by and by.
+    usual: Cell<Duration>,
+    /// Bytes of the largest request of this try. Its reply may be as large.
+    largest: Cell<usize>,
 }
 
 impl Wire {
@@ -64,98 +80,175 @@ impl Wire {
         Wire {
             address,
             timeout,
-            transcript: Transcript::default(),
+            transcript: RefCell::default(),
+            patient: Cell::new(true),
+            usual: Cell::default(),
+            largest: Cell::default(),
         }
     }
 
-    /// A new connection; `None` and a word in the transcript when there is none.
-    pub fn open(&mut self) -> Option<Probe> {
-        self.transcript = Transcript::default();
-        let stream = TcpStream::connect_timeout(&self.address, self.timeout);
+    /// The same server or a neighbour, for another thread or another transcript.
+    pub fn another(&self, address: SocketAddr) -> Wire {
+        Wire::new(address, self.limit())
+    }
+
+    /// A new try of a rule begins.
+    pub fn begin(&self, patient: bool) {
+        self.transcript.take();
+        self.patient.set(patient);
+        self.largest.set(0);
+    }
+
+    /// How long silence may last at this moment. A server that is slow as a rule, because it or its machine
+    /// is busy, gets more, and so does a large file.
+    pub fn limit(&self) -> Duration {
+        let (slow, large) = (self.usual.get() * SILENCE, self.largest.get());
+        let limit = match self.patient.get() || large >= LARGE {
+            true => slow.clamp(self.timeout, self.timeout * PATIENCE),
+            false => slow.max(QUICK).min(self.timeout),
+        };
+        limit + limit / 4 * (large >> 20) as u32
+    }
+
+    /// Lets the server read what it was sent. Nothing tells when it has: several times as long as it takes
+    /// for a whole reply.
+    pub fn pause(&self) {
+        thread::sleep(self.moment());
+    }
+
+    fn moment(&self) -> Duration {
+        (self.usual.get() * 4).clamp(APART, APART * 10)
+    }
+
+    /// A new connection.
+    pub fn open(&self) -> Result<Probe<'_>, Why> {
+        self.transcript.take();
+        let stream = TcpStream::connect_timeout(&self.address, self.limit());
         match stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
-            Ok(stream) => Some(Probe {
+            Ok(stream) => Ok(Probe {
+                wire: self,
                 stream,
                 rest: Vec::new(),
+                sent: Instant::now(),
             }),
             Err(error) => {
-                self.transcript.end = format!("no connection: {error}");
-                None
+                self.transcript.borrow_mut().end = format!("no connection: {error}");
+                Err(Why::Wrong)
             }
         }
     }
 
-    /// Sends all of it as one piece; false when the server takes no more.
-    pub fn send(&mut self, probe: &mut Probe, bytes: &[u8]) -> bool {
-        Transcript::note(&mut self.transcript.sent, bytes);
-        let ready = probe.stream.set_write_timeout(Some(self.timeout));
-        ready.and_then(|()| probe.stream.write_all(bytes)).is_ok()
+    /// One request and its reply on a connection of its own.
+    pub fn once(&self, request: &[u8]) -> Result<Reply, Why> {
+        self.open()?.ask(request)
+    }
+}
+
+/// One connection.
+pub struct Probe<'w> {
+    wire: &'w Wire,
+    stream: TcpStream,
+    /// Received, and not part of a reply yet.
+    rest: Vec<u8>,
+    /// When the last byte was sent.
+    sent: Instant,
+}
+
+impl Probe<'_> {
+    /// Sends all of it as one piece. A server may refuse before it has read all; its reply counts, so failing
+    /// to send is no failure yet.
+    pub fn send(&mut self, bytes: &[u8]) {
+        Transcript::note(&mut self.wire.transcript.borrow_mut().sent, bytes);
+        self.wire.largest.set(bytes.len().max(self.wire.largest.get()));
+        let ready = self.stream.set_write_timeout(Some(self.wire.limit()));
+        let _ = ready.and_then(|()| self.stream.write_all(bytes));
+        self.sent = Instant::now();
     }
 
-    /// Waits for more bytes, at most `limit`. `None`: there came none, and the transcript says why.
-    pub fn more(&mut self, probe: &mut Probe, limit: Duration) -> Option<usize> {
+    /// Waits for more bytes, at most `limit`. `None`: nothing came; 0: the connection has been closed. Either
+    /// way the transcript says so.
+    pub fn more(&mut self, limit: Duration) -> Option<usize> {
         let mut buffer = [0; 65536];
-        let limit = limit.max(Duration::from_millis(1));
-        let got = probe
+        let ready = self
             .stream
-            .set_read_timeout(Some(limit))
-            .and_then(|()| probe.stream.read(&mut buffer));
-        self.transcript.end = match got {
-            Ok(0) => "then the connection was closed".to_owned(),
-            Ok(count) => {
-                probe.rest.extend_from_slice(&buffer[..count]);
-                Transcript::note(&mut self.transcript.received, &buffer[..count]);
-                self.transcript.end.clear();
-                return Some(count);
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                format!("then nothing for {limit:.1?}")
-            }
-            Err(error) => format!("then {error}"),
+            .set_read_timeout(Some(limit.max(Duration::from_millis(1))));
+        let got = ready.and_then(|()| self.stream.read(&mut buffer));
+        let silent = |error: &io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let (end, count) = match got {
+            Ok(0) => ("then the connection was closed".to_owned(), Some(0)),
+            Ok(count) => (String::new(), Some(count)),
+            Err(error) if silent(&error) => (format!("then nothing for {limit:.1?}"), None),
+            Err(error) => (format!("then {error}"), Some(0)),
         };
-        None
+        let bytes = &buffer[..count.unwrap_or(0)];
+        self.rest.extend_from_slice(bytes);
+        let mut transcript = self.wire.transcript.borrow_mut();
+        Transcript::note(&mut transcript.received, bytes);
+        transcript.end = end;
+        count
     }
 
     /// The next reply without its end mark.
-    pub fn frame(&mut self, probe: &mut Probe) -> Option<Vec<u8>> {
-        let deadline = Instant::now() + self.timeout * PATIENCE;
+    pub fn frame(&mut self) -> Result<Vec<u8>, Why> {
+        let deadline = Instant::now() + self.wire.limit() * PATIENCE;
         let mut searched = 0;
         loop {
             // What was searched is not searched again, but for an end mark that was cut in two.
-            if let Some(at) = find(&probe.rest[searched..], END) {
-                let mut frame: Vec<u8> = probe.rest.drain(..searched + at + END.len()).collect();
+            if let Some(at) = find(&self.rest[searched..], END) {
+                let mut frame: Vec<u8> = self.rest.drain(..searched + at + END.len()).collect();
                 frame.truncate(searched + at);
-                return Some(frame);
+                self.measure(frame.len());
+                return Ok(frame);
             }
-            searched = probe.rest.len().saturating_sub(END.len() - 1);
+            searched = self.rest.len().saturating_sub(END.len() - 1);
             if searched > REPLY_LIMIT || Instant::now() > deadline {
-                self.transcript.end = "and no end of the reply".to_owned();
-                return None;
+                self.wire.transcript.borrow_mut().end = "and no end of the reply".to_owned();
+                return Err(Why::Wrong);
             }
-            self.more(probe, self.timeout)?;
+            if !matches!(self.more(self.wire.limit()), Some(1..)) {
+                return Err(Why::Wrong);
+            }
+        }
+    }
+
+    /// A small reply tells how long the server takes at this moment.
+    fn measure(&self, length: usize) {
+        if length.max(self.wire.largest.get()) < LARGE {
+            let usual = &self.wire.usual;
+            usual.set(self.sent.elapsed().max(usual.get() * 3 / 4));
         }
     }
 
     /// The next reply, if it is one JSON object.
-    pub fn reply(&mut self, probe: &mut Probe) -> Option<Value> {
-        let frame = self.frame(probe)?;
-        let mut budget = usize::MAX;
+    pub fn reply(&mut self) -> Result<Reply, Why> {
+        let frame = self.frame()?;
         let mut reader = Reader::new(frame.as_slice(), 65536);
-        let object = reader.value(&mut budget).ok();
-        let whole = reader.available().is_err();
-        object.filter(|value| whole && matches!(value, Value::Object(_)))
+        match reader.value(&mut usize::MAX.clone()) {
+            Ok(value @ Value::Object(_)) if reader.available().is_err() => Ok(Reply(value)),
+            _ => Err(Why::Wrong),
+        }
     }
 
     /// One request and its reply on this connection.
-    pub fn ask(&mut self, probe: &mut Probe, request: &[u8]) -> Option<Value> {
-        // A server may refuse before it has read all, and its reply counts.
-        self.send(probe, request);
-        self.reply(probe)
+    pub fn ask(&mut self, request: &[u8]) -> Result<Reply, Why> {
+        self.send(request);
+        self.reply()
     }
 
-    /// One request and its reply on a connection of its own.
-    pub fn once(&mut self, request: &[u8]) -> Option<Value> {
-        let mut probe = self.open()?;
-        self.ask(&mut probe, request)
+    /// What was received holds the end of a reply.
+    pub fn holds_a_reply(&self) -> bool {
+        find(&self.rest, END).is_some()
+    }
+
+    /// Nothing was received that is not part of a reply, and nothing comes for a moment.
+    pub fn is_silent(&mut self) -> bool {
+        self.rest.is_empty() && !matches!(self.more(self.wire.moment() * 3), Some(1..))
+    }
+
+    /// Says that nothing follows, and waits until the server has noticed and closes, too.
+    pub fn leave(mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+        while matches!(self.more(self.wire.limit()), Some(1..)) {}
     }
 }
 
@@ -164,23 +257,25 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// The text of `status`, if there is one.
-fn status(reply: Option<&Value>) -> Option<&str> {
-    reply?.get("status")?.as_str()
-}
+/// A JSON object that a server has sent.
+pub struct Reply(Value);
 
-pub fn is_ok(reply: Option<&Value>) -> bool {
-    status(reply) == Some("OK")
-}
+impl Reply {
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key)
+    }
 
-/// An error with any reason, as long as it has one.
-pub fn is_error(reply: Option<&Value>) -> bool {
-    status(reply) == Some("ERROR") && reply.and_then(|reply| reply.get("data")?.as_str()).is_some()
-}
+    /// The string under `key`; without it, the reply is wrong.
+    pub fn text(&self, key: &str) -> Result<&str, Why> {
+        self.get(key).and_then(Value::as_str).ok_or(Why::Wrong)
+    }
 
-impl Probe {
-    /// All that was received belonged to replies.
-    pub fn is_drained(&self) -> bool {
-        self.rest.is_empty()
+    pub fn is_ok(&self) -> bool {
+        matches!(self.text("status"), Ok("OK"))
+    }
+
+    /// An error with any reason, as long as it has one.
+    pub fn is_error(&self) -> bool {
+        matches!(self.text("status"), Ok("ERROR")) && self.text("data").is_ok()
     }
 }

@@ -2,40 +2,50 @@
 //! findings.
 
 use crate::check::probe::{Transcript, shown};
-use crate::check::{Outcome, Rule};
+use crate::check::{Graded, Rule, Why};
 use crate::json::Writer;
 use std::fmt::Write as _;
 
 /// What one rule found, and what crossed the wire meanwhile.
 pub struct Finding {
     pub rule: &'static Rule,
-    pub outcome: Outcome,
+    pub graded: Graded,
     pub transcript: Transcript,
 }
 
 impl Finding {
     pub fn is_pass(&self) -> bool {
-        matches!(self.outcome, Outcome::Pass)
+        matches!(self.graded, Ok(true) | Err(Why::Remark(_)))
     }
 
     pub fn is_failure(&self) -> bool {
-        matches!(self.outcome, Outcome::Fail | Outcome::FailBecause(_))
+        matches!(self.graded, Ok(false) | Err(Why::Wrong | Why::Because(_)))
     }
 
     fn word(&self) -> &'static str {
-        match self.outcome {
-            Outcome::Pass => "PASS",
-            Outcome::Skip(_) => "SKIP",
-            Outcome::Fail | Outcome::FailBecause(_) => "FAIL",
+        match self.graded {
+            Ok(true) => "PASS",
+            Ok(false) | Err(Why::Wrong | Why::Because(_)) => "FAIL",
+            Err(Why::Skip(_)) => "SKIP",
+            Err(Why::Remark(_)) => "NOTE",
         }
     }
 
-    /// Why it failed or was skipped; empty when it passed.
+    /// The word for programs. A remark is no failure: the protocol does not demand what it tells of.
+    fn result(&self) -> &'static str {
+        match self.word() {
+            "FAIL" => "fail",
+            "SKIP" => "skip",
+            _ => "pass",
+        }
+    }
+
+    /// Why it failed or was skipped, or what else is to be known; empty when it simply passed.
     fn cause(&self) -> &str {
-        match &self.outcome {
-            Outcome::Pass => "",
-            Outcome::Fail => self.rule.cause,
-            Outcome::FailBecause(cause) | Outcome::Skip(cause) => cause,
+        match &self.graded {
+            Ok(true) => "",
+            Ok(false) | Err(Why::Wrong) => self.rule.cause,
+            Err(Why::Because(text) | Why::Skip(text) | Why::Remark(text)) => text,
         }
     }
 
@@ -92,12 +102,19 @@ pub fn text(findings: &[Finding], left: &[String]) -> String {
                 finding.rule.name,
                 finding.rule.expected
             );
-            if finding.is_failure() {
-                let _ = writeln!(out, "       sent      {}", shown(&finding.transcript.sent));
-                let _ = writeln!(out, "       received  {}", finding.received());
-                let _ = writeln!(out, "       cause     {}", finding.cause());
-            } else if !finding.is_pass() {
-                let _ = writeln!(out, "       skipped   {}", finding.cause());
+            let (sent, received) = (shown(&finding.transcript.sent), finding.received());
+            let about: &[(&str, &str)] = match finding.word() {
+                "PASS" => &[],
+                "FAIL" => &[
+                    ("sent", &sent),
+                    ("received", &received),
+                    ("cause", finding.cause()),
+                ],
+                "SKIP" => &[("skipped", finding.cause())],
+                _ => &[("remark", finding.cause())],
+            };
+            for (what, text) in about {
+                let _ = writeln!(out, "       {what:<9} {text}");
             }
         }
     }
@@ -140,7 +157,7 @@ pub fn json(findings: &[Finding], _left: &[String]) -> String {
         writer.open(b'{');
         writer.pair("rule", finding.rule.name);
         writer.pair("group", finding.rule.group);
-        writer.pair("result", &finding.word().to_lowercase());
+        writer.pair("result", finding.result());
         writer.pair("sent", &shown(&finding.transcript.sent));
         writer.pair("received", &finding.received());
         writer.pair("expected", finding.rule.expected);

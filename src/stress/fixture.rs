@@ -287,18 +287,9 @@ impl Server {
         self.child.is_some()
     }
 
-    /// Peak resident memory in KiB: the sum of each process's peak, with shared pages (the program itself,
-    /// the counters) counted once. An estimate: the peaks need not have been at the same time, and a worker
-    /// that was replaced is not in it.
+    /// Peak resident memory of its processes in KiB.
     pub fn peak_rss_kib(&self) -> Option<u64> {
-        let &(pid, _) = self.child.as_ref()?;
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-        let mut peak = memory(pid, "VmHWM")?;
-        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
-            let shared = memory(child, "RssFile")? + memory(child, "RssShmem")?;
-            peak += memory(child, "VmHWM")?.saturating_sub(shared);
-        }
-        Some(peak)
+        self.child.as_ref().and_then(|(pid, _)| sys::peak_memory(*pid))
     }
 
     /// Stops it and waits until all its processes have ended; returns their processor time.
@@ -333,13 +324,6 @@ impl Drop for Server {
             let _ = sys::reap(pid, true);
         }
     }
-}
-
-/// A field of /proc/<pid>/status in KiB (proc_pid_status(5)).
-fn memory(pid: Pid, field: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with(field))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -56,7 +56,11 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 struct Shared {
     mistake: Mistake,
-    files: Arc<Mutex<Files>>,
+    files: Mutex<Files>,
+    /// Files that appear later than promised: when the next request has been answered.
+    late: Mutex<Files>,
+    /// A GET has been answered since an upload was half done.
+    read: AtomicBool,
     /// Held during a request by some mistakes.
     lock: Mutex<()>,
     stopped: AtomicBool,
@@ -74,7 +78,9 @@ impl WrongServer {
     pub fn start(mistake: Mistake) -> WrongServer {
         let shared = Arc::new(Shared {
             mistake,
-            files: Arc::default(),
+            files: Mutex::default(),
+            late: Mutex::default(),
+            read: AtomicBool::default(),
             lock: Mutex::default(),
             stopped: AtomicBool::new(false),
             busy: Mutex::default(),
@@ -183,7 +189,13 @@ fn send(stream: &mut TcpStream, reply: &str, mistake: Mistake) -> std::io::Resul
 
 /// The next request without its end; `None` when there is none any more.
 fn next_request(stream: &mut TcpStream, collected: &mut Vec<u8>, shared: &Shared) -> Option<Vec<u8>> {
-    let mut piece = vec![0; 65536];
+    // Small pieces make a search from the start expensive.
+    let pieces = if shared.mistake == Mistake::SearchesFromTheStart {
+        4
+    } else {
+        1
+    };
+    let mut piece = vec![0; 65536 / pieces];
     let mut searched = 0;
     let mut held = None;
     loop {
@@ -285,15 +297,21 @@ fn answer(request: &[u8], shared: &Shared) -> String {
     }
     let leaves = name.starts_with('.') || name.contains(['/', '\\']);
     let bad = name.is_empty() || leaves && mistake != Mistake::LeavesTheFolder;
-    match verb.to_uppercase().as_str() {
+    let reply = match verb.to_uppercase().as_str() {
         "LIST" => list(&shared.files.lock().unwrap()),
         "STATS" if mistake == Mistake::TwoWorkersOfFour => ok("\"data\":{\"workers\":4}"),
         "GET" | "UPLOAD" | "DELETE" if bad => error(&format!("invalid file name: {name}"), mistake),
         "GET" => get(&name, shared),
-        "UPLOAD" => upload(name, content, rest, shared),
+        "UPLOAD" => return upload(name, content, rest, shared),
         "DELETE" => delete(&name, shared),
         _ => error("request tidak dikenali", mistake),
-    }
+    };
+    shared
+        .files
+        .lock()
+        .unwrap()
+        .append(&mut shared.late.lock().unwrap());
+    reply
 }
 
 fn list(files: &Files) -> String {
@@ -307,6 +325,7 @@ fn list(files: &Files) -> String {
 
 fn get(name: &str, shared: &Shared) -> String {
     let files = shared.files.lock().unwrap();
+    shared.read.store(true, Ordering::SeqCst);
     let Some(content) = files.get(name) else {
         return error(&format!("file not found: {name}"), shared.mistake);
     };
@@ -344,16 +363,17 @@ fn upload(name: String, text: &str, rest: &str, shared: &Shared) -> String {
     match mistake {
         Mistake::OkBeforeTheFileIsThere => {
             files.remove(&name);
-            let files = Arc::clone(&shared.files);
-            thread::spawn(move || {
-                thread::sleep(Duration::from_millis(20));
-                files.lock().unwrap().insert(name, content);
-            });
+            shared.late.lock().unwrap().insert(name, content);
         }
         Mistake::WritesUnderTheNameItself => {
             files.insert(name.clone(), content[..content.len() / 2].to_vec());
+            shared.read.store(false, Ordering::SeqCst);
             drop(files);
-            thread::sleep(Duration::from_millis(2));
+            // Until a reader has met it, if there is one.
+            let mut looks = 0..10;
+            while !shared.read.load(Ordering::SeqCst) && looks.next().is_some() {
+                thread::sleep(Duration::from_millis(2));
+            }
             shared.files.lock().unwrap().insert(name, content);
         }
         Mistake::AppendsToTheOldFile => files.entry(name).or_default().extend(content),
