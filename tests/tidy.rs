@@ -114,6 +114,9 @@ const ROUNDING: usize = 100;
 /// The lines of an experiment's patch that may change: more is a rebuild.
 const EXPERIMENT_LINES: usize = 10;
 
+/// Lines of an example server: one page shows all that it does.
+const EXAMPLE_LINES: std::ops::RangeInclusive<usize> = 40..=120;
+
 /// What stands on the first page: more is not read.
 const README_WORDS: usize = 1500;
 /// Where the chapters are listed in reading order.
@@ -435,6 +438,24 @@ fn no_file_is_longer_than_one_sitting() {
             let remedy = "split it where a reader would";
             let told = format!("{count} lines without tests; {remedy}");
             faults.add(&source.path, FILE_LIMIT, &told);
+        }
+    }
+    faults.report();
+}
+
+#[test]
+fn every_example_is_a_server_on_one_page() {
+    let mut faults = Faults::default();
+    let parts = walk("examples")
+        .into_iter()
+        .filter(|path| path.matches('/').count() == 1);
+    let examples: Vec<Source> = parts.map(|path| Source::read(&path)).collect();
+    assert_eq!(examples.len(), 4, "README tells of four servers");
+    for example in examples {
+        let count = example.text.lines().count();
+        if !EXAMPLE_LINES.contains(&count) {
+            let remedy = "what makes it this server stands in it, what all share in examples/common";
+            faults.add(&example.path, 1, &format!("{count} lines; {remedy}"));
         }
     }
     faults.report();

@@ -1,17 +1,8 @@
-//! What the four example servers share: one request in, one reply out, all of it in memory.
-//!
-//! The file protocol stands in `docs/protocol.md`. Four weaknesses stand here and so in all four servers:
-//!
-//! 1. A message is collected whole, and copied: a file of 100 MiB needs about 370 MiB, for its content and for two
-//!    copies of its text.
-//! 2. A file is written under its own name: a reader can meet half a file, and a full disk leaves one.
-//! 3. A connection may be silent for ever: no read has a time limit.
-//! 4. A request is cut at its blanks, and quotes stay part of the name: a name with a blank in it cannot be had.
+//! What the four example servers share: names of files, strings of JSON, and base64. The file protocol stands in
+//! `docs/protocol.md`.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Where all four listen. Port 6666 is kolam's own.
 pub const ADDRESS: &str = "127.0.0.1:6667";
@@ -19,82 +10,21 @@ pub const ADDRESS: &str = "127.0.0.1:6667";
 /// The folder that all four serve.
 pub const FOLDER: &str = "files";
 
-/// Answers one request after another until the client closes the connection.
-pub fn serve(connection: TcpStream) -> io::Result<()> {
-    let mut reader = BufReader::new(connection);
-    loop {
-        // A request ends with an empty line. Reading line by line finds it, however the bytes are cut up.
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            if reader.read_until(b'\n', &mut request)? == 0 {
-                return Ok(());
-            }
-        }
-        let reply = answer(&String::from_utf8_lossy(&request));
-        reader.get_mut().write_all(reply.as_bytes())?;
-    }
-}
-
-/// The reply to a request, with its end.
-fn answer(request: &str) -> String {
-    let mut words = request.split_whitespace();
-    let verb = words.next().unwrap_or_default().to_uppercase();
-    let name = words.next().unwrap_or_default();
-    let content: String = words.collect();
-    let result = match verb.as_str() {
-        "LIST" => list(),
-        "GET" => get(name),
-        "UPLOAD" => upload(name, &content),
-        "DELETE" => delete(name),
-        _ => Err("request tidak dikenali".to_owned()),
-    };
-    match result {
-        Ok(members) => format!("{{\"status\":\"OK\",{members}}}\r\n\r\n"),
-        Err(reason) => format!("{{\"status\":\"ERROR\",\"data\":{}}}\r\n\r\n", quoted(&reason)),
-    }
-}
-
-fn list() -> Result<String, String> {
+/// What can be asked for, as JSON strings, sorted.
+pub fn names() -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(FOLDER).map_err(|error| error.to_string())?.flatten() {
+    for entry in fs::read_dir(FOLDER)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if path_of(&name).is_ok() && entry.path().is_file() {
+        if path_of(&name).is_ok_and(|path| path.is_file()) {
             names.push(quoted(&name));
         }
     }
     names.sort();
-    Ok(format!("\"data\":[{}]", names.join(",")))
-}
-
-fn get(name: &str) -> Result<String, String> {
-    let content = fs::read(path_of(name)?).map_err(|error| format!("file not found: {error}"))?;
-    Ok(format!(
-        "\"data_namafile\":{},\"data_file\":\"{}\"",
-        quoted(name),
-        encode(&content)
-    ))
-}
-
-fn upload(name: &str, text: &str) -> Result<String, String> {
-    let path = path_of(name)?;
-    let content = decode(text).ok_or("invalid base64")?;
-    fs::write(path, content).map_err(|error| error.to_string())?;
-    Ok(format!(
-        "\"data\":{}",
-        quoted(&format!("{name} uploaded successfully"))
-    ))
-}
-
-fn delete(name: &str) -> Result<String, String> {
-    fs::remove_file(path_of(name)?).map_err(|error| format!("file not found: {error}"))?;
-    Ok(format!(
-        "\"data\":{}",
-        quoted(&format!("{name} deleted successfully"))
-    ))
+    Ok(names)
 }
 
 /// A name is one part of a path, or it is refused: `../../etc/passwd` must not leave the folder.
-fn path_of(name: &str) -> Result<PathBuf, String> {
+pub fn path_of(name: &str) -> Result<PathBuf, String> {
     let safe = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
     let path = Path::new(FOLDER).join(name);
     if safe && !path.is_symlink() {
@@ -105,7 +35,7 @@ fn path_of(name: &str) -> Result<PathBuf, String> {
 }
 
 /// A JSON string (RFC 8259, section 7).
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut json = String::from("\"");
     for c in text.chars() {
         match c {
@@ -120,7 +50,7 @@ fn quoted(text: &str) -> String {
 const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Base64 (RFC 4648, section 4): three bytes become four symbols of six bits.
-fn encode(content: &[u8]) -> String {
+pub fn encode(content: &[u8]) -> String {
     let mut text = String::with_capacity(content.len().div_ceil(3) * 4);
     for group in content.chunks(3) {
         let bits = group
@@ -136,7 +66,7 @@ fn encode(content: &[u8]) -> String {
 }
 
 /// The bytes that a text stands for; `None` when it is not base64.
-fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let symbols = text.trim_end_matches('=').as_bytes();
     let mut content = Vec::with_capacity(symbols.len() / 4 * 3 + 2);
     for group in symbols.chunks(4) {
