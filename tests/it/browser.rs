@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the browser may be called.
 const NAMES: [&str; 4] = [
@@ -88,29 +88,7 @@ impl Drop for Home {
 
 /// What follows `before` in a JSON text, as a string.
 fn string_after(text: &str, before: &str) -> Option<String> {
-    let (_, rest) = text.split_once(before)?;
-    let mut chars = rest.strip_prefix('"')?.chars();
-    let mut units = Vec::new();
-    loop {
-        let c = match chars.next()? {
-            '"' => return Some(String::from_utf16(&units).unwrap()),
-            '\\' => match chars.next()? {
-                'u' => {
-                    let digits: String = chars.by_ref().take(4).collect();
-                    units.push(u16::from_str_radix(&digits, 16).unwrap());
-                    continue;
-                }
-                'n' => '\n',
-                'r' => '\r',
-                't' => '\t',
-                'b' => '\u{8}',
-                'f' => '\u{c}',
-                c => c,
-            },
-            c => c,
-        };
-        units.extend(c.encode_utf16(&mut [0; 2]).iter());
-    }
+    Some(json_string(text.split_once(before)?.1)?.0)
 }
 
 /// A text as a string of JSON, and of JavaScript.
@@ -289,17 +267,19 @@ impl Browser {
 
     /// Waits until the tab shows this address.
     fn arrive(&mut self, address: &str) {
-        let wanted = format!("{address} complete");
-        let mut found = String::new();
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while found != wanted {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "the tab shows {found}, not {wanted}"
-            );
+        self.wait_for("location.href + ' ' + document.readyState", |found| {
+            found == format!("{address} complete")
+        });
+    }
+
+    /// Waits until the value of an expression is as it should be.
+    fn wait_for(&mut self, expression: &str, right: impl Fn(&str) -> bool) {
+        let (mut found, began) = (String::new(), Instant::now());
+        while !right(&found) {
+            assert!(began.elapsed() < PATIENCE, "{expression} stays {found:?}");
             // Between two pages there is nothing to ask; a little later there is.
             std::thread::sleep(Duration::from_millis(5));
-            found = self.evaluate("location.href + ' ' + document.readyState");
+            found = self.evaluate(expression);
         }
     }
 
@@ -331,16 +311,8 @@ impl Browser {
 
     /// Waits until the page says this.
     fn read(&mut self, text: &str) {
-        let mut found = String::new();
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while !found.contains(text) {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "the page says {found:?}, not {text:?}"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-            found = self.evaluate("document.body ? document.body.innerText : ''");
-        }
+        let shown = "document.body ? document.body.innerText : ''";
+        self.wait_for(shown, |found| found.contains(text));
     }
 
     /// Waits for a download of that many bytes, and takes it away.

@@ -5,7 +5,6 @@ use crate::support::fake::field;
 use crate::support::pty::{Screen, Terminal};
 use crate::support::*;
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -33,6 +32,15 @@ fn polite(answer: &'static str) -> Fake {
             if guest.seen.last.lock().unwrap().contains("Connection: close") {
                 return;
             }
+        }
+    })
+}
+
+/// Answers each request with `answer`, and does not close.
+fn keeping(answer: impl AsRef<[u8]> + Send + Sync + 'static) -> Fake {
+    Fake::start(move |guest| {
+        while guest.request().is_some() {
+            guest.send(&answer);
         }
     })
 }
@@ -74,6 +82,12 @@ fn count(ended: &Ended, name: &str) -> usize {
 
 fn counts<const N: usize>(ended: &Ended, names: [&str; N]) -> [usize; N] {
     names.map(|name| count(ended, name))
+}
+
+/// The line of figures of a good run.
+fn cells(ended: &Ended) -> Vec<f64> {
+    let cells = ended.ok().trim_end().split(',');
+    cells.map(|cell| cell.parse().unwrap()).collect()
 }
 
 /// All requests are over, so many of them complete, and all others failed for `cause` alone.
@@ -169,13 +183,7 @@ fn every_request_has_a_connection_of_its_own() {
 fn a_url_without_a_path_names_the_root() {
     let server = polite(GOOD_CLOSE);
     for (end, target) in [("", "/"), ("/", "/"), ("?a=b", "/?a=b")] {
-        let ended = run(&[
-            "bench",
-            "http",
-            &format!("http://{}{end}", server.address),
-            "-n",
-            "2",
-        ]);
+        let ended = run(format!("bench http http://{}{end} -n 2", server.address));
         ended.ok();
         let first = server.last().lines().next().unwrap().to_owned();
         assert_eq!(first, format!("GET {target} HTTP/1.1"));
@@ -231,12 +239,7 @@ fn an_answer_may_come_in_every_form_and_in_pieces() {
 fn the_line_of_figures_has_all_cells_and_they_agree() {
     let server = polite(GOOD_CLOSE);
     let ended = bench(&server, "-n 60 -c 6 --csv");
-    let cells: Vec<f64> = ended
-        .ok()
-        .trim_end()
-        .split(',')
-        .map(|cell| cell.parse().unwrap())
-        .collect();
+    let cells = cells(&ended);
     assert_eq!((ended.text().lines().count(), cells.len()), (1, 13), "{ended:?}");
     let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
     let [
@@ -283,13 +286,7 @@ fn the_time_ends_a_run_and_what_has_begun_is_finished() {
     for options in ["-k", ""] {
         server.seen.requests.store(0, SeqCst);
         let ended = bench(&server, format!("-z 500ms -c 2 --csv {options}"));
-        let cells: Vec<f64> = ended
-            .ok()
-            .trim_end()
-            .split(',')
-            .map(|cell| cell.parse().unwrap())
-            .collect();
-        let [_, seconds, complete, failed, ..] = cells[..] else {
+        let [_, seconds, complete, failed, ..] = cells(&ended)[..] else {
             panic!()
         };
         assert!((0.5..5.0).contains(&seconds), "{ended:?}");
@@ -309,7 +306,7 @@ fn of_time_and_number_the_first_ends_a_run() {
     let start = Instant::now();
     let ended = bench(&server, "-z 1h -n 30 -c 3 -k");
     ended.ok();
-    assert!(start.elapsed() < PATIENCE);
+    assert_took(..PATIENCE, start);
     assert_eq!((count(&ended, "Complete requests"), server.requests()), (30, 30));
     let silent = Fake::start(|guest| {
         guest.request();
@@ -628,11 +625,7 @@ fn a_request_that_the_server_took_and_did_not_answer_has_failed() {
 
 #[test]
 fn a_server_that_wants_to_keep_the_connection_is_left() {
-    let server = Fake::start(|guest| {
-        while guest.request().is_some() {
-            guest.send(GOOD)
-        }
-    });
+    let server = keeping(GOOD);
     bench(&server, "-n 20 -c 2").ok();
     assert_eq!(server.connections(), 20);
 }
@@ -646,9 +639,9 @@ fn a_server_that_announces_to_close_and_does_not_is_left_too() {
     });
     let start = Instant::now();
     let ended = bench(&server, "-n 4 -c 4 --csv");
-    let seconds: f64 = ended.ok().split(',').nth(1).unwrap().parse().unwrap();
+    assert_took(..PATIENCE, start);
     assert!(
-        start.elapsed() < PATIENCE && seconds < 0.9,
+        cells(&ended)[1] < 0.9,
         "waiting for the end is no time of a request: {ended:?}"
     );
 }
@@ -701,7 +694,7 @@ fn stray_bytes_without_end_do_not_hold_a_request() {
     let start = Instant::now();
     let ended = bench(&server, "-n 2 -c 2");
     ended.ok();
-    assert!(start.elapsed() < PATIENCE, "{ended:?}");
+    assert_took(..PATIENCE, start);
     assert!(
         value(&ended, "Stray bytes").ends_with(" after 2 answers"),
         "{ended:?}"
@@ -794,12 +787,7 @@ fn an_answer_that_is_no_http_is_a_failure() {
 
 #[test]
 fn stray_bytes_on_a_connection_that_stays_open_are_a_failure() {
-    let stray = format!("{GOOD}\r\n\r\n");
-    let server = Fake::start(move |guest| {
-        while guest.request().is_some() {
-            guest.send(&stray);
-        }
-    });
+    let server = keeping(format!("{GOOD}\r\n\r\n"));
     let ended = bench(&server, "-n 6 -c 2 -k");
     assert_failed(&ended, 0, 6, "Malformed");
     ended.failed(1, &["bytes come after it, on a connection that stays open"]);
@@ -853,13 +841,11 @@ fn a_connection_that_is_reset_is_a_failure() {
 
 #[test]
 fn a_connection_that_is_refused_is_a_failure() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    drop(taken);
+    let address = nobody();
     let ended = run(format!("bench http http://{address}/ -n 50 -c 5"));
     assert_failed(&ended, 0, 50, "Connect");
     ended.failed(1, &["cannot connect to", &address.to_string(), "refused"]);
-    let line = run(&["bench", "http", &format!("http://{address}/"), "-n", "1", "--csv"]);
+    let line = run(format!("bench http http://{address}/ -n 1 --csv"));
     assert_eq!(
         (line.code, line.text().split(',').count()),
         (Some(1), 13),
@@ -870,10 +856,7 @@ fn a_connection_that_is_refused_is_a_failure() {
 
 #[test]
 fn a_server_that_is_not_there_is_asked_now_and_then() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", taken.local_addr().unwrap());
-    drop(taken);
-    let ended = run(format!("bench http {url} -z 500ms -c 3"));
+    let ended = run(format!("bench http http://{}/ -z 500ms -c 3", nobody()));
     // Each of the three places asks at once, and again after each 10 ms.
     let failed = count(&ended, "Failed requests");
     assert!((3..=3 * 51).contains(&failed), "{ended:?}");
@@ -892,10 +875,7 @@ fn a_server_that_is_silent_is_given_up() {
         let ended = bench(&server, "-n 6 -c 3 --timeout 0.2");
         assert_failed(&ended, 0, 6, "Timeout");
         ended.failed(1, &["nothing moved for 200ms"]);
-        assert!(
-            begin.elapsed() >= Duration::from_millis(400),
-            "too early: {ended:?}"
-        );
+        assert_took(Duration::from_millis(400).., begin);
     }
 }
 
@@ -909,9 +889,8 @@ fn a_server_that_is_slow_and_moves_is_waited_for() {
         }
     });
     let ended = bench(&server, "-n 3 -c 3 --timeout 0.5 --csv");
-    let p50: f64 = ended.ok().split(',').nth(9).unwrap().parse().unwrap();
     assert!(
-        p50 >= 600.0,
+        cells(&ended)[9] >= 600.0,
         "the time of a request does not go to its last byte: {ended:?}"
     );
 }

@@ -44,12 +44,8 @@ fn play(transcript: &Transcript, prepare: impl Fn(&Folder) + Sync) {
             let server = case.serve(&folder, 2, "");
             let mut wire = server.connect();
             if cut == "all at once" {
-                let all: Vec<u8> = transcript
-                    .iter()
-                    .flat_map(|(request, _)| request)
-                    .copied()
-                    .collect();
-                wire.send(all);
+                let all: Vec<&[u8]> = transcript.iter().map(|(request, _)| &request[..]).collect();
+                wire.send(all.concat());
                 wire.half_close();
             }
             for (request, expected) in transcript {

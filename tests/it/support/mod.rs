@@ -21,11 +21,12 @@ pub use sys::signal;
 pub use watch::{
     abandoned, alive, children, descriptors, peak_memory, processes, processor_time, resident, threads,
 };
-pub use wire::{Wire, read};
+pub use wire::Wire;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeBounds;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,6 +69,52 @@ pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) 
     while !condition() {
         assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
         thread::sleep(STEP);
+    }
+}
+
+/// What began then has taken so long by now.
+#[track_caller]
+pub fn assert_took(bounds: impl RangeBounds<Duration>, began: Instant) {
+    let took = began.elapsed();
+    assert!(bounds.contains(&took), "it took {took:?}");
+}
+
+/// Is there such a program? If not, a word about it is said.
+pub fn installed(program: &str) -> bool {
+    let version = Command::new(program).arg("--version").output().is_ok();
+    if !version {
+        skipped(format!("{program} is not installed"));
+    }
+    version
+}
+
+/// Reads a string of JSON from its first quote on; returns it, and what follows it. `None`: it has no end.
+pub fn json_string(text: &str) -> Option<(String, &str)> {
+    let mut chars = text.strip_prefix('"')?.chars();
+    let mut units = Vec::new();
+    loop {
+        let c = match chars.next()? {
+            '"' => return Some((String::from_utf16(&units).unwrap(), chars.as_str())),
+            '\\' => match chars.next()? {
+                'u' => {
+                    let digits: String = chars.by_ref().take(4).collect();
+                    units.push(u16::from_str_radix(&digits, 16).unwrap());
+                    continue;
+                }
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                c @ ('"' | '\\' | '/') => c,
+                c => panic!("unexpected escape {c:?}"),
+            },
+            c => {
+                assert!(!c.is_control(), "a control character in a string");
+                c
+            }
+        };
+        units.extend(c.encode_utf16(&mut [0; 2]).iter());
     }
 }
 

@@ -202,6 +202,15 @@ impl Server {
         children(self.pid())
     }
 
+    /// Waits until there are as many workers as there were, and one that is gone is none of them.
+    #[track_caller]
+    pub fn wait_until_replaced(&self, gone: u32, workers: usize) {
+        eventually("the worker is replaced", || {
+            let now = self.workers();
+            now.len() == workers && !now.contains(&gone)
+        });
+    }
+
     /// All processes: the workers and, last, the first one.
     pub fn family(&self) -> Vec<u32> {
         [self.workers(), vec![self.pid()]].concat()

@@ -21,11 +21,12 @@ pub fn signal(pid: u32, signal: i32) {
 }
 
 /// Once, before anything is started: what the programs under test inherit is the same whoever runs the tests.
-/// They get no descriptors that were leaked to the runner, the usual umask, and signals that end them: a
-/// shell lets jobs in the background ignore SIGINT, and nohup SIGHUP.
+/// They get no descriptors that were leaked to the runner and may open many, the usual umask, and signals
+/// that end them: a shell lets jobs in the background ignore SIGINT, and nohup SIGHUP.
 pub fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        raise_descriptor_limit();
         for entry in fs::read_dir("/proc/self/fd").unwrap() {
             let fd: RawFd = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
             if fd > 2 {
@@ -75,9 +76,26 @@ pub fn limit_descriptors(pid: u32, more: usize) {
     limit(pid, libc::RLIMIT_NOFILE, last as u64 + 1);
 }
 
-/// Lets this process open as many descriptors as it is allowed to.
-pub fn raise_descriptor_limit() {
-    limit(std::process::id(), libc::RLIMIT_NOFILE, u64::MAX);
+/// Descriptors that a test may need: both ends of a thousand connections, while other tests run beside it.
+const DESCRIPTORS: u64 = 4096;
+
+/// Lets this process, and what it starts, open so many. Only root may pass the hard limit.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls use a limit that lives longer than they do.
+    let result = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_max = limit.rlim_max.max(DESCRIPTORS);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit)
+    };
+    check(
+        result,
+        &format!("the tests need {DESCRIPTORS} descriptors (ulimit -Hn)"),
+    );
 }
 
 /// Sets how many bytes the kernel takes in advance for this side.

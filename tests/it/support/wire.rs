@@ -3,11 +3,12 @@
 use super::{END, PATIENCE, sys};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Reads once. A process that is stopped and continued while it waits with a limit is interrupted, although
 /// it handles no signal (signal(7)).
-pub fn read(stream: &mut TcpStream, piece: &mut [u8]) -> io::Result<usize> {
+fn read(stream: &mut TcpStream, piece: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(piece) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -73,6 +74,19 @@ impl Wire {
         self.buffer.extend_from_slice(&piece[..count]);
         self.received += count as u64;
         Ok(count > 0)
+    }
+
+    /// Reads at most a piece after each pause, for a time or up to the end of the stream.
+    pub fn read_slowly(&mut self, piece: usize, pause: Duration, time: Duration) -> Vec<u8> {
+        let (mut bytes, mut piece, began) = (Vec::new(), vec![0; piece], Instant::now());
+        while began.elapsed() < time {
+            match read(&mut self.stream, &mut piece).unwrap() {
+                0 => break,
+                count => bytes.extend_from_slice(&piece[..count]),
+            }
+            thread::sleep(pause);
+        }
+        bytes
     }
 
     /// Takes the first `count` bytes.
