@@ -249,8 +249,16 @@ fn show(run: &mut Run, title: &str, rows: &[Cells]) {
         let headings: Vec<&str> = headings.split(' ').take(count).collect();
         run.say(&aligned(&headings, widths));
         for row in rows {
-            let cells: Vec<&String> = row[..2].iter().chain(&row[third..]).collect();
+            let cells = row[..2].iter().chain(&row[third..]).zip(widths);
+            let cells: Vec<&str> = cells.map(|(cell, width)| fitting(cell, *width)).collect();
             run.say(&aligned(&cells, widths));
         }
     }
+}
+
+/// A figure that is too long for its column, without some or all of what follows its point.
+fn fitting(cell: &str, width: isize) -> &str {
+    let point = cell.find('.').unwrap_or(cell.len());
+    let most = width.unsigned_abs().max(point).min(cell.len());
+    cell[..most].trim_end_matches('.')
 }
