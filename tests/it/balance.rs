@@ -625,12 +625,12 @@ fn when_none_is_alive_each_is_tried_once_more() {
 #[test]
 fn idle_connections_are_closed_and_slow_ones_are_not() {
     let backend = echo();
-    let balancer = Balancer::start(&[backend.address], "--idle-timeout 0.4");
+    let balancer = Balancer::start(&[backend.address], "--idle-timeout 1");
     let (mut idle, mut slow) = (balancer.connect(), balancer.connect());
     let since = Instant::now();
-    let drip = Background::drip(&slow, "x", Duration::from_millis(50));
+    let drip = Background::drip(&slow, "x", Duration::from_millis(80));
     idle.assert_closed();
-    assert_took(Duration::from_millis(400).., since);
+    assert_took(Duration::from_secs(1).., since);
     let mut twenty = [0; 20];
     slow.stream.read_exact(&mut twenty).unwrap();
     assert_eq!(twenty, [b'x'; 20]);
@@ -641,10 +641,10 @@ fn idle_connections_are_closed_and_slow_ones_are_not() {
 fn a_reader_slower_than_the_idle_limit_lives_as_long_as_it_reads() {
     let content = noise(24 << 20, 1);
     let backend = Fake::saying(content.clone());
-    let balancer = Balancer::start(&[backend.address], "--idle-timeout 0.3");
+    let balancer = Balancer::start(&[backend.address], "--idle-timeout 1");
     let mut wire = balancer.connect();
     // Slowly for several limits: less than it takes to make room in a full socket buffer. Then the rest.
-    let [pause, long] = [20, 900].map(Duration::from_millis);
+    let [pause, long] = [20, 2000].map(Duration::from_millis);
     let mut got = wire.read_slowly(64 * 1024, pause, long);
     got.extend(wire.rest().unwrap());
     assert!(got == content, "{} of {} bytes", got.len(), content.len());
@@ -661,7 +661,7 @@ fn running_out_of_descriptors_is_survived() {
         env!("CARGO_BIN_EXE_kolam"),
         &backend.address.to_string(),
     ]);
-    let balancer = Balancer::launch(command, 1);
+    let (began, balancer) = (Instant::now(), Balancer::launch(command, 1));
     let crowd: Vec<Wire> = (0..30).map(|_| balancer.connect()).collect();
     eventually("descriptors run out", || {
         balancer.logged("cannot take a connection for now") >= 1
@@ -679,7 +679,9 @@ fn running_out_of_descriptors_is_survived() {
     wire.send("still here");
     wire.half_close();
     assert_eq!(wire.rest().unwrap(), b"still here");
-    assert!(balancer.logged("cannot take") <= 3, "{}", balancer.log());
+    // One line a second.
+    let most = began.elapsed().as_secs() as usize + 2;
+    assert!(balancer.logged("cannot take") <= most, "{}", balancer.log());
     assert_eq!(
         balancer.logged("taken out"),
         0,

@@ -294,16 +294,18 @@ fn many_dripping_heads_are_ended_and_the_honest_are_answered_meanwhile() {
 #[test]
 fn each_connection_has_a_clock_of_its_own() {
     let folder = Folder::new();
-    let server = start(1, &folder, "--idle-timeout 0.5 --head-timeout 0.5");
+    let server = start(1, &folder, "--idle-timeout 1 --head-timeout 1");
     // Each of these ends, although others begin and are served all the time.
     let busy_folder = folder.join("busy");
     std::fs::write(&busy_folder, b"busy").unwrap();
     let address = server.address;
     let busy = Background::repeat(move || Wire::connect(address).ask("GET busy\n") == got("busy", b"busy"));
-    for first in ["", "LIST\n", "GET a", "UPLOAD a QUJD"] {
-        let mut wire = server.connect();
-        let began = Instant::now();
+    let begin = |first| {
+        let (mut wire, began) = (server.connect(), Instant::now());
         wire.send(first);
+        (first, wire, began)
+    };
+    for (first, mut wire, began) in ["", "LIST\n", "GET a", "UPLOAD a QUJD"].map(begin) {
         let expected = match first {
             "" => None,
             "LIST\n" => Some(r#"{"status":"OK","data":["busy"]}"#.to_owned()),
@@ -314,7 +316,7 @@ fn each_connection_has_a_clock_of_its_own() {
             assert!(reply.starts_with(&expected), "{first:?}: {reply}");
         }
         wire.assert_closed();
-        assert_took(Duration::from_millis(450)..SOON, began);
+        assert_took(Duration::from_millis(950)..SOON, began);
     }
     drop(busy);
     eventually("nothing is left", || folder.names() == ["busy"]);
@@ -539,7 +541,8 @@ fn the_grace_ends_the_stuck_and_only_them() {
     );
     drop(good);
     assert_eq!(server.finish(PATIENCE), "");
-    assert_took(Duration::from_millis(900)..SOON, began);
+    // As long as the grace, and not for ever.
+    assert_took(Duration::from_millis(900).., began);
     for mut wire in stuck {
         match wire.rest() {
             Ok(part) => assert!(part.len() < content.len()),

@@ -319,12 +319,12 @@ fn a_client_that_reads_slowly_and_is_alone_is_not_cut() {
     each_case_at_once(MODES, FILE, |case, folder| {
         let content = noise(6 << 20, 1);
         folder.write("a.bin", &content);
-        let server = case.serve(folder, 1, "--idle-timeout 0.4");
+        let server = case.serve(folder, 1, "--idle-timeout 1");
         let mut slow = server.connect();
         slow.take_little();
         slow.send("GET a.bin\n");
-        // Less within the limit than makes room in a full socket buffer, for three times the limit.
-        let [pause, long] = [20, 1200].map(Duration::from_millis);
+        // Less within the limit than makes room in a full socket buffer, for longer than the limit.
+        let [pause, long] = [20, 2400].map(Duration::from_millis);
         let mut text = slow.read_slowly(4096, pause, long);
         text.extend(slow.rest().unwrap());
         assert!(
@@ -706,7 +706,7 @@ fn a_stuck_client_is_cut_when_the_grace_is_over() {
             let log = server.finish(2 * PATIENCE);
             drop(dripping);
             assert_eq!(log, "", "{what}");
-            assert_took(Duration::from_millis(450)..Duration::from_secs(2), start);
+            assert_took(Duration::from_millis(450)..Duration::from_secs(5), start);
             assert!(folder.read("a") == noise(24 << 20, 1), "{what}");
             assert_eq!(folder.names(), ["a"], "{what}");
         }

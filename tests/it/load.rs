@@ -884,13 +884,13 @@ fn a_server_that_is_slow_and_moves_is_waited_for() {
     let server = Fake::start(|guest| {
         guest.request();
         for piece in GOOD_CLOSE.as_bytes().chunks(6) {
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(100));
             guest.send(piece);
         }
     });
-    let ended = bench(&server, "-n 3 -c 3 --timeout 0.5 --csv");
+    let ended = bench(&server, "-n 3 -c 3 --timeout 1 --csv");
     assert!(
-        cells(&ended)[9] >= 600.0,
+        cells(&ended)[9] >= 1200.0,
         "the time of a request does not go to its last byte: {ended:?}"
     );
 }

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 /// Longest wait for anything that should happen at once.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Between two looks at something that no event announces.
 const STEP: Duration = Duration::from_millis(2);
@@ -46,7 +46,7 @@ const STEP: Duration = Duration::from_millis(2);
 pub const MOMENT: Duration = Duration::from_millis(150);
 
 /// Longest wait for something that a limit of at most a second must end.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(10);
 
 /// Ends a request with payload, and every reply.
 pub const END: &[u8] = b"\r\n\r\n";
