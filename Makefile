@@ -18,6 +18,12 @@ ROOT ?= files
 MODES ?= thread,process
 # A server that runs already, host:port: make stress TARGET=…, make check-server TARGET=…
 TARGET ?=
+# Its process, if it runs on this machine: its memory and processor time are measured, too.
+PID ?=
+# What the clients are, one after another: CLIENT_MODE=same,thread,process makes all four pairings
+CLIENT_MODE ?=
+STRESS_OPTIONS = $(STRESS_MODES) $(if $(CLIENT_MODE),--client-mode $(CLIENT_MODE)) $(if $(PID),--pid $(PID)) $(STRESS_OUT) \
+	$(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 # One server has one mode, and is asked for it.
 STRESS_MODES = $(if $(TARGET),--target $(TARGET) $(if $(filter file,$(origin MODES)),,--modes $(MODES)),--modes $(MODES))
 OUT ?= results
@@ -49,14 +55,14 @@ ARGS ?=
 
 # The variables that each target uses; the others use none.
 TAKES_server = PROTOCOL MODE W HOST PORT ROOT ARGS
-TAKES_stress = MODES TARGET OUT FORCE STRESS_ROOT ARGS
+TAKES_stress = MODES CLIENT_MODE TARGET PID OUT FORCE STRESS_ROOT ARGS
 TAKES_stress-quick = $(TAKES_stress)
 TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
 TAKES_modes = COLUMN OUT FORCE KOLAM SHM
 TAKES_examples = OUT FORCE KOLAM SHM
 TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM KOLAM_SERVER SHM
 TAKES_balancer = PROTOCOL MODE W HOST PORT ROOT BACKENDS ARGS
-TAKES_check-server = TARGET ARGS
+TAKES_check-server = TARGET PID ARGS
 TAKES_experiments = NAME
 TAKES_volumes = NAME
 TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer check-server experiments,$(TAKES_$(target))))
@@ -67,6 +73,7 @@ MEANS_THREADS = W
 MEANS_PROCESSES = W
 MEANS_MODES = MODE
 MEANS_MODE = MODES
+MEANS_CLIENTS = CLIENT_MODE
 MEANS_LISTEN = HOST PORT
 MEANS_DIR = ROOT OUT
 MEANS_FOLDER = ROOT OUT
@@ -99,9 +106,9 @@ endif
 help:
 	@echo 'make build                 build $(KOLAM)'
 	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE= W= HOST= PORT= ROOT=$(ROOT)'
-	@echo 'make stress                all combinations   MODES=$(MODES) OUT= STRESS_ROOT= TARGET='
+	@echo 'make stress                all combinations   MODES=$(MODES) CLIENT_MODE= OUT= STRESS_ROOT= TARGET= PID='
 	@echo 'make stress-quick          the same, small: seconds'
-	@echo 'make check-server          grade a server that runs, with the causes   TARGET=host:port'
+	@echo 'make check-server          grade a server that runs, with the causes   TARGET=host:port PID='
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes OUT='
 	@echo 'make modes                 what the modes differ in, measured   COLUMN= OUT='
 	@echo 'make examples              what becomes of four simple servers, 50 clients at once   OUT='
@@ -118,7 +125,9 @@ help:
 	@echo 'PROTOCOL   file or http                   MODE   single, thread, process or event'
 	@echo '           file: thread mode on port 6666; http: event mode on port 8080'
 	@echo 'W   workers (one a core; thread and process: at least 4)'
+	@echo 'CLIENT_MODE   same (as the server), thread, process, or several: same,thread,process has all four pairings'
 	@echo 'TARGET   a server that runs already, to be tested: host:port'
+	@echo 'PID   its process on this machine, whose memory and processor time are measured'
 	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
 	@echo 'OUT   the folder of the results (stress, bench, modes, ab, examples); FORCE=yes replaces those that are in it'
 	@echo 'ROUNDS   how often bench and ab measure; the figure in the middle counts (5)'
@@ -132,10 +141,10 @@ server: build
 		$(if $(HOST)$(PORT),--listen $(or $(HOST),127.0.0.1):$(or $(PORT),$(USUAL_PORT))) --root '$(ROOT)' $(ARGS)
 
 stress: build
-	@exec $(KOLAM) stress $(STRESS_MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+	@exec $(KOLAM) stress $(STRESS_OPTIONS)
 
 stress-quick: build
-	@exec $(KOLAM) stress --quick $(STRESS_MODES) $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
+	@exec $(KOLAM) stress --quick $(STRESS_OPTIONS)
 
 # The program that measures: it is built, and then takes the place of the shell, so that a signal reaches it.
 MEASURE = program=$$($(CARGO) bench --no-run --locked --quiet --bench measure --message-format=json | \
@@ -171,7 +180,8 @@ test-release:
 	@$(CARGO) test --locked --release --bin kolam b64
 
 check-server: build
-	@exec $(KOLAM) check $(or $(TARGET),$(error make check-server: TARGET is missing: TARGET=host:port)) $(ARGS)
+	@exec $(KOLAM) check $(or $(TARGET),$(error make check-server: TARGET is missing: TARGET=host:port)) \
+		$(if $(PID),--pid $(PID)) $(ARGS)
 
 experiments:
 	@experiments/run $(NAME)

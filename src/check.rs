@@ -24,8 +24,11 @@
 mod behaviour; // names, files, concurrency, robustness
 mod examiner; // files stored and fetched, what is left
 mod probe; // connections, and what crossed them
+mod quick; // a few questions before a stress test
 mod report; // text, Markdown, JSON
 mod rules; // framing, JSON, verbs, base64
+
+pub use quick::{quick, served_at_once};
 
 use crate::cli::{Args, Command, Failure, failed, opt, print, usage};
 use crate::sys::{self, Listen, Pid, Stop};

@@ -33,11 +33,14 @@ mod run_folder; // where results go
 mod live; // progress for the user
 mod run_files; // what a run may remove
 mod target; // a server that is not ours
+mod advice; // why it is slow, or silent
+mod watched; // what processes cost
+mod forms; // the assignment's tables
 mod report; // tables and findings
 mod words; // the texts in two languages
 
 use crate::cli::{Args, Command, Failure, failed};
-use crate::sys::{self, Listen, Stop};
+use crate::sys::{self, Listen, Pid, Stop};
 use clients::Record;
 use fixture::{Fixture, Server};
 use live::{ProgressLine, print};
@@ -48,35 +51,30 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use watched::Watched;
 use words::Language;
 
 pub static STRESS: Command = Command {
     name: "stress",
     words: &[],
     about: "run all combinations, check every byte, write the tables",
-    options: &[OPTIONS],
+    options: &[OPTIONS, advice::OPTIONS],
     run,
 };
 
 fn run(args: &Args) -> Result<(), Failure> {
     // Mistakes in the options are reported before a target is asked.
     let plan = Plan::from(args, &Told::default())?;
-    let language = plan.language;
+    let (language, pid) = (plan.language, watched::given(args)?);
     if args.has("--dry-run") {
         return print(&live::dry_run(&plan));
     }
     run_folder::check(&plan)?;
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
-    let plan = match plan.target {
-        Some(address) => {
-            let timeout = plan.timeout.min(target::REPLY_TIMEOUT);
-            // Said before it is asked: a server that accepts and is silent looks like a test that hangs.
-            let asked = language.fill(words::HOW_IT_WORKS, &[&address, &timeout.as_secs_f64()]);
-            print(&language.line(words::ASKING, &asked))?;
-            Plan::from(args, &target::ask(address, timeout, stop)?)?
-        }
-        None => plan,
+    let (plan, mut notes) = match plan.target {
+        Some(address) => advice::ask(args, &plan, address, stop)?,
+        None => (plan, Vec::new()),
     };
     // Dropped last: folders with files in them by then are kept.
     let _out = MadeFolder::make("--out", args.has("--out"), &plan.out)?;
@@ -87,10 +85,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     print(&live::announcement(&plan))?;
     let fixture =
         Fixture::new(&plan, stop).map_err(|error| cannot("prepare files in", &plan.root, &error))?;
-    let mut notes = match &fixture.target {
-        Some(target) => target.look(&plan, stop)?,
-        None => Vec::new(),
-    };
+    if let Some(target) = &fixture.target {
+        notes.extend(target.look(&plan, stop)?);
+    }
     let (results, note) = RunFolder::make(&plan)?;
     notes.extend(note);
     let forecast = live::forecast(&plan, fixture.making);
@@ -101,6 +98,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     Tester {
         plan: &plan,
         fixture,
+        pid,
         results,
         progress_line: ProgressLine::new(&plan),
         done: Vec::new(),
@@ -125,6 +123,8 @@ fn require_space(plan: &Plan) -> Result<(), Failure> {
 struct Tester<'p> {
     plan: &'p Plan,
     fixture: Fixture<'p>,
+    /// The process of a target that is to be watched.
+    pid: Option<Pid>,
     results: RunFolder,
     progress_line: ProgressLine<'p>,
     done: Vec<Outcome>,
@@ -138,22 +138,21 @@ impl Tester<'_> {
         // Read once, so that the folder and the exit code agree on how the run ended.
         let interrupted = stop.requested();
         let noted = self.results.ended(&state(&ran, interrupted));
-        if ran.is_err() {
-            print(&left)?;
-        }
+        // What was measured is shown, also when the run could not go on.
+        let shown = self.finish(interrupted, &left);
         ran?;
-        self.finish(interrupted, &left)?;
+        shown?;
         noted
     }
 
     fn rows(&mut self, stop: Stop) -> Result<(), Failure> {
         let language = self.plan.language;
-        for rows in self.plan.rows.chunk_by(|a, b| a.mode == b.mode) {
+        for rows in self.plan.rows.chunk_by(|a, b| a.table == b.table) {
             if stop.requested() {
                 break;
             }
-            let mode = rows[0].mode;
-            let mut csv = self.results.create_csv(mode, &report::csv_head())?;
+            let table = &rows[0].table;
+            let mut csv = self.results.create_csv(table, &report::csv_head())?;
             for row in rows {
                 let outcome = self.row(row);
                 // What was measured meanwhile is not the row that was asked for.
@@ -165,9 +164,10 @@ impl Tester<'_> {
                     failed(format!("{name} ({what}): {error}"))
                 })?;
                 append(&mut csv, &(outcome.csv() + "\n"))
-                    .or_else(|error| failed(format!("cannot write the row into {mode}.csv: {error}")))?;
+                    .or_else(|error| failed(format!("cannot write the row into {table}.csv: {error}")))?;
                 self.progress_line.row_done(&outcome)?;
                 self.done.push(outcome);
+                advice::give_up(&self.done, self.plan)?;
             }
         }
         Ok(())
@@ -190,6 +190,8 @@ impl Tester<'_> {
         let progress = fixture.progress;
         progress.store(0, Relaxed);
         progress_line.row_begins(row);
+        let watched = self.pid.map(Watched::begin);
+        let started = SystemTime::now();
         let show = || progress_line.show(row, progress);
         let ran = match &ready {
             Ok(()) => clients::run(row.client_mode, count, &task, show),
@@ -198,6 +200,7 @@ impl Tester<'_> {
         };
         let (mut records, wall) = ran.map_err(|error| format!("cannot run the clients: {error}"))?;
 
+        let (peak, cpu) = watched.map_or((None, None), |watched| watched.end());
         let stats = fixture.stats(&server);
         if row.operation == "upload" {
             fixture.verify(row, &server, &mut records);
@@ -209,9 +212,10 @@ impl Tester<'_> {
         }
         let before = before.unwrap_or_default();
         outcome.servers = stats.and_then(|stats| stats.workers_since(&before, row.servers));
-        outcome.server_peak_rss_kib = server.peak_rss_kib();
+        outcome.started = Some(started);
+        outcome.server_peak_rss_kib = server.peak_rss_kib().or(peak);
         match server.stop() {
-            Ok(cpu) => outcome.server_cpu = cpu.map(|cpu| cpu.as_secs_f64()),
+            Ok(ours) => outcome.server_cpu = ours.map(|cpu| cpu.as_secs_f64()).or(cpu),
             // The server died during the row, so all its workers did.
             Err(trouble) => {
                 outcome.servers = Some((0, row.servers));
@@ -244,9 +248,11 @@ impl Tester<'_> {
         let wall = self.progress_line.start.elapsed().as_secs_f64();
         let summary = report::summary(done, self.plan.rows.len(), wall, language);
         let results = language.line(words::RESULTS, &self.results.path.display());
-        let told = print(&format!("\n{tables}\n{summary}{left}{results}"));
+        let remarks = advice::remarks(done, self.plan);
+        let told = print(&format!("\n{tables}\n{summary}{remarks}{left}{results}"));
         let tables = report::tables(done, language, "## ", report::markdown);
-        let written = self.results.write_tables(&tables);
+        let joint = forms::joint(done, self.plan.number_from);
+        let written = self.results.write_tables(&tables, &joint);
         if interrupted {
             // A terminal that has gone is not a second failure.
             return Err(Failure::Interrupted);

@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "stress",
-        &["cli", "client", "json", "pool", "stats", "store", "sys"],
+        &["check", "cli", "client", "json", "pool", "stats", "store", "sys"],
     ),
     (
         "bench",
@@ -69,8 +69,8 @@ const COMMENTS: std::ops::RangeInclusive<usize> = 15..=50;
 const LINE_LIMIT: usize = 110;
 
 /// Files of the stress test that are no part of its heart: they show, and look after files and folders.
-const RUNS: &str = "stress/target.rs stress/run_files.rs stress/run_folder.rs stress/words.rs stress/live.rs \
-                    stress/machine.rs stress/report.rs";
+const RUNS: &str = "stress/target.rs stress/advice.rs stress/watched.rs stress/forms.rs stress/run_files.rs \
+                    stress/run_folder.rs stress/words.rs stress/live.rs stress/machine.rs stress/report.rs";
 
 /// The page of the HTTP server.
 const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs store/catalogue.rs";

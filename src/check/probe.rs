@@ -188,6 +188,11 @@ impl Probe<'_> {
         count
     }
 
+    /// Has the server closed the connection, or does it so in a moment?
+    pub fn is_closed(&mut self) -> bool {
+        self.more(self.wire.moment()) == Some(0)
+    }
+
     /// The next reply without its end mark.
     pub fn frame(&mut self) -> Result<Vec<u8>, Why> {
         let deadline = Instant::now() + self.wire.limit() * PATIENCE;

@@ -41,12 +41,29 @@ impl Finding {
     }
 
     /// Why it failed or was skipped, or what else is to be known; empty when it simply passed.
-    fn cause(&self) -> &str {
+    pub fn cause(&self) -> &str {
         match &self.graded {
             Ok(true) => "",
             Ok(false) | Err(Why::Wrong) => self.rule.cause,
             Err(Why::Because(text) | Why::Skip(text) | Why::Remark(text)) => text,
         }
+    }
+
+    /// Its line, and what else is to be known: for a failure also what crossed the wire.
+    pub fn lines(&self) -> String {
+        let rule = self.rule;
+        let mut out = format!("  {} {:<16} {}\n", self.word(), rule.name, rule.expected);
+        let (sent, received) = (shown(&self.transcript.sent), self.received());
+        let about: &[(&str, &str)] = match self.word() {
+            "PASS" => &[],
+            "FAIL" => &[("sent", &sent), ("received", &received), ("cause", self.cause())],
+            "SKIP" => &[("skipped", self.cause())],
+            _ => &[("remark", self.cause())],
+        };
+        for (what, text) in about {
+            let _ = writeln!(out, "       {what:<9} {text}");
+        }
+        out
     }
 
     fn received(&self) -> String {
@@ -94,29 +111,7 @@ pub fn text(findings: &[Finding], left: &[String]) -> String {
     let groups = groups(findings);
     for (group, findings) in &groups {
         let _ = writeln!(out, "{group}");
-        for finding in findings {
-            let _ = writeln!(
-                out,
-                "  {} {:<16} {}",
-                finding.word(),
-                finding.rule.name,
-                finding.rule.expected
-            );
-            let (sent, received) = (shown(&finding.transcript.sent), finding.received());
-            let about: &[(&str, &str)] = match finding.word() {
-                "PASS" => &[],
-                "FAIL" => &[
-                    ("sent", &sent),
-                    ("received", &received),
-                    ("cause", finding.cause()),
-                ],
-                "SKIP" => &[("skipped", finding.cause())],
-                _ => &[("remark", finding.cause())],
-            };
-            for (what, text) in about {
-                let _ = writeln!(out, "       {what:<9} {text}");
-            }
-        }
+        findings.iter().for_each(|finding| out += &finding.lines());
     }
     let scores: Vec<String> = groups
         .iter()

@@ -44,7 +44,10 @@ pub fn announcement(plan: &Plan) -> String {
     let language = plan.language;
     let (modes, operations) = (plan.modes.join(", "), plan.operations.join(", "));
     let label = language.counted(plan.modes.len() as u64, words::MODES);
-    let rows = format!("{}: {label} {modes}; {operations}", plan.rows.len());
+    let mut rows = format!("{}: {label} {modes}; {operations}", plan.rows.len());
+    if plan.client_modes.len() > 1 {
+        rows += &format!("; client modes {}", plan.client_modes.join(", "));
+    }
     let [content, space] = [plan.content(), plan.space()].map(|bytes| short_size(bytes as f64));
     let (moved, at_most) = (language.of(words::MOVED), language.of(words::AT_MOST));
     let files = format!("{}, {at_most} {space}", plan.root.display());
@@ -183,21 +186,21 @@ impl ProgressLine<'_> {
 }
 
 /// ` 7/108 thread  download  5 ×  50 MiB,  1 worker   5/5 ok   0.123 s 2.03 GiB/s`: less than 80 columns as
-/// long as there are fewer than 1,000 rows and fewer than 100 workers.
+/// long as there are fewer than 1,000 rows, fewer than 100 workers, and clients of one kind.
 fn finished(number: usize, rows: usize, outcome: &Outcome, language: Language) -> String {
     let row = &outcome.row;
     let volume = match row.operation {
         "list" => "folder".to_owned(),
         _ => format!("{} MiB", row.volume_mib),
     };
-    let (mode, operation, clients) = (row.mode, row.operation, row.clients);
+    let (table, operation, clients) = (&row.table, row.operation, row.clients);
     let (workers, ok) = (
         language.workers(row.servers),
         format!("{}/{clients} ok", outcome.times.len()),
     );
     let rate = outcome.total_rate().filter(|_| outcome.bytes > 0);
     let rate = rate.map_or("-".to_owned(), |rate| short_size(rate) + "/s");
-    let row = format!("{mode:<7} {operation:<8} {clients:>2} × {volume:>7}, {workers:>10}");
+    let row = format!("{table:<7} {operation:<8} {clients:>2} × {volume:>7}, {workers:>10}");
     let (digits, wall) = (rows.to_string().len(), outcome.wall);
     format!("{number:>digits$}/{rows} {row} {ok:>8} {wall:>7.3} s {rate:>10}\n")
 }
@@ -247,6 +250,7 @@ mod tests {
     fn the_line_of_a_finished_row_fits_a_terminal() {
         let outcome = |row: (&'static str, &'static str, u64, u64), wall| Outcome {
             row: Row {
+                table: row.0.to_owned(),
                 mode: row.0,
                 operation: row.1,
                 volume_mib: row.2,

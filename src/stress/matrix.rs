@@ -1,25 +1,27 @@
 //! Which combinations are there? Three operations, some volumes, some numbers of clients and of server
-//! workers: a row for each combination, the last of the four changing fastest, numbered from 1 within its
-//! mode. The assignment asks for 2 × 3 × 3 × 3 = 54 rows a mode. The same options make the same rows with the
+//! workers: a row for each combination, the last of the four changing fastest, numbered within its table.
+//! The assignment asks for 2 × 3 × 3 × 3 = 54 rows a mode. The same options make the same rows with the
 //! same numbers.
 
 use crate::cli::{Args, Failure, MODES, Opt, counted, opt, usage};
+use crate::stress::forms::pairings;
 use crate::stress::words::Language;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a client worker can do, in the order of the rows.
+/// What a client worker can do.
 const OPERATIONS: [&str; 3] = ["download", "upload", "list"];
 
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     opt("--modes", "LIST", "server modes: single, thread, process, event (thread,process)"),
-    opt("--client-mode", "MODE", "same, thread or process (same)"),
-    opt("--ops", "LIST", "download, upload, list (download,upload)"),
+    opt("--client-mode", "LIST", "what the clients are: same, thread, process (same)"),
+    opt("--ops", "LIST", "download, upload, list, in the order of the rows (download,upload)"),
     opt("--volumes", "LIST", "file sizes: 10 or 10MB is 10 MiB (10,50,100)"),
     opt("--clients", "LIST", "client workers (1,5,50)"),
     opt("--servers", "LIST", "server workers (1,5,50)"),
+    opt("--number-from", "N", "number of the first row of each file (1)"),
     opt("--out", "DIR", "folder of the results (a new one in results)"),
     opt("--force", "", "replace the results that are in --out"),
     opt("--root", "DIR", "where the served files live (results, or --out)"),
@@ -33,8 +35,10 @@ pub const OPTIONS: &[Opt] = &[
 /// One combination of the matrix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Counted from 1 within the mode.
+    /// Counted within its table, from `--number-from`.
     pub number: usize,
+    /// Its table, and what the file of that is called; see `forms::pairings`.
+    pub table: String,
     pub mode: &'static str,
     /// `thread` or `process`: what the client workers are.
     pub client_mode: &'static str,
@@ -60,6 +64,8 @@ pub struct Told {
     pub mode: Option<&'static str>,
     /// Server workers, as many as an option may ask for.
     pub workers: Option<u64>,
+    /// Connections that it serves at once, counted, for a target that does not tell its workers.
+    pub at_once: Option<u64>,
 }
 
 /// Most workers of a server.
@@ -72,9 +78,12 @@ const QUICK: (&str, &str) = ("1,2,4", "1,5");
 /// The options of a run, checked.
 pub struct Plan {
     pub modes: Vec<&'static str>,
-    /// `thread`, `process`, or `same`: like the server.
-    client_mode: &'static str,
+    /// `thread`, `process`, or `same`: like the server. One of them at least.
+    pub client_modes: Vec<&'static str>,
+    /// In the order of the rows.
     pub operations: Vec<&'static str>,
+    /// The number of the first row of each table.
+    pub number_from: usize,
     /// File sizes in MiB, each once.
     pub volumes: Vec<u64>,
     clients: Vec<u64>,
@@ -105,18 +114,15 @@ impl Plan {
     pub fn from(args: &Args, told: &Told) -> Result<Plan, Failure> {
         let (volumes, workers) = if args.has("--quick") { QUICK } else { FULL };
         let (modes, servers) = labels(args, told, workers);
-        let typed = args.choices("--ops", "download,upload", &OPERATIONS)?;
         let out = args.path("--out").unwrap_or(Path::new("results"));
         let target = args.has("--target");
         let mode_is_known = told.mode.is_some() || args.has("--modes");
         let workers_are_known = told.workers.is_some() || args.has("--servers");
         let mut plan = Plan {
             modes: args.choices("--modes", modes, &MODES)?,
-            client_mode: args.choice("--client-mode", "same", &["same", "thread", "process"])?,
-            operations: OPERATIONS
-                .into_iter()
-                .filter(|known| typed.contains(known))
-                .collect(),
+            client_modes: args.choices("--client-mode", "same", &["same", "thread", "process"])?,
+            operations: args.choices("--ops", "download,upload", &OPERATIONS)?,
+            number_from: args.number("--number-from", 1, 1..=1_000_000)? as usize,
             volumes: args.mebibytes("--volumes", volumes, 1..=100_000)?,
             clients: args.numbers("--clients", workers, 1..=10_000)?,
             servers: args.numbers("--servers", &servers, 1..=MOST_SERVERS)?,
@@ -190,12 +196,7 @@ impl Plan {
     /// All combinations, the last of the four changing fastest.
     fn combine(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for &mode in &self.modes {
-            let client_mode = match self.client_mode {
-                "same" if mode == "process" => "process",
-                "same" => "thread",
-                other => other,
-            };
+        for (mode, client_mode, table) in pairings(&self.modes, &self.client_modes) {
             // A server in single mode has one worker, whatever the list says.
             let servers = if mode == "single" { &[1][..] } else { &self.servers };
             let before = rows.len();
@@ -204,7 +205,8 @@ impl Plan {
                     for &clients in &self.clients {
                         for &servers in servers {
                             rows.push(Row {
-                                number: rows.len() - before + 1,
+                                number: rows.len() - before + self.number_from,
+                                table: table.clone(),
                                 mode,
                                 client_mode,
                                 operation,
@@ -238,11 +240,11 @@ impl Plan {
     /// The options that choose the rows, as one could type them.
     fn matrix(&self) -> String {
         let (modes, operations) = (self.modes.join(","), self.operations.join(","));
+        let client_modes = self.client_modes.join(",");
         let [volumes, clients, servers] = [&self.volumes, &self.clients, &self.servers].map(|all| list(all));
         format!(
-            "--modes {modes} --client-mode {} --ops {operations} --volumes {volumes} --clients {clients} \
-             --servers {servers}",
-            self.client_mode
+            "--modes {modes} --client-mode {client_modes} --ops {operations} --volumes {volumes} \
+             --clients {clients} --servers {servers}"
         )
     }
 
@@ -278,17 +280,17 @@ impl Plan {
 
 /// The default modes and server workers: all that are worth comparing, or what a target has told. A target
 /// that tells nothing has one mode and one number of workers: the simplest ones that agree with the user's
-/// options.
+/// options and with what was counted.
 fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
     if !args.has("--target") {
         return ("thread,process", workers.to_owned());
     }
-    let simplest = match args.text("--servers") {
-        None | Some("1") => "single",
-        Some(_) => "thread",
+    let workers = told.workers.or(told.at_once).unwrap_or(1).to_string();
+    let simplest = match args.text("--servers").unwrap_or(&workers) {
+        "1" => "single",
+        _ => "thread",
     };
-    let workers = told.workers.unwrap_or(1);
-    (told.mode.unwrap_or(simplest), workers.to_string())
+    (told.mode.unwrap_or(simplest), workers)
 }
 
 /// `1,5,50`
@@ -355,12 +357,27 @@ mod tests {
         );
         let quick = plan("--quick --ops upload,list,download");
         assert_eq!((quick.rows.len(), quick.volumes), (72, vec![1, 2, 4]));
-        assert_eq!(
-            (quick.rows[0].operation, quick.rows[35].operation),
-            ("download", "list")
-        );
+        let operations = [0, 12, 35].map(|at: usize| quick.rows[at].operation);
+        assert_eq!(operations, ["upload", "list", "download"]);
         assert_eq!(plan("").rows[54].client_mode, "process");
         assert_eq!(plan("--client-mode thread").rows[54].client_mode, "thread");
+        let numbers = |line: &str| plan(line).rows.iter().map(|row| row.number).collect::<Vec<_>>();
+        assert_eq!(
+            numbers("--number-from 55 --modes process"),
+            (55..=108).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            numbers("--number-from 7 --ops list --volumes 1 --clients 1,2 --servers 1"),
+            [7, 8, 7, 8]
+        );
+        let pairings = plan("--quick --ops list --client-mode same,thread,process");
+        let tables = pairings.rows.chunk_by(|a, b| a.table == b.table);
+        assert_eq!(
+            tables
+                .map(|rows| (rows.len(), rows[0].number))
+                .collect::<Vec<_>>(),
+            [(12, 1); 4]
+        );
     }
 
     #[test]
@@ -405,6 +422,7 @@ mod tests {
         let told = Told {
             mode: Some("process"),
             workers: Some(3),
+            at_once: None,
         };
         let table = [
             ("", true),
@@ -441,6 +459,18 @@ mod tests {
             );
             assert_eq!(plan.guessed, guessed, "{options}");
         }
+        // What was counted makes a better label than none.
+        let told = Told {
+            at_once: Some(4),
+            ..Told::default()
+        };
+        let label = |options: &str| {
+            let plan = plan_of(&format!("--target 127.0.0.1:1 {options}"), &told).unwrap();
+            (plan.rows[0].mode, plan.rows[0].servers, plan.tells)
+        };
+        assert_eq!(label(""), ("thread", 4, false));
+        assert_eq!(label("--servers 1"), ("single", 1, false));
+        assert_eq!(label("--modes process"), ("process", 4, false));
     }
 
     #[test]

@@ -4,9 +4,11 @@
 
 use crate::cli::nearest_rank;
 use crate::client::CAUSES;
+use crate::stats::utc;
 use crate::stress::matrix::Row;
 use crate::stress::words::{self, Language, Text, fill};
 use std::array;
+use std::time::SystemTime;
 
 /// A row and what came of it. Times are in seconds.
 #[derive(Debug, Clone, Default)]
@@ -33,11 +35,22 @@ pub struct Outcome {
     pub server_trouble: Option<String>,
     /// The first failure in words.
     pub example: Option<String>,
+    /// When its clients started.
+    pub started: Option<SystemTime>,
 }
 
 /// A figure with so many decimals, or what stands for one that was not measured.
 fn figure(value: Option<f64>, decimals: usize, nothing: &str) -> String {
     value.map_or(nothing.to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+/// A cell with any text, on one line (RFC 4180, section 2).
+fn quoted(text: &str) -> String {
+    let line = text.replace(['\r', '\n'], " ");
+    match line.contains([',', '"']) {
+        true => format!("\"{}\"", line.replace('"', "\"\"")),
+        false => line,
+    }
 }
 
 /// Failures by their cause: `reset=1;timeout=3`.
@@ -73,11 +86,12 @@ impl Outcome {
         nearest_rank(self.times.len(), percent * 10).map(|at| self.times[at])
     }
 
-    /// The columns of the CSV: title and cell.
-    fn csv_columns(&self) -> [(&'static str, String); 22] {
+    /// The columns of the CSV: title and cell. New ones come last: readers of older files count columns.
+    fn csv_columns(&self) -> [(&'static str, String); 24] {
         let seconds = |value| figure(value, 6, "");
         let count = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
         let row = &self.row;
+        let first_error = self.example.as_ref().or(self.server_trouble.as_ref());
         [
             ("no", row.number.to_string()),
             ("operation", row.operation.to_owned()),
@@ -101,6 +115,12 @@ impl Outcome {
             ("server_cpu_s", seconds(self.server_cpu)),
             ("client_cpu_s", seconds(Some(self.client_cpu))),
             ("errors", causes(&self.failures)),
+            ("timestamp", self.started.map_or(String::new(), utc)),
+            // The one text, and so the last.
+            (
+                "first_error",
+                first_error.map_or(String::new(), |text| quoted(text)),
+            ),
         ]
     }
 
@@ -192,17 +212,21 @@ pub fn markdown(outcomes: &[Outcome], language: Language) -> String {
     text
 }
 
-/// The tables of all modes, each made by `table`, below headings that begin with `mark`.
+/// All tables, each made by `table`, below headings that begin with `mark`.
 pub fn tables(
     outcomes: &[Outcome],
     language: Language,
     mark: &str,
     table: fn(&[Outcome], Language) -> String,
 ) -> String {
-    let of_a_mode = outcomes.chunk_by(|a, b| a.row.mode == b.row.mode);
+    let of_a_table = outcomes.chunk_by(|a, b| a.row.table == b.row.table);
     let heading = language.counted(1, words::MODES);
-    let texts = of_a_mode.map(|outcomes| {
-        let mode = outcomes[0].row.mode;
+    let texts = of_a_table.map(|outcomes| {
+        let row = &outcomes[0].row;
+        let mode = match row.table == row.mode {
+            true => row.mode.to_owned(),
+            false => format!("{}, client mode {}", row.mode, row.client_mode),
+        };
         format!("{mark}{heading} {mode}\n\n{}", table(outcomes, language))
     });
     texts.collect::<Vec<_>>().join("\n")
@@ -228,7 +252,7 @@ pub fn short_size(bytes: f64) -> String {
 
 /// `thread download 5 × 50 MiB, 1 worker`: five clients with a file of 50 MiB each, one server worker.
 pub fn describe(row: &Row, language: Language) -> String {
-    format!("{} {}", row.mode, describe_in_mode(row, language))
+    format!("{} {}", row.table, describe_in_mode(row, language))
 }
 
 /// The same without the mode. LIST lists the folder that holds that file.
@@ -244,9 +268,9 @@ fn describe_in_mode(row: &Row, language: Language) -> String {
     )
 }
 
-/// `thread row 7`: rows are counted in each mode.
+/// `thread row 7`: rows are counted in each table.
 pub fn name(row: &Row, language: Language) -> String {
-    format!("{} {} {}", row.mode, language.of(words::ROW), row.number)
+    format!("{} {} {}", row.table, language.of(words::ROW), row.number)
 }
 
 /// The summary, which a reader wants first. `planned`: the number of rows that there should be; `wall`: the
@@ -320,6 +344,7 @@ mod tests {
     fn row() -> Row {
         Row {
             number: 7,
+            table: "thread".to_owned(),
             mode: "thread",
             client_mode: "process",
             operation: "upload",
@@ -341,7 +366,8 @@ mod tests {
             server_cpu: Some(0.25),
             client_cpu: 0.125,
             server_trouble: None,
-            example: None,
+            example: Some("client 3: it says \"no, thanks\"".to_owned()),
+            started: Some(SystemTime::UNIX_EPOCH),
         }
     }
 
@@ -351,9 +377,11 @@ mod tests {
         assert_eq!(
             line,
             "7,upload,10,5,1,0.250000,1000,4,1,1,0,thread,process,0.500000,2000,\
-             0.200000,0.400000,0.400000,2048,0.250000,0.125000,reset=1"
+             0.200000,0.400000,0.400000,2048,0.250000,0.125000,reset=1,\
+             1970-01-01T00:00:00.000Z,\"client 3: it says \"\"no, thanks\"\"\""
         );
-        assert_eq!(line.split(',').count(), csv_head().split(',').count());
+        let titles = csv_head().split(',').count();
+        assert_eq!(line.splitn(titles, ',').count(), titles);
     }
 
     #[test]
@@ -367,7 +395,7 @@ mod tests {
         let line = nothing.csv();
         assert_eq!(
             line,
-            "7,upload,10,5,1,,,0,5,,,thread,process,1.000000,0,,,,,,0.000000,refused=5"
+            "7,upload,10,5,1,,,0,5,,,thread,process,1.000000,0,,,,,,0.000000,refused=5,,"
         );
         let rows = [nothing];
         let cells = |text: &str, at: usize| {
@@ -403,6 +431,7 @@ mod tests {
     fn wide() -> Outcome {
         let row = Row {
             number: 54,
+            table: "process".to_owned(),
             mode: "process",
             volume_mib: 100,
             clients: 50,

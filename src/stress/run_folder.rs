@@ -5,6 +5,7 @@
 
 use crate::cli::{Failure, MODES, failed};
 use crate::stats::utc;
+use crate::stress::forms::tables_of;
 use crate::stress::machine::machine;
 use crate::stress::matrix::Plan;
 use crate::stress::words::{self, Language};
@@ -23,6 +24,9 @@ const ABOUT: &str = "machine.txt";
 
 /// The tables for people, with all rows.
 const TABLES: &str = "tables.md";
+
+/// The rows of all tables in one, where there are several.
+const JOINT: &str = "all.csv";
 
 /// A folder that the user has named. Dropping it removes the folders that this start has made, if they are
 /// empty: a start that is refused leaves nothing.
@@ -57,8 +61,8 @@ impl Drop for MadeFolder {
 /// The folder of one run.
 ///
 /// ```text
-///   results/2026-11-21T070809-full/    thread.csv process.csv tables.md machine.txt
-///   results/2026-11-21T071011-quick/   thread.csv process.csv tables.md machine.txt
+///   results/2026-11-21T070809-full/    thread.csv process.csv all.csv tables.md machine.txt
+///   results/2026-11-21T071011-quick/   thread.csv process.csv all.csv tables.md machine.txt
 ///   results/latest ──────────────────► 2026-11-21T071011-quick
 /// ```
 pub struct RunFolder {
@@ -86,8 +90,9 @@ pub fn check(plan: &Plan) -> Result<(), Failure> {
 
 /// The name of a file with rows in `folder`, if there is one.
 fn old_rows(folder: &Path) -> Option<String> {
-    let rows = MODES.iter().map(|mode| format!("{mode}.csv"));
-    let mut names = rows.chain([TABLES.to_owned()]);
+    let rows = MODES.iter().flat_map(|mode| tables_of(mode));
+    let rows = rows.map(|table| format!("{table}.csv"));
+    let mut names = rows.chain([TABLES.to_owned(), JOINT.to_owned()]);
     names.find(|name| folder.join(name).symlink_metadata().is_ok())
 }
 
@@ -134,17 +139,16 @@ impl RunFolder {
         file.map_err(|error| cannot("write", &path, &error))
     }
 
-    /// A file for the rows of `mode`, with `head` as its first line.
-    pub fn create_csv(&self, mode: &str, head: &str) -> Result<File, Failure> {
-        self.create(&format!("{mode}.csv"), &format!("{head}\n"))
+    /// A file for the rows of `table`, with `head` as its first line.
+    pub fn create_csv(&self, table: &str, head: &str) -> Result<File, Failure> {
+        self.create(&format!("{table}.csv"), &format!("{head}\n"))
     }
 
-    /// Writes the tables, which are Markdown; a run without a row has none.
-    pub fn write_tables(&self, text: &str) -> Result<(), Failure> {
-        match text {
-            "" => Ok(()),
-            _ => self.create(TABLES, text).map(drop),
-        }
+    /// Writes the tables, which are Markdown, and all rows as one CSV; what is empty gets no file.
+    pub fn write_tables(&self, tables: &str, joint: &str) -> Result<(), Failure> {
+        let texts = [(TABLES, tables), (JOINT, joint)];
+        let mut texts = texts.into_iter().filter(|(_, text)| !text.is_empty());
+        texts.try_for_each(|(name, text)| self.create(name, text).map(drop))
     }
 
     /// Notes how the run ended: `complete`, `interrupted` or `failed: …`.

@@ -56,6 +56,7 @@ pub fn ask(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Told, F
             Ok(Told {
                 mode,
                 workers: workers.filter(|count| (1..=MOST_SERVERS).contains(count)),
+                at_once: None,
             })
         }
     }

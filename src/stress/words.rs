@@ -148,8 +148,17 @@ pub const FAILED_SERVERS: Counted = [
 // A target, before anything is sent to it.
 pub const ASKING: Text = ["asking", "bertanya"];
 pub const HOW_IT_WORKS: Text = [
-    "{} for its mode, its workers and its files, at most {} s each",
-    "{} tentang mode, worker dan file-nya, paling lama {} s masing-masing",
+    "{} for a small file, its mode, its workers and its files, at most {} s each",
+    "{} tentang file kecil, mode, worker dan file-nya, paling lama {} s masing-masing",
+];
+pub const AT_ONCE: Counted = [
+    "one connection at a time served",
+    "{} connections at a time served",
+    "{} koneksi dilayani pada satu saat",
+];
+pub const CLAIMED: Text = [
+    "{} claimed, {}: who accepts must hand each connection to a worker that is free",
+    "{} diakui, {}: yang menerima koneksi harus menyerahkannya ke worker yang bebas",
 ];
 pub const LABELLED: Text = [
     "no STATS there: the rows are labelled {} mode, {}; give --modes and --servers to label them otherwise",
@@ -166,6 +175,23 @@ pub const SEEN_BY_GET: Text = [
 pub const NOT_SEEN: Text = [
     "cannot see whether names are free there, LIST: {}; GET: {}",
     "tidak dapat melihat apakah nama di sana masih bebas, LIST: {}; GET: {}",
+];
+
+// A target, after its rows.
+pub const GIVEN_UP: Text = [
+    "given up after {}: in {} rows one after another no client succeeded; the first error was: {}; \
+     kolam check {} says more",
+    "berhenti setelah {}: pada {} baris berturut-turut tidak ada client yang sukses; kesalahan pertama: {}; \
+     kolam check {} menjelaskan lebih banyak",
+];
+pub const MEMORY_FOLLOWS: Text = [
+    "memory follows the file: {} with files of {} MiB, {} with {} MiB ({}); decode and write each piece \
+     as it comes",
+    "memori mengikuti file: {} dengan file {} MiB, {} dengan {} MiB ({}); tulis tiap potong begitu diterima",
+];
+pub const TIME_RUNS_AWAY: Text = [
+    "{} times the bytes took {} times as long ({}): search and copy only what is new, not all that has come",
+    "{} kali lipat byte butuh {} kali lipat waktu ({}): cari dan salin hanya yang baru",
 ];
 
 // What stays on a target, and why.

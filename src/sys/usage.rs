@@ -1,17 +1,23 @@
-//! What does the kernel tell about another process? Its memory and its threads, with those of its children
-//! (proc(5), proc_pid_status(5)).
+//! What does the kernel tell about another process? Its memory, its threads and its processor time, with
+//! those of its children (proc(5), proc_pid_status(5)).
 
 use super::process::Pid;
+use std::time::Duration;
 use std::{fs, io, iter};
 
-/// A process and its children.
-fn family(pid: Pid) -> impl Iterator<Item = Pid> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children: Vec<Pid> = children
-        .split_whitespace()
-        .filter_map(|child| child.parse().ok())
-        .collect();
-    iter::once(pid).chain(children)
+/// Units of /proc/<pid>/stat in a second: USER_HZ, which is 100 on every machine that Rust knows.
+const TICKS: u32 = 100;
+
+/// A process and all that it has started, itself or by these.
+fn family(pid: Pid) -> Vec<Pid> {
+    // A child belongs to the thread that forked it.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let lists = threads
+        .flatten()
+        .map(|thread| fs::read_to_string(thread.path().join("children")));
+    let children: String = lists.flatten().collect();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    iter::once(pid).chain(children.flat_map(family)).collect()
 }
 
 /// Peak resident memory in KiB: the sum of each process's peak, with shared pages (the program itself, the
@@ -19,6 +25,7 @@ fn family(pid: Pid) -> impl Iterator<Item = Pid> {
 /// replaced is not in it. `None`: there is no such process.
 pub fn peak_memory(pid: Pid) -> Option<u64> {
     family(pid)
+        .into_iter()
         .map(|member| {
             let peak = memory(member, "VmHWM")?;
             if member == pid {
@@ -33,12 +40,32 @@ pub fn peak_memory(pid: Pid) -> Option<u64> {
 /// Lets the peak begin again at what is in use now (5 in `clear_refs`, see proc_pid_clear_refs(5)); only the
 /// owner of the process may.
 pub fn forget_peak(pid: Pid) -> io::Result<()> {
-    family(pid).try_for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), "5"))
+    let mut family = family(pid).into_iter();
+    family.try_for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), "5"))
+}
+
+/// Processor time of a process and its family, of its ended children too: their parent inherits it when it
+/// waits for them. `None`: there is no such process.
+pub fn processor_time(pid: Pid) -> Option<Duration> {
+    let stat = |pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    stat(pid)?;
+    let all = family(pid).into_iter().filter_map(|pid| ticks(&stat(pid)?));
+    Some(Duration::from_secs(1) * all.sum::<u32>() / TICKS)
+}
+
+/// utime, stime, cutime and cstime together: the 14th to the 17th field (proc_pid_stat(5)).
+fn ticks(stat: &str) -> Option<u32> {
+    // The second field is the program's name, in which anything may stand; the third follows the last `)`.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let times = fields.split_whitespace().skip(11).take(4);
+    times.map(|field| field.parse::<u32>().ok()).sum()
 }
 
 /// Threads of a process and its children.
 pub fn threads(pid: Pid) -> usize {
-    let tasks = family(pid).filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
+    let tasks = family(pid)
+        .into_iter()
+        .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
     tasks.map(Iterator::count).sum()
 }
 
@@ -48,4 +75,26 @@ fn memory(pid: Pid, field: &str) -> Option<u64> {
     let mut fields = status.lines().filter_map(|line| line.split_once(':'));
     let (_, value) = fields.find(|(name, _)| *name == field)?;
     value.trim().trim_end_matches(" kB").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_behind_any_name() {
+        let stat = "77 (a) b (c) S 1 77 77 0 -1 4194560 1 2 3 4 500 60 7 8 20 0 1 0 99";
+        assert_eq!(ticks(stat), Some(575));
+        assert_eq!(ticks("77 (cut"), None);
+    }
+
+    #[test]
+    fn a_family_is_found_and_a_process_that_is_none_is_not() {
+        let pid = std::process::id() as Pid;
+        assert!(family(pid).contains(&pid));
+        assert!(peak_memory(pid).is_some_and(|kib| kib > 100) && processor_time(pid).is_some());
+        // No process has a number as great.
+        assert_eq!((peak_memory(1 << 22), processor_time(1 << 22)), (None, None));
+        assert!(forget_peak(1 << 22).is_err());
+    }
 }

@@ -31,6 +31,7 @@ mod proxies;
 mod balance;
 
 // check
+mod advice;
 mod check;
 
 // bench, and the scripts that use it

@@ -4,7 +4,6 @@
 
 use crate::support::pty::{Screen, Terminal};
 use crate::support::*;
-use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -79,18 +78,18 @@ fn a_long_name_gives_way_to_the_figures_at_every_width() {
 }
 
 #[test]
-fn a_target_that_takes_nothing_is_seen_to_be_waited_for() {
-    // The kernel accepts for it; nobody reads.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (folder, address) = (Folder::new(), silent.local_addr().unwrap().to_string());
-    let words =
-        format!("stress --target {address} --timeout 0.3 --volumes 9 --clients 1 --ops download --out");
+fn what_a_row_needs_is_seen_to_be_brought_to_its_target() {
+    let (folder, files) = (Folder::new(), Folder::new());
+    let server = Server::start("thread", 1, &files, "");
+    let address = server.address;
+    let words = format!("stress --target {address} --volumes 9 --clients 1 --ops download --out");
     let words = format!("{words} {}", folder.word(""));
     let terminal = Terminal::start(&mut on_a_terminal(words, &[]), 100);
     terminal.wait_for(0, &format!("asking     {address} for "));
+    // The first drawing; a moment later it is more.
     terminal.wait_for(
         0,
-        "1/1 single download 1 × 9 MiB, 1 worker | set-up: 0 B of 9.00 MiB",
+        "1/1 thread download 1 × 9 MiB, 1 worker | set-up: 0 B of 9.00 MiB",
     );
 }
 
