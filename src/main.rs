@@ -54,6 +54,7 @@ mod http; // 15 the second protocol
 mod balance; // 16 one address, many servers
 mod bench; // 17 one step by itself
 mod check; // 18 is that server right?
+mod report; // 19 results as pictures
 
 use cli::{Args, Command, Failure, print, usage};
 use std::ffi::OsString;
@@ -73,6 +74,7 @@ static COMMANDS: &[&Command] = &[
     &balance::BALANCE,
     &bench::BENCH,
     &check::CHECK,
+    &report::REPORT,
 ];
 
 fn main() -> ExitCode {

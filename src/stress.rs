@@ -39,6 +39,10 @@ mod forms; // the assignment's tables
 mod report; // tables and findings
 mod words; // the texts in two languages
 
+// For the volume `report`.
+pub use report::headings;
+pub use words::{Language, Text, fill};
+
 use crate::cli::{Args, Command, Failure, failed};
 use crate::sys::{self, Listen, Pid, Stop};
 use clients::Record;
@@ -53,7 +57,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 use watched::Watched;
-use words::Language;
 
 pub static STRESS: Command = Command {
     name: "stress",

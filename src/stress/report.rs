@@ -197,15 +197,18 @@ pub fn table(outcomes: &[Outcome], language: Language) -> String {
     text
 }
 
+/// The headings of the table, each in one line.
+pub fn headings(language: Language) -> [String; COLUMNS] {
+    let columns = Outcome::default().table_columns();
+    // `ok/` and `failed` are one word, divided over two lines.
+    columns.map(|(heading, ..)| language.of(heading).replace("/|", "/").replace('|', " "))
+}
+
 /// The same table for a file, in Markdown.
 pub fn markdown(outcomes: &[Outcome], language: Language) -> String {
     let line = |cells: [String; COLUMNS]| format!("| {} |\n", cells.join(" | "));
-    // `ok/` and `failed` are one word, divided over two lines.
-    let headings = Outcome::default()
-        .table_columns()
-        .map(|(heading, ..)| language.of(heading).replace("/|", "/").replace('|', " "));
     let rules = array::from_fn(|at| if at == WORD { ":---" } else { "---:" }.to_owned());
-    let mut text = line(headings) + &line(rules);
+    let mut text = line(headings(language)) + &line(rules);
     for outcome in outcomes {
         text += &line(outcome.table_columns().map(|(.., cell)| cell));
     }
