@@ -62,10 +62,11 @@ TAKES_modes = COLUMN OUT FORCE KOLAM SHM
 TAKES_examples = OUT FORCE KOLAM SHM
 TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM KOLAM_SERVER SHM
 TAKES_balancer = PROTOCOL MODE W HOST PORT ROOT BACKENDS ARGS
+TAKES_report = OUT ARGS
 TAKES_check-server = TARGET PID ARGS
 TAKES_experiments = NAME
 TAKES_volumes = NAME
-TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer check-server experiments,$(TAKES_$(target))))
+TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer report check-server experiments,$(TAKES_$(target))))
 
 # Names that are guessed, and the variables that they can mean
 MEANS_WORKERS = W
@@ -101,13 +102,14 @@ $(foreach each,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(each)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 
-.PHONY: help build server stress stress-quick bench modes ab examples balancer test test-release check-server experiments volumes check format clean
+.PHONY: help build server stress stress-quick bench modes ab examples balancer test test-release report check-server experiments volumes check format clean
 
 help:
 	@echo 'make build                 build $(KOLAM)'
 	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE= W= HOST= PORT= ROOT=$(ROOT)'
 	@echo 'make stress                all combinations   MODES=$(MODES) CLIENT_MODE= OUT= STRESS_ROOT= TARGET= PID='
 	@echo 'make stress-quick          the same, small: seconds'
+	@echo 'make report                a page with pictures of the newest run, or of OUT=   OUT='
 	@echo 'make check-server          grade a server that runs, with the causes   TARGET=host:port PID='
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes OUT='
 	@echo 'make modes                 what the modes differ in, measured   COLUMN= OUT='
@@ -141,7 +143,7 @@ server: build
 		$(if $(HOST)$(PORT),--listen $(or $(HOST),127.0.0.1):$(or $(PORT),$(USUAL_PORT))) --root '$(ROOT)' $(ARGS)
 
 stress: build
-	@exec $(KOLAM) stress $(STRESS_OPTIONS)
+	@exec $(KOLAM) stress --report $(STRESS_OPTIONS)
 
 stress-quick: build
 	@exec $(KOLAM) stress --quick $(STRESS_OPTIONS)
@@ -178,6 +180,9 @@ test:
 
 test-release:
 	@$(CARGO) test --locked --release --bin kolam b64
+
+report: build
+	@exec $(KOLAM) report $(if $(EXACT_OUT),'$(OUT)') $(ARGS)
 
 check-server: build
 	@exec $(KOLAM) check $(or $(TARGET),$(error make check-server: TARGET is missing: TARGET=host:port)) \

@@ -14,7 +14,7 @@
 //!
 //! What must not live here: the client of this program. It must not share a mistake with what it grades.
 //!
-//! before: `bench.rs` … after: the README again
+//! before: `bench.rs` … after: `report.rs`
 //!
 //! Experiment:
 //! edit: each rule is tried, also when what it needs has failed, so one mistake is many failures

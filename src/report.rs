@@ -2,8 +2,8 @@
 //!
 //! A run leaves a hundred rows of figures; a class wants to see which pool is faster, by how much, and where
 //! the time goes. So the rows become pictures, sentences and tables in one page that needs nothing else: no
-//! script, no other file, no network. Each sentence is computed from rows that it names, and says no more than
-//! they do.
+//! script, no other file, no network. Each sentence is computed from rows that it names, and says no more
+//! than they do.
 //!
 //! ```text
 //!   thread.csv, process.csv, … ─► rows ─┬─► findings ─┬─► report.html, report.md
@@ -15,7 +15,7 @@
 //!
 //! What must not live here: measuring. It reads the files of any run, also of one by an older version.
 //!
-//! before: `stress.rs` … after: the README again
+//! before: `check.rs` … after: the README again
 //!
 //! Experiment:
 //! edit: a difference counts, however small it is

@@ -261,6 +261,9 @@ impl Tester<'_> {
             return Err(Failure::Interrupted);
         }
         told.and(written)?;
+        if self.plan.report {
+            self.results.make_report(language)?;
+        }
         // Files that stay on a target are told and are no failure: a server may have no DELETE, and what was
         // measured is whole.
         report::verdict(done, language).map_or(Ok(()), failed)

@@ -140,7 +140,8 @@ impl Panel {
             let (at, class) = (self.height(value), if mark == 0 { "axis" } else { "grid" });
             let _ = writeln!(
                 svg,
-                "<path class=\"{class}\" d=\"M{LEFT} {at:.1}H{right}\"/><text class=\"left\" x=\"{:.1}\" y=\"{:.1}\">\
+                "<path class=\"{class}\" d=\"M{LEFT} {at:.1}H{right}\"/><text class=\"left\" x=\"{:.1}\" \
+                 y=\"{:.1}\">\
                  {}</text>",
                 LEFT - 5.0,
                 at + 3.5,

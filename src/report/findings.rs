@@ -296,7 +296,8 @@ mod tests {
         for text in [
             "With 5 clients, going from 1 to 5 server workers made downloads of 10 MiB in thread mode 1.90 × \
              faster. [thread 1, 2]",
-            "With 5 clients, going from 5 to 50 server workers made downloads of 10 MiB in thread mode 2.00 × \
+            "With 5 clients, going from 5 to 50 server workers made downloads of 10 MiB in thread mode \
+             2.00 × \
              slower. [thread 2, 3]",
         ] {
             assert!(texts.iter().any(|found| found == text), "{texts:#?}");
@@ -370,7 +371,8 @@ mod tests {
             ("process", "upload", 10, 5, 1, 130.0),
             ("process", "upload", 10, 50, 1, 900.0),
         ]);
-        let text = "Process mode moved uploads 1.50 × as fast as thread mode (middle of 2 pairs of rows; the pairs \
+        let text = "Process mode moved uploads 1.50 × as fast as thread mode (middle of 2 pairs of rows; \
+                    the pairs \
                     reach from 1.30 to 1.50 ×). []";
         assert!(
             texts(&run).iter().any(|found| found == text),

@@ -1,5 +1,5 @@
-//! How are findings, pictures and tables one page? Plain HTML with its style inside: it can be mailed, printed
-//! and read on a telephone, and it asks no other machine for anything.
+//! How are findings, pictures and tables one page? Plain HTML with its style inside: it can be mailed,
+//! printed and read on a telephone, and it asks no other machine for anything.
 
 use crate::report::chart::{Line, Panel, bars, escape, round_up, short};
 use crate::report::findings::{findings, pairs, peak_memory};
@@ -13,7 +13,8 @@ const MIB: f64 = 1_048_576.0;
 
 /// Colours that colour-blind readers tell apart (Okabe and Ito); dashes and names at the lines say the same.
 const STYLE: &str = "\
-:root{--ink:#1a1a1a;--soft:#595959;--grid:#d9d9d9;--page:#fff;--c0:#0072b2;--c1:#b34a00;--c2:#007a58;--c3:#8a4f7d}
+:root{--ink:#1a1a1a;--soft:#595959;--grid:#d9d9d9;--page:#fff;\
+--c0:#0072b2;--c1:#b34a00;--c2:#007a58;--c3:#8a4f7d}
 @media(prefers-color-scheme:dark){:root{--ink:#ececec;--soft:#b0b0b0;--grid:#444;--page:#161616;\
 --c0:#56b4e9;--c1:#f0a35e;--c2:#3cc79b;--c3:#d9a3c7}}
 body{margin:0 auto;padding:1rem;max-width:70rem;font:1rem/1.5 system-ui,sans-serif;color:var(--ink);\
@@ -25,9 +26,11 @@ svg{width:100%;height:auto;font:10px system-ui,sans-serif;break-inside:avoid}
 svg text{fill:var(--soft)}svg .title{fill:var(--ink);font-weight:600;font-size:11px}
 .left{text-anchor:end}.below{text-anchor:middle}
 .axis{stroke:var(--soft)}.grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.8}rect{fill:var(--c0)}
-.line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1);stroke-dasharray:6 2}.line.c2{stroke:var(--c2);stroke-dasharray:2 2}
+.line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1);stroke-dasharray:6 2}
+.line.c2{stroke:var(--c2);stroke-dasharray:2 2}
 .line.c3{stroke:var(--c3);stroke-dasharray:8 2 2 2}
-circle.c0,svg .name.c0{fill:var(--c0)}circle.c1,svg .name.c1{fill:var(--c1)}circle.c2,svg .name.c2{fill:var(--c2)}
+circle.c0,svg .name.c0{fill:var(--c0)}circle.c1,svg .name.c1{fill:var(--c1)}
+circle.c2,svg .name.c2{fill:var(--c2)}
 circle.c3,svg .name.c3{fill:var(--c3)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.15rem .5rem;text-align:right;border-bottom:1px solid var(--grid)}th{vertical-align:bottom}
@@ -54,7 +57,8 @@ impl Table {
         let lines: String = self.lines.iter().map(|line| row(line, "td", "td")).collect();
         // What scrolls must be reachable by the keyboard, and have a name.
         format!(
-            "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table>\n<thead>{}</thead>\n\
+            "<div class=\"wide\" tabindex=\"0\" role=\"region\" \
+             aria-label=\"{}\"><table>\n<thead>{}</thead>\n\
              <tbody>\n{lines}</tbody></table></div>\n",
             escape(name),
             row(&self.head, "th scope=\"col\"", "th")
@@ -76,7 +80,8 @@ pub fn html(run: &Run, language: Language) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>kolam: {0}</title>\n<style>\n{STYLE}</style>\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>kolam: {0}
+</title>\n<style>\n{STYLE}</style>\n\
          </head>\n<body>\n<main>\n<h1>{0}</h1>\n<p class=\"soft\">{1}</p>\n<h2>{2}</h2>\n<ul>\n",
         of(words::TITLE),
         escape(&summary(run, language)),

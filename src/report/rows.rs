@@ -199,17 +199,16 @@ pub mod tests {
 
     /// A run of both modes with these figures: mode, operation, MiB, clients, workers, bytes a second.
     pub fn run(rows: &[(&str, &str, u64, u64, u64, f64)]) -> Run {
-        let mut text =
-            "no,mode,operation,volume_mib,client_workers,server_workers,total_Bps,client_ok,p50_s,p95_s,\
-                        max_s,server_peak_rss_kib,server_cpu_s\n"
-                .to_owned();
+        let titles = "no,mode,operation,volume_mib,client_workers,server_workers,total_Bps,client_ok,p50_s,\
+                      p95_s,max_s,server_peak_rss_kib,server_cpu_s";
+        let mut text = titles.to_owned() + "\n";
         for (at, (mode, operation, volume, clients, servers, rate)) in rows.iter().enumerate() {
             let seconds = (volume << 20) as f64 / rate;
-            text += &format!(
-                "{},{mode},{operation},{volume},{clients},{servers},{rate},{clients},{seconds},{seconds},{seconds},\
-                 2048,0.5\n",
+            let row = format!(
+                "{},{mode},{operation},{volume},{clients},{servers},{rate},{clients}",
                 at + 1
             );
+            text += &format!("{row},{seconds},{seconds},{seconds},2048,0.5\n");
         }
         Run {
             rows: parse(&text),

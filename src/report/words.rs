@@ -15,7 +15,8 @@ pub const THROUGHPUT: Text = ["Throughput", "Throughput"];
 pub const THROUGHPUT_NOTE: Text = [
     "Bytes that arrived right, of all clients together, by the time from the common start to the last end. \
      One line for each number of server workers; panels of one operation have the same scale.",
-    "Byte yang tiba dengan benar dari semua client, dibagi waktu dari start bersama sampai yang terakhir selesai. \
+    "Byte yang tiba dengan benar dari semua client, dibagi waktu dari start bersama sampai yang terakhir \
+     selesai. \
      Satu garis untuk tiap jumlah worker server; panel dari satu operasi memakai skala yang sama.",
 ];
 pub const TIMES: Text = [
@@ -23,8 +24,10 @@ pub const TIMES: Text = [
     "Ke mana waktu pergi saat client bertambah",
 ];
 pub const TIMES_NOTE: Text = [
-    "Files of {} MiB. Half of the clients took no longer than p50, 95 % no longer than p95, none longer than max.",
-    "File {} MiB. Setengah client tidak lebih lama dari p50, 95 % tidak lebih lama dari p95, tidak ada yang lebih \
+    "Files of {} MiB. Half of the clients took no longer than p50, 95 % no longer than p95, none longer \
+     than max.",
+    "File {} MiB. Setengah client tidak lebih lama dari p50, 95 % tidak lebih lama dari p95, tidak ada \
+     yang lebih \
      lama dari max.",
 ];
 pub const COST: Text = ["What each mode costs", "Biaya tiap mode"];
@@ -64,16 +67,21 @@ pub type Verdicts = [Text; 3];
 /// Mode, other mode, operations, factor, pairs, and how far these lie apart.
 pub const BY_MODE: Verdicts = [
     [
-        "{} mode moved {}s {} × as fast as {} mode (middle of {} pairs of rows; the pairs reach from {} to {} ×).",
+        "{} mode moved {}s {} × as fast as {} mode (middle of {} pairs of rows; the pairs reach from {} \
+         to {} ×).",
         "Mode {} memindahkan {} {} × secepat mode {} (tengah dari {} pasang baris; dari {} sampai {} ×).",
     ],
     [
-        "{} mode was slower than {} mode in {}s: {} × (middle of {} pairs of rows; the pairs reach from {} to {} ×).",
-        "Mode {} lebih lambat daripada mode {} untuk {}: {} × (tengah dari {} pasang baris; dari {} sampai {} ×).",
+        "{} mode was slower than {} mode in {}s: {} × (middle of {} pairs of rows; the pairs reach from \
+         {} to {} ×).",
+        "Mode {} lebih lambat daripada mode {} untuk {}: {} × (tengah dari {} pasang baris; dari {} \
+         sampai {} ×).",
     ],
     [
-        "Between {} and {} mode these rows show no difference in {}s: {} × (middle of {} pairs; from {} to {} ×).",
-        "Antara mode {} dan {} baris ini tidak menunjukkan beda untuk {}: {} × (tengah dari {} pasang; dari {} \
+        "Between {} and {} mode these rows show no difference in {}s: {} × (middle of {} pairs; from {} \
+         to {} ×).",
+        "Antara mode {} dan {} baris ini tidak menunjukkan beda untuk {}: {} × (tengah dari {} pasang; \
+         dari {} \
          sampai {} ×).",
     ],
 ];
@@ -88,8 +96,10 @@ pub const BY_WORKERS: Verdicts = [
         "Dengan {} client, dari {} ke {} worker server membuat {} {} MiB pada mode {} {} × lebih lambat{}.",
     ],
     [
-        "With {} clients, going from {} to {} server workers made no difference for {}s of {} MiB in {} mode: {} ×{}.",
-        "Dengan {} client, dari {} ke {} worker server tidak ada bedanya untuk {} {} MiB pada mode {}: {} ×{}.",
+        "With {} clients, going from {} to {} server workers made no difference for {}s of {} MiB in {} \
+         mode: {} ×{}.",
+        "Dengan {} client, dari {} ke {} worker server tidak ada bedanya untuk {} {} MiB pada mode {}: {} \
+         ×{}.",
     ],
 ];
 pub const INTERVAL: Text = [
@@ -98,8 +108,10 @@ pub const INTERVAL: Text = [
 ];
 /// Clients, clients before, operation, MiB, mode, workers, seconds, seconds before.
 pub const BY_CLIENTS: Text = [
-    "With {} clients instead of {}, half of the {}s of {} MiB in {} mode with {} took up to {} s instead of {} s.",
-    "Dengan {} client dan bukan {}, setengah {} {} MiB pada mode {} dengan {} memakan sampai {} s dan bukan {} s.",
+    "With {} clients instead of {}, half of the {}s of {} MiB in {} mode with {} took up to {} s instead \
+     of {} s.",
+    "Dengan {} client dan bukan {}, setengah {} {} MiB pada mode {} dengan {} memakan sampai {} s dan \
+     bukan {} s.",
 ];
 /// Operation, mode, clients, workers, MiB, MiB before, factor, factor of the volume.
 pub const BY_VOLUME: Text = [

@@ -29,6 +29,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("--timeout", "TIME", "longest wait of a client for the server to move (120)"),
     opt("--quick", "", "volumes 1,2,4; clients and servers 1,5"),
     opt("--lang", "LANG", "language of the report: en, or id for Indonesian (en)"),
+    opt("--report", "", "make the page of `kolam report` at the end"),
     opt("--dry-run", "", "print the rows and do nothing"),
 ];
 
@@ -95,6 +96,8 @@ pub struct Plan {
     pub exact: bool,
     /// Results that are there may be replaced.
     pub force: bool,
+    /// Make a page at the end. For the volume `report`.
+    pub report: bool,
     /// Where the folder with the files is made.
     pub root: PathBuf,
     /// A server that we did not start.
@@ -130,6 +133,7 @@ impl Plan {
             out: out.to_owned(),
             exact: args.has("--out"),
             force: args.has("--force"),
+            report: args.has("--report"),
             root: args.path("--root").unwrap_or(out).to_owned(),
             target: target
                 .then(|| args.address("--target", "127.0.0.1:6666"))

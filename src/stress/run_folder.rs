@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
 /// The symbolic link to the newest run.
@@ -172,6 +173,24 @@ impl RunFolder {
             file.set_len(text.len() as u64)
         });
         written.map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// The page with pictures, which `kolam report` makes: as the user would, with that command.
+    pub fn make_report(&self, language: Language) -> Result<(), Failure> {
+        let lang = if language == Language::English { "en" } else { "id" };
+        let made = env::current_exe().and_then(|program| {
+            let mut command = Command::new(program);
+            command
+                .arg("report")
+                .arg(&self.path)
+                .args(["--lang", lang])
+                .status()
+        });
+        match made {
+            // It has said itself why it failed.
+            Ok(_) => Ok(()),
+            Err(error) => Err(cannot("make the report of", &self.path, &error)),
+        }
     }
 
     /// Lets `latest` in `parent` point to this folder. If that fails, returns a note, and the run goes on.

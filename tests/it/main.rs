@@ -34,6 +34,9 @@ mod balance;
 mod advice;
 mod check;
 
+// report
+mod report;
+
 // bench, and the scripts that use it
 mod bench_scripts;
 mod load;
