@@ -37,8 +37,8 @@ use std::path::Path;
 pub static REPORT: Command = Command {
     name: "report",
     words: &["[DIR]"],
-    about: "make a page with pictures of the results in a folder (results/latest)\n\
-            It writes report.html and report.md into that folder.",
+    about: "show the results of a stress test as pictures and sentences\n\
+            It writes report.html and report.md into DIR, which is results/latest if it is not given.",
     options: &[&[opt(
         "--lang",
         "LANGUAGE",

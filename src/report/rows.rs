@@ -4,7 +4,7 @@
 use crate::cli::{Failure, MODES, failed};
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A line of a CSV.
 #[derive(Debug, Clone, Default)]
@@ -30,8 +30,18 @@ impl Row {
         self.text(title).parse().unwrap_or(0)
     }
 
+    /// The mode of the server, with that of the clients where it is not the usual one: `thread/process`.
     pub fn mode(&self) -> &str {
         self.text("mode")
+    }
+
+    fn name_pairing(&mut self) {
+        let (mode, clients) = (self.text("mode"), self.text("client_mode"));
+        let usual = if mode == "process" { "process" } else { "thread" };
+        if !clients.is_empty() && clients != usual {
+            let pairing = format!("{mode}/{clients}");
+            self.cells.insert("mode".to_owned(), pairing);
+        }
     }
 
     /// What is the same in two rows that can be compared.
@@ -81,7 +91,11 @@ impl Run {
         })?;
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let mut rows = Vec::new();
-        for path in paths.filter(|path| path.extension().is_some_and(|end| end == "csv")) {
+        // The joint file repeats what stands in those of the modes.
+        let of_modes = |path: &PathBuf| {
+            path.extension().is_some_and(|end| end == "csv") && path.file_name() != Some("all.csv".as_ref())
+        };
+        for path in paths.filter(of_modes) {
             let text = fs::read_to_string(&path)
                 .or_else(|error| failed(format!("cannot read {}: {error}", path.display())))?;
             rows.extend(parse(&text).into_iter().filter(is_row));
@@ -91,16 +105,15 @@ impl Run {
                 "{place} holds no rows of a stress test (*.csv); name another folder"
             ));
         }
+        rows.iter_mut().for_each(Row::name_pairing);
         rows.sort_by_key(|row| {
-            let mode = MODES.iter().position(|mode| *mode == row.mode());
+            let mode = MODES.iter().position(|mode| row.mode().starts_with(mode));
             (
                 mode.unwrap_or(MODES.len()),
                 row.mode().to_owned(),
                 row.count("no"),
             )
         });
-        // A joint file repeats what stands in those of the modes.
-        rows.dedup_by(|a, b| a.cells == b.cells);
         Ok(Run {
             rows,
             machine: fs::read_to_string(folder.join("machine.txt")).unwrap_or_default(),
@@ -136,7 +149,7 @@ impl Run {
     }
 }
 
-/// A joint file has a row for each of both modes; a table of `ab` has none.
+/// A table of `ab` has none.
 fn is_row(row: &Row) -> bool {
     !row.text("operation").is_empty() && !row.mode().is_empty()
 }
