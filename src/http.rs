@@ -279,6 +279,7 @@ impl Session for HttpSession {
             (Event::Stopping, Want::Request) => self.state = State::Closed,
             (Event::Stopping, _) => self.stopping = true,
             (Event::OthersWait, want) => self.others_wait |= matches!(want, Want::Request | Want::Head),
+            (Event::Silence, _) => {}
             (Event::Refused(reason), _) => self.state = self.reply(None, Err(Refusal::new(503, reason))),
             (Event::Timeout, want) => {
                 self.state = match want.overdue() {

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   server  client  stress  balance  bench  check   what a user calls (stress and bench use the client, too)
-//!   protocol  http                                  the two protocols, as sessions
+//!   protocol  dialects  http                        the protocols, as sessions
 //!   cli  store  stats  net  pool                    what they stand on
 //!   b64  json  session  sys                         the ground floor: these need no other room
 //! ```
@@ -55,6 +55,7 @@ mod balance; // 16 one address, many servers
 mod bench; // 17 one step by itself
 mod check; // 18 is that server right?
 mod report; // 19 results as pictures
+mod dialects; // 20 where does a message end?
 
 use cli::{Args, Command, Failure, print, usage};
 use std::ffi::OsString;

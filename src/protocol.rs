@@ -32,16 +32,16 @@ mod head; // a stream becomes requests
 mod body; // a file arrives
 mod reply; // what the peer gets to read
 
-pub use head::END;
+pub use body::{Body, TEXT_ALLOWANCE, TEXT_SLACK};
 #[cfg(test)]
 pub use head::name;
+pub use head::{END, EndMark, HEAD_LIMIT, Progress};
+pub use reply::{Refusal, Reply};
 
 use crate::session::{Event, Outgoing, Pipelined, Session, Want};
 use crate::stats::{Field, RequestLog};
 use crate::store::{self, Store};
-use body::Body;
-use head::{EndMark, HeadParser, Progress};
-use reply::{Refusal, Reply};
+use head::HeadParser;
 use std::mem;
 use std::sync::Arc;
 
@@ -122,23 +122,13 @@ impl FileSession {
     fn get(&mut self, name: &[u8]) -> Result<Reply, Refusal> {
         self.request_log.request("GET", name);
         let (file, about) = self.store.read(name)?;
-        let reply = Reply::file(file, about.len(), |w| {
-            w.pair("data_namafile", &String::from_utf8_lossy(name));
-            w.key("data_file");
-        });
-        Ok(reply.map_err(store::Error::from)?)
+        Ok(Reply::file(file, about.len(), name).map_err(store::Error::from)?)
     }
 
     /// `LIST` → `{"status":"OK","data":["a.bin","b.bin"]}`
     fn list(&mut self) -> Result<Reply, Refusal> {
         self.request_log.request("LIST", b"");
-        let names = self.store.list()?;
-        Ok(Reply::ok(0, |w| {
-            w.key("data");
-            w.open(b'[');
-            names.iter().for_each(|name| w.string(name));
-            w.close(b']');
-        }))
+        Ok(Reply::list(&self.store.list()?))
     }
 
     /// `DELETE name` → `{"status":"OK","data":"a.bin deleted successfully","data_namafile":"a.bin"}`
@@ -347,7 +337,7 @@ impl Session for FileSession {
         match notice {
             Event::Stopping if self.want() != Want::Request => self.stopping = true,
             // This protocol cannot tell a peer to connect again, and most peers send one request.
-            Event::OthersWait => {}
+            Event::OthersWait | Event::Silence => {}
             Event::Refused(reason) => self.state = self.close(reason),
             Event::Stopping | Event::Timeout => {
                 let reason = self.want().overdue();

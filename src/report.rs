@@ -15,7 +15,7 @@
 //!
 //! What must not live here: measuring. It reads the files of any run, also of one by an older version.
 //!
-//! before: `check.rs` … after: the README again
+//! before: `check.rs` … after: `dialects.rs`
 //!
 //! Experiment:
 //! edit: a difference counts, however small it is

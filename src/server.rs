@@ -32,6 +32,7 @@ mod thread;
 mod process;
 mod event; // (a volume)
 mod browser; // serving HTTP (for the volume `http`)
+mod dialect; // where a message ends (for the volume `dialects`)
 mod command; // how a user starts it
 
 pub use command::SERVE;

@@ -28,6 +28,7 @@
 //! see: a_turn_is_bounded_and_goes_on_where_it_stopped ... FAILED
 
 mod deadlines; // how long a peer may take
+mod silence; // how long one may pause (for the volume `dialects`)
 
 #[cfg(test)]
 mod testing; //        what unit tests share
@@ -132,7 +133,7 @@ pub enum Outgoing<'s> {
     Bytes(&'s [u8]),
     /// The same, and the connection is closed at once after them: one packet for both. For HTTP only.
     Last(&'s [u8]),
-    /// `count` bytes of a file, from this offset on. A socket lets the kernel send them. For HTTP only.
+    /// `count` bytes of a file, from this offset on. A socket lets the kernel send them. For volumes only.
     File {
         file: &'s File,
         offset: u64,
@@ -145,6 +146,8 @@ pub enum Outgoing<'s> {
 pub enum Event {
     /// The peer is too slow.
     Timeout,
+    /// The peer has paused for as long as ends a request. For `dialects` only.
+    Silence,
     /// The server stops: finish the request in hand, take no other.
     Stopping,
     /// Other connections wait for this worker: the next reply should be the last, if the protocol can say so.

@@ -22,12 +22,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("stats", &["sys"]),
     ("store", &["sys"]),
     ("protocol", &["b64", "json", "session", "stats", "store"]),
+    ("dialects", &["b64", "protocol", "session", "stats", "store"]),
     ("http", &["cli", "json", "session", "stats", "store"]),
     ("balance", &["cli", "net", "stats", "sys"]),
     (
         "server",
         &[
-            "cli", "http", "net", "pool", "protocol", "session", "stats", "store", "sys",
+            "cli", "dialects", "http", "net", "pool", "protocol", "session", "stats", "store", "sys",
         ],
     ),
     (
@@ -88,7 +89,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         "Evening 1",
         2000,
         "session protocol pool server",
-        "server/event.rs server/browser.rs server/command.rs",
+        "server/event.rs server/browser.rs server/dialect.rs server/command.rs session/silence.rs",
     ),
     (
         "Evening 2",
@@ -102,6 +103,12 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("Event mode", 1800, "server/event.rs", ""),
     ("HTTP", 1800, "http store/web.rs", PAGE),
     ("The page of HTTP", 1800, PAGE, ""),
+    (
+        "The dialects",
+        1100,
+        "dialects server/dialect.rs session/silence.rs",
+        "",
+    ),
     ("The balancer", 1800, "balance sys/splice.rs", ""),
     ("The load generator", 1800, "bench", ""),
     ("The grader", 1800, "check sys/usage.rs", ""),
@@ -407,7 +414,9 @@ fn the_table_keeps_what_the_design_promises() {
             let remedy = format!("MAY_USE: {module} may use {fixed:?} and nothing else");
             faults.add("tests/tidy.rs", 1, &remedy);
         }
-        if ["protocol", "http"].contains(&module) && used.iter().any(|name| NOT_FOR_PROTOCOL.contains(name)) {
+        if ["protocol", "dialects", "http"].contains(&module)
+            && used.iter().any(|name| NOT_FOR_PROTOCOL.contains(name))
+        {
             let remedy = format!("MAY_USE: {module} uses none of {NOT_FOR_PROTOCOL:?}");
             faults.add("tests/tidy.rs", 1, &remedy);
         }

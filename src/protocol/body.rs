@@ -12,25 +12,25 @@ use std::mem;
 
 /// A payload may be this many times as long as its content: 1.33 for base64, 1.37 with line ends, and as much
 /// again for other blanks. Without this bound blanks could go on for ever.
-const TEXT_SLACK: u64 = 3;
+pub const TEXT_SLACK: u64 = 3;
 
 /// Bytes of a payload that are allowed in any case: a tiny file may be written with a blank line or two.
-const TEXT_ALLOWANCE: u64 = 4096;
+pub const TEXT_ALLOWANCE: u64 = 4096;
 
-/// An UPLOAD whose payload is arriving:
+/// An UPLOAD whose payload is arriving; what is public here, besides `mark`, is so for `dialects`:
 ///
 /// ```text
 /// socket ──256 KiB text──► decode ──192 KiB──► temporary file ──commit──► name
 /// ```
 pub struct Body {
-    upload: Upload,
-    decoder: Decoder,
+    pub upload: Upload,
+    pub decoder: Decoder,
     /// How much of the end mark was seen last.
     pub mark: EndMark,
     /// Decoded bytes for the file: room for what one read can bring, and for what was carried before it.
-    buffer: Vec<u8>,
+    pub buffer: Vec<u8>,
     /// How much of `buffer` is filled.
-    filled: usize,
+    pub filled: usize,
 }
 
 impl Body {
@@ -63,7 +63,7 @@ impl Body {
     }
 
     /// Decodes `text` up to the first byte that cannot stand there; returns how many bytes that took.
-    fn decode(&mut self, text: &[u8]) -> Result<usize, Refusal> {
+    pub fn decode(&mut self, text: &[u8]) -> Result<usize, Refusal> {
         let step = self.decoder.decode(text, &mut self.buffer[self.filled..]);
         // Checked before any later error, so that the reply does not depend on how the stream was cut.
         let (seen, decoded) = self.decoder.progress();
@@ -85,7 +85,7 @@ impl Body {
         Ok(self.mark.feed(byte))
     }
 
-    fn flush(&mut self) -> Result<(), Refusal> {
+    pub fn flush(&mut self) -> Result<(), Refusal> {
         let filled = mem::take(&mut self.filled);
         Ok(self.upload.write(&self.buffer[..filled])?)
     }

@@ -80,6 +80,25 @@ impl Reply {
         }
     }
 
+    /// `{"status":"OK","data":["a.bin","b.bin"]}`
+    pub fn list(names: &[String]) -> Reply {
+        Reply::ok(0, |w| {
+            w.key("data");
+            w.open(b'[');
+            names.iter().for_each(|name| w.string(name));
+            w.close(b']');
+        })
+    }
+
+    /// Words that are no object. For `dialects` only.
+    pub fn words(text: impl Into<Vec<u8>>) -> Reply {
+        let text = text.into();
+        Reply {
+            text,
+            ..Reply::default()
+        }
+    }
+
     /// `{"status":"ERROR","data":"<reason>"}`
     pub fn error(reason: String, close: bool) -> Reply {
         let mut text = open("ERROR", |w| w.pair("data", &reason));
@@ -92,10 +111,11 @@ impl Reply {
         }
     }
 
-    /// `{"status":"OK",` … `"<the first `size` bytes of `file`>"}`; `build` ends with the key.
-    pub fn file(file: File, size: u64, build: impl FnOnce(&mut Writer)) -> io::Result<Reply> {
+    /// `{"status":"OK","data_namafile":"a.bin","data_file":"<the first `size` bytes of `file`>"}`
+    pub fn file(file: File, size: u64, name: &[u8]) -> io::Result<Reply> {
         let text = open("OK", |w| {
-            build(w);
+            w.pair("data_namafile", &String::from_utf8_lossy(name));
+            w.key("data_file");
             w.open_string();
         });
         let head = text.len();

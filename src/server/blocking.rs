@@ -113,13 +113,13 @@ impl BlockingWorker {
     }
 
     /// Sleeps until the socket is ready or a stop is requested (`None`), or until the peer has taken too long
-    /// (`Timeout`).
+    /// (`Timeout`, `Silence`).
     fn wait(&mut self, connection: &mut Connection, interest: Interest) -> Option<Event> {
         connection.count_silence();
         loop {
             let (now, deadline) = (Instant::now(), connection.deadlines.deadline());
             if now >= deadline || self.must_give_way(connection, now) {
-                return Some(Event::Timeout);
+                return Some(connection.deadlines.silence.event(now));
             }
             let writing = interest == Interest::Write;
             let looks = writing || self.shared.protocol.gives_way() || !self.lingering.is_empty();

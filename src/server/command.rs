@@ -4,7 +4,7 @@
 use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, usage};
 use crate::net::Listener;
 use crate::server::shared::Shared;
-use crate::server::{MODES, PROTOCOLS, browser, run};
+use crate::server::{MODES, PROTOCOLS, browser, dialect, run};
 use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, RateLimiter, Scoreboard};
 use crate::store::{Policy, Store};
@@ -39,7 +39,7 @@ pub static SERVE: Command = Command {
     name: "serve",
     words: &[],
     about: "serve the regular files of one folder",
-    options: &[OPTIONS, browser::OPTIONS],
+    options: &[OPTIONS, dialect::OPTIONS, browser::OPTIONS],
     run: start,
 };
 
@@ -59,8 +59,9 @@ fn start(args: &Args) -> Result<(), Failure> {
     let address = args.address("--listen", usual_address)?;
     let root = args.path("--root").unwrap_or(Path::new("files"));
     let remote = !address.ip().is_loopback() && !args.has("--allow-write");
-    let (policy, limits) = (policy(args, remote)?, limits(args)?);
-    let protocol = make_protocol(args, address)?;
+    let (policy, mut limits) = (policy(args, remote)?, limits(args)?);
+    let (protocol, mut spoken) = (make_protocol(args, address)?, format!("{spoken} protocol"));
+    let protocol = dialect::choose(args, &mut spoken, &mut limits, protocol)?;
     let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
     let log = !args.has("--quiet");
     if remote && log && !args.has("--read-only") {
@@ -72,8 +73,7 @@ fn start(args: &Args) -> Result<(), Failure> {
     let (scoreboard, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let (crew, root) = (counted(workers, "worker"), root.display());
     let url = protocol.ready_url(address);
-    let ready =
-        format!("listening on {address} ({spoken} protocol, {mode} mode, {crew}, root {root}){url}\n");
+    let ready = format!("listening on {address} ({spoken}, {mode} mode, {crew}, root {root}){url}\n");
     let shared = Shared {
         protocol,
         listener,
@@ -159,6 +159,7 @@ fn limits(args: &Args) -> Result<Limits, Failure> {
     Ok(Limits {
         idle: args.seconds("--idle-timeout", 30.0)?,
         head: args.seconds("--head-timeout", 10.0)?,
+        pause: None,
         grace: args.seconds("--grace", 10.0)?,
     })
 }

@@ -322,24 +322,25 @@ impl EventLoop {
         let mut late = Vec::new();
         let mut next = now + self.shared.limits.idle / LOOKS;
         for (&token, entry) in &mut self.connections {
-            let deadline = match &mut entry.phase {
+            let (deadline, event) = match &mut entry.phase {
                 Phase::Active(connection) => {
                     if entry.watched == Some(Interest::Write) {
                         connection.count_taken();
                     }
-                    connection.deadlines.deadline()
+                    let deadlines = &connection.deadlines;
+                    (deadlines.deadline(), deadlines.silence.event(now))
                 }
-                Phase::Lingering(lingering, _) => lingering.deadline(),
+                // It has sent nothing for too long: its last turn closes it.
+                Phase::Lingering(lingering, _) => (lingering.deadline(), Event::Timeout),
             };
             if deadline <= now {
-                late.push(token);
+                late.push((token, event));
             } else {
                 next = next.min(deadline);
             }
         }
         self.sweep = (!self.connections.is_empty()).then(|| next.max(now + SWEEP_PAUSE));
-        // A peer that lingers has sent nothing for too long: its last turn closes it.
         late.into_iter()
-            .for_each(|token| self.turn(token, Some(Event::Timeout)));
+            .for_each(|(token, event)| self.turn(token, Some(event)));
     }
 }

@@ -2,7 +2,7 @@
 //! Sessions know no time, so each driver keeps these deadlines beside its connection and tells the session
 //! (`Event::Timeout`) when one has passed.
 
-use crate::session::{ByteCounts, Want};
+use crate::session::{ByteCounts, Want, silence::Silence};
 use std::time::{Duration, Instant};
 
 /// How often within the idle limit we look whether a peer still takes what waits in the socket.
@@ -27,6 +27,8 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct Limits {
     pub idle: Duration,
     pub head: Duration,
+    /// Silence that ends a request; only for `dialects`.
+    pub pause: Option<Duration>,
     /// From the request to stop until open connections are closed, whatever they wait for.
     pub grace: Duration,
 }
@@ -42,6 +44,8 @@ pub struct Deadlines {
     answered: bool,
     /// When the server was asked to stop.
     stop: Option<Instant>,
+    /// Only for `dialects`.
+    pub silence: Silence,
 }
 
 impl Deadlines {
@@ -52,6 +56,7 @@ impl Deadlines {
             since: now,
             answered: false,
             stop: None,
+            silence: Silence::new(limits.pause, now),
         }
     }
 
@@ -65,6 +70,7 @@ impl Deadlines {
             self.since = now;
         }
         self.want = want;
+        self.silence.note(want, moved, now);
         self.answered |= moved.written > 0;
     }
 
@@ -97,7 +103,8 @@ impl Deadlines {
             _ => self.limits.idle,
         };
         let end = self.since + limit;
-        self.drain_deadline().map_or(end, |stop| end.min(stop))
+        let others = [self.drain_deadline(), self.silence.end()];
+        others.into_iter().flatten().fold(end, Instant::min)
     }
 
     /// From when on the peer has been idle for long enough to give way to connections that wait; `None`: it
@@ -128,6 +135,7 @@ mod tests {
         let limits = Limits {
             idle: Duration::from_secs(30),
             head: Duration::from_secs(10),
+            pause: None,
             grace: Duration::from_secs(5),
         };
         Deadlines::new(limits, start)

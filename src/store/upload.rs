@@ -13,16 +13,31 @@ use std::sync::atomic::Ordering;
 impl Store {
     /// Begins an upload of `name`.
     pub fn create(self: &Arc<Self>, name: &[u8]) -> Result<Upload, Error> {
+        let name = self.target(name)?;
+        self.begin(name)
+    }
+
+    /// A name that a file may be given.
+    fn target(&self, name: &[u8]) -> Result<String, Error> {
         let name = check_name(name)?;
         self.require_writable()?;
         match self.require_regular(name) {
-            Ok(()) | Err(Error::NotFound) => {}
-            Err(other) => return Err(other),
+            Ok(()) | Err(Error::NotFound) => Ok(name.to_owned()),
+            Err(other) => Err(other),
         }
+    }
+
+    /// Begins an upload that gets its name by `commit_as`. For `dialects` only.
+    pub fn create_unnamed(self: &Arc<Self>) -> Result<Upload, Error> {
+        self.require_writable()?;
+        self.begin(String::new())
+    }
+
+    fn begin(self: &Arc<Self>, name: String) -> Result<Upload, Error> {
         let (temporary, file) = self.create_temporary().map_err(missing_folder)?;
         Ok(Upload {
             store: self.clone(),
-            name: name.to_owned(),
+            name,
             temporary,
             file,
             size: 0,
@@ -122,6 +137,12 @@ impl Upload {
     /// The name that it will have.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same for a name that is known only now. For `dialects` only.
+    pub fn commit_as(mut self, name: &[u8]) -> Result<u64, Error> {
+        self.name = self.store.target(name)?;
+        self.commit()
     }
 
     /// Gives the file its name; returns its length in bytes. Without this call it vanishes.

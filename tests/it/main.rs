@@ -37,6 +37,9 @@ mod check;
 // report
 mod report;
 
+// dialects
+mod dialects;
+
 // bench, and the scripts that use it
 mod bench_scripts;
 mod load;

@@ -166,7 +166,13 @@ impl Server {
             true => ("http", format!(" http://{address}/")),
             false => ("file", String::new()),
         };
-        let about = format!("({protocol} protocol, {mode} mode, {workers} worker{plural}, root {root})");
+        let dialect = options
+            .split_once("--dialect ")
+            .map(|(_, rest)| rest.split(' ').next().unwrap());
+        let dialect = dialect.filter(|name| *name != "delimiter");
+        let dialect = dialect.map_or(String::new(), |name| format!("{name} dialect of the "));
+        let about =
+            format!("({dialect}{protocol} protocol, {mode} mode, {workers} worker{plural}, root {root})");
         assert_eq!(
             line,
             format!("listening on {address} {about}{url}"),
