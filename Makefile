@@ -7,6 +7,8 @@ KOLAM = target/release/kolam
 
 # make server; what is empty is not passed on, so the program decides, by the protocol
 PROTOCOL ?= file
+# Where a message ends; for the file protocol only.
+DIALECT ?=
 MODE ?=
 W ?=
 HOST ?=
@@ -54,7 +56,7 @@ ARGS ?=
 # ---- what the command line may say ----
 
 # The variables that each target uses; the others use none.
-TAKES_server = PROTOCOL MODE W HOST PORT ROOT ARGS
+TAKES_server = PROTOCOL DIALECT MODE W HOST PORT ROOT ARGS
 TAKES_stress = MODES CLIENT_MODE TARGET PID OUT FORCE STRESS_ROOT ARGS
 TAKES_stress-quick = $(TAKES_stress)
 TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
@@ -106,7 +108,7 @@ endif
 
 help:
 	@echo 'make build                 build $(KOLAM)'
-	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) MODE= W= HOST= PORT= ROOT=$(ROOT)'
+	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) DIALECT= MODE= W= HOST= PORT= ROOT=$(ROOT)'
 	@echo 'make stress                all combinations   MODES=$(MODES) CLIENT_MODE= OUT= STRESS_ROOT= TARGET= PID='
 	@echo 'make stress-quick          the same, small: seconds'
 	@echo 'make report                a page with pictures of the newest run, or of OUT=   OUT='
@@ -126,6 +128,7 @@ help:
 	@echo
 	@echo 'PROTOCOL   file or http                   MODE   single, thread, process or event'
 	@echo '           file: thread mode on port 6666; http: event mode on port 8080'
+	@echo 'DIALECT   delimiter, line, sized or pause: where a message of the file protocol ends (docs/framing.md)'
 	@echo 'W   workers (one a core; thread and process: at least 4)'
 	@echo 'CLIENT_MODE   same (as the server), thread, process, or several: same,thread,process has all four pairings'
 	@echo 'TARGET   a server that runs already, to be tested: host:port'
@@ -139,7 +142,7 @@ build:
 	@$(CARGO) build --release --locked --quiet
 
 server: build
-	@exec $(KOLAM) serve --protocol $(PROTOCOL) $(if $(MODE),--mode $(MODE)) $(if $(W),--workers $(W)) \
+	@exec $(KOLAM) serve --protocol $(PROTOCOL) $(if $(DIALECT),--dialect $(DIALECT)) $(if $(MODE),--mode $(MODE)) $(if $(W),--workers $(W)) \
 		$(if $(HOST)$(PORT),--listen $(or $(HOST),127.0.0.1):$(or $(PORT),$(USUAL_PORT))) --root '$(ROOT)' $(ARGS)
 
 stress: build
