@@ -11,15 +11,14 @@
 
 mod common;
 
-use common::{ADDRESS, FOLDER, decode, encode, names, path_of, quoted};
+use common::{decode, encode, listen, names, path_of, quoted};
 use std::error::Error;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 fn main() -> io::Result<()> {
-    fs::create_dir_all(FOLDER)?;
-    let listener = TcpListener::bind(ADDRESS)?;
+    let listener = listen()?;
     writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
     for connection in listener.incoming() {
         // The next client is accepted when this one has gone.

@@ -14,11 +14,11 @@
 
 mod common;
 
-use common::{ADDRESS, FOLDER, decode, encode, names, path_of, quoted};
+use common::{decode, encode, listen, names, path_of, quoted};
 use std::error::Error;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -26,8 +26,7 @@ use std::thread;
 const WORKERS: usize = 4;
 
 fn main() -> io::Result<()> {
-    fs::create_dir_all(FOLDER)?;
-    let listener = TcpListener::bind(ADDRESS)?;
+    let listener = listen()?;
     let (sender, receiver) = mpsc::channel();
     // A channel has one receiving end; a lock lets the workers take turns with it.
     let receiver = Arc::new(Mutex::new(receiver));

@@ -16,7 +16,7 @@
 
 mod common;
 
-use common::{ADDRESS, FOLDER, decode, encode, names, path_of, quoted};
+use common::{decode, encode, listen, names, path_of, quoted};
 use std::error::Error;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -33,9 +33,8 @@ unsafe extern "C" {
 }
 
 fn main() -> io::Result<()> {
-    fs::create_dir_all(FOLDER)?;
     // Bound once, before the fork: all children have the same listener.
-    let listener = TcpListener::bind(ADDRESS)?;
+    let listener = listen()?;
     for _ in 1..WORKERS {
         match fork() {
             -1 => return Err(io::Error::last_os_error()),

@@ -12,16 +12,15 @@
 
 mod common;
 
-use common::{ADDRESS, FOLDER, decode, encode, names, path_of, quoted};
+use common::{decode, encode, listen, names, path_of, quoted};
 use std::error::Error;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 
 fn main() -> io::Result<()> {
-    fs::create_dir_all(FOLDER)?;
-    let listener = TcpListener::bind(ADDRESS)?;
+    let listener = listen()?;
     writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
     for connection in listener.incoming() {
         let connection = connection?;

@@ -21,6 +21,7 @@
 //! run: cargo test --locked --test it check::a_finding
 //! see: a_finding_shows_both_sides_and_names_the_cause ... FAILED
 
+mod dialects; // line, sized, pause
 mod behaviour; // names, files, concurrency, robustness
 mod examiner; // files stored and fetched, what is left
 mod probe; // connections, and what crossed them
@@ -32,8 +33,8 @@ pub use quick::{quick, served_at_once};
 
 use crate::cli::{Args, Command, Failure, failed, opt, print, usage};
 use crate::sys::{self, Listen, Pid, Stop};
-use examiner::Examiner;
-use probe::{LIST, Wire, shown};
+use examiner::{Examiner, pattern};
+use probe::Wire;
 use report::Finding;
 use std::io::{self, Write};
 
@@ -99,46 +100,56 @@ static RULES: &[Rule] = &[
     rule(("framing", "keeps-open"), "end", rules::keeps_open,
         "a second request on the same connection is answered",
         "the connection is closed after one reply: read the next request in a loop"),
-    rule(("framing", "split-reads"), "one-reply", rules::split_reads,
+    rule(("framing", "split-reads"), "one-reply",
+        |examiner| rules::in_pieces(examiner, &["LI", "ST\r\n\r\n"]),
         "LI, a pause, and ST\\r\\n\\r\\n are one request",
-        "each receive is taken for a whole request: collect bytes until the end is there"),
-    rule(("framing", "end-cut-in-two"), "split-reads", rules::end_cut_in_two,
+        "each receive is taken for a whole request: collect bytes until the end comes, or --dialect pause"),
+    rule(("framing", "end-cut-in-two"), "split-reads",
+        |examiner| rules::in_pieces(examiner, &["LIST\r\n\r", "\n"]),
         "\\r\\n\\r and, after a pause, \\n are one end",
         "the end is looked for in the latest receive alone: begin 3 bytes before it"),
-    rule(("framing", "byte-by-byte"), "end-cut-in-two", rules::byte_by_byte,
+    rule(("framing", "byte-by-byte"), "end-cut-in-two",
+        |examiner| rules::in_pieces(examiner, &["L", "I", "S", "T", "\r", "\n", "\r", "\n"]),
         "a request that comes byte by byte is one request",
         "each receive is taken for a whole request: collect bytes until the end is there"),
-    rule(("framing", "end-inside"), "split-reads", rules::end_inside,
+    rule(("framing", "end-inside"), "split-reads",
+        |examiner| rules::ok(examiner, "LIST\r\n\r\nLI"),
         "a request is answered although the first bytes of the next came with it",
         "the end is looked for at the end of the buffer only: search inside"),
     rule(("framing", "two-at-once"), "end-inside keeps-open", rules::two_at_once,
         "two requests in one packet get two replies",
         "what came after the first request is thrown away: keep it, it is the next request"),
-    rule(("json", "object"), "end", rules::is_an_object,
+    rule(("json", "object"), "end",
+        |examiner| rules::ok(examiner, "LIST\r\n\r\n"),
         "a reply is one JSON object with \"status\": \"OK\"",
         "the reply is no JSON, or has no status"),
     rule(("json", "list"), "object", rules::list_is_an_array,
         "\"data\" of LIST is an array of strings",
         "the names are joined to one string, or have another key"),
-    rule(("verbs", "unknown"), "object", rules::unknown_verb,
+    rule(("verbs", "unknown"), "object",
+        |examiner| rules::error(examiner, "FETCH a.txt\r\n\r\n"),
         "an unknown verb is answered with \"status\": \"ERROR\" and a reason in \"data\"",
         "an error ends the connection without a reply: send the reason, as any reply"),
     rule(("verbs", "open-after-error"), "unknown keeps-open one-reply", rules::open_after_an_error,
         "after an error, the next request is answered on the same connection",
         "the loop ends at the first error: go on with the next request"),
-    rule(("verbs", "letter-case"), "object", rules::letter_case,
+    rule(("verbs", "letter-case"), "object",
+        |examiner| rules::ok(examiner, "list\r\n\r\n"),
         "list is LIST",
         "verbs are compared with their letter case: turn the verb to upper case, and only the verb"),
-    rule(("verbs", "missing-name"), "unknown", rules::missing_name,
+    rule(("verbs", "missing-name"), "unknown",
+        |examiner| rules::error(examiner, "GET\r\n\r\n"),
         "GET without a name is answered with ERROR",
         "the second word is used before it is known to exist, and an exception ends the worker"),
-    rule(("verbs", "missing-file"), "unknown", rules::missing_file,
+    rule(("verbs", "missing-file"), "unknown",
+        |examiner| rules::error(examiner, "GET kolam-check-nothing\r\n\r\n"),
         "GET of a file that does not exist is answered with ERROR",
         "the error of open is not caught, or an empty file is sent instead"),
     rule(("json", "escapes"), "missing-file", rules::escapes,
         "an error whose text holds quotes and backslashes is still JSON",
         "JSON is glued together from pieces: use a JSON library, or escape \\\" and \\\\"),
-    rule(("verbs", "round-trip"), "object", rules::round_trip,
+    rule(("verbs", "round-trip"), "object",
+        |examiner| examiner.round_trip(&examiner.name("hello"), b"hello, pool\n"),
         "what UPLOAD stored comes back with GET, byte by byte",
         "a byte is lost or added: look at slices, at the end mark, and at the length read"),
     rule(("verbs", "listed"), "round-trip list", rules::lists_what_is_stored,
@@ -150,7 +161,8 @@ static RULES: &[Rule] = &[
     rule(("verbs", "deletes"), "round-trip list missing-file", rules::deletes,
         "DELETE removes the file, and GET then says ERROR",
         "DELETE is missing, or says OK without doing it"),
-    rule(("verbs", "delete-nothing"), "deletes", rules::delete_of_nothing,
+    rule(("verbs", "delete-nothing"), "deletes",
+        |examiner| rules::error(examiner, "DELETE kolam-check-nothing\r\n\r\n"),
         "DELETE of a file that does not exist is answered with ERROR",
         "the error of remove is not looked at"),
     rule(("verbs", "stats"), "unknown", rules::stats,
@@ -162,7 +174,8 @@ static RULES: &[Rule] = &[
     rule(("base64", "reply-padded"), "round-trip", rules::reply_is_padded,
         "the content in a reply is padded: aw== for the byte k",
         "the padding is cut off: a reply that was cut could not be told from a whole one"),
-    rule(("base64", "unpadded"), "paddings", rules::without_padding,
+    rule(("base64", "unpadded"), "paddings",
+        |examiner| rules::stored_as(examiner, "a29sYW0", b"kolam"),
         "a text without its padding is accepted",
         "the decoder insists on =: add what is missing before decoding"),
     rule(("base64", "line-breaks"), "paddings", rules::line_breaks,
@@ -186,16 +199,19 @@ static RULES: &[Rule] = &[
     rule(("names", "escape"), "missing-file list", behaviour::escape,
         "a name that leads out of the folder is refused",
         "the name is joined to the folder as it comes: refuse names with /, \\ or a leading dot"),
-    rule(("files", "empty"), "round-trip", behaviour::empty,
+    rule(("files", "empty"), "round-trip",
+        |examiner| examiner.round_trip(&examiner.name("empty"), b""),
         "an empty file: UPLOAD name, a blank, the end",
         "an empty text counts as a missing one"),
-    rule(("files", "every-byte"), "paddings split-reads", behaviour::every_byte,
+    rule(("files", "every-byte"), "paddings split-reads",
+        |examiner| examiner.round_trip(&examiner.name("bytes"), &pattern(65536 + 1)),
         "a file with every byte value comes back",
         "content is treated as text somewhere: open files in binary mode"),
     rule(("files", "growth"), "every-byte", behaviour::growth,
         "one large upload takes about as long as the same bytes in small ones",
         "a limit on a message, or on memory: decode and write each piece as it comes"),
-    rule(("files", "10-mib"), "growth", behaviour::ten_mebibytes,
+    rule(("files", "10-mib"), "growth",
+        |examiner| behaviour::large(examiner, 10),
         "a file of 10 MiB goes there and back",
         "a limit on a message, or on memory: decode and write each piece as it comes"),
     rule(("files", "100-mib"), "10-mib", behaviour::hundred_mebibytes,
@@ -253,6 +269,11 @@ pub static CHECK: Command = Command {
             "",
             "without the rules that move megabytes, and those that need them",
         ),
+        opt(
+            "--dialect",
+            "NAME",
+            "delimiter, line, sized or pause: where a message ends (delimiter)",
+        ),
         opt("--big", "", "also a file of 100 MiB"),
         opt(
             "--pid",
@@ -291,8 +312,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     if args.has("--patience") {
         examiner.patience = Some(args.seconds("--patience", 60.0)?);
     }
-    recognise(&examiner.wire)?;
-    let findings = examine(&examiner, args.has("--quick"), stop);
+    let dialect = args.choice("--dialect", "delimiter", &dialects::DIALECTS)?;
+    recognise(&examiner.wire, dialect)?;
+    let findings = examine(&examiner, rules_of(dialect), args.has("--quick"), stop);
     let left = examiner.clean_up();
     print(&format(&findings, &left))?;
     if args.has("--json") && !left.is_empty() {
@@ -318,52 +340,38 @@ fn watched(pid: &str) -> Result<(Pid, u64), Failure> {
     }
 }
 
-/// A server of another protocol, or of one of the course's other dialects, is named instead of graded.
-fn recognise(wire: &Wire) -> Result<(), Failure> {
+/// A server of another protocol, or plainly of another dialect than `wanted`, is named instead of graded.
+fn recognise(wire: &Wire, wanted: &str) -> Result<(), Failure> {
     let address = wire.address;
-    let Ok(mut probe) = wire.open() else {
+    let Ok(spoken) = dialects::spoken(wire) else {
         let end = wire.transcript.take().end;
         return failed(format!("{address}: {end}; is the server running?"));
     };
-    probe.send(LIST);
-    let first = probe.frame();
-    let received = wire.transcript.take().received;
-    if received.starts_with(b"HTTP/") {
-        return failed(format!(
+    match spoken {
+        Some(("http", _)) => failed(format!(
             "{address} answers in HTTP: try kolam bench http http://{address}/"
-        ));
-    }
-    // A second reply follows the first at once, if at all.
-    let second = match first.is_ok() && !probe.is_silent() {
-        true => probe.frame().unwrap_or_default(),
-        false => Vec::new(),
-    };
-    if second.windows(7).any(|window| window == b"dikenal") {
-        return failed(format!(
-            "{address} looks like the line dialect (a line is a request): LIST\\r\\n\\r\\n got two replies"
-        ));
-    }
-    drop(probe);
-    let sized = match received.is_empty() {
-        true => wire.open().and_then(|mut probe| {
-            probe.send(b"GET kolam-check-nothing\r\n\r\n");
-            probe.frame()
-        }),
-        false => Err(Why::Wrong),
-    };
-    match sized {
-        Ok(reply) if reply.starts_with(b"ERROR ") => failed(format!(
-            "{address} looks like the sized dialect (the head says how many bytes follow): it answers {}",
-            shown(&reply)
+        )),
+        // A server of `pause` knows the end mark, too, and one of `line` may skip empty lines.
+        Some(("delimiter", _)) if wanted != "sized" => Ok(()),
+        Some((dialect, sign)) if dialect != wanted => failed(format!(
+            "{address} looks like the {dialect} dialect ({sign}): try kolam check {address} --dialect \
+             {dialect}"
         )),
         _ => Ok(()),
     }
 }
 
+fn rules_of(dialect: &str) -> &'static [Rule] {
+    match dialect {
+        "delimiter" => RULES,
+        _ => dialects::rules_of(dialect),
+    }
+}
+
 /// Tries each rule, as long as the user does not stop it: what is broken off says nothing.
-fn examine(examiner: &Examiner, quick: bool, stop: Stop) -> Vec<Finding> {
+fn examine(examiner: &Examiner, rules: &'static [Rule], quick: bool, stop: Stop) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for rule in RULES {
+    for rule in rules {
         let missing = rule.needs.split_whitespace().find(|needed| {
             let earlier = findings.iter().find(|finding| finding.rule.name == *needed);
             !earlier.is_some_and(Finding::is_pass)
@@ -386,16 +394,51 @@ fn examine(examiner: &Examiner, quick: bool, stop: Stop) -> Vec<Finding> {
     findings
 }
 
-/// A failure counts when it is there again and again. The last try alone waits as long as the user allows, so
-/// that a server which never answers costs that time once.
+/// A wrong answer counts at once. Silence and slowness count when they are there three times: on a busy
+/// machine, once may be chance. The last try alone waits as long as the user allows, so that a server which
+/// never answers costs that time once.
 fn grade(rule: &Rule, examiner: &Examiner, stop: Stop) -> Graded {
     let mut graded = Ok(false);
     for patient in [false, false, true] {
         examiner.wire.begin(patient);
         graded = (rule.test)(examiner);
-        if stop.requested() || !matches!(graded, Ok(false) | Err(Why::Wrong | Why::Because(_))) {
+        let failed = matches!(graded, Ok(false) | Err(Why::Wrong | Why::Because(_)));
+        if stop.requested() || !failed || !examiner.wire.doubt.get() {
             break;
         }
     }
     graded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn tables() -> [&'static [Rule]; 4] {
+        dialects::DIALECTS.map(rules_of)
+    }
+
+    #[test]
+    fn the_page_about_the_grader_has_every_rule() {
+        let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/grader.md")).unwrap();
+        let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        for Rule { name, expected, .. } in RULES {
+            let line = format!("`{name}`: {expected}");
+            assert!(page.contains(&line), "docs/grader.md: write {line}");
+        }
+    }
+
+    #[test]
+    fn a_rule_needs_only_rules_that_stand_before_it() {
+        for table in tables() {
+            for (at, rule) in table.iter().enumerate() {
+                let before: Vec<&str> = table[..at].iter().map(|rule| rule.name).collect();
+                assert!(!before.contains(&rule.name), "{} stands twice", rule.name);
+                for needed in rule.needs.split_whitespace() {
+                    assert!(before.contains(&needed), "{} needs {needed}", rule.name);
+                }
+            }
+        }
+    }
 }

@@ -1,14 +1,21 @@
 //! What the four example servers share: names of files, strings of JSON, and base64. The file protocol stands in
 //! `docs/protocol.md`.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{env, fs, io};
 
-/// Where all four listen. Port 6666 is kolam's own.
-pub const ADDRESS: &str = "127.0.0.1:6667";
+/// Where all four listen unless they are told another address. Port 6666 is kolam's own.
+const ADDRESS: &str = "127.0.0.1:6667";
 
 /// The folder that all four serve.
-pub const FOLDER: &str = "files";
+const FOLDER: &str = "files";
+
+/// Makes the folder, and waits for clients at the address.
+pub fn listen() -> io::Result<TcpListener> {
+    fs::create_dir_all(FOLDER)?;
+    TcpListener::bind(env::args().nth(1).unwrap_or_else(|| ADDRESS.to_owned()))
+}
 
 /// What can be asked for, as JSON strings, sorted.
 pub fn names() -> io::Result<Vec<String>> {

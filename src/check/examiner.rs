@@ -5,7 +5,7 @@ use crate::b64::{self, Decoder, Encoder};
 use crate::check::probe::{LIST, Reply, Wire};
 use crate::check::{Graded, Why};
 use crate::sys::Pid;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::process;
 use std::thread;
@@ -23,6 +23,8 @@ pub struct Examiner {
     pub patience: Option<Duration>,
     /// The server's process on this machine and its peak of memory so far in KiB, if that is to be watched.
     pub memory: Option<(Pid, u64)>,
+    /// How many workers the server says that it has, once it has been asked.
+    pub workers: Cell<Option<usize>>,
     /// Names that were stored, or that a wrong server may have stored.
     made: RefCell<BTreeSet<String>>,
 }
@@ -34,6 +36,7 @@ impl Examiner {
             big: false,
             patience: None,
             memory: None,
+            workers: Cell::default(),
             made: RefCell::default(),
         }
     }
@@ -41,8 +44,13 @@ impl Examiner {
     /// A name that no other run and no person uses; it is deleted at the end.
     pub fn name(&self, what: &str) -> String {
         let name = format!("kolam-check-{}-{what}", process::id());
-        self.made.borrow_mut().insert(name.clone());
+        self.made(&name);
         name
+    }
+
+    /// A file of this name may be on the server now.
+    pub fn made(&self, name: &str) {
+        self.made.borrow_mut().insert(name.to_owned());
     }
 
     /// One request for a name, on a connection of its own.
@@ -91,31 +99,25 @@ impl Examiner {
         names.ok_or(Why::Wrong)
     }
 
-    /// How many workers the server says that it has.
-    pub fn claimed_workers(&self) -> Option<usize> {
-        let reply = self.wire.once(b"STATS\r\n\r\n").ok()?;
-        Some(reply.get("data")?.get("workers")?.as_u64()? as usize)
-    }
-
     /// Whether `condition` comes true: a server may need a moment to finish a file.
     pub fn soon(&self, mut condition: impl FnMut() -> Graded) -> bool {
         let begun = Instant::now();
         loop {
             match condition() {
                 Ok(true) => return true,
-                _ if begun.elapsed() > self.wire.limit() => return false,
+                _ if begun.elapsed() > self.wire.limit() => break,
                 _ => thread::sleep(STEP),
             }
         }
+        self.wire.doubt.set(true);
+        false
     }
 
     /// Deletes what was stored, and returns the names that are still there.
     pub fn clean_up(&self) -> Vec<String> {
         self.wire.begin(true);
-        for name in self.made.take() {
-            let _ = self.ask("DELETE", &name);
-            // Kept for a server that has no list.
-            self.made.borrow_mut().insert(name);
+        for name in self.made.borrow().iter() {
+            let _ = self.ask("DELETE", name);
         }
         // A wrong server may have stored them under other names: delete these, too.
         for name in self.ours() {
@@ -124,12 +126,20 @@ impl Examiner {
         self.ours()
     }
 
-    /// What LIST tells of our files; all of them when it tells nothing.
+    /// What LIST tells of our files; where there is no LIST, those that GET does not refuse.
     fn ours(&self) -> Vec<String> {
-        let ours = format!("kolam-check-{}-", process::id());
-        let names = self.list();
-        let mut names = names.unwrap_or_else(|_| self.made.borrow().iter().cloned().collect());
-        names.retain(|name| name.to_lowercase().contains(&ours));
+        let (ours, made) = (format!("kolam-check-{}-", process::id()), self.made.borrow());
+        if let Ok(mut names) = self.list() {
+            names.retain(|name| name.to_lowercase().contains(&ours) || made.contains(name));
+            return names;
+        }
+        let refused = |name: &String| {
+            let mut probe = self.wire.open()?;
+            probe.send(format!("GET {}\r\n\r\n", quoted(name)).as_bytes());
+            Ok::<_, Why>(probe.frame()?.windows(5).take(20).any(|word| word == b"ERROR"))
+        };
+        let mut names: Vec<String> = made.iter().cloned().collect();
+        names.retain(|name| !matches!(refused(name), Ok(true)));
         names
     }
 }

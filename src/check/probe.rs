@@ -67,8 +67,10 @@ pub struct Wire {
     /// How long one step may take at most: to connect, to send, to wait for the next bytes.
     timeout: Duration,
     pub transcript: RefCell<Transcript>,
-    /// False while a failure would be tried again anyway.
+    /// False while a failure by silence would be tried again anyway.
     patient: Cell<bool>,
+    /// Something in this try was waited for in vain, or was slow. On a busy machine that may be chance.
+    pub doubt: Cell<bool>,
     /// The slowest of the latest small replies, measured from the last byte sent; it sinks by and by.
     usual: Cell<Duration>,
     /// Bytes of the largest request of this try. Its reply may be as large.
@@ -82,6 +84,7 @@ impl Wire {
             timeout,
             transcript: RefCell::default(),
             patient: Cell::new(true),
+            doubt: Cell::default(),
             usual: Cell::default(),
             largest: Cell::default(),
         }
@@ -96,6 +99,7 @@ impl Wire {
     pub fn begin(&self, patient: bool) {
         self.transcript.take();
         self.patient.set(patient);
+        self.doubt.set(false);
         self.largest.set(0);
     }
 
@@ -132,6 +136,7 @@ impl Wire {
                 sent: Instant::now(),
             }),
             Err(error) => {
+                self.doubt.set(true);
                 self.transcript.borrow_mut().end = format!("no connection: {error}");
                 Err(Why::Wrong)
             }
@@ -180,6 +185,9 @@ impl Probe<'_> {
             Err(error) if silent(&error) => (format!("then nothing for {limit:.1?}"), None),
             Err(error) => (format!("then {error}"), Some(0)),
         };
+        if count.is_none() {
+            self.wire.doubt.set(true);
+        }
         let bytes = &buffer[..count.unwrap_or(0)];
         self.rest.extend_from_slice(bytes);
         let mut transcript = self.wire.transcript.borrow_mut();
@@ -207,6 +215,7 @@ impl Probe<'_> {
             }
             searched = self.rest.len().saturating_sub(END.len() - 1);
             if searched > REPLY_LIMIT || Instant::now() > deadline {
+                self.wire.doubt.set(true);
                 self.wire.transcript.borrow_mut().end = "and no end of the reply".to_owned();
                 return Err(Why::Wrong);
             }
@@ -238,6 +247,16 @@ impl Probe<'_> {
     pub fn ask(&mut self, request: &[u8]) -> Result<Reply, Why> {
         self.send(request);
         self.reply()
+    }
+
+    /// The next bytes, as many as were told.
+    pub fn take(&mut self, length: usize) -> Result<Vec<u8>, Why> {
+        while self.rest.len() < length {
+            if !matches!(self.more(self.wire.limit()), Some(1..)) {
+                return Err(Why::Wrong);
+            }
+        }
+        Ok(self.rest.drain(..length).collect())
     }
 
     /// What was received holds the end of a reply.

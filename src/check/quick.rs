@@ -29,7 +29,7 @@ const QUESTIONS: [(&str, bool); 7] = [
 /// It is no server of the file protocol, or no file comes back from it: the first failure that explains it.
 pub fn quick(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Vec<String>, Failure> {
     let examiner = Examiner::new(Wire::new(address, timeout));
-    recognise(&examiner.wire)?;
+    recognise(&examiner.wire, "delimiter")?;
     let (failures, missed) = ask(&examiner, stop);
     let left = examiner.clean_up().join(", ");
     let left = (!left.is_empty()).then(|| format!("left there: {left}"));

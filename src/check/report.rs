@@ -4,7 +4,6 @@
 use crate::check::probe::{Transcript, shown};
 use crate::check::{Graded, Rule, Why};
 use crate::json::Writer;
-use std::fmt::Write as _;
 
 /// What one rule found, and what crossed the wire meanwhile.
 pub struct Finding {
@@ -15,28 +14,27 @@ pub struct Finding {
 
 impl Finding {
     pub fn is_pass(&self) -> bool {
-        matches!(self.graded, Ok(true) | Err(Why::Remark(_)))
+        self.result() == "pass"
     }
 
     pub fn is_failure(&self) -> bool {
-        matches!(self.graded, Ok(false) | Err(Why::Wrong | Why::Because(_)))
-    }
-
-    fn word(&self) -> &'static str {
-        match self.graded {
-            Ok(true) => "PASS",
-            Ok(false) | Err(Why::Wrong | Why::Because(_)) => "FAIL",
-            Err(Why::Skip(_)) => "SKIP",
-            Err(Why::Remark(_)) => "NOTE",
-        }
+        self.result() == "fail"
     }
 
     /// The word for programs. A remark is no failure: the protocol does not demand what it tells of.
     fn result(&self) -> &'static str {
-        match self.word() {
-            "FAIL" => "fail",
-            "SKIP" => "skip",
-            _ => "pass",
+        match self.graded {
+            Ok(true) | Err(Why::Remark(_)) => "pass",
+            Ok(false) | Err(Why::Wrong | Why::Because(_)) => "fail",
+            Err(Why::Skip(_)) => "skip",
+        }
+    }
+
+    /// The word for people.
+    fn word(&self) -> String {
+        match self.graded {
+            Err(Why::Remark(_)) => "NOTE".to_owned(),
+            _ => self.result().to_uppercase(),
         }
     }
 
@@ -51,19 +49,34 @@ impl Finding {
 
     /// Its line, and what else is to be known: for a failure also what crossed the wire.
     pub fn lines(&self) -> String {
-        let rule = self.rule;
-        let mut out = format!("  {} {:<16} {}\n", self.word(), rule.name, rule.expected);
-        let (sent, received) = (shown(&self.transcript.sent), self.received());
-        let about: &[(&str, &str)] = match self.word() {
-            "PASS" => &[],
-            "FAIL" => &[("sent", &sent), ("received", &received), ("cause", self.cause())],
-            "SKIP" => &[("skipped", self.cause())],
-            _ => &[("remark", self.cause())],
+        let (rule, cause) = (self.rule, self.cause());
+        let mut out = format!(
+            "  {} {:<16} {}
+",
+            self.word(),
+            rule.name,
+            rule.expected
+        );
+        let (sent, received) = (self.sent(), self.received());
+        let about: &[(&str, &str)] = match self.graded {
+            Ok(true) => &[],
+            Err(Why::Skip(_)) => &[("skipped", cause)],
+            Err(Why::Remark(_)) => &[("remark", cause)],
+            // Found without a word on the wire, such as memory.
+            _ if sent.is_empty() => &[("cause", cause)],
+            _ => &[("sent", &sent), ("received", &received), ("cause", cause)],
         };
         for (what, text) in about {
-            let _ = writeln!(out, "       {what:<9} {text}");
+            out += &format!(
+                "       {what:<9} {text}
+"
+            );
         }
         out
+    }
+
+    fn sent(&self) -> String {
+        shown(&self.transcript.sent)
     }
 
     fn received(&self) -> String {
@@ -77,71 +90,57 @@ impl Finding {
     }
 }
 
-/// The groups in the order of their first rule, each with its findings.
-fn groups(findings: &[Finding]) -> Vec<(&'static str, Vec<&Finding>)> {
-    let mut groups: Vec<(&'static str, Vec<&Finding>)> = Vec::new();
-    for finding in findings {
-        let name = finding.rule.group;
-        match groups.iter_mut().find(|(group, _)| *group == name) {
-            Some((_, members)) => members.push(finding),
-            None => groups.push((name, vec![finding])),
-        }
-    }
-    groups
-}
-
-/// `framing 8 of 9`: passed, of those that were tried.
-fn score(group: &str, findings: &[&Finding]) -> String {
-    let passed = findings.iter().filter(|finding| finding.is_pass()).count();
-    let failed = findings.iter().filter(|finding| finding.is_failure()).count();
-    format!("{group} {passed} of {}", passed + failed)
-}
-
-/// What stays on the server, as a sentence; empty when nothing does.
-fn leftovers(left: &[String]) -> String {
-    if left.is_empty() {
-        String::new()
-    } else {
-        format!("left on the server: {}\n", left.join(", "))
+/// `framing 8 of 9`, group by group: passed, of those that were tried. And what stays on the server.
+fn summary(findings: &[Finding], left: &[String], between: &str) -> String {
+    let mut groups: Vec<&str> = findings.iter().map(|finding| finding.rule.group).collect();
+    groups.sort_by_key(|group| findings.iter().position(|finding| finding.rule.group == *group));
+    groups.dedup();
+    let scores = groups.iter().map(|group| {
+        let members = || findings.iter().filter(|finding| finding.rule.group == *group);
+        let passed = members().filter(|finding| finding.is_pass()).count();
+        let failed = members().filter(|finding| finding.is_failure()).count();
+        format!("{group} {passed} of {}", passed + failed)
+    });
+    let scores = scores.collect::<Vec<_>>().join(between);
+    match left {
+        [] => format!("{scores}\n"),
+        _ => format!("{scores}\nleft on the server: {}\n", left.join(", ")),
     }
 }
 
 pub fn text(findings: &[Finding], left: &[String]) -> String {
-    let mut out = String::new();
-    let groups = groups(findings);
-    for (group, findings) in &groups {
-        let _ = writeln!(out, "{group}");
-        findings.iter().for_each(|finding| out += &finding.lines());
+    let (mut out, mut group) = (String::new(), "");
+    for finding in findings {
+        if group != finding.rule.group {
+            group = finding.rule.group;
+            out += &format!(
+                "{group}
+"
+            );
+        }
+        out += &finding.lines();
     }
-    let scores: Vec<String> = groups
-        .iter()
-        .map(|(group, findings)| score(group, findings))
-        .collect();
-    out + &format!("score: {}\n{}", scores.join(", "), leftovers(left))
+    out + "score: " + &summary(findings, left, ", ")
 }
 
 pub fn markdown(findings: &[Finding], left: &[String]) -> String {
     let mut out = String::from("| group | rule | result | sent | received | expected | cause |\n");
     out += "| --- | --- | --- | --- | --- | --- | --- |\n";
     for finding in findings {
-        let Finding { rule, transcript, .. } = finding;
-        let (sent, received) = (shown(&transcript.sent), finding.received());
+        let (rule, word) = (finding.rule, finding.word());
+        let (sent, received, cause) = (finding.sent(), finding.received(), finding.cause());
         let cells = [
             rule.group,
             rule.name,
-            finding.word(),
+            &word,
             &sent,
             &received,
             rule.expected,
-            finding.cause(),
+            cause,
         ];
-        let cells = cells.map(|cell| cell.replace('|', "\\|"));
-        let _ = writeln!(out, "| {} |", cells.join(" | "));
+        out += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
-    for (group, findings) in groups(findings) {
-        let _ = write!(out, "\n{}", score(group, &findings));
-    }
-    out + "\n" + &leftovers(left)
+    out + "\n" + &summary(findings, left, "\n")
 }
 
 pub fn json(findings: &[Finding], _left: &[String]) -> String {
@@ -153,7 +152,7 @@ pub fn json(findings: &[Finding], _left: &[String]) -> String {
         writer.pair("rule", finding.rule.name);
         writer.pair("group", finding.rule.group);
         writer.pair("result", finding.result());
-        writer.pair("sent", &shown(&finding.transcript.sent));
+        writer.pair("sent", &finding.sent());
         writer.pair("received", &finding.received());
         writer.pair("expected", finding.rule.expected);
         writer.pair("cause", finding.cause());

@@ -1,10 +1,13 @@
 //! The grader: it passes right servers and finds in each wrong server its mistake, and no other.
 
 use crate::support::wrong::{Mistake, WrongServer};
-use crate::support::{Ended, FILE, MODES, PATIENCE, Run, each_case_at_once, kolam};
-use std::io::{Read, Write};
+use crate::support::{
+    Ended, FILE, Folder, MODES, PATIENCE, Run, Running, each_case_at_once, eventually, kolam, skipped,
+};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 
 /// Each mistake with the one rule that it breaks.
@@ -106,11 +109,98 @@ fn this_server_passes_in_every_mode() {
     });
 }
 
+/// A server in another process that tells its address in its first line, `listening on ADDRESS`.
+fn started(command: &mut Command, folder: &Folder) -> (Running, SocketAddr) {
+    let mut server = Running::spawn(command.current_dir(folder.path()).stdout(Stdio::piped()));
+    let mut line = String::new();
+    let mut stdout = BufReader::new(server.0.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ").expect(&line);
+    (server, address.parse().unwrap())
+}
+
+/// What a client cannot see is not graded: a queue without bound, a worker that died and is not replaced.
+#[test]
+fn the_examples_have_the_weaknesses_that_their_headers_name() {
+    let four = "4 clients are served at once; the next waits";
+    let cases: [(&str, &[&str], &str); 4] = [
+        ("naive", &["quoted", "memory", "idle-client"], ""),
+        ("pool", &["quoted", "memory", "whole-files"], four),
+        ("prefork", &["quoted", "memory", "whole-files"], four),
+        (
+            "threads",
+            &["quoted", "memory", "whole-files"],
+            "the clients choose how many",
+        ),
+    ];
+    let built = Path::new(env!("CARGO_BIN_EXE_kolam")).with_file_name("examples");
+    thread::scope(|scope| {
+        for (example, rules, remark) in cases {
+            let program = built.join(example);
+            if !program.exists() {
+                return skipped("cargo build --examples makes the servers that this test grades");
+            }
+            scope.spawn(move || {
+                let folder = Folder::new();
+                let (server, address) = started(Command::new(program).arg("127.0.0.1:0"), &folder);
+                let pid = server.pid().to_string();
+                let graded = check(address, &["--pid", &pid, "--patience", "300ms"]);
+                assert_eq!(failed(graded.text()), rules, "{example}\n{}", graded.text());
+                graded.says(&["  NOTE silence ", remark]);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_right_server_in_another_language_passes() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return skipped("there is no python3 for examples/right.py");
+    }
+    let folder = Folder::new();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/right.py");
+    let mut command = Command::new("python3");
+    let (server, address) = started(command.arg(program).args(["127.0.0.1:0", "."]), &folder);
+    let graded = check(address, &["--pid", &server.pid().to_string()]);
+    assert_eq!(failed(graded.ok()), [""; 0]);
+    // STATS, --big, --patience.
+    assert_eq!(graded.text().matches("  SKIP ").count(), 3, "{}", graded.text());
+    assert_eq!(folder.names(), [""; 0]);
+}
+
+#[test]
+fn silent_clients_are_sent_away_or_it_is_noted() {
+    let server = WrongServer::start(Mistake::None);
+    let graded = check(server.address, &["--quick", "--patience", "300ms"]);
+    assert_eq!(failed(graded.ok()), [""; 0]);
+    graded.says(&["  NOTE silence ", "for more than 300ms: as many such clients"]);
+    each_case_at_once(&["thread"], FILE, |case, folder| {
+        let server = case.serve(folder, 2, "--head-timeout 1");
+        check(server.address, &["--quick", "--patience", "8s"]).says(&["  PASS silence "]);
+    });
+}
+
+/// What was stored until then is deleted.
+#[test]
+fn ctrl_c_leaves_nothing_and_tells_what_was_found_until_then() {
+    each_case_at_once(&["event"], FILE, |case, folder| {
+        let server = case.serve(folder, 1, "");
+        let address = server.address.to_string();
+        let check = Run::start(&mut kolam(&["check", &address, "--patience", "60s"]));
+        eventually("files are stored", || folder.names().len() > 10);
+        check.signal(libc::SIGINT);
+        let graded = check.finish(PATIENCE);
+        graded.failed(130, &["interrupted"]);
+        graded.says(&["  PASS end ", "score: framing "]);
+        assert_eq!(folder.names(), [""; 0]);
+    });
+}
+
 #[test]
 fn servers_on_ports_of_their_own_are_told_from_a_pool() {
     let server = WrongServer::start(Mistake::OneAtATimeOnTwoPorts);
     let next = server.address.port() + 1;
-    let graded = check(server.address, &[]);
+    let graded = check(server.address, &["--quick"]);
     assert!(
         graded.text().contains(&format!("port {next} answers, too")),
         "{}",
@@ -121,7 +211,7 @@ fn servers_on_ports_of_their_own_are_told_from_a_pool() {
 #[test]
 fn a_finding_shows_both_sides_and_names_the_cause() {
     let server = WrongServer::start(Mistake::EndOnlyAtTheBuffersEnd);
-    let graded = check(server.address, &["--timeout", "1"]);
+    let graded = check(server.address, &["--quick", "--timeout", "1"]);
     graded.says(&[
         "  FAIL end-inside       a request is answered although the first bytes of the next came with it\n",
         "       sent      LIST\\r\\n\\r\\nLI\n       received  nothing for ",
@@ -138,7 +228,7 @@ fn a_finding_shows_both_sides_and_names_the_cause() {
 #[test]
 fn programs_get_json_and_pages_get_markdown() {
     let server = WrongServer::start(Mistake::GluedJson);
-    let json = check(server.address, &["--json"]);
+    let json = check(server.address, &["--quick", "--json"]);
     let object = r#"{"rule":"escapes","group":"json","result":"fail","sent":"GET \"#;
     assert!(
         json.text().starts_with('[') && json.text().contains(object),
@@ -154,7 +244,7 @@ fn programs_get_json_and_pages_get_markdown() {
     ] {
         assert!(json.text().contains(key), "{key} {}", json.text());
     }
-    let markdown = check(server.address, &["--markdown"]);
+    let markdown = check(server.address, &["--quick", "--markdown"]);
     let row = markdown
         .text()
         .lines()
@@ -183,7 +273,7 @@ fn answering(reply: &'static [u8]) -> SocketAddr {
 
 #[test]
 fn other_protocols_are_named_instead_of_graded() {
-    let cases: [(&[u8], &str); 2] = [
+    let cases: [(&[u8], &str); 3] = [
         (
             b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
             "answers in HTTP: try kolam bench http",
@@ -191,12 +281,24 @@ fn other_protocols_are_named_instead_of_graded() {
         (
             b"{\"status\": \"OK\", \"data\": []}\r\n\r\n\
               {\"status\": \"ERROR\", \"data\": \"request tidak dikenali\"}\r\n\r\n",
-            "looks like the line dialect",
+            "looks like the line dialect (a line is a request: LIST\\r\\n\\r\\n got two replies)",
         ),
+        (b"ERROR File not found\r\n\r\n", "--dialect sized"),
     ];
     for (reply, words) in cases {
         check(answering(reply), &[]).failed(1, &[words]);
     }
+}
+
+/// A right server of one dialect is no server of another.
+#[test]
+fn a_dialect_is_not_taken_for_another() {
+    let server = WrongServer::start(Mistake::None);
+    let graded = |dialect| check(server.address, &["--dialect", dialect, "--timeout", "1"]);
+    graded("sized").failed(1, &["looks like the delimiter dialect", "--dialect delimiter"]);
+    assert_eq!(failed(graded("pause").text()), ["silence"]);
+    assert_eq!(failed(graded("line").text()), ["line"]);
+    graded("comma").failed(2, &["--dialect comma: expected delimiter, line, sized, pause"]);
 }
 
 #[test]
