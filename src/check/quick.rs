@@ -32,7 +32,7 @@ pub fn quick(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Vec<S
     recognise(&examiner.wire, "delimiter")?;
     let (failures, missed) = ask(&examiner, stop);
     let left = examiner.clean_up().join(", ");
-    let left = (!left.is_empty()).then(|| format!("left there: {left}"));
+    let left = (!left.is_empty()).then(|| format!("may be left there: {left}"));
     if stop.requested() {
         return Err(Failure::Interrupted);
     }

@@ -151,3 +151,67 @@ fn time_runs_away((small, large): (&Outcome, &Outcome), language: Language) -> O
     let values: [&dyn Display; 3] = [&bytes_text, &times_text, &name(&large.row, language)];
     (large.wall > 1.0 && times > 3.0 * bytes).then(|| language.fill(words::TIME_RUNS_AWAY, &values))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stress::matrix::Row;
+    use crate::stress::words::Language::English;
+
+    fn outcome(volume_mib: u64, peak_mib: u64, wall: f64) -> Outcome {
+        let row = Row {
+            number: volume_mib as usize,
+            table: "thread".to_owned(),
+            volume_mib,
+            ..Row::default()
+        };
+        Outcome {
+            row,
+            wall,
+            server_peak_rss_kib: Some(peak_mib << 10),
+            ..Outcome::default()
+        }
+    }
+
+    #[test]
+    fn memory_follows_a_file_when_it_grows_by_half_of_it() {
+        let tell = |peak| memory_follows((&outcome(10, 5, 1.0), &outcome(100, peak, 1.0)), English);
+        assert_eq!((tell(5), tell(3), tell(50)), (None, None, None));
+        let text = "memory follows the file: 5.00 MiB with files of 10 MiB, 51.0 MiB with 100 MiB \
+                    (thread row 100); decode and write each piece as it comes";
+        assert_eq!(tell(51).as_deref(), Some(text));
+        let unknown = Outcome {
+            server_peak_rss_kib: None,
+            ..outcome(10, 5, 1.0)
+        };
+        assert_eq!(memory_follows((&unknown, &outcome(100, 99, 1.0)), English), None);
+    }
+
+    #[test]
+    fn time_runs_away_when_bytes_do_not_explain_it() {
+        let tell = |small, large| time_runs_away((&outcome(10, 5, small), &outcome(100, 5, large)), English);
+        assert_eq!(
+            (tell(0.1, 1.0), tell(0.1, 3.0), tell(0.01, 0.9)),
+            (None, None, None)
+        );
+        let text = "10 times the bytes took 45 times as long (thread row 100): search and copy only \
+                    what is new, not all that has come";
+        assert_eq!(tell(0.1, 4.5).as_deref(), Some(text));
+    }
+
+    #[test]
+    fn what_is_claimed_is_compared_with_what_was_counted() {
+        let tell = |claimed, served, most| concurrency(claimed, served, most, English);
+        assert_eq!(
+            (tell(Some(4), 4, 4), tell(None, 32, 32), tell(Some(4), 0, 4)),
+            (None, None, None)
+        );
+        assert_eq!(
+            tell(None, 4, 32).as_deref(),
+            Some("4 connections at a time served")
+        );
+        let text = "50 workers claimed, one connection at a time served: who accepts must hand each \
+                    connection to a worker that is free";
+        assert_eq!(tell(Some(50), 1, 32).as_deref(), Some(text));
+    }
+}

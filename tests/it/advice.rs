@@ -5,6 +5,7 @@ use crate::support::wrong::{Mistake, WrongServer};
 use crate::support::*;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The kind and the number of rows do not matter here.
@@ -167,7 +168,7 @@ fn a_server_without_stats_and_delete_is_measured_and_both_are_said_once() {
     assert_has(
         text,
         &[
-            "note       left there: kolam-check-",
+            "note       may be left there: kolam-check-",
             "-hello",
             "left       2 files stay on",
         ],
@@ -250,19 +251,32 @@ fn memory_and_processor_time_of_a_process_are_measured_with_its_children() {
 }
 
 #[test]
-fn a_server_that_holds_whole_files_is_found_out() {
-    // The server is a part of this process, whose memory others use, too: the growth of 40 MiB stands out.
-    let hoarder = WrongServer::start(Mistake::None);
-    let words = format!(
-        "--ops upload --volumes 1,80 --clients 1 --pid {}",
-        std::process::id()
-    );
-    let (ended, _) = stress(hoarder.address, &words);
+fn time_that_grows_faster_than_the_file_is_told_of() {
+    // For twice the bytes it takes at least six times as long, unless the machine stands still.
+    let slow = Fake::start(|guest| {
+        let request = guest.read_whole(END);
+        let reply = match request.split(' ').next() {
+            Some("LIST\r\n\r\n") => r#"{"status":"OK","data":[]}"#.to_owned(),
+            Some("UPLOAD") => {
+                thread::sleep(Duration::from_secs(if request.len() > 2_000_000 { 3 } else { 0 }));
+                *guest.seen.last.lock().unwrap() = request.rsplit(' ').next().unwrap().trim().to_owned();
+                r#"{"status":"OK"}"#.to_owned()
+            }
+            Some("GET") => format!(
+                r#"{{"status":"OK","data_file":"{}"}}"#,
+                guest.seen.last.lock().unwrap()
+            ),
+            _ => refused("unknown"),
+        };
+        guest.send(reply + "\r\n\r\n");
+    });
+    let words = "--ops upload --volumes 1,2 --clients 1 --servers 1";
+    let (ended, _) = stress(slow.address, words);
     assert_has(
         ended.ok(),
         &[
-            "note       memory follows the file: ",
-            "MiB with files of 1 MiB, ",
+            "note       2 times the bytes took ",
+            " times as long (single row 2): ",
         ],
     );
 }

@@ -247,6 +247,99 @@ fn clients_may_be_of_another_kind_than_the_server() {
     }
 }
 
+/// Some cells of all rows of a file, a text for each row.
+fn some_cells(bench: &Bench, file: &str, titles: [&'static str; 4]) -> Vec<String> {
+    let rows = bench.rows(file);
+    rows.iter().map(|row| row.cells(titles).join(" ")).collect()
+}
+
+#[test]
+fn the_four_pairings_of_pools_have_a_file_each_and_one_together() {
+    let bench = Bench::new();
+    let pairings = "--modes thread,process --client-mode same,thread,process --number-from 55";
+    let ended = bench.run(format!(
+        "{pairings} --ops upload --volumes 1 --clients 2 --servers 1,2"
+    ));
+    ended.ok();
+    ended.says(&["rows       8: modes thread, process; upload; client modes same, thread, process\n"]);
+    let titles = ["no", "server_workers", "mode", "client_mode"];
+    let mut all = Vec::new();
+    let four = [
+        "thread thread",
+        "thread process",
+        "process process",
+        "process thread",
+    ];
+    for (at, pairing) in four.iter().enumerate() {
+        let rows = some_cells(&bench, &pairing.replace(' ', "-"), titles);
+        assert_eq!(rows, [format!("55 1 {pairing}"), format!("56 2 {pairing}")]);
+        let first = 55 + 2 * at;
+        all.extend([
+            format!("{first} 1 {pairing}"),
+            format!("{} 2 {pairing}", first + 1),
+        ]);
+        let (mode, clients) = pairing.split_once(' ').unwrap();
+        ended.says(&[&format!("\nmode {mode}, client mode {clients}\n\n")]);
+    }
+    assert_eq!(some_cells(&bench, "all", titles), all);
+    let files = [
+        "all.csv",
+        "machine.txt",
+        "process-process.csv",
+        "process-thread.csv",
+        "tables.md",
+        "thread-process.csv",
+        "thread-thread.csv",
+    ];
+    assert_eq!(bench.out.names(), files);
+    bench.rows("all").iter().for_each(Cells::check);
+    // Rows follow each other in time.
+    let stamps: Vec<String> = bench
+        .rows("all")
+        .iter()
+        .map(|row| row.text("timestamp").to_owned())
+        .collect();
+    assert!(stamps.is_sorted(), "{stamps:?}");
+    // Another run does not write over one of them, nor leave one that is not its own.
+    let tiny = |words: &str| bench.run(format!("{TINY} --modes thread {words}"));
+    tiny("").failed(1, &["thread-thread.csv", "--force"]);
+    tiny("--force").ok();
+    assert_eq!(bench.out.names(), ["machine.txt", "tables.md", "thread.csv"]);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn rows_come_in_the_order_of_the_operations_and_numbers_begin_where_they_are_told() {
+    let bench = Bench::new();
+    let words = "--modes process --ops list,upload,download --number-from 55";
+    bench
+        .run(format!("{words} --volumes 1 --clients 1,2 --servers 1"))
+        .ok();
+    let rows = some_cells(
+        &bench,
+        "process",
+        ["no", "operation", "client_workers", "first_error"],
+    );
+    let expected = [
+        "55 list 1 ",
+        "56 list 2 ",
+        "57 upload 1 ",
+        "58 upload 2 ",
+        "59 download 1 ",
+        "60 download 2 ",
+    ];
+    assert_eq!(rows, expected);
+    // There is nothing to join.
+    assert_eq!(bench.out.names(), ["machine.txt", "process.csv", "tables.md"]);
+    let dry = run("stress --dry-run --modes process --number-from 55");
+    assert!(
+        dry.ok()
+            .starts_with("  55 process download 1 × 10 MiB, 1 worker\n"),
+        "{dry:?}"
+    );
+    assert_has(dry.ok(), &[" 108 process upload 50 × 100 MiB, 50 workers\n"]);
+}
+
 #[test]
 fn a_dry_run_tells_the_rows_and_touches_nothing() {
     let here = Folder::new();
