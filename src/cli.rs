@@ -85,6 +85,8 @@ pub enum Failure {
     Usage(String),
     /// Something did not work.
     Failed(String),
+    /// Something is slower than the user allows: only `compare` says so.
+    Slower(String),
     /// The user pressed Ctrl-C.
     Interrupted,
     /// The reader of our output has closed it (`| head -1`): a clean end.
@@ -98,6 +100,7 @@ impl Failure {
             Failure::OutputClosed => return ExitCode::SUCCESS,
             Failure::Usage(text) => (text.as_str(), 2),
             Failure::Failed(text) => (text.as_str(), 1),
+            Failure::Slower(text) => (text.as_str(), 3),
             Failure::Interrupted => ("interrupted", 130),
         };
         let _ = writeln!(io::stderr(), "kolam: {text}");

@@ -76,6 +76,7 @@ static COMMANDS: &[&Command] = &[
     &bench::BENCH,
     &check::CHECK,
     &report::REPORT,
+    &report::COMPARE,
 ];
 
 fn main() -> ExitCode {

@@ -23,10 +23,13 @@
 //! see: what_is_hardly_a_difference_is_called_none ... FAILED
 
 mod chart; // lines and bars in SVG
+mod compare; // two runs
 mod findings; // sentences computed from rows
 mod page; // the page, and the same in Markdown
 mod rows; // CSV
 mod words; // English and Indonesian
+
+pub use compare::COMPARE;
 
 use crate::cli::{Args, Command, Failure, failed, opt, print};
 use crate::stress::Language;

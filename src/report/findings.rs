@@ -19,13 +19,13 @@ pub struct Finding {
 
 /// How much faster, and the interval that the repeats allow.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Ratio {
-    factor: f64,
-    interval: Option<(f64, f64)>,
+pub struct Ratio {
+    pub factor: f64,
+    pub interval: Option<(f64, f64)>,
 }
 
 /// The rate of `row` by that of `base`.
-fn ratio(row: &Row, base: &Row) -> Option<Ratio> {
+pub fn ratio(row: &Row, base: &Row) -> Option<Ratio> {
     let ((rate, spread), (other, base_spread)) = (row.rate()?, base.rate()?);
     let interval = spread.zip(base_spread);
     Some(Ratio {
@@ -35,7 +35,7 @@ fn ratio(row: &Row, base: &Row) -> Option<Ratio> {
 }
 
 /// Index of the form of a sentence: faster, slower, no difference.
-fn verdict(ratio: Ratio) -> usize {
+pub fn verdict(ratio: Ratio) -> usize {
     let (low, high) = ratio
         .interval
         .unwrap_or((ratio.factor * (1.0 - NOISE), ratio.factor * (1.0 + NOISE)));

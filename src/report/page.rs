@@ -9,7 +9,7 @@ use crate::stress::{Language, Text, headings};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const MIB: f64 = 1_048_576.0;
+pub const MIB: f64 = 1_048_576.0;
 
 /// Colours that colour-blind readers tell apart (Okabe and Ito); dashes and names at the lines say the same.
 const STYLE: &str = "\
@@ -40,14 +40,14 @@ td.word,th.word{text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywhere;
 ";
 
 /// A table: its headings, which column holds words, and its lines.
-struct Table {
-    head: Vec<String>,
-    word: usize,
-    lines: Vec<Vec<String>>,
+pub struct Table {
+    pub head: Vec<String>,
+    pub word: usize,
+    pub lines: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn html(&self, name: &str) -> String {
+    pub fn html(&self, name: &str) -> String {
         let class = |at: usize| if at == self.word { " class=\"word\"" } else { "" };
         let row = |cells: &[String], open: &str, close: &str| {
             let cells = cells.iter().enumerate();
@@ -65,7 +65,7 @@ impl Table {
         )
     }
 
-    fn markdown(&self) -> String {
+    pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = |at| if at == self.word { ":---" } else { "---:" }.to_owned();
         let rules: Vec<String> = (0..self.head.len()).map(rule).collect();
@@ -74,16 +74,22 @@ impl Table {
     }
 }
 
-pub fn html(run: &Run, language: Language) -> String {
-    let of = |text| escape(language.of(text));
-    let lang = if language == Language::English { "en" } else { "id" };
-    let mut page = format!(
+/// A whole document: `body` is HTML, `title` is text.
+pub fn document(language: Language, title: &str, body: &str) -> String {
+    let (lang, title) = (language.code(), escape(title));
+    format!(
         "<!DOCTYPE html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>kolam: {0}
-</title>\n<style>\n{STYLE}</style>\n\
-         </head>\n<body>\n<main>\n<h1>{0}</h1>\n<p class=\"soft\">{1}</p>\n<h2>{2}</h2>\n<ul>\n",
-        of(words::TITLE),
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>kolam: {title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
+         {body}</main>\n</body>\n</html>\n"
+    )
+}
+
+pub fn html(run: &Run, language: Language) -> String {
+    let of = |text| escape(language.of(text));
+    let mut page = format!(
+        "<p class=\"soft\">{}</p>\n<h2>{}</h2>\n<ul>\n",
         escape(&summary(run, language)),
         of(words::FINDINGS)
     );
@@ -126,8 +132,8 @@ pub fn html(run: &Run, language: Language) -> String {
         page += &format!("<pre tabindex=\"0\">{}</pre>\n", escape(&run.ab));
     }
     page += &section(language, words::MACHINE, "");
-    page += &format!("<pre>{}</pre>\n</main>\n</body>\n</html>\n", escape(&run.machine));
-    page
+    page += &format!("<pre>{}</pre>\n", escape(&run.machine));
+    document(language, language.of(words::TITLE), &page)
 }
 
 pub fn markdown(run: &Run, language: Language) -> String {

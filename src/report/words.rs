@@ -58,6 +58,11 @@ pub const MEMORY: Text = ["Peak memory of the server", "Memori puncak server"];
 pub const CPU: Text = ["Processor time of the server", "Waktu prosesor server"];
 pub const CPU_UNIT: Text = ["seconds for each GiB moved", "detik untuk tiap GiB"];
 pub const CAUSE: Text = ["Cause", "Sebab"];
+pub const COMPARED: Text = ["Rows compared", "Baris yang dibandingkan"];
+pub const BASE: &str = "first (MiB/s)";
+pub const OTHER: &str = "second (MiB/s)";
+/// In the order of the verdicts.
+pub const VERDICTS: [&str; 3] = ["faster", "slower", ""];
 pub const RATIO: Text = ["Ratio", "Rasio"];
 pub const MODE: Text = ["Mode {}", "Mode {}"];
 

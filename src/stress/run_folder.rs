@@ -177,7 +177,7 @@ impl RunFolder {
 
     /// The page with pictures, which `kolam report` makes: as the user would, with that command.
     pub fn make_report(&self, language: Language) -> Result<(), Failure> {
-        let lang = if language == Language::English { "en" } else { "id" };
+        let lang = language.code();
         let made = env::current_exe().and_then(|program| {
             let mut command = Command::new(program);
             command

@@ -22,6 +22,11 @@ impl Language {
         text[self as usize]
     }
 
+    /// As in `--lang`, and in HTML.
+    pub fn code(self) -> &'static str {
+        self.of(["en", "id"])
+    }
+
     /// The form of `text` for `count` things.
     pub fn counted(self, count: u64, text: Counted) -> &'static str {
         match self {

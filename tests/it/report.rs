@@ -73,3 +73,46 @@ fn what_cannot_be_shown_is_told_with_its_place() {
     fs::remove_file(folder.join("empty/notes.csv")).unwrap();
     run(format!("report {empty}")).ok();
 }
+
+// ---- two runs ----
+
+/// A run with one row a rate: downloads by 1, 2, … clients.
+fn written_run(folder: &Folder, name: &str, machine: &str, rates: &[u32]) -> String {
+    folder.folder(name);
+    let titles = "no,operation,volume_mib,client_workers,server_workers,mode,client_mode,total_Bps\n";
+    let row = |(at, rate): (usize, &u32)| format!("{0},download,10,{0},1,thread,thread,{rate}\n", at + 1);
+    let rows: String = rates.iter().enumerate().map(row).collect();
+    fs::write(folder.join(name).join("thread.csv"), titles.to_owned() + &rows).unwrap();
+    fs::write(folder.join(name).join("machine.txt"), machine).unwrap();
+    folder.word(name)
+}
+
+#[test]
+fn two_runs_are_compared_and_a_slower_one_is_an_exit_code() {
+    let folder = Folder::new();
+    let first = written_run(&folder, "a", "cpu      old\ncores    2\n", &[1000, 1000, 1000]);
+    let second = written_run(&folder, "b", "cpu      new\ncores    2\n", &[500, 1010, 500]);
+    let ended = run(format!("compare {first} {second}"));
+    assert_has(
+        ended.ok(),
+        &[
+            "| thread | download | 10 | 1 | 1 | 0.0010 | 0.0005 | 0.50 |  | slower |",
+            "download   0.50 × in the middle; 0 rows faster, 2 slower, 1 neither",
+            "cpu        old / new",
+        ],
+    );
+    assert!(!ended.text().contains("cores"));
+    run(format!("compare {first} {second} --threshold 0.4")).ok();
+    run(format!("compare {first} {second} --threshold 0.9")).failed(3, &["download", "0.500", "0.9"]);
+    run(format!("compare {second} {first} --threshold 1.0")).ok();
+    let page = folder.word("page.html");
+    run(format!("compare {first} {second} --html {page}")).ok();
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert_has(&page, &["<!DOCTYPE html>", "<td>slower</td>", "old / new"]);
+    // Nothing in common.
+    let other = written_run(&folder, "c", "", &[]);
+    fs::write(folder.join("c/x.csv"), "operation,mode,total_Bps\nlist,event,1\n").unwrap();
+    run(format!("compare {first} {other}")).failed(1, &["no row in common"]);
+    run(format!("compare {first} {second} --threshold fast")).failed(2, &["--threshold fast", "0.9"]);
+    run(format!("compare {first}")).failed(2, &["DIR is missing"]);
+}

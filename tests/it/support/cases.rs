@@ -27,7 +27,8 @@ pub const HTTP: &[&str] = &["http"];
 
 /// All commands.
 pub const COMMANDS: &[&str] = &[
-    "serve", "list", "download", "upload", "delete", "stats", "stress", "balance", "bench", "check", "report",
+    "serve", "list", "download", "upload", "delete", "stats", "stress", "balance", "bench", "check",
+    "report", "compare",
 ];
 
 /// A mode and a protocol.
