@@ -112,7 +112,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("The balancer", 1800, "balance sys/splice.rs", ""),
     ("The load generator", 1800, "bench", ""),
     ("The grader", 1800, "check sys/usage.rs", "check/dialects.rs"),
-    ("The dialects", 1800, "check/dialects.rs", ""),
+    ("Grading dialects", 1800, "check/dialects.rs", ""),
     ("The report", 1800, "report", ""),
     ("Runs and results", 1800, RUNS, ""),
     ("The command line", 1800, COMMANDS, ""),
