@@ -259,7 +259,7 @@ mod tests {
                     store.sweep(None).unwrap();
                 }
             });
-            let results: Vec<_> = (0..3000).map(|_| put(&store, "a", b"whole")).collect();
+            let results: Vec<_> = (0..500).map(|_| put(&store, "a", b"whole")).collect();
             over.store(true, Ordering::Relaxed);
             let failed = results.iter().filter(|result| result.is_err()).count();
             assert_eq!(failed, 0, "{:?}", results.iter().find(|result| result.is_err()));
