@@ -159,11 +159,11 @@ pub const HOW_IT_WORKS: Text = [
 pub const AT_ONCE: Counted = [
     "one connection at a time served",
     "{} connections at a time served",
-    "{} koneksi dilayani pada satu saat",
+    "{} koneksi dilayani pada satu waktu",
 ];
 pub const CLAIMED: Text = [
     "{} claimed, {}: who accepts must hand each connection to a worker that is free",
-    "{} diakui, {}: yang menerima koneksi harus menyerahkannya ke worker yang bebas",
+    "{} diklaim, {}: yang menerima koneksi harus menyerahkannya ke worker yang bebas",
 ];
 pub const LABELLED: Text = [
     "no STATS there: the rows are labelled {} mode, {}; give --modes and --servers to label them otherwise",

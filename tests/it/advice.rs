@@ -30,11 +30,12 @@ fn column(out: &Folder, table: &str, title: &str) -> Vec<String> {
 
 // ---- what is wrong is said at once ----
 
-/// Tests a server that cannot be measured, which must be told in no time, with the words `told`.
+/// Tests a server that cannot be measured, which must be told soon, with the words `told`. Where the server
+/// says nothing, all of `timeout` is waited for.
 #[track_caller]
-fn assert_found_out(address: SocketAddr, told: &[&str]) {
+fn assert_found_out(address: SocketAddr, timeout: f64, told: &[&str]) {
     let begun = Instant::now();
-    let (ended, out) = stress(address, "--timeout 0.3");
+    let (ended, out) = stress(address, &format!("--timeout {timeout}"));
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     ended.failed(
         1,
@@ -49,24 +50,27 @@ fn assert_found_out(address: SocketAddr, told: &[&str]) {
 fn a_server_that_does_not_reply_as_it_should_is_told_so_before_the_first_row() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silence = "received  nothing for 300";
-    assert_found_out(silent.local_addr().unwrap(), &["FAIL end ", silence]);
-    let replies: [(&'static str, &[&str]); 3] = [
-        ("", &["FAIL end ", "received  the connection was closed"]),
-        (
-            "{\"status\":\"OK\",\"data\":[]}\n",
-            &["FAIL end ", r#"\"data\":[]}\n (then "#],
-        ),
+    assert_found_out(silent.local_addr().unwrap(), 0.3, &["FAIL end ", silence]);
+    let no_end = r#"\"data\":[]}\n (then "#;
+    let replies: [(&'static str, f64, &[&str]); 3] = [
+        ("", 5.0, &["FAIL end ", "received  the connection was closed"]),
+        ("{\"status\":\"OK\",\"data\":[]}\n", 0.3, &["FAIL end ", no_end]),
         (
             "{'status': 'OK'}\r\n\r\n",
+            5.0,
             &["FAIL object ", r"{\'status\'", "cause     the reply is no JSON"],
         ),
     ];
-    for (reply, told) in replies {
+    for (reply, timeout, told) in replies {
         let server = Fake::start(move |guest| {
             guest.read_to(END);
             guest.send(reply);
+            // Silence is no end of the connection.
+            if !reply.is_empty() {
+                guest.wait();
+            }
         });
-        assert_found_out(server.address, told);
+        assert_found_out(server.address, timeout, told);
     }
 }
 
@@ -75,14 +79,16 @@ fn a_server_from_which_no_file_comes_back_is_told_so_before_the_first_row() {
     let piece = WrongServer::start(Mistake::EachReceiveIsARequest);
     assert_found_out(
         piece.address,
+        5.0,
         &["FAIL split-reads ", "each receive is taken for a whole request"],
     );
     let symbols = WrongServer::start(Mistake::UrlSafeAlphabet);
-    assert_found_out(symbols.address, &["FAIL every-byte "]);
+    assert_found_out(symbols.address, 1.0, &["FAIL every-byte "]);
     let files = Folder::new();
     let refuses = Server::start("thread", 2, &files, "--read-only");
     assert_found_out(
         refuses.address,
+        5.0,
         &[
             "FAIL round-trip ",
             "permission denied",
@@ -112,7 +118,7 @@ fn workers_that_do_not_work_are_counted() {
         (
             claims.address,
             "--lang id",
-            "4 worker diakui, 2 koneksi dilayani pada satu saat: ",
+            "4 worker diklaim, 2 koneksi dilayani pada satu waktu: ",
         ),
         (right.address, "--servers 4", ""),
     ];
@@ -174,6 +180,18 @@ fn a_server_without_stats_and_delete_is_measured_and_both_are_said_once() {
         ],
     );
     assert_eq!(column(&out, "single", "client_ok")[1], "2");
+}
+
+#[test]
+fn an_interrupt_ends_the_questions() {
+    let silent = Fake::start(Guest::wait);
+    let out = Folder::new();
+    let words = format!("stress --target {} --out {}", silent.address, out.word("new"));
+    let run = Run::start(&mut kolam(words));
+    eventually("it is asked", || silent.connections() > 0);
+    run.signal(libc::SIGINT);
+    run.finish(PATIENCE).failed(130, &["interrupted"]);
+    assert_eq!(out.names(), Vec::<String>::new());
 }
 
 // ---- a test that leads to nothing ----
