@@ -2,7 +2,7 @@
 
 use crate::support::wrong::{Mistake, WrongServer};
 use crate::support::{
-    Ended, FILE, Folder, MODES, PATIENCE, Run, Running, each_case_at_once, eventually, kolam, skipped,
+    Ended, FILE, Folder, MODES, PATIENCE, POOLS, Run, Running, each_case_at_once, eventually, kolam, skipped,
 };
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -287,6 +287,32 @@ fn other_protocols_are_named_instead_of_graded() {
     ];
     for (reply, words) in cases {
         check(answering(reply), &[]).failed(1, &[words]);
+    }
+}
+
+/// The three other answers to the question where a message ends.
+#[test]
+fn this_server_passes_in_every_dialect() {
+    for dialect in ["line", "sized", "pause"] {
+        each_case_at_once(POOLS, FILE, |case, folder| {
+            let server = case.serve(folder, 4, &format!("--dialect {dialect}"));
+            let graded = check(server.address, &["--dialect", dialect]);
+            assert_eq!(failed(graded.text()), [""; 0], "{}", graded.text());
+            // There is no DELETE in `sized`: what stays is named.
+            let left = folder.names();
+            assert_eq!(left.len(), usize::from(dialect == "sized"), "{left:?}");
+            graded.says(&left.iter().map(String::as_str).collect::<Vec<_>>());
+            graded.ok();
+            let told = match dialect {
+                "pause" => "",
+                _ => &format!("try kolam check {} --dialect {dialect}", server.address),
+            };
+            let stranger = check(server.address, &["--quick", "--timeout", "1"]);
+            assert!(
+                stranger.code == Some(1) && stranger.stderr.contains(told),
+                "{stranger:?}"
+            );
+        });
     }
 }
 
