@@ -55,10 +55,10 @@ impl Guess {
             .split(u8::is_ascii_whitespace)
             .filter(|word| !word.is_empty());
         let words: Vec<&[u8]> = split.collect();
-        let sized = served == Dialect::Sized;
+        let (long, sized) = (first.len() == HEAD_LIMIT, served == Dialect::Sized);
         match (words.first()?.to_ascii_uppercase().as_slice(), &words[1..]) {
             _ if ended && is_http(&words) => Some(Guess::Http),
-            (b"UPLOAD", [_, content]) if first.len() >= HEAD_LIMIT && content.len() > HEAD_LIMIT / 2 => {
+            (b"UPLOAD", [_, content]) if is_content(content) && (long || first.ends_with(END)) => {
                 (sized || served == Dialect::Line).then_some(Guess::Delimiter)
             }
             (b"LIST" | b"STATS", []) if sized && first.ends_with(END) => Some(Guess::Delimiter),
@@ -79,6 +79,11 @@ impl Guess {
 /// request-line = method SP target SP version (RFC 9112, section 3); no file is called like a target.
 fn is_http(words: &[&[u8]]) -> bool {
     matches!(words, [_, [b'/' | b'*', ..], version] if version.starts_with(b"HTTP/"))
+}
+
+/// No length has as many digits, and hardly a word in a name as many letters.
+fn is_content(word: &[u8]) -> bool {
+    word.len() >= 64 && !word.iter().all(u8::is_ascii_digit)
 }
 
 /// A session, and a look at the first line that it is given.
@@ -188,9 +193,12 @@ mod tests {
     fn a_stranger_is_recognised_and_nobody_else() {
         use Dialect::{Delimiter, Line, Pause, Sized};
         let long = format!("UPLOAD a {}", "QUJD".repeat(2500));
-        let long = &long[..HEAD_LIMIT];
+        let (long, short) = (
+            &long[..HEAD_LIMIT],
+            format!("UPLOAD a {}\r\n\r\n", "QUJD".repeat(16)),
+        );
         let all = [Delimiter, Line, Sized, Pause];
-        let table: [(&str, bool, &[Dialect], Guess); 9] = [
+        let table: [(&str, bool, &[Dialect], Guess); 10] = [
             ("GET / HTTP/1.1\r\nHost: a\r\n", false, &all, Guess::Http),
             ("POST /a?b HTTP/1.0\n", false, &all, Guess::Http),
             ("UPLOAD a\n", false, &[Delimiter, Pause], Guess::Line),
@@ -205,6 +213,7 @@ mod tests {
             ("GET a.bin", true, &all, Guess::PauseInVain),
             ("LIST\r\n\r\n", false, &[Sized], Guess::Delimiter),
             (long, false, &[Line, Sized], Guess::Delimiter),
+            (&short, false, &[Line, Sized], Guess::Delimiter),
         ];
         for (first, in_vain, served, guess) in table {
             for dialect in all {
@@ -215,6 +224,20 @@ mod tests {
                     "{first:.30} {dialect:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn what_means_something_here_is_left_alone() {
+        use Dialect::{Delimiter, Line};
+        for plain in [
+            "UPLOAD my holiday\r\n\r\n",
+            "UPLOAD a QUJD\r\n\r\n",
+            "GET a\n",
+            "LIST",
+            "UPLOAD a\r\n",
+        ] {
+            assert_eq!(Guess::of(plain.as_bytes(), Line, false), None, "{plain:?}");
         }
         for plain in [
             "",

@@ -537,6 +537,7 @@ fn a_stranger_is_told_which_dialect_it_speaks() {
     let delimiter = "this looks like the delimiter dialect: start the server with --dialect delimiter";
     let page = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let long = format!("UPLOAD a {}\r\n\r\n", base64(&noise(9000, 1)));
+    let short = format!("UPLOAD a {}\r\n\r\n", base64(&noise(50, 1)));
     each_case_at_once(MODES, FILE, |case, folder| {
         for (dialect, rows) in [
             (
@@ -548,13 +549,22 @@ fn a_stranger_is_told_which_dialect_it_speaks() {
                     ("UPLOAD a\r\n", line),
                 ][..],
             ),
-            ("line", &[(page, http), (&long, delimiter), ("LIST", pause)]),
+            (
+                "line",
+                &[
+                    (page, http),
+                    (&long, delimiter),
+                    (&short, delimiter),
+                    ("LIST", pause),
+                ],
+            ),
             (
                 "sized",
                 &[
                     (page, http),
                     ("LIST\r\n\r\n", delimiter),
                     (&long, delimiter),
+                    (&short, delimiter),
                     ("GET a\n", line),
                     ("LIST", pause),
                 ],
@@ -568,24 +578,27 @@ fn a_stranger_is_told_which_dialect_it_speaks() {
                 wire.send(request);
                 let told = String::from_utf8(wire.rest().unwrap()).unwrap();
                 assert!(told.contains(hint), "{dialect} {request:.30?}: {told}");
-                // In words that it can read.
-                if *hint == http {
-                    let (head, text) = told.split_once("\r\n\r\n").unwrap();
-                    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{told}");
-                    assert!(
-                        head.contains(&format!("Content-Length: {}\r\n", text.len())),
-                        "{told}"
-                    );
-                } else {
-                    assert!(
-                        told.starts_with(&refused("")) && told.ends_with("\"}\r\n\r\n"),
-                        "{told}"
-                    );
-                }
+                assert_readable(&told, *hint == http);
             }
         }
         assert_eq!(folder.names(), [""; 0]);
     });
+}
+
+/// A hint in words that a peer can read which speaks HTTP, or one of the dialects that are answered in JSON.
+#[track_caller]
+fn assert_readable(told: &str, http: bool) {
+    if http {
+        let (head, text) = told.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{told}");
+        let length = format!("Content-Length: {}\r\n", text.len());
+        assert!(head.contains(&length), "{told}");
+    } else {
+        assert!(
+            told.starts_with(&refused("")) && told.ends_with("\"}\r\n\r\n"),
+            "{told}"
+        );
+    }
 }
 
 #[test]
