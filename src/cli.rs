@@ -70,7 +70,8 @@ pub const MODES: [&str; 4] = ["single", "thread", "process", "event"];
 pub struct Command {
     pub name: &'static str,
     /// The words that are no options, as the help shows them. Those in brackets, at the end, may be missing.
-    /// The last may be `[-- …]`: all words after `--`, for another command (only for the volume `balance`).
+    /// The last may be `[-- …]`: all words after `--`, for another command (only for the volume `balance`);
+    /// or `[WORD…]`: there may be many.
     pub words: &'static [&'static str],
     /// The first line stands in the list of all commands; its own help has the rest too.
     pub about: &'static str,
@@ -165,7 +166,7 @@ impl Args {
             return mistake(format!("{missing} is missing"));
         }
         let own = command.words.len() - usize::from(command.passes_on());
-        if let Some(extra) = args.words.get(own) {
+        if let Some(extra) = args.words.get(own).filter(|_| !command.repeats()) {
             return mistake(format!("unexpected word '{}'", extra.display()));
         }
         for (word, what) in args.words.iter().zip(command.words) {
@@ -358,7 +359,7 @@ impl Args {
 
 /// Is a value or word of this name in a table a path? Only paths may be other than UTF-8.
 fn is_path(what: &str) -> bool {
-    matches!(what.trim_matches(['[', ']']), "FILE" | "DIR")
+    matches!(what.trim_matches(['[', ']', '…']), "FILE" | "DIR")
 }
 
 /// The user gave `value` for `what`, as part of `name`.

@@ -72,6 +72,7 @@ static COMMANDS: &[&Command] = &[
     &client::DELETE,
     &client::STATS,
     &stress::STRESS,
+    &stress::MERGE,
     &balance::BALANCE,
     &bench::BENCH,
     &check::CHECK,

@@ -36,6 +36,10 @@ mod target; // a server that is not ours
 mod advice; // why it is slow, or silent
 mod watched; // what processes cost
 mod forms; // the assignment's tables
+mod launch; // a server on another machine
+mod as_server; // that machine's side
+mod wire; // what lies between
+mod shards; // rows on many machines
 mod report; // tables and findings
 mod words; // the texts in two languages
 
@@ -50,23 +54,27 @@ use fixture::{Fixture, Server};
 use live::{ProgressLine, print};
 use matrix::{OPTIONS, Plan, Row, Told};
 use report::Outcome;
-use run_folder::{MadeFolder, RunFolder, cannot};
-use std::fs::File;
-use std::io::{self, Write};
+use run_folder::{MadeFolder, RunFolder, append, cannot, require_space, state};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 use watched::Watched;
+use wire::Wire;
+
+pub use shards::MERGE;
 
 pub static STRESS: Command = Command {
     name: "stress",
     words: &[],
     about: "run all combinations, check every byte, write the tables",
-    options: &[OPTIONS, advice::OPTIONS],
+    options: &[OPTIONS, advice::OPTIONS, launch::OPTIONS, shards::OPTIONS],
     run,
 };
 
 fn run(args: &Args) -> Result<(), Failure> {
+    if args.has("--as-server") {
+        return as_server::serve(args);
+    }
     // Mistakes in the options are reported before a target is asked.
     let plan = Plan::from(args, &Told::default())?;
     let (language, pid) = (plan.language, watched::given(args)?);
@@ -91,7 +99,8 @@ fn run(args: &Args) -> Result<(), Failure> {
     if let Some(target) = &fixture.target {
         notes.extend(target.look(&plan, stop)?);
     }
-    let (results, note) = RunFolder::make(&plan)?;
+    let wire = Wire::measure(&plan, stop)?;
+    let (results, note) = RunFolder::make(&plan, wire.about())?;
     notes.extend(note);
     let forecast = live::forecast(&plan, fixture.making);
     print(&(language.line(words::RESULTS, &results.path.display()) + &forecast))?;
@@ -103,23 +112,11 @@ fn run(args: &Args) -> Result<(), Failure> {
         fixture,
         pid,
         results,
+        wire,
         progress_line: ProgressLine::new(&plan),
         done: Vec::new(),
     }
     .run(stop)
-}
-
-/// Checks whether the largest row fits on the disk.
-fn require_space(plan: &Plan) -> Result<(), Failure> {
-    let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, &error))?;
-    if plan.space() <= free {
-        return Ok(());
-    }
-    let [need, missing] = [plan.space(), plan.space() - free].map(|bytes| report::short_size(bytes as f64));
-    failed(format!(
-        "{}: the largest row needs {need}, {missing} more than there is",
-        plan.root.display()
-    ))
 }
 
 /// The loop over all rows.
@@ -129,6 +126,7 @@ struct Tester<'p> {
     /// The process of a target that is to be watched.
     pid: Option<Pid>,
     results: RunFolder,
+    wire: Wire,
     progress_line: ProgressLine<'p>,
     done: Vec<Outcome>,
 }
@@ -216,9 +214,11 @@ impl Tester<'_> {
         let before = before.unwrap_or_default();
         outcome.servers = stats.and_then(|stats| stats.workers_since(&before, row.servers));
         outcome.started = Some(started);
-        outcome.server_peak_rss_kib = server.peak_rss_kib().or(peak);
         match server.stop() {
-            Ok(ours) => outcome.server_cpu = ours.map(|cpu| cpu.as_secs_f64()).or(cpu),
+            Ok((our_peak, our_cpu)) => {
+                outcome.server_peak_rss_kib = our_peak.or(peak);
+                outcome.server_cpu = our_cpu.map(|cpu| cpu.as_secs_f64()).or(cpu);
+            }
             // The server died during the row, so all its workers did.
             Err(trouble) => {
                 outcome.servers = Some((0, row.servers));
@@ -251,7 +251,7 @@ impl Tester<'_> {
         let wall = self.progress_line.start.elapsed().as_secs_f64();
         let summary = report::summary(done, self.plan.rows.len(), wall, language);
         let results = language.line(words::RESULTS, &self.results.path.display());
-        let remarks = advice::remarks(done, self.plan);
+        let remarks = advice::remarks(done, self.plan) + &self.wire.limit(done, language);
         let told = print(&format!("\n{tables}\n{summary}{remarks}{left}{results}"));
         let tables = report::tables(done, language, "## ", report::markdown);
         let joint = forms::joint(done, self.plan.number_from);
@@ -268,23 +268,6 @@ impl Tester<'_> {
         // measured is whole.
         report::verdict(done, language).map_or(Ok(()), failed)
     }
-}
-
-/// How the run ended, for `machine.txt`.
-fn state(ran: &Result<(), Failure>, interrupted: bool) -> String {
-    match ran {
-        Err(Failure::Failed(why)) => format!("failed: {why}"),
-        Err(_) => "failed".to_owned(),
-        Ok(()) if interrupted => "interrupted".to_owned(),
-        Ok(()) => "complete".to_owned(),
-    }
-}
-
-/// Appends a whole line or, on a full disk, nothing.
-fn append(file: &mut File, line: &str) -> io::Result<()> {
-    let before = file.metadata()?.len();
-    file.write_all(line.as_bytes())
-        .inspect_err(|_| drop(file.set_len(before)))
 }
 
 /// Turns the records of a row into its outcome.

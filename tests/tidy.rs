@@ -74,6 +74,9 @@ const LINE_LIMIT: usize = 110;
 const RUNS: &str = "stress/target.rs stress/advice.rs stress/watched.rs stress/forms.rs stress/run_files.rs \
                     stress/run_folder.rs stress/words.rs stress/live.rs stress/machine.rs stress/report.rs";
 
+/// The stress test on several machines.
+const MACHINES: &str = "stress/launch.rs stress/as_server.rs stress/wire.rs stress/shards.rs";
+
 /// The page of the HTTP server.
 const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs store/catalogue.rs";
 
@@ -98,7 +101,12 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         "b64/simd.rs json/reader.rs sys/splice.rs sys/room.rs sys/usage.rs store/web.rs store/catalogue.rs \
          stats/date.rs",
     ),
-    ("Evening 3", 2000, "json/reader.rs client.rs stress", RUNS),
+    (
+        "Evening 3",
+        2000,
+        "json/reader.rs client.rs stress.rs stress/matrix.rs stress/clients.rs stress/fixture.rs",
+        "",
+    ),
     ("Base64 in vectors", 1800, "b64/simd.rs", ""),
     ("Event mode", 1800, "server/event.rs", ""),
     ("HTTP", 1800, "http store/web.rs", PAGE),
@@ -115,6 +123,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("Grading dialects", 1800, "check/dialects.rs", ""),
     ("The report", 1800, "report", ""),
     ("Runs and results", 1800, RUNS, ""),
+    ("Two machines and more", 1800, MACHINES, ""),
     ("The command line", 1800, COMMANDS, ""),
 ];
 

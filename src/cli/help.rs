@@ -50,6 +50,13 @@ impl Command {
         self.words.last().is_some_and(|word| word.starts_with("[--"))
     }
 
+    /// May its last word be there many times?
+    pub fn repeats(&self) -> bool {
+        self.words
+            .last()
+            .is_some_and(|word| word.ends_with("…]") && !self.passes_on())
+    }
+
     /// The help text, made from the same table that parses.
     pub fn help(&self) -> String {
         let about = format!("kolam {}: {}", self.name, self.about);

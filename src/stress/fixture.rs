@@ -6,8 +6,9 @@
 use crate::client::{Client, Error};
 use crate::json::Value;
 use crate::stress::clients::{Compare, Feed, Record, Task, download};
+use crate::stress::launch::{Launched, Place, Usage};
 use crate::stress::matrix::{Plan, Row};
-use crate::stress::run_files::RunFiles;
+use crate::stress::run_files::{RunFiles, RunId};
 use crate::stress::target::Target;
 use crate::sys::{self, Interest, Pid, Stop};
 use std::collections::BTreeMap;
@@ -20,10 +21,10 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
-use std::{env, iter};
+use std::{env, iter, mem};
 
 /// How long a server may take to stop when nothing is in flight.
-const STOP_LIMIT: Duration = Duration::from_secs(15);
+pub const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// Files are compared in pieces of this many bytes.
 const CHUNK: usize = 1 << 20;
@@ -58,7 +59,7 @@ impl Fixture<'_> {
         for &volume in &plan.volumes {
             let start = Instant::now();
             let content = random(volume << 20, volume);
-            if target.is_none() {
+            if plan.files_are_here() {
                 fs::write(files.path.join(files.run.source(volume)), &content)?;
             }
             making = making.min(start.elapsed().as_secs_f64() / content.len() as f64);
@@ -85,7 +86,7 @@ impl Fixture<'_> {
 
     /// What the clients of `row` are to do.
     pub fn task(&self, row: &Row, server: &Server) -> Task {
-        let run = self.files.run;
+        let run = server.run;
         let volumes = self.plan.volumes.iter();
         let all = volumes.map(|&volume| run.source(volume)).collect();
         let name = run.source(row.volume_mib);
@@ -134,7 +135,7 @@ impl Fixture<'_> {
     pub fn verify(&self, row: &Row, server: &Server, records: &mut [Record]) {
         let content = self.content(row);
         for record in records.iter_mut().filter(|record| record.failure.is_none()) {
-            let name = self.files.run.upload(record.index);
+            let name = server.run.upload(record.index);
             let result = if server.is_ours() {
                 compare(&self.files.path.join(name), &content, self.progress)
             } else {
@@ -161,7 +162,7 @@ impl Fixture<'_> {
 
     /// The counters of the server, if it answers STATS. A target that does not may take long to refuse.
     pub fn stats(&self, server: &Server) -> Option<Stats> {
-        if !server.is_ours() && !self.plan.tells {
+        if matches!(server.process, Process::Theirs) && !self.plan.tells {
             return None;
         }
         Stats::from(&self.connect(server.address).ok()?.stats().ok()?)
@@ -239,9 +240,17 @@ impl Stats {
 /// The server of one row.
 pub struct Server {
     pub address: SocketAddr,
-    /// The process, and its stdout, which ends when the last process of the server has ended. `None`: it is a
-    /// target, which we do not stop.
-    child: Option<(Pid, ChildStdout)>,
+    /// The names of its files hold this id.
+    pub run: RunId,
+    pub process: Process,
+}
+
+pub enum Process {
+    /// Its first process, and its stdout, which ends when the last process of the server has ended.
+    Here(Pid, ChildStdout),
+    Elsewhere(Launched),
+    /// It is a target, which we do not stop.
+    Theirs,
 }
 
 impl Server {
@@ -250,14 +259,27 @@ impl Server {
         if let Some(target) = &fixture.target {
             return Ok(Server {
                 address: target.address,
-                child: None,
+                run: fixture.files.run,
+                process: Process::Theirs,
             });
         }
+        let at = match &fixture.plan.place {
+            Place::Here(at) => at.to_string(),
+            Place::Elsewhere(launch) => return launch.serve(row, fixture.plan, fixture.stop),
+        };
         let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
         let idle = (fixture.plan.timeout.as_secs() + 1).to_string();
         let mut command = Command::new(program);
         command
-            .args(["serve", "--quiet", "--listen", "127.0.0.1:0", "--mode", row.mode])
+            .args([
+                "serve",
+                "--quiet",
+                "--allow-write",
+                "--listen",
+                &at,
+                "--mode",
+                row.mode,
+            ])
             .args(["--workers", &row.servers.to_string(), "--max-upload", "1024G"])
             .args(["--max-connections", &(row.clients + 16).to_string()])
             .args(["--idle-timeout", &idle, "--root"])
@@ -274,7 +296,8 @@ impl Server {
         // From here on it is stopped when it is dropped.
         let mut server = Server {
             address: ([127, 0, 0, 1], 0).into(),
-            child: Some((pid, stdout)),
+            run: fixture.files.run,
+            process: Process::Here(pid, stdout),
         };
         heard.map_err(|error| format!("cannot hear the server: {error}"))?;
         // `listening on 127.0.0.1:40001 (…`
@@ -283,20 +306,19 @@ impl Server {
         Ok(server)
     }
 
+    /// Are its files on this machine?
     pub fn is_ours(&self) -> bool {
-        self.child.is_some()
+        matches!(self.process, Process::Here(..))
     }
 
-    /// Peak resident memory of its processes in KiB.
-    pub fn peak_rss_kib(&self) -> Option<u64> {
-        self.child.as_ref().and_then(|(pid, _)| sys::peak_memory(*pid))
-    }
-
-    /// Stops it and waits until all its processes have ended; returns their processor time.
-    pub fn stop(mut self) -> Result<Option<Duration>, String> {
-        let Some((pid, stdout)) = self.child.take() else {
-            return Ok(None);
+    /// Stops it, unless it is a target, and waits until all its processes have ended; returns what they used.
+    pub fn stop(mut self) -> Result<Usage, String> {
+        let (pid, stdout) = match mem::replace(&mut self.process, Process::Theirs) {
+            Process::Here(pid, stdout) => (pid, stdout),
+            Process::Elsewhere(launched) => return launched.stop(),
+            Process::Theirs => return Ok((None, None)),
         };
+        let peak = sys::peak_memory(pid);
         let _ = sys::kill(pid, sys::SIGTERM);
         let deadline = Instant::now() + STOP_LIMIT;
         // All its processes hold the other end of the pipe: its end of file means that all have ended.
@@ -310,7 +332,7 @@ impl Server {
         }
         match sys::reap(pid, true) {
             Ok(Some(_)) if !in_time => Err(format!("the server did not stop within {STOP_LIMIT:?}")),
-            Ok(Some(ended)) if ended.code == Some(0) => Ok(Some(ended.cpu)),
+            Ok(Some(ended)) if ended.code == Some(0) => Ok((peak, Some(ended.cpu))),
             Ok(ended) => Err(format!("the server ended badly: {ended:?}")),
             Err(error) => Err(format!("cannot wait for the server: {error}")),
         }
@@ -319,7 +341,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some((pid, _)) = self.child {
+        if let Process::Here(pid, _) = self.process {
             let _ = sys::kill(pid, sys::SIGKILL);
             let _ = sys::reap(pid, true);
         }

@@ -55,9 +55,10 @@ pub fn announcement(plan: &Plan) -> String {
         language.line(words::ROWS, &rows),
         language.line(words::ROW, &language.of(words::ABOUT_ROWS)),
         language.line(words::CONTENT, &format!("{content} {moved}")),
-        match plan.target {
-            Some(address) => language.line(words::TARGET, &address),
-            None => language.line(words::FILES, &files),
+        match (plan.target, plan.launch()) {
+            (Some(address), _) => language.line(words::TARGET, &address),
+            (None, Some(launch)) => language.line(words::LAUNCH, &launch.command),
+            (None, None) => language.line(words::FILES, &files),
         },
     ]
     .concat()
@@ -77,9 +78,10 @@ const BYTE_COST: f64 = 1.4;
 const SIDES: usize = 2;
 
 /// How long the run will take, estimated from `making`, the seconds in which a byte of a source was made and
-/// written. Nothing is known about a target.
+/// written. Nothing is known about other
+/// machines.
 pub fn forecast(plan: &Plan, making: f64) -> String {
-    if plan.target.is_some() {
+    if !plan.files_are_here() {
         return String::new();
     }
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(SIDES));

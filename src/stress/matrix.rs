@@ -5,6 +5,8 @@
 
 use crate::cli::{Args, Failure, MODES, Opt, counted, opt, usage};
 use crate::stress::forms::pairings;
+use crate::stress::launch::Place;
+use crate::stress::shards;
 use crate::stress::words::Language;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -102,6 +104,8 @@ pub struct Plan {
     pub root: PathBuf,
     /// A server that we did not start.
     pub target: Option<SocketAddr>,
+    /// Where our own servers are.
+    pub place: Place,
     /// Has the target told how many workers it has?
     pub tells: bool,
     /// Its mode or its number of workers is a guess: neither the target nor the user has told.
@@ -138,6 +142,7 @@ impl Plan {
             target: target
                 .then(|| args.address("--target", "127.0.0.1:6666"))
                 .transpose()?,
+            place: Place::from(args)?,
             tells: told.workers.is_some(),
             guessed: target && !(mode_is_known && workers_are_known),
             timeout: args.seconds("--timeout", 120.0)?,
@@ -147,7 +152,7 @@ impl Plan {
             },
         };
         plan.check(args, told)?;
-        plan.rows = plan.combine();
+        plan.rows = shards::deal(args, plan.combine())?;
         Ok(plan)
     }
 
@@ -254,7 +259,10 @@ impl Plan {
 
     /// All options that matter to what is measured.
     pub fn options(&self) -> String {
-        let (rows, timeout) = (self.matrix(), self.timeout.as_secs_f64());
+        let (mut rows, timeout) = (self.matrix(), self.timeout.as_secs_f64());
+        if self.number_from != 1 {
+            rows += &format!(" --number-from {}", self.number_from);
+        }
         match self.target {
             Some(target) => format!("{rows} --timeout {timeout} --target {target}"),
             None => format!("{rows} --timeout {timeout}"),
@@ -271,10 +279,10 @@ impl Plan {
         self.rows.iter().filter(|row| row.operation == "upload")
     }
 
-    /// Bytes that must fit below `root`: the sources, and the uploads of the largest row. A target stores
-    /// both itself.
+    /// Bytes that must fit below `root`: the sources, and the uploads of the largest row. Another machine
+    /// stores both itself.
     pub fn space(&self) -> u64 {
-        if self.target.is_some() {
+        if !self.files_are_here() {
             return 0;
         }
         let sources: u64 = self.volumes.iter().map(|volume| volume << 20).sum();

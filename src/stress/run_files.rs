@@ -52,7 +52,7 @@ impl RunId {
     }
 
     /// `None`: no run has this id.
-    fn parse(text: &str) -> Option<RunId> {
+    pub fn parse(text: &str) -> Option<RunId> {
         let id: [u8; ID] = text.as_bytes().try_into().ok()?;
         id.iter().all(|byte| DIGITS.contains(byte)).then_some(RunId(id))
     }

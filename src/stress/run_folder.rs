@@ -8,20 +8,22 @@ use crate::stats::utc;
 use crate::stress::forms::tables_of;
 use crate::stress::machine::machine;
 use crate::stress::matrix::Plan;
+use crate::stress::report::short_size;
 use crate::stress::words::{self, Language};
+use crate::sys;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// The symbolic link to the newest run.
 const LATEST: &str = "latest";
 
 /// The file that tells how the rows were measured.
-const ABOUT: &str = "machine.txt";
+pub const ABOUT: &str = "machine.txt";
 
 /// The tables for people, with all rows.
 const TABLES: &str = "tables.md";
@@ -69,8 +71,12 @@ impl Drop for MadeFolder {
 pub struct RunFolder {
     pub path: PathBuf,
     /// What `machine.txt` says from the beginning on: names and values.
-    about: Vec<(&'static str, String)>,
+    about: About,
+    start: Instant,
 }
+
+/// Lines of `machine.txt`: names and values.
+pub type About = Vec<(&'static str, String)>;
 
 /// The failure to do `what` with a file or folder.
 pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
@@ -99,8 +105,8 @@ fn old_rows(folder: &Path) -> Option<String> {
 
 impl RunFolder {
     /// Makes the folder, notes in it that the run has begun, and lets `latest` point to it. Returns a note
-    /// for the user, if there is one.
-    pub fn make(plan: &Plan) -> Result<(RunFolder, Option<String>), Failure> {
+    /// for the user, if there is one. `more`: about other machines.
+    pub fn make(plan: &Plan, more: About) -> Result<(RunFolder, Option<String>), Failure> {
         check(plan)?;
         // It was made before; but `sweep` removes an empty one with the name of a tester's folder.
         fs::create_dir_all(&plan.out).map_err(|error| cannot("make --out", &plan.out, &error))?;
@@ -120,13 +126,25 @@ impl RunFolder {
         let root = quote(&plan.root.to_string_lossy());
         about.push(("options", format!("{} --root {root}", plan.options())));
         about.push(("started", utc(SystemTime::now())));
-        let folder = RunFolder { path, about };
+        if let Some(launch) = plan.launch() {
+            about.push(("launch", launch.command.clone()));
+        }
+        about.extend(more);
+        let start = Instant::now();
+        let folder = RunFolder { path, about, start };
         folder.write_about(&[("state", "running".to_owned())])?;
         let note = match plan.exact {
             true => None,
             false => folder.point_latest(&plan.out, plan.language),
         };
         Ok((folder, note))
+    }
+
+    /// The folder `--out`, for rows that were measured elsewhere, as `about` tells.
+    pub fn joined(plan: &Plan, about: About) -> Result<RunFolder, Failure> {
+        let (mut folder, _) = RunFolder::make(plan, About::new())?;
+        folder.about = [("command", command_line())].into_iter().chain(about).collect();
+        Ok(folder)
     }
 
     /// A new file that begins with `text`. The file of another run is not touched, also when that run began
@@ -154,7 +172,9 @@ impl RunFolder {
 
     /// Notes how the run ended: `complete`, `interrupted` or `failed: …`.
     pub fn ended(&self, state: &str) -> Result<(), Failure> {
-        self.write_about(&[("ended", utc(SystemTime::now())), ("state", state.to_owned())])
+        let (now, took) = (utc(SystemTime::now()), self.start.elapsed().as_secs_f64());
+        let took = format!("{took:.1} s");
+        self.write_about(&[("ended", now), ("took", took), ("state", state.to_owned())])
     }
 
     /// Writes `machine.txt`, over the old one: lines change only near its end, and a full disk has room for
@@ -221,6 +241,36 @@ fn make_first_free(parent: &Path, name: &str) -> Result<PathBuf, Failure> {
         number += 1;
         path = parent.join(format!("{name}-{number}"));
     }
+}
+
+/// Checks whether the largest row fits on the disk.
+pub fn require_space(plan: &Plan) -> Result<(), Failure> {
+    let free = sys::free_space(&plan.root).map_err(|error| cannot("look at", &plan.root, &error))?;
+    if plan.space() <= free {
+        return Ok(());
+    }
+    let [need, missing] = [plan.space(), plan.space() - free].map(|bytes| short_size(bytes as f64));
+    failed(format!(
+        "{}: the largest row needs {need}, {missing} more than there is",
+        plan.root.display()
+    ))
+}
+
+/// How the run ended, for `machine.txt`.
+pub fn state(ran: &Result<(), Failure>, interrupted: bool) -> String {
+    match ran {
+        Err(Failure::Failed(why)) => format!("failed: {why}"),
+        Err(_) => "failed".to_owned(),
+        Ok(()) if interrupted => "interrupted".to_owned(),
+        Ok(()) => "complete".to_owned(),
+    }
+}
+
+/// Appends a whole line or, on a full disk, nothing.
+pub fn append(file: &mut File, line: &str) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(line.as_bytes())
+        .inspect_err(|_| drop(file.set_len(before)))
 }
 
 /// The user's command line, quoted for a shell.

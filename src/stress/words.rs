@@ -150,6 +150,20 @@ pub const FAILED_SERVERS: Counted = [
     "{} baris dengan worker server yang gagal",
 ];
 
+// Servers that `--launch` starts, and what stands between them and us.
+pub const LAUNCH: Text = ["launch", "launch"];
+pub const LIMIT: Text = ["limit", "batas"];
+pub const THE_WIRE: Text = [
+    "the wire in {} of {} rows: they filled {} % and more of what a bare transfer moves, {}/s from the \
+     server and {}/s to it",
+    "jaringan pada {} dari {} baris: terpakai {} % atau lebih dari transfer polos, {}/s dari server dan {}/s \
+     ke server",
+];
+pub const NOT_THE_WIRE: Text = [
+    "not the wire: at best {} % of what a bare transfer moves, {}/s from the server and {}/s to it",
+    "bukan jaringan: terpakai paling banyak {} % dari transfer polos, {}/s dari server dan {}/s ke server",
+];
+
 // A target, before anything is sent to it.
 pub const ASKING: Text = ["asking", "bertanya"];
 pub const HOW_IT_WORKS: Text = [

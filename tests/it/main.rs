@@ -10,6 +10,7 @@ mod support;
 // The core.
 mod both;
 mod command_line;
+mod elsewhere;
 mod faults;
 mod resist;
 mod stress_run;
