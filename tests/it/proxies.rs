@@ -26,7 +26,7 @@ fn every_proxy_that_is_installed_works_with_its_configuration() {
         return skipped(wrong.trim_end());
     }
     assert_eq!((ended.status.code(), &*wrong), (Some(0), ""), "{told}");
-    assert_eq!(told.lines().count(), 3, "{told}");
+    assert_eq!(told.lines().count(), 5, "{told}");
     for line in told.lines() {
         match line.strip_suffix(": skipped, not installed") {
             Some(proxy) => skipped(format!("{proxy} is not installed")),
