@@ -51,7 +51,11 @@ impl Listener {
     /// Listens on `address`. `send_buffer`: bytes that may wait to be sent in each connection; `None`, for
     /// the balancer only: the kernel decides.
     pub fn bind(address: SocketAddr, send_buffer: Option<i32>) -> io::Result<Listener> {
-        let listener = TcpListener::bind(address)?;
+        Listener::prepare(TcpListener::bind(address)?, send_buffer)
+    }
+
+    /// For a listener that is open already.
+    pub fn prepare(listener: TcpListener, send_buffer: Option<i32>) -> io::Result<Listener> {
         sys::set_backlog(&listener, BACKLOG)?;
         if let Some(bytes) = send_buffer {
             sys::set_send_buffer(listener.as_fd(), bytes)?;

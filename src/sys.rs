@@ -28,6 +28,7 @@ mod file;
 mod memory;
 mod epoll;
 mod splice; // for http, balance and bench
+mod passed; // a listener from a service manager
 mod room; // on a terminal, on a disk
 mod usage; // for stress and check
 
@@ -36,6 +37,7 @@ pub use file::{
     O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, is_regular_at, open_at, open_private_at, rename_at, unlink_at,
 };
 pub use memory::{prefer_huge_pages, shared_counters};
+pub use passed::passed_listener;
 pub use poll::{Interest, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
 pub use room::{free_space, terminal_columns};

@@ -11,7 +11,7 @@ use crate::store::{Policy, Store};
 use crate::sys;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,16 @@ fn start(args: &Args) -> Result<(), Failure> {
     if mode == "single" && workers != 1 {
         return usage(format!("--workers {workers}: --mode single has one worker"));
     }
-    let address = args.address("--listen", usual_address)?;
+    let passed = sys::passed_listener().and_then(|listener| {
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        Ok(listener.zip(address))
+    });
+    let passed =
+        passed.or_else(|error| failed(format!("cannot use the socket that was passed on: {error}")))?;
+    let address = match &passed {
+        Some((_, address)) => *address,
+        None => args.address("--listen", usual_address)?,
+    };
     let root = args.path("--root").unwrap_or(Path::new("files"));
     let remote = !address.ip().is_loopback() && !args.has("--allow-write");
     let (policy, mut limits) = (policy(args, remote)?, limits(args)?);
@@ -68,7 +77,7 @@ fn start(args: &Args) -> Result<(), Failure> {
         stats::log("other machines can reach this server: it changes nothing without --allow-write");
     }
     let store = Arc::new(open(root, policy)?);
-    let listener = listen(address)?;
+    let listener = listen(address, passed.map(|(listener, _)| listener))?;
     let setup = Scoreboard::new(mode, workers as usize).and_then(|board| Ok((board, listener.address()?)));
     let (scoreboard, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let (crew, root) = (counted(workers, "worker"), root.display());
@@ -93,10 +102,15 @@ fn chosen(args: &Args, option: &str, usual: &str, names: &[&str]) -> Result<usiz
     Ok(names.iter().position(|known| *known == name).unwrap_or_default())
 }
 
-fn listen(address: SocketAddr) -> Result<Listener, Failure> {
+/// `passed`: the listener that a service manager has opened.
+fn listen(address: SocketAddr, passed: Option<TcpListener>) -> Result<Listener, Failure> {
     // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
-    let listener = Listener::bind(address, Some(SEND_BUFFER)).or_else(|error| {
+    let listener = match passed {
+        Some(listener) => Listener::prepare(listener, Some(SEND_BUFFER)),
+        None => Listener::bind(address, Some(SEND_BUFFER)),
+    };
+    let listener = listener.or_else(|error| {
         let remedy = "choose another --listen HOST:PORT (make: PORT=)";
         failed(format!("cannot listen on {address}: {error}; {remedy}"))
     })?;

@@ -16,12 +16,11 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 pub fn log(text: &str) {
     let now = utc(SystemTime::now());
     let lost = LOST.swap(0, Relaxed);
-    let gap = match lost {
-        0 => String::new(),
-        _ => format!("{now} lines lost because the log was not read: {lost}\n"),
-    };
-    // One write for the whole line.
-    if !sys::write_stderr(&format!("{gap}{now} {text}\n")) {
+    let mut line = format!("{now} {text}\n");
+    if lost > 0 {
+        line = format!("{now} lines lost because the log was not read: {lost}\n{line}");
+    }
+    if !sys::write_stderr(&line) {
         LOST.fetch_add(lost + 1, Relaxed);
     }
 }

@@ -17,9 +17,8 @@ pub fn check<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
 /// How long a wait that the kernel has no memory for rests before it is tried again.
 const REST: Duration = Duration::from_millis(50);
 
-/// The result of a call that waits for descriptors: how many are ready. A signal ends a wait, and so does a
-/// passing lack of kernel memory (ENOMEM in ppoll(2)); none was ready then, and the caller, who looks at the
-/// time anyway, waits again. It would be a pity to end a server for it.
+/// The result of a call that waits for descriptors: how many are ready. None after a signal, or while the
+/// kernel lacks memory (ENOMEM in ppoll(2)); the caller, who looks at the time anyway, waits again.
 pub fn waited(count: io::Result<i32>) -> io::Result<usize> {
     match count {
         Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),

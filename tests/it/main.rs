@@ -12,6 +12,7 @@ mod both;
 mod command_line;
 mod elsewhere;
 mod faults;
+mod deploy;
 mod resist;
 mod stress_run;
 mod terminal;
