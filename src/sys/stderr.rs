@@ -1,7 +1,7 @@
 //! How does a server write its log without waiting for the one who reads it? A pipe holds 64 KiB (pipe(7)); a
 //! plain write to a full one waits, and a server would stop with it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::OnceLock;
@@ -16,9 +16,8 @@ fn open_again() -> Option<File> {
     let path = "/proc/self/fd/2";
     let kind = fs::metadata(path).ok()?.file_type();
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let mut options = OpenOptions::new();
-    let file = options.write(true).custom_flags(flags).open(path).ok();
-    file.filter(|_| kind.is_fifo() || kind.is_char_device())
+    let file = File::options().write(true).custom_flags(flags).open(path);
+    file.ok().filter(|_| kind.is_fifo() || kind.is_char_device())
 }
 
 /// Writes `text` to stderr in one write; false when there is no room for it now, or stderr is closed.
@@ -29,8 +28,7 @@ pub fn write_stderr(text: &str) -> bool {
     }
 }
 
-/// Keeps a repeated line from filling the log: once a second in each process. It holds the second since 1970
-/// in which the line was due last.
+/// Lets a repeated line into the log once a second; holds the second since 1970 in which it was due last.
 #[derive(Default)]
 pub struct RateLimiter(AtomicU64);
 

@@ -3,8 +3,9 @@
 use crate::support::http::{put, with};
 use crate::support::*;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,29 +32,32 @@ fn a_log_that_is_not_read_stops_nothing() {
     each_case_at_once(MODES, PROTOCOLS, |case, folder| {
         folder.write("a", b"");
         let (mut server, address) = unread(case, folder);
-        let mut stderr = server.0.stderr.take().unwrap();
+        let stderr = server.0.stderr.take().unwrap();
         let mut peer = http::Http::connect(address);
         for _ in 0..REQUESTS {
             case.ask(&mut peer, &case.get("a")).unwrap();
         }
-        let log = thread::spawn(move || {
-            let mut log = String::new();
-            stderr.read_to_string(&mut log).unwrap();
-            log
+        let log = Arc::new(Mutex::new(String::new()));
+        let sink = log.clone();
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                *sink.lock().unwrap() += &format!("{}\n", line.unwrap());
+            }
         });
-        // The pipe has room again some time after this line has been asked for.
+        // The pipe has room again as soon as the thread has read something of it.
         let mut more = 0;
-        while more < 50 {
+        eventually("the gap is told", || {
             case.ask(&mut peer, &case.get("a")).unwrap();
             more += 1;
-            thread::sleep(Duration::from_millis(1));
-        }
+            log.lock().unwrap().contains("the log was not read: ")
+        });
         drop(peer);
         let told = Instant::now();
         server.signal(libc::SIGTERM);
         assert_eq!(server.wait(PATIENCE).code(), Some(0));
         assert!(told.elapsed() < SOON);
-        let log = log.join().unwrap();
+        reader.join().unwrap();
+        let log = log.lock().unwrap();
         let requests = log.lines().filter(|line| line.contains(" GET ")).count();
         let lost = |line: &str| line.split_once("the log was not read: ")?.1.parse::<usize>().ok();
         let lost: usize = log.lines().filter_map(lost).sum();
