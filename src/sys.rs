@@ -46,4 +46,4 @@ pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silen
 pub use splice::{begin_connect, reset_on_close, send_file, send_last, set_pipe_size, splice};
 pub use stderr::{RateLimiter, write_stderr};
 pub use stop::{Listen, Stop};
-pub use usage::{forget_peak, peak_memory, processor_time, threads};
+pub use usage::{forget_peak, peak_memory, processor_time, threads, unread};

@@ -118,7 +118,8 @@ pub fn served_beside(examiner: &Examiner, bytes: &[u8], request: &[u8]) -> Grade
     }
     let mut held = examiner.wire.open()?;
     held.send(bytes);
-    // Three times: the server may read late what the other has said.
+    held.settle();
+    // Three times: the server may use late what it has read.
     for _ in 0..3 {
         examiner.wire.pause();
         let mut probe = examiner.wire.open()?;

@@ -313,7 +313,7 @@ fn head_in_pieces(examiner: &Examiner) -> Graded {
     let mut probe = examiner.wire.open()?;
     for piece in ["GET kolam-che", "ck-nothing\r\n\r", "\n"] {
         probe.send(piece.as_bytes());
-        examiner.wire.pause();
+        probe.settle();
     }
     Ok(probe.frame()?.starts_with(b"ERROR "))
 }

@@ -5,6 +5,7 @@
 
 use crate::check::Why;
 use crate::json::{Reader, Value};
+use crate::sys;
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -37,6 +38,12 @@ const LARGE: usize = 1 << 16;
 
 /// Long enough that the kernel delivers two sends as two reads, when the machine is quiet.
 const APART: Duration = Duration::from_millis(30);
+
+/// Between two looks at what a server has not read yet.
+const STEP: Duration = Duration::from_millis(2);
+
+/// Work enough to lose the processor to others on a busy machine: several of the scheduler's slices.
+const WORK: Duration = Duration::from_millis(20);
 
 /// What crossed the wire since the latest connection was opened: the first bytes of each direction.
 #[derive(Default)]
@@ -71,6 +78,8 @@ pub struct Wire {
     patient: Cell<bool>,
     /// Something in this try was waited for in vain, or was slow. On a busy machine that may be chance.
     pub doubt: Cell<bool>,
+    /// How much longer than by itself work takes on this machine, which may be the server's, too.
+    slowness: Cell<u32>,
     /// The slowest of the latest small replies, measured from the last byte sent; it sinks by and by.
     usual: Cell<Duration>,
     /// Bytes of the largest request of this try. Its reply may be as large.
@@ -85,6 +94,7 @@ impl Wire {
             transcript: RefCell::default(),
             patient: Cell::new(true),
             doubt: Cell::default(),
+            slowness: Cell::new(1),
             usual: Cell::default(),
             largest: Cell::default(),
         }
@@ -99,6 +109,9 @@ impl Wire {
     pub fn begin(&self, patient: bool) {
         self.transcript.take();
         self.patient.set(patient);
+        if patient {
+            self.slowness.set(slowness());
+        }
         self.doubt.set(false);
         self.largest.set(0);
     }
@@ -108,14 +121,16 @@ impl Wire {
     pub fn limit(&self) -> Duration {
         let (slow, large) = (self.usual.get() * SILENCE, self.largest.get());
         let limit = match self.patient.get() || large >= LARGE {
-            true => slow.clamp(self.timeout, self.timeout * PATIENCE),
+            true => (self.timeout * self.slowness.get())
+                .max(slow)
+                .min(self.timeout * PATIENCE),
             false => slow.max(QUICK).min(self.timeout),
         };
         limit + limit / 4 * (large >> 20) as u32
     }
 
-    /// Lets the server read what it was sent. Nothing tells when it has: several times as long as it takes
-    /// for a whole reply.
+    /// Nothing tells when a server far away has read or done something: several times as long as a whole
+    /// reply takes.
     pub fn pause(&self) {
         thread::sleep(self.moment());
     }
@@ -168,6 +183,20 @@ impl Probe<'_> {
         let ready = self.stream.set_write_timeout(Some(self.wire.limit()));
         let _ = ready.and_then(|()| self.stream.write_all(bytes));
         self.sent = Instant::now();
+    }
+
+    /// Lets the server read what it was sent. On this machine the kernel tells when it has.
+    pub fn settle(&self) {
+        let ports = |at: io::Result<SocketAddr>| at.map_or(0, |at| at.port());
+        let (ours, theirs) = (ports(self.stream.local_addr()), ports(self.stream.peer_addr()));
+        let deadline = Instant::now() + self.wire.limit();
+        loop {
+            match sys::unread(ours, theirs) {
+                None => return self.wire.pause(),
+                Some(1..) if Instant::now() < deadline => thread::sleep(STEP),
+                Some(_) => return thread::sleep(STEP),
+            }
+        }
     }
 
     /// Waits for more bytes, at most `limit`. `None`: nothing came; 0: the connection has been closed. Either
@@ -274,6 +303,13 @@ impl Probe<'_> {
         let _ = self.stream.shutdown(Shutdown::Write);
         while matches!(self.more(self.wire.limit()), Some(1..)) {}
     }
+}
+
+/// The time that some work of this thread takes, in times of what it needs when it has a core for itself.
+fn slowness() -> u32 {
+    let (begun, used) = (Instant::now(), sys::thread_cpu());
+    while sys::thread_cpu().saturating_sub(used) < WORK {}
+    begun.elapsed().div_duration_f64(WORK) as u32
 }
 
 /// Where `what` begins in `bytes`.

@@ -60,7 +60,7 @@ pub fn in_pieces(examiner: &Examiner, pieces: &[&str]) -> Graded {
     let mut probe = examiner.wire.open()?;
     for piece in pieces {
         probe.send(piece.as_bytes());
-        examiner.wire.pause();
+        probe.settle();
     }
     Ok(probe.reply()?.is_ok() && probe.is_silent())
 }

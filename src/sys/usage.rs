@@ -1,5 +1,5 @@
 //! What does the kernel tell about another process? Its memory, its threads and its processor time, with
-//! those of its children (proc(5), proc_pid_status(5)).
+//! those of its children, and what it has not read yet (proc(5), proc_pid_status(5)).
 
 use super::process::Pid;
 use std::time::Duration;
@@ -67,6 +67,20 @@ pub fn threads(pid: Pid) -> usize {
         .into_iter()
         .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
     tasks.map(Iterator::count).sum()
+}
+
+/// Bytes that came from our port `ours` and that the server at port `theirs` has not read yet
+/// (proc_pid_net(5)). `None`: it is not on this machine.
+pub fn unread(ours: u16, theirs: u16) -> Option<usize> {
+    let lists = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    let (theirs, ours) = (format!(":{theirs:04X}"), format!(":{ours:04X}"));
+    // Its number, local address, remote address, state, `sending:received`, in hexadecimal.
+    let mut sockets = lists.iter().flat_map(|list| list.lines()).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().take(5).collect();
+        (words.len() == 5 && words[1].ends_with(&theirs) && words[2].ends_with(&ours))
+            .then(|| words[4].to_owned())
+    });
+    usize::from_str_radix(sockets.next()?.split_once(':')?.1, 16).ok()
 }
 
 /// A field of the status of a process, in KiB.

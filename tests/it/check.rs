@@ -50,7 +50,7 @@ const FINDINGS: [(Mistake, &str); 32] = [
 fn check(address: SocketAddr, options: &[&str]) -> Ended {
     let address = address.to_string();
     let words = [&["check", &address, "--timeout", "3"], options].concat();
-    Run::start(kolam(words).stdin(Stdio::null())).finish(PATIENCE * 9)
+    Run::start(kolam(words).stdin(Stdio::null())).finish(PATIENCE * 30)
 }
 
 /// The rules that failed, in the report for people.

@@ -131,28 +131,26 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         ) {
             serve(stream, &shared);
         } else {
-            thread::spawn(move || pooled(stream, &shared));
+            wait_for_a_place(&shared);
+            thread::spawn(move || {
+                serve(stream, &shared);
+                *shared.busy.lock().unwrap() -= 1;
+            });
         }
     }
 }
 
-/// A "pool" of four in which two work: the others of its clients wait.
-fn pooled(stream: TcpStream, shared: &Shared) {
+/// A "pool" of four in which two work: the others of its clients wait, the first of them for the first place.
+fn wait_for_a_place(shared: &Shared) {
     let limit = if shared.mistake == Mistake::TwoWorkersOfFour {
         2
     } else {
         usize::MAX
     };
-    let mut busy = shared.busy.lock().unwrap();
-    while *busy >= limit && !shared.stopped.load(Ordering::SeqCst) {
-        drop(busy);
+    while *shared.busy.lock().unwrap() >= limit && !shared.stopped.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(2));
-        busy = shared.busy.lock().unwrap();
     }
-    *busy += 1;
-    drop(busy);
-    serve(stream, shared);
-    *shared.busy.lock().unwrap() -= 1;
+    *shared.busy.lock().unwrap() += 1;
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
