@@ -12,7 +12,8 @@
 //!    the terminal sends the signal to each.
 //!
 //! As in all four examples: a message is held whole, and copied, so a file of 100 MiB takes about 370 MiB; a file is
-//! written under its own name, so a reader can meet half of it; no read has a time limit; a name holds no blank.
+//! written under its own name, so a reader can meet half of it; no read has a time limit; a request is cut at
+//! its blanks, and quotes stay part of the name, so a name cannot hold a blank.
 
 mod common;
 
