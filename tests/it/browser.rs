@@ -64,6 +64,8 @@ impl Home {
             command.env(name, self.0.path());
         }
         command.env("TMPDIR", self.0.join("temporary"));
+        // In the locale C it finds no file whose name is not ASCII.
+        command.env("LC_ALL", "C.UTF-8");
         command.args(words).stdin(Stdio::null());
         command
     }
