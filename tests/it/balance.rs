@@ -641,10 +641,10 @@ fn idle_connections_are_closed_and_slow_ones_are_not() {
 fn a_reader_slower_than_the_idle_limit_lives_as_long_as_it_reads() {
     let content = noise(24 << 20, 1);
     let backend = Fake::saying(content.clone());
-    let balancer = Balancer::start(&[backend.address], "--idle-timeout 1");
+    let balancer = Balancer::start(&[backend.address], "--idle-timeout 2");
     let mut wire = balancer.connect();
-    // Slowly for several limits: less than it takes to make room in a full socket buffer. Then the rest.
-    let [pause, long] = [20, 2000].map(Duration::from_millis);
+    // Slowly for longer than the limit: less than makes room in a full socket buffer. Then the rest.
+    let [pause, long] = [20, 3500].map(Duration::from_millis);
     let mut got = wire.read_slowly(64 * 1024, pause, long);
     got.extend(wire.rest().unwrap());
     assert!(got == content, "{} of {} bytes", got.len(), content.len());
