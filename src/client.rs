@@ -23,6 +23,7 @@
 mod commands; // the client's command line
 mod partial_file; // a download that is not whole yet
 mod progress; // a transfer that takes long
+mod stranger; // a server that speaks something else
 
 pub use commands::{DELETE, DOWNLOAD, LIST, STATS, UPLOAD};
 
@@ -37,6 +38,7 @@ use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use stranger::Stranger;
 
 /// Largest reply in bytes that is held in memory (LIST, STATS, errors): a quarter of a million long names.
 const REPLY_LIMIT: usize = 64 << 20;
@@ -54,8 +56,8 @@ pub enum Error {
     Short(u64),
     /// The reply, or the content in it, is not what it must be.
     Corrupt(String),
-    /// The server at this address speaks HTTP.
-    Http(SocketAddr),
+    /// The server speaks something else.
+    Stranger(Stranger),
     /// The server replied ERROR, with this reason.
     Server(String),
     /// This side could not read or write its file.
@@ -75,7 +77,7 @@ impl Error {
             Error::Reset(_) => 1,
             Error::Timeout => 2,
             Error::Short(_) => 3,
-            Error::Corrupt(_) | Error::Http(_) | Error::Local(_) | Error::Interrupted => 4,
+            Error::Corrupt(_) | Error::Stranger(_) | Error::Local(_) | Error::Interrupted => 4,
             Error::Server(_) => 5,
         }
     }
@@ -101,10 +103,7 @@ impl fmt::Display for Error {
                 write!(f, "the server closed the connection after {what}")
             }
             Error::Corrupt(why) => write!(f, "the reply cannot be understood: {why}"),
-            Error::Http(address) => {
-                let remedy = format!("open http://{address}/ in a browser, or use curl");
-                write!(f, "this looks like HTTP, not the file protocol; {remedy}")
-            }
+            Error::Stranger(stranger) => write!(f, "{stranger}"),
             Error::Server(reason) => write!(f, "the server says: {}", visible(reason)),
             Error::Local(error) => write!(f, "{error}"),
             Error::Interrupted => write!(f, "interrupted"),
@@ -287,7 +286,7 @@ impl Client {
         let sent = match self.send_content(name, source) {
             // The server may have closed for a reason. If it sent one, that is the better error.
             Err(Error::Reset(error)) => match self.read_reply(None) {
-                Err(told @ (Error::Server(_) | Error::Http(_))) => return Err(told),
+                Err(told @ (Error::Server(_) | Error::Stranger(_))) => return Err(told),
                 _ => return Err(Error::Reset(error)),
             },
             sent => sent?,
@@ -371,27 +370,16 @@ impl Client {
         }
     }
 
-    /// The start of a reply, unless it is one of HTTP.
+    /// The start of a reply, unless it plainly is one of another protocol.
     fn open_reply(&mut self) -> Result<(), Error> {
         let opened = self.reader.open_object();
         // A byte that begins no object has not been consumed.
-        if matches!(opened, Err(json::Error::Syntax { .. })) && self.next_is_http() {
-            return Err(Error::Http(self.address));
+        if matches!(opened, Err(json::Error::Syntax { .. }))
+            && let Some(stranger) = Stranger::recognise(&mut self.reader, self.address)
+        {
+            return Err(Error::Stranger(stranger));
         }
         Ok(opened?)
-    }
-
-    /// Does a status line come next (RFC 9112, section 4), or a page without one? Servers that take our
-    /// request for one of HTTP/0.9 answer it with the page alone.
-    fn next_is_http(&mut self) -> bool {
-        let mut next = |byte: u8| {
-            let same = matches!(self.reader.available(), Ok([first, ..]) if *first == byte);
-            if same {
-                self.reader.consume(1);
-            }
-            same
-        };
-        next(b'<') || b"HTTP/1.".iter().all(|&byte| next(byte))
     }
 
     /// The inside of the `data_file` string. Offsets in errors count the characters that it stands for, the

@@ -82,7 +82,7 @@ const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/brow
 
 /// What a user types and sees.
 const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs \
-                        client/commands.rs client/progress.rs client/partial_file.rs";
+                        client/commands.rs client/progress.rs client/partial_file.rs client/stranger.rs";
 
 /// What a reader takes on at a time: its name, as in the first cell of a row of the README, whose second cell
 /// is its figure; the most lines of code and comments that it may have; what it holds, rooms with all their

@@ -36,7 +36,7 @@ const NAMED: usize = 3;
 ///
 /// # Errors
 ///
-/// It cannot be reached, or it speaks HTTP: no row of it would say anything.
+/// It cannot be reached, or it speaks another protocol or dialect: no row of it would say anything.
 pub fn ask(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Told, Failure> {
     let why = |error| match error {
         Error::Interrupted => Failure::Interrupted,
@@ -46,7 +46,7 @@ pub fn ask(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Told, F
         other => Failure::Failed(format!("--target {address}: {other}")),
     };
     match Client::connect(address, timeout, stop).map_err(why)?.stats() {
-        Err(error @ (Error::Interrupted | Error::Http(_))) => Err(why(error)),
+        Err(error @ (Error::Interrupted | Error::Stranger(_))) => Err(why(error)),
         // A server without STATS may reply with an error, close, or be silent.
         Err(_) => Ok(Told::default()),
         Ok(stats) => {

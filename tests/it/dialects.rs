@@ -654,3 +654,24 @@ fn each_request_of_a_dialect_is_logged_and_counted() {
         }
     });
 }
+
+#[test]
+fn our_client_names_the_dialect_that_it_meets() {
+    let folder = Folder::new();
+    folder.write("a", b"A");
+    let source = folder.word("a");
+    for (dialect, commands) in [
+        ("line", [format!("upload {source}"), "upload - --as b".to_owned()]),
+        (
+            "sized",
+            ["download a -o -".to_owned(), format!("upload {source}")],
+        ),
+    ] {
+        let server = Server::start("thread", 1, &folder, &format!("--dialect {dialect}"));
+        for command in commands {
+            let told = format!("this looks like the {dialect} dialect; this client speaks delimiter alone");
+            run(format!("{command} --server {}", server.address)).failed(1, &[&told]);
+        }
+    }
+    assert_eq!(folder.names(), ["a"]);
+}
