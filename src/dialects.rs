@@ -10,19 +10,19 @@
 //!   line        GET a.bin \n                    one line; an upload shakes hands  dialects/line.rs
 //!   sized       UPLOAD a.bin 8 \r\n\r\n S29…    a head that says how much comes   dialects/sized.rs
 //!   pause       GET a.bin, and silence          when the sender seems to be done  dialects/pause.rs
+//!
+//!   line and sized:   Head ──► Reply ──► Head (line), Content (an upload), File (sized) or Lingering
 //! ```
 //!
-//! The states that `line` and `sized` share stand here; what a message is, and what it means, is theirs.
-//!
 //! The invariant: a dialect cuts the stream by its own rule, never by how the bytes arrived, and all promises
-//! of the file protocol hold: whole uploads, checked names, limits, a piece of a file at a time in memory.
+//! of the file protocol hold: whole uploads, checked names, limits, a piece or line of a file in memory.
 //!
 //! What must not live here: sockets, time. Even `pause` is told of a silence by its driver.
 //!
 //! before: `report.rs` … after: the README again
 //!
 //! Experiment:
-//! edit: the end of a head is found only where it comes in one read
+//! edit: each read of a head is taken for a whole one
 //! run: cargo test --locked --bin kolam dialects::
 //! see: a_head_says_how_long_the_rest_is ... FAILED
 
@@ -32,7 +32,7 @@ mod pause; // silence ends a request
 mod md5; //   a content names itself
 mod hint; //  which dialect does a stranger speak?
 
-use crate::protocol::{FileSession, Progress, Refusal, Reply};
+use crate::protocol::{FileSession, HEAD_LIMIT, Progress, Refusal, Reply};
 use crate::session::{Event, Outgoing, PIECE_TEXT, Pipelined, Session, Want};
 use crate::stats::RequestLog;
 use crate::store::Store;
@@ -55,35 +55,50 @@ impl Dialect {
     pub fn session(self, store: Arc<Store>, log: RequestLog) -> Box<dyn Session> {
         let session: Box<dyn Session> = match self {
             Dialect::Delimiter | Dialect::Pause => Box::new(FileSession::new(store, log)),
-            Dialect::Line => Box::new(Conversation::new(line::Line::new(store), log)),
-            Dialect::Sized => Box::new(Conversation::new(sized::Sized::new(store), log)),
+            Dialect::Line => Box::new(Conversation::<line::Content>::new(store, log)),
+            Dialect::Sized => Box::new(Conversation::<sized::Content>::new(store, log)),
         };
         Box::new(hint::Guide::new(self, session))
     }
 }
 
-/// What differs between `line` and `sized`.
-trait Grammar: Send {
-    /// What it waits for while there is nothing to send. After a reply, `Body`: the request goes on.
-    fn want(&self) -> Want;
+/// What differs between `line` and `sized`. It stands on the type of a file that is arriving.
+trait Grammar: Send + Sized {
+    /// The last bytes of a head; one that has more than `HEAD_LIMIT` in front of them is `TOO_LONG`.
+    const END: &[u8];
+    const TOO_LONG: &str;
 
-    /// Reads on, and cuts what it has used off the front of `bytes`, which may be none. `None`: more bytes.
-    fn take(&mut self, bytes: &mut &[u8], log: &mut RequestLog) -> Option<Result<Reply, Refusal>>;
+    /// A head is complete, `END` included.
+    fn begin(store: &Arc<Store>, head: &[u8], log: &mut RequestLog) -> Answer<Self>;
 
-    /// An error in the words of the dialect. It ends the request: a file that was arriving is dropped.
-    fn error(&mut self, reason: String) -> Reply;
+    /// Takes what belongs to the file off the front of `bytes`, which may be none. Complete: this was all.
+    fn take(&mut self, bytes: &mut &[u8]) -> Result<Progress, Refusal>;
 
-    /// The file of which the first `reply.bytes` bytes follow the reply as they are.
-    fn download(&mut self) -> Option<File> {
-        None
-    }
+    /// The file is complete: gives it its name.
+    fn stored(self, log: &mut RequestLog) -> Result<Reply, Refusal>;
+
+    /// An error in the words of the dialect.
+    fn error(reason: String) -> Reply;
 }
 
-enum State {
-    /// The grammar reads.
-    Reading,
-    Reply(Box<Reply>),
-    /// A reply is sent, and of the file after it, this many bytes.
+/// A reply, and what comes after it.
+type Answer<G> = Result<(Reply, Next<G>), Refusal>;
+
+enum Next<G> {
+    /// The next request.
+    Head,
+    /// From the peer: the file that it uploads.
+    Content(Box<G>),
+    /// From us: as many bytes of this file as the reply counts.
+    File(File),
+}
+
+enum State<G> {
+    /// The head of a request, as far as it has come.
+    Head(Vec<u8>),
+    Content(Box<G>),
+    Reply(Box<Reply>, Next<G>),
+    /// The reply is sent, and of the file after it, this many bytes.
     File(Box<Reply>, File, u64),
     /// Closed on our side; the peer may still be sending.
     Lingering,
@@ -92,20 +107,20 @@ enum State {
 
 /// One connection that speaks `line` or `sized`; the functions are those of `protocol.rs`.
 struct Conversation<G> {
-    grammar: G,
+    store: Arc<Store>,
     request_log: RequestLog,
-    state: State,
+    state: State<G>,
     pipelined: Pipelined,
     /// The server stops: no request after this one.
     stopping: bool,
 }
 
 impl<G: Grammar> Conversation<G> {
-    fn new(grammar: G, request_log: RequestLog) -> Conversation<G> {
+    fn new(store: Arc<Store>, request_log: RequestLog) -> Conversation<G> {
         Conversation {
-            grammar,
+            store,
             request_log,
-            state: State::Reading,
+            state: State::Head(Vec::new()),
             pipelined: Pipelined::default(),
             stopping: false,
         }
@@ -114,17 +129,44 @@ impl<G: Grammar> Conversation<G> {
     /// Reads until the bytes are used up or a reply must go out first; returns how many bytes were used.
     fn process(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
-        if let State::Reading = self.state
-            && let Some(result) = self.grammar.take(&mut rest, &mut self.request_log)
-        {
-            self.state = self.reply(result);
-        }
+        self.state = match mem::replace(&mut self.state, State::Closed) {
+            State::Head(text) => self.read_head(text, &mut rest),
+            State::Content(content) => self.read_content(content, &mut rest),
+            waiting => waiting,
+        };
         bytes.len() - rest.len()
     }
 
-    fn reply(&mut self, result: Result<Reply, Refusal>) -> State {
-        let (reason, close) = match result {
-            Ok(reply) => return State::Reply(Box::new(reply)),
+    /// Only the end of what has come is looked at, so no byte is searched twice.
+    fn read_head(&mut self, mut text: Vec<u8>, bytes: &mut &[u8]) -> State<G> {
+        while let Some(&byte) = bytes.split_off_first() {
+            self.request_log.begin();
+            text.push(byte);
+            if text.ends_with(G::END) {
+                let answer = G::begin(&self.store, &text, &mut self.request_log);
+                return self.reply(answer);
+            }
+            if text.len() == HEAD_LIMIT + G::END.len() {
+                return self.close(G::TOO_LONG);
+            }
+        }
+        State::Head(text)
+    }
+
+    fn read_content(&mut self, mut content: Box<G>, bytes: &mut &[u8]) -> State<G> {
+        match content.take(bytes) {
+            Ok(Progress::More) => State::Content(content),
+            Ok(Progress::Complete) => {
+                let stored = content.stored(&mut self.request_log);
+                self.reply(stored.map(|reply| (reply, Next::Head)))
+            }
+            Err(refusal) => self.reply(Err(last(refusal))),
+        }
+    }
+
+    fn reply(&mut self, answer: Answer<G>) -> State<G> {
+        let (reason, close) = match answer {
+            Ok((reply, next)) => return State::Reply(Box::new(reply), next),
             Err(Refusal::Error(reason)) => (reason, false),
             Err(Refusal::Last(reason)) => (reason, true),
             Err(Refusal::NoReply(reason)) => {
@@ -132,47 +174,41 @@ impl<G: Grammar> Conversation<G> {
                 return State::Lingering;
             }
         };
-        let mut reply = self.grammar.error(reason);
+        let mut reply = G::error(reason);
         reply.close |= close;
-        State::Reply(Box::new(reply))
+        State::Reply(Box::new(reply), Next::Head)
     }
 
     /// Closes the connection after a reply with this reason.
-    fn close(&mut self, reason: &str) -> State {
+    fn close(&mut self, reason: &str) -> State<G> {
         self.reply(Err(Refusal::Last(reason.to_owned())))
     }
 
-    /// A reply has been sent, with its file: what comes next?
-    fn replied(&mut self, reply: &Reply) {
-        let goes_on = self.grammar.want() == Want::Body;
-        if !goes_on {
-            self.request_log.end(reply.bytes, &reply.failure);
-        }
+    /// A reply to a whole request has been sent, with its file: what comes next?
+    fn replied(&mut self, reply: &Reply) -> State<G> {
+        self.request_log.end(reply.bytes, &reply.failure);
         let waits = !self.pipelined.unused().trim_ascii().is_empty();
-        self.state = match self.stopping && !goes_on {
+        match self.stopping {
             _ if reply.close => State::Lingering,
             true if waits => self.close("server stopping"),
             true => State::Lingering,
-            false => State::Reading,
-        };
-        let mut pipelined = mem::take(&mut self.pipelined);
-        let used = self.process(pipelined.unused());
-        pipelined.advance(used);
-        self.pipelined = pipelined;
+            false => State::Head(Vec::new()),
+        }
     }
 
     /// A part of a file has been sent and the rest cannot be: the end of the connection tells the peer.
-    fn lost(&mut self, why: &str) {
-        self.request_log.end(0, &format!("storage error: {why}"));
-        self.state = State::Lingering;
+    fn lost(&mut self, why: &str) -> State<G> {
+        self.reply(Err(Refusal::NoReply(format!("storage error: {why}"))))
     }
 }
 
 impl<G: Grammar> Session for Conversation<G> {
     fn want(&self) -> Want {
         match &self.state {
-            State::Reading => self.grammar.want(),
-            State::Reply(_) | State::File(..) => Want::Write,
+            State::Head(text) if text.is_empty() => Want::Request,
+            State::Head(_) => Want::Head,
+            State::Content(_) => Want::Body,
+            State::Reply(..) | State::File(..) => Want::Write,
             State::Lingering => Want::Linger,
             State::Closed => Want::Close,
         }
@@ -193,7 +229,7 @@ impl<G: Grammar> Session for Conversation<G> {
 
     fn outgoing(&self) -> Outgoing<'_> {
         match &self.state {
-            State::Reply(reply) => Outgoing::Bytes(reply.outgoing()),
+            State::Reply(reply, _) => Outgoing::Bytes(reply.outgoing()),
             State::File(reply, file, offset) => Outgoing::File {
                 file,
                 offset: *offset,
@@ -204,22 +240,26 @@ impl<G: Grammar> Session for Conversation<G> {
     }
 
     fn sent(&mut self, count: usize) {
-        match mem::replace(&mut self.state, State::Closed) {
-            State::Reply(mut reply) => match reply.advance(count) {
-                Ok(Progress::More) => self.state = State::Reply(reply),
-                Ok(Progress::Complete) => match self.grammar.download() {
-                    Some(file) => self.state = State::File(reply, file, 0),
-                    None => self.replied(&reply),
-                },
-                Err(error) => self.lost(&error.to_string()),
+        self.state = match mem::replace(&mut self.state, State::Closed) {
+            State::Reply(mut reply, next) => match (reply.advance(count), next) {
+                (Ok(Progress::More), next) => State::Reply(reply, next),
+                (Ok(Progress::Complete), Next::Head) => self.replied(&reply),
+                (Ok(Progress::Complete), Next::Content(content)) => State::Content(content),
+                (Ok(Progress::Complete), Next::File(file)) => State::File(reply, file, 0),
+                (Err(error), _) => self.lost(&error.to_string()),
             },
             State::File(..) if count == 0 => self.lost("the file was cut short"),
             State::File(reply, file, offset) => match offset + count as u64 {
                 end if end == reply.bytes => self.replied(&reply),
-                more => self.state = State::File(reply, file, more),
+                more => State::File(reply, file, more),
             },
-            _ => {}
-        }
+            other => other,
+        };
+        // What came too early has its turn, unless there is still something to send.
+        let mut pipelined = mem::take(&mut self.pipelined);
+        let used = self.process(pipelined.unused());
+        pipelined.advance(used);
+        self.pipelined = pipelined;
     }
 
     fn notice(&mut self, notice: Event) {
@@ -233,6 +273,19 @@ impl<G: Grammar> Session for Conversation<G> {
             }
         }
     }
+}
+
+/// After a refused upload the connection ends, so that no part of its file is taken for a request.
+fn last(error: impl Into<Refusal>) -> Refusal {
+    match error.into() {
+        Refusal::Error(reason) => Refusal::Last(reason),
+        other => other,
+    }
+}
+
+/// A refusal in these words, after which the connection ends.
+fn refuse<T>(reason: &str) -> Result<T, Refusal> {
+    Err(Refusal::Last(reason.to_owned()))
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("The page of HTTP", 1800, PAGE, ""),
     (
         "The dialects",
-        1100,
+        900,
         "dialects server/dialect.rs session/silence.rs",
         "",
     ),

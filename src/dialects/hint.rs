@@ -3,82 +3,39 @@
 //! takes the place of an error and never of an answer: what means something here is left alone.
 
 use super::{Dialect, pause};
-use crate::protocol::{END, HEAD_LIMIT, Progress, Reply};
+use crate::protocol::{END, HEAD_LIMIT, Reply};
 use crate::session::{Event, Outgoing, Session, Want};
 
-/// What a peer seems to speak, and why it is told now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Guess {
-    Http,
-    Delimiter,
-    Line,
-    /// It waits for an answer although its request has no end here.
-    LineInVain,
-    PauseInVain,
-}
+const HTTP: &str = "this looks like HTTP: start the server with --protocol http";
+const DELIMITER: &str = "this looks like the delimiter dialect: start the server with --dialect delimiter";
+const LINE: &str = "this looks like the line dialect: start the server with --dialect line";
+const LINE_IN_VAIN: &str = "timeout: the request has no end; \
+                            this looks like the line dialect: start the server with --dialect line";
+const PAUSE: &str = "timeout: the request has no end; \
+                     this looks like the pause dialect: start the server with --dialect pause";
 
-/// `hint!("line")`, after an error if there is one.
-macro_rules! hint {
-    ($name:literal $(, $error:literal)?) => {
-        concat!(
-            $($error, "; ",)? "this looks like the ", $name,
-            " dialect: start the server with --dialect ", $name
-        )
-    };
-}
-
-impl Guess {
-    fn reason(self) -> &'static str {
-        match self {
-            Guess::Http => "this looks like HTTP: start the server with --protocol http",
-            Guess::Delimiter => hint!("delimiter"),
-            Guess::Line => hint!("line", "missing file content"),
-            Guess::LineInVain => hint!("line", "timeout: the end of the request did not come"),
-            Guess::PauseInVain => {
-                hint!(
-                    "pause",
-                    "timeout: the head of the request took longer than --head-timeout"
-                )
-            }
-        }
+/// What a peer is told whose first request on a connection to a server of `served` begins with `first`;
+/// `in_vain`: nothing more of it has come in time.
+fn hint(first: &[u8], served: Dialect, in_vain: bool) -> Option<&'static str> {
+    let line = first.split(|&byte| byte == b'\n').next()?;
+    let split = line.split(u8::is_ascii_whitespace);
+    let words: Vec<&[u8]> = split.filter(|word| !word.is_empty()).collect();
+    let canonical = matches!(served, Dialect::Delimiter | Dialect::Pause);
+    let ended = line.len() < first.len();
+    let marked = first.ends_with(END) || first.len() == HEAD_LIMIT;
+    // After CR LF the end mark may go on, and a blank begins the content of a canonical upload.
+    let bare = first.len() == line.len() + 1 && !line.ends_with(b"\r") && !line.ends_with(b" ");
+    match (words.first()?.to_ascii_uppercase().as_slice(), &words[1..]) {
+        // request-line = method SP target SP version (RFC 9112, section 3); no file is called like a target.
+        (_, [[b'/' | b'*', ..], version]) if ended && version.starts_with(b"HTTP/") => Some(HTTP),
+        (b"UPLOAD", [_, text]) if marked && !canonical && is_content(text) => Some(DELIMITER),
+        (b"LIST" | b"STATS", []) if marked && served == Dialect::Sized => Some(DELIMITER),
+        (b"UPLOAD", [] | [_]) if bare && canonical => Some(LINE),
+        (b"UPLOAD", [] | [_]) if in_vain && ended => Some(LINE_IN_VAIN),
+        (b"LIST" | b"STATS", []) | (b"GET" | b"DELETE", [_]) if in_vain && ended => Some(LINE_IN_VAIN),
+        (b"LIST" | b"STATS", []) | (b"GET" | b"DELETE", [_]) if in_vain => Some(PAUSE),
+        _ => None,
     }
-
-    /// `first`: what has come of a connection to a server of `served`; `in_vain`: nothing more came in time.
-    fn of(first: &[u8], served: Dialect, in_vain: bool) -> Option<Guess> {
-        let line = first.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        // A blank at its end begins the content of a canonical upload.
-        let (ended, bare) = (
-            line.len() < first.len(),
-            !line.ends_with(b"\r") && !line.ends_with(b" "),
-        );
-        let split = line
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty());
-        let words: Vec<&[u8]> = split.collect();
-        let (long, sized) = (first.len() == HEAD_LIMIT, served == Dialect::Sized);
-        match (words.first()?.to_ascii_uppercase().as_slice(), &words[1..]) {
-            _ if ended && is_http(&words) => Some(Guess::Http),
-            (b"UPLOAD", [_, content]) if is_content(content) && (long || first.ends_with(END)) => {
-                (sized || served == Dialect::Line).then_some(Guess::Delimiter)
-            }
-            (b"LIST" | b"STATS", []) if sized && first.ends_with(END) => Some(Guess::Delimiter),
-            (b"UPLOAD", [] | [_]) if served != Dialect::Line => match () {
-                () if in_vain && ended => Some(Guess::LineInVain),
-                () if bare && !sized && first.len() == line.len() + 1 => Some(Guess::Line),
-                () => None,
-            },
-            (b"LIST" | b"STATS", []) | (b"GET" | b"DELETE", [_]) if in_vain => match ended {
-                true => Some(Guess::LineInVain),
-                false => Some(Guess::PauseInVain),
-            },
-            _ => None,
-        }
-    }
-}
-
-/// request-line = method SP target SP version (RFC 9112, section 3); no file is called like a target.
-fn is_http(words: &[&[u8]]) -> bool {
-    matches!(words, [_, [b'/' | b'*', ..], version] if version.starts_with(b"HTTP/"))
 }
 
 /// No length has as many digits, and hardly a word in a name as many letters.
@@ -86,14 +43,14 @@ fn is_content(word: &[u8]) -> bool {
     word.len() >= 64 && !word.iter().all(u8::is_ascii_digit)
 }
 
-/// A session, and a look at the first line that it is given.
+/// A session, and a look at the first request that it is given.
 pub struct Guide {
     served: Dialect,
     session: Box<dyn Session>,
     /// What has come of the first request, at most `HEAD_LIMIT` bytes; `None`: it has been understood.
     first: Option<Vec<u8>>,
-    /// What the peer is told in the place of what the session says.
-    told: Option<Reply>,
+    /// What the peer is still to be told, in the place of what the session says.
+    told: Vec<u8>,
 }
 
 impl Guide {
@@ -102,40 +59,36 @@ impl Guide {
             served,
             session,
             first: Some(Vec::new()),
-            told: None,
+            told: Vec::new(),
         }
     }
 
     /// Tells the peer what it seems to speak, if that is plain; returns whether it did.
     fn tell(&mut self, in_vain: bool) -> bool {
         let first = self.first.as_deref().unwrap_or_default();
-        let Some(guess) = Guess::of(first, self.served, in_vain) else {
+        let Some(reason) = hint(first, self.served, in_vain) else {
             return false;
         };
-        let reason = guess.reason();
+        // The session counts the request as failed; what it says of that is taken from it.
         self.session.notice(Event::Refused(reason));
-        self.told = match (guess, self.served) {
-            (Guess::Http, _) => Some(http(reason)),
-            (_, Dialect::Sized) => Some(Reply::error(reason.to_owned(), true)),
-            _ => None,
-        };
-        // What the session would say is taken from it, so that it counts the request as failed.
-        while self.told.is_some()
-            && let Outgoing::Bytes(words @ [_, ..]) = self.session.outgoing()
-        {
+        while let Outgoing::Bytes(words @ [_, ..]) = self.session.outgoing() {
             let count = words.len();
             self.session.sent(count);
         }
+        self.told = match reason {
+            HTTP => http(reason).into_bytes(),
+            _ => Reply::error(reason.to_owned(), true).outgoing().to_vec(),
+        };
         true
     }
 }
 
-fn http(reason: &str) -> Reply {
+fn http(reason: &str) -> String {
     let length = reason.len() + 1;
-    Reply::words(format!(
+    format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
          Connection: close\r\n\r\n{reason}\n"
-    ))
+    )
 }
 
 impl Session for Guide {
@@ -160,27 +113,23 @@ impl Session for Guide {
     }
 
     fn want(&self) -> Want {
-        match self.told {
-            Some(_) => Want::Write,
-            None => self.session.want(),
+        match self.told.is_empty() {
+            true => self.session.want(),
+            false => Want::Write,
         }
     }
 
     fn outgoing(&self) -> Outgoing<'_> {
-        match &self.told {
-            Some(reply) => Outgoing::Bytes(reply.outgoing()),
-            None => self.session.outgoing(),
+        match self.told.is_empty() {
+            true => self.session.outgoing(),
+            false => Outgoing::Bytes(&self.told),
         }
     }
 
     fn sent(&mut self, count: usize) {
-        match &mut self.told {
-            None => self.session.sent(count),
-            Some(reply) => {
-                if !matches!(reply.advance(count), Ok(Progress::More)) {
-                    self.told = None;
-                }
-            }
+        match self.told.is_empty() {
+            true => self.session.sent(count),
+            false => drop(self.told.drain(..count)),
         }
     }
 }
@@ -198,28 +147,23 @@ mod tests {
             format!("UPLOAD a {}\r\n\r\n", "QUJD".repeat(16)),
         );
         let all = [Delimiter, Line, Sized, Pause];
-        let table: [(&str, bool, &[Dialect], Guess); 10] = [
-            ("GET / HTTP/1.1\r\nHost: a\r\n", false, &all, Guess::Http),
-            ("POST /a?b HTTP/1.0\n", false, &all, Guess::Http),
-            ("UPLOAD a\n", false, &[Delimiter, Pause], Guess::Line),
-            ("UPLOAD\n", false, &[Delimiter, Pause], Guess::Line),
-            (
-                "UPLOAD a\r\n",
-                true,
-                &[Delimiter, Sized, Pause],
-                Guess::LineInVain,
-            ),
-            ("LIST\n", true, &all, Guess::LineInVain),
-            ("GET a.bin", true, &all, Guess::PauseInVain),
-            ("LIST\r\n\r\n", false, &[Sized], Guess::Delimiter),
-            (long, false, &[Line, Sized], Guess::Delimiter),
-            (&short, false, &[Line, Sized], Guess::Delimiter),
+        let table: [(&str, bool, &[Dialect], &str); 10] = [
+            ("GET / HTTP/1.1\r\nHost: a\r\n", false, &all, HTTP),
+            ("POST /a?b HTTP/1.0\n", false, &all, HTTP),
+            ("UPLOAD a\n", false, &[Delimiter, Pause], LINE),
+            ("UPLOAD\n", false, &[Delimiter, Pause], LINE),
+            ("UPLOAD a\r\n", true, &all, LINE_IN_VAIN),
+            ("LIST\n", true, &all, LINE_IN_VAIN),
+            ("GET a.bin", true, &all, PAUSE),
+            ("LIST\r\n\r\n", false, &[Sized], DELIMITER),
+            (long, false, &[Line, Sized], DELIMITER),
+            (&short, false, &[Line, Sized], DELIMITER),
         ];
-        for (first, in_vain, served, guess) in table {
+        for (first, in_vain, served, told) in table {
             for dialect in all {
-                let expected = served.contains(&dialect).then_some(guess);
+                let expected = served.contains(&dialect).then_some(told);
                 assert_eq!(
-                    Guess::of(first.as_bytes(), dialect, in_vain),
+                    hint(first.as_bytes(), dialect, in_vain),
                     expected,
                     "{first:.30} {dialect:?}"
                 );
@@ -237,7 +181,7 @@ mod tests {
             "LIST",
             "UPLOAD a\r\n",
         ] {
-            assert_eq!(Guess::of(plain.as_bytes(), Line, false), None, "{plain:?}");
+            assert_eq!(hint(plain.as_bytes(), Line, false), None, "{plain:?}");
         }
         for plain in [
             "",
@@ -256,7 +200,7 @@ mod tests {
             "UPLOADS a\n",
             "FROB a\n",
         ] {
-            assert_eq!(Guess::of(plain.as_bytes(), Delimiter, false), None, "{plain:?}");
+            assert_eq!(hint(plain.as_bytes(), Delimiter, false), None, "{plain:?}");
         }
     }
 }
