@@ -72,15 +72,19 @@ pub fn threads(pid: Pid) -> usize {
 /// Bytes that came from our port `ours` and that the server at port `theirs` has not read yet
 /// (proc_pid_net(5)). `None`: it is not on this machine.
 pub fn unread(ours: u16, theirs: u16) -> Option<usize> {
-    let lists = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
     let (theirs, ours) = (format!(":{theirs:04X}"), format!(":{ours:04X}"));
     // Its number, local address, remote address, state, `sending:received`, in hexadecimal.
-    let mut sockets = lists.iter().flat_map(|list| list.lines()).filter_map(|line| {
+    let received = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().take(5).collect();
-        (words.len() == 5 && words[1].ends_with(&theirs) && words[2].ends_with(&ours))
-            .then(|| words[4].to_owned())
-    });
-    usize::from_str_radix(sockets.next()?.split_once(':')?.1, 16).ok()
+        let [_, local, remote, _, queues] = words[..] else {
+            return None;
+        };
+        let found = local.ends_with(&theirs) && remote.ends_with(&ours);
+        usize::from_str_radix(queues.split_once(':').filter(|_| found)?.1, 16).ok()
+    };
+    // The lists are long after many short connections: the second is made only when it is needed.
+    let mut lists = ["/proc/net/tcp", "/proc/net/tcp6"].into_iter();
+    lists.find_map(|path| fs::read_to_string(path).ok()?.lines().find_map(received))
 }
 
 /// A field of the status of a process, in KiB.
