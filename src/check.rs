@@ -282,13 +282,13 @@ pub static CHECK: Command = Command {
         ),
         opt(
             "--timeout",
-            "SECONDS",
-            "for one step: to connect, to send, to wait for the next bytes (2)",
+            "TIME",
+            "longest wait of one step: connecting, sending, the next bytes (2)",
         ),
         opt(
             "--patience",
             "TIME",
-            "also: does the server send away a client that is silent for so long, such as 60s?",
+            "also: is a client that is silent for this long (such as 60s) sent away?",
         ),
         opt("--json", "", "print an array of objects"),
         opt("--markdown", "", "print a table"),

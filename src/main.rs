@@ -1,15 +1,15 @@
 //! # Chapter 1. What is in this program?
 //!
 //! kolam is a file server with four ways to serve many clients and two protocols to serve them by, a client,
-//! a stress tester that shows the difference, a load balancer, a load generator, and a grader. This file is
-//! the table of contents: the rooms in reading order, the subcommands, the exit codes (0 fine, 1 something
-//! failed, 2 usage, 130 interrupted).
+//! a stress tester that shows the difference, a load balancer, a load generator, a grader, and reports. This
+//! file is the table of contents: the rooms in reading order, the subcommands, the exit codes (0 fine, 1
+//! something failed, 2 usage, 130 interrupted).
 //!
 //! ```text
-//!   server  client  stress  balance  bench  check   what a user calls (stress and bench use the client, too)
-//!   protocol  dialects  http                        the protocols, as sessions
-//!   cli  store  stats  net  pool                    what they stand on
-//!   b64  json  session  sys                         the ground floor: these need no other room
+//!   server  client  stress  balance  bench  check  report   what a user calls (some use another of these)
+//!   protocol  dialects  http                                the protocols, as sessions
+//!   cli  store  stats  net  pool                            what they stand on
+//!   b64  json  session  sys                                 the ground floor: these need no other room
 //! ```
 //!
 //! A room is a file `room.rs` and, where it is too much for one sitting, private files in `room/`: the first

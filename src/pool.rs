@@ -172,7 +172,7 @@ impl Slot {
     }
 }
 
-/// The shortest time between two forks for one slot, after so many early exits in a row.
+/// The shortest time between two forks for one slot, after this many early exits in a row.
 fn pause(early_exits: u32) -> Duration {
     match early_exits {
         0 => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! The rules of this project that a program can check, so that nobody has to remember them in a review.
+//! The rules of this project that a program can check, so that no reviewer has to remember them.
 //! One test a rule: its name is the rule, its failure names the file, the line and the remedy.
 //! First the tables and bounds, then the rules in the order of a reader's questions, then the scanner.
 //! What the compiler and clippy can check stands in `[lints]` of `Cargo.toml` and in `clippy.toml`.
@@ -359,7 +359,7 @@ fn main_lists_the_rooms_in_reading_order_with_their_numbers() {
         }
     }
     for lost in expected {
-        let remedy = format!("add `mod {};` behind the others", lost.module());
+        let remedy = format!("add `mod {};` after the others", lost.module());
         faults.add("src/main.rs", 1, &remedy);
     }
     faults.report();
@@ -1006,7 +1006,7 @@ fn chain(all: &[Source]) -> Vec<&Source> {
     chain
 }
 
-/// `6b` comes behind `6` and in front of `7`. A number that is none ranks lowest.
+/// `6b` comes after `6` and before `7`. A number that is none ranks lowest.
 fn rank(number: &str) -> (u32, &str) {
     let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
     (number[..end].parse().unwrap_or(0), &number[end..])
@@ -1074,12 +1074,12 @@ fn prose_length(rest: &[char], in_word: bool) -> usize {
         ['r', '"' | '#', ..] if !in_word => raw_string_length(rest),
         ['b' | 'c', 'r', '"' | '#', ..] if !in_word => 1 + raw_string_length(&rest[1..]),
         ['\'', '\\', _, ..] => length_until(rest, 3, "'"),
-        ['\'', _, '\'', ..] => 3, // anything else behind an apostrophe is a lifetime
+        ['\'', _, '\'', ..] => 3, // anything else after an apostrophe is a lifetime
         _ => 0,
     }
 }
 
-/// The length up to and with the first `end` at or behind `from`; more than all when there is none.
+/// The length up to and with the first `end` at or after `from`; more than all when there is none.
 fn length_until(rest: &[char], from: usize, end: &str) -> usize {
     let end: Vec<char> = end.chars().collect();
     let found = (from..rest.len()).find(|&at| rest[at..].starts_with(&end));

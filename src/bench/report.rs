@@ -296,7 +296,7 @@ mod tests {
     use crate::bench::url::Url;
     use crate::json::{Reader, Value};
 
-    /// GET of a document, on so many connections.
+    /// GET of a document, on this many connections.
     fn plan(connections: u64, keep: bool) -> Plan {
         let request = Request {
             method: "GET".to_owned(),

@@ -83,7 +83,7 @@ pub struct Wire {
     pub doubt: Cell<bool>,
     /// How much longer than by itself work takes on this machine, which may be the server's, too.
     slowness: Cell<u32>,
-    /// The slowest of the latest small replies, measured from the last byte sent; it sinks by and by.
+    /// The slowest of the latest small replies, measured from the last byte sent; it sinks slowly.
     usual: Cell<Duration>,
     /// Bytes of the largest request of this try. Its reply may be as large.
     largest: Cell<usize>,

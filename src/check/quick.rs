@@ -1,4 +1,4 @@
-//! Is it worth while to measure that server? A few of the rules, for a stress test that is about to begin:
+//! Does it make sense to measure that server? A few of the rules, for a stress test that is about to begin:
 //! whether a reply ends, is JSON, and whether a file comes back. And how many connections are served at once.
 
 use crate::check::examiner::Examiner;
@@ -10,8 +10,8 @@ use crate::sys::Stop;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The rules that are asked, in this order. The milestones (true) are what a measurement needs: what failed
-/// before one that is passed does not stand in its way.
+/// The rules that are asked, in this order. The milestones (true) are what a measurement needs: when one is
+/// passed, failures before it do not count.
 const QUESTIONS: [(&str, bool); 7] = [
     ("end", true),
     ("object", false),

@@ -1,15 +1,15 @@
 //! # Chapter 20b. Why a fingerprint, and why not this one?
 //!
 //! A fingerprint (hash) of 16 bytes stands for a content of any length: equal contents have equal ones, and
-//! different contents differ in it unless chance or somebody's work brings them together. So it can be a
-//! name: who uploads the same photo twice stores it once, and no two clients quarrel about `photo.jpg`.
+//! different contents nearly always have different ones. So it can be a name: a photo that is uploaded twice
+//! is stored once, and two clients cannot replace each other's `photo.jpg`.
 //!
 //! MD5 (RFC 1321) mixes 64 bytes at a time into four numbers, so it needs no more memory for 1 GiB than for
-//! one byte. Against chance it is good: 2⁶⁴ files, and two of them may meet. Against work it is broken since
-//! 2004: anybody can make two files of one MD5 in seconds, and then the second upload replaces the first.
+//! one byte. By chance, two files have the same MD5 only among about 2⁶⁴ files. On purpose it is easy: since
+//! 2004 two files of one MD5 can be made, today in seconds; then the second upload replaces the first.
 //! New programs take SHA-256; this one has MD5 because clients of the dialect expect its names.
 
-/// The sine of 1, 2, 3 … times 2³², without sign and fraction: numbers that nobody has chosen on purpose.
+/// The sine of 1, 2, 3 … times 2³², without sign and fraction: not chosen freely, so they hide no trap.
 #[rustfmt::skip]
 const SINES: [u32; 64] = [
     0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee, 0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501,

@@ -1,6 +1,6 @@
 //! What if a head says how long the rest is? Then nothing has to be searched in a file, and it can come down
-//! as it is, without base64. The price: whoever says the length must know it, in bytes, before the first one
-//! is sent; one byte too few or too many, and everything after it is misread. So the connection ends here.
+//! as it is, without base64. The price: the sender must know the length, in bytes, before it sends the first
+//! one; one byte too few or too many, and everything after it is misread. So the connection ends here.
 
 use super::{Answer, Grammar, Next, refuse};
 use crate::protocol::{Body, END, EndMark, Progress, Refusal, Reply};

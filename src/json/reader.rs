@@ -74,7 +74,7 @@ const DEPTH: u32 = 32;
 /// waste memory.
 const NUMBER: usize = 64;
 
-/// Longest white space between two tokens, in bytes: nobody would see the end of an endless one.
+/// Longest white space between two tokens, in bytes: an endless one would keep the reader busy for ever.
 const WHITE: u32 = 65_536;
 
 /// Takes what a value costs from what its caller is willing to hold. Both are bytes.

@@ -15,13 +15,13 @@ pub static COMPARE: Command = Command {
     name: "compare",
     words: &["DIR", "DIR"],
     about: "compare two runs of the stress test, row by row\n\
-            Each figure is that of the second by that of the first. \
+            Each ratio is the second run divided by the first. \
             Exit code 3: the second is slower than --threshold allows.",
     options: &[&[
         opt(
             "--threshold",
             "RATIO",
-            "least middle ratio of an operation, such as 0.9",
+            "smallest middle ratio of an operation that is accepted, such as 0.9",
         ),
         opt("--html", "FILE", "write the table as a page too"),
     ]],

@@ -240,7 +240,7 @@ fn by_volume(run: &Run, language: Language, mode: &str, operation: &str) -> Opti
     })
 }
 
-/// Where one client waited longest by the middle one: a worker that was held up.
+/// The longest wait of a client, by the middle one of its row: a worker that was held up.
 fn worst_wait(run: &Run, language: Language) -> Option<Finding> {
     let waits = run
         .rows

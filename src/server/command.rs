@@ -1,5 +1,5 @@
-//! How does a user start a server? Options, the folder, the address; each mistake and each lack is told with
-//! its remedy, before the first connection.
+//! How does a user start a server? Options, the folder, the address; each mistake, and each thing that is
+//! missing, is told with its remedy, before the first connection.
 
 use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, usage};
 use crate::net::Listener;
@@ -31,7 +31,7 @@ const OPTIONS: &[Opt] = &[
     opt("--idle-timeout", "TIME", "close connections on which nothing moves (30)"),
     opt("--head-timeout", "TIME", "longest time for verb and name to arrive (10)"),
     opt("--max-connections", "N", "more are answered `server busy` (4096)"),
-    opt("--grace", "TIME", "how long a stop waits for requests in hand (10)"),
+    opt("--grace", "TIME", "how long a stop waits for requests in progress (10)"),
     opt("--quiet", "", "no log on stderr"),
 ];
 

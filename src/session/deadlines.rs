@@ -79,7 +79,7 @@ impl Deadlines {
         self.since = now;
     }
 
-    /// A peer that has asked nothing yet was silent for this long before anybody looked. Finding that out may
+    /// A peer that has asked nothing yet was silent for this long before a worker looked. To learn that may
     /// cost a call, so it is asked for only when it matters.
     pub fn count_silence(&mut self, now: Instant, silence: impl FnOnce() -> Option<Duration>) {
         // `&& let` goes on only when the pattern fits.

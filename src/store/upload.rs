@@ -92,7 +92,7 @@ impl Store {
 }
 
 /// Locks a temporary file. False: a server that starts on the same folder looked at it before it was locked,
-/// took it for a dead one's, and removes it. Where locks do not work, no server removes it.
+/// took it for the file of a dead server, and removes it. Where locks do not work, no server removes it.
 pub fn is_kept(file: &File) -> io::Result<bool> {
     let locked_by_another = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
     Ok(!locked_by_another && file.metadata()?.nlink() > 0)

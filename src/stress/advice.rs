@@ -1,6 +1,6 @@
-//! Why does a test of somebody else's server go as it goes? The grader asks it a few questions first, and
+//! Why does a test of another server go as it goes? The grader asks that server a few questions first, and
 //! what it finds is said instead of rows that would all time out. A test in which nothing succeeds any more
-//! is given up. What the figures of the rows give away about their server is said at the end.
+//! is given up. What the figures of the rows show about their server is said at the end.
 
 use crate::check;
 use crate::cli::{Args, Failure, Opt, failed, opt};
@@ -20,13 +20,13 @@ pub const OPTIONS: &[Opt] = &[opt(
     "the process of the --target on this machine: its memory and processor time are measured",
 )];
 
-/// How long a reply to a small question may take; a shorter `--timeout` counts.
+/// How long a reply to a small question may take, unless `--timeout` is shorter.
 const QUESTION: Duration = Duration::from_secs(2);
 
-/// Connections at once up to which workers are counted that nobody has claimed.
+/// Workers of which neither server nor user has told the number are counted up to this one.
 const MOST: u64 = 32;
 
-/// Rows in a row in which no client succeeds, until a test is given up.
+/// A test is given up after this many rows one after another in which no client succeeds.
 const HOPELESS: usize = 3;
 
 /// Asks a target how it works; returns the plan with what it has told, and notes for the user.
@@ -91,7 +91,7 @@ pub fn give_up(done: &[Outcome], plan: &Plan) -> Result<(), Failure> {
     )
 }
 
-/// What the rows of a target give away about it, as lines.
+/// What the rows of a target show about it, as lines.
 pub fn remarks(done: &[Outcome], plan: &Plan) -> String {
     let (language, whole) = (plan.language, |outcome: &&Outcome| outcome.failed() == 0);
     if plan.target.is_none() {

@@ -14,11 +14,11 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-/// It ends when its server has done nothing for so many times `--timeout`, in which each client would have
-/// given up: a wire that was cut closes no pipe for hours.
+/// It ends when its server has done nothing for this many times `--timeout`: each client has given up by
+/// then. A network that fails closes no pipe for hours.
 const SILENT_TIMEOUTS: u32 = 3;
 
-/// What the server of `--as-server` hangs on.
+/// What the server of `--as-server` depends on: it ends with its stdin, or at a signal.
 pub struct Leash {
     stdin: File,
     pub stop: Stop,

@@ -1,5 +1,5 @@
 //! In which forms does the assignment want its tables? A table for each pairing of a server's mode with a
-//! kind of clients; and, where there are several tables, one that joins them, its rows numbered through.
+//! kind of clients; and, where there are several tables, one that joins them, with one numbering.
 
 use crate::stress::matrix::Row;
 use crate::stress::report::{Outcome, csv_head};
@@ -36,7 +36,7 @@ pub fn tables_of(mode: &str) -> [String; 3] {
     ["", "-thread", "-process"].map(|clients| format!("{mode}{clients}"))
 }
 
-/// The rows of all tables as one CSV, numbered through from `first`; empty when there is one table only.
+/// The rows of all tables as one CSV, numbered from `first`; empty when there is one table only.
 pub fn joint(outcomes: &[Outcome], first: usize) -> String {
     if outcomes.chunk_by(|a, b| a.row.table == b.row.table).count() < 2 {
         return String::new();

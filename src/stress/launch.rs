@@ -21,8 +21,8 @@ use std::{env, thread};
 pub const OPTIONS: &[Opt] = &[
     opt("--launch", "COMMAND", "start each row's server by this shell command: 'ssh host {}'"),
     opt("--launch-address", "HOST:PORT", "where that server is reached; port 0: any (127.0.0.1:0)"),
-    opt("--launch-program", "PATH", "kolam on that side (as on this side)"),
-    opt("--as-server", "WHAT", "what {} stands for: be the server of one row, or of the wire"),
+    opt("--launch-program", "PATH", "path of kolam over there (the same as here)"),
+    opt("--as-server", "WHAT", "row or wire; for --launch alone: it replaces {} by a line with this"),
     opt("--at", "HOST:PORT", "where --as-server listens (127.0.0.1:0)"),
 ];
 

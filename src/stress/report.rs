@@ -39,7 +39,7 @@ pub struct Outcome {
     pub started: Option<SystemTime>,
 }
 
-/// A figure with so many decimals, or what stands for one that was not measured.
+/// A figure with this many decimals, or what stands for one that was not measured.
 fn figure(value: Option<f64>, decimals: usize, nothing: &str) -> String {
     value.map_or(nothing.to_owned(), |value| format!("{value:.decimals$}"))
 }

@@ -1,6 +1,6 @@
 //! How do several machines share the rows of one run? `--shard I/N` deals them out like cards: the Ith of
-//! each N, with the numbers that they have in the whole run. `merge` joins what came of them, and refuses
-//! what would be no run at all: other options, other programs, rows that are missing or there twice.
+//! each N, with the numbers that they have in the whole run. `merge` joins their results, and refuses
+//! those that are not one whole run: other options, other programs, rows that are missing or there twice.
 
 use crate::cli::{Args, Command, Failure, Opt, failed, opt, parse_digits, usage};
 use crate::client::CAUSES;
@@ -256,7 +256,7 @@ impl Merged {
         Some((at, outcome))
     }
 
-    /// Refuses what is no whole run.
+    /// Refuses a run that is not whole.
     fn check(&self) -> Result<(), Failure> {
         let rows = self.plan.rows.iter().enumerate();
         let missing = rows.filter(|(at, _)| !self.rows.contains_key(at));

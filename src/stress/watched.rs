@@ -1,6 +1,6 @@
 //! What does a row cost a server that we did not start, in memory and processor time? For a process on this
-//! machine (`--pid`) the kernel keeps count, from the begin of a row on. Its children count: a pool of
-//! processes is its workers, and `cargo run` is what it started.
+//! machine (`--pid`) the kernel keeps count, from the start of a row. Its children count too: the
+//! workers of a pool of processes are children, and so is the program that `cargo run` starts.
 
 use crate::cli::{Args, Failure, failed, usage};
 use crate::sys::{self, Pid};
@@ -10,10 +10,10 @@ use std::time::Duration;
 /// No process has a greater number (PID_MAX_LIMIT, proc_sys_kernel(5)).
 const MOST: u64 = 1 << 22;
 
-/// The processes of a target, from the begin of a row on.
+/// The processes of a target, from the start of a row.
 pub struct Watched {
     pid: Pid,
-    /// Processor time that they had used at the begin.
+    /// Processor time that they had used at the start.
     cpu: Option<Duration>,
 }
 

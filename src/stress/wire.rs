@@ -1,6 +1,6 @@
-//! What is the limit between two machines: the servers, or the wire? Before the first row bytes are moved
-//! both ways with nothing around them, by `--launch` as the rows are. A row that comes close to that could
-//! not have been faster, whatever its pools.
+//! What is the limit between two machines: the servers, or the wire? Before the first row, plain bytes are
+//! sent both ways (a bare transfer), started by `--launch` like the rows. A row that comes close to its speed
+//! could not have been faster, whatever its pools are.
 
 use crate::cli::{self, Failure, failed};
 use crate::stress::as_server::{self, Leash, Woken};
@@ -87,7 +87,7 @@ pub fn serve(plan: &Plan, leash: &mut Leash) -> Result<(), Failure> {
     while let Woken::Other = leash.wait(Some(listener.as_fd()), Some(Instant::now() + plan.timeout)) {
         let (stream, _) = listener.accept().map_err(trouble)?;
         limit(&stream, plan.timeout).map_err(trouble)?;
-        // A connection that fails is found out by its other side.
+        // When a connection fails, its other side reports it.
         thread::spawn(move || answer(&stream));
     }
     cli::print("kolam used - 0\n")
