@@ -40,6 +40,8 @@ mod launch; // a server on another machine
 mod as_server; // that machine's side
 mod wire; // what lies between
 mod shards; // rows on many machines
+mod repeats; // rows several times
+mod resume; // after an interrupt
 mod report; // tables and findings
 mod words; // the texts in two languages
 
@@ -54,7 +56,8 @@ use fixture::{Fixture, Server};
 use live::{ProgressLine, print};
 use matrix::{OPTIONS, Plan, Row, Told};
 use report::Outcome;
-use run_folder::{MadeFolder, RunFolder, append, cannot, require_space, state};
+use resume::Earlier;
+use run_folder::{MadeFolder, RunFolder, cannot, require_space, state};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
@@ -67,7 +70,13 @@ pub static STRESS: Command = Command {
     name: "stress",
     words: &[],
     about: "run all combinations, check every byte, write the tables",
-    options: &[OPTIONS, advice::OPTIONS, launch::OPTIONS, shards::OPTIONS],
+    options: &[
+        OPTIONS,
+        advice::OPTIONS,
+        launch::OPTIONS,
+        shards::OPTIONS,
+        repeats::OPTIONS,
+    ],
     run,
 };
 
@@ -75,18 +84,26 @@ fn run(args: &Args) -> Result<(), Failure> {
     if args.has("--as-server") {
         return as_server::serve(args);
     }
+    match args.has("--resume") {
+        true => resume::run(args),
+        false => test(args, None),
+    }
+}
+
+fn test(args: &Args, earlier: Option<&Earlier>) -> Result<(), Failure> {
     // Mistakes in the options are reported before a target is asked.
     let plan = Plan::from(args, &Told::default())?;
     let (language, pid) = (plan.language, watched::given(args)?);
     if args.has("--dry-run") {
         return print(&live::dry_run(&plan));
     }
-    run_folder::check(&plan)?;
+    earlier.map_or_else(|| run_folder::check(&plan), |_| Ok(()))?;
     let stop = Stop::listen(Listen::Stop).or_else(|error| failed(format!("no signals: {error}")))?;
     let (plan, mut notes) = match plan.target {
         Some(address) => advice::ask(args, &plan, address, stop)?,
         None => (plan, Vec::new()),
     };
+    let done = earlier.map_or(Ok(Vec::new()), |earlier| earlier.rows(args, &plan))?;
     // Dropped last: folders with files in them by then are kept.
     let _out = MadeFolder::make("--out", args.has("--out"), &plan.out)?;
     let _root = MadeFolder::make("--root", args.has("--root"), &plan.root)?;
@@ -100,7 +117,10 @@ fn run(args: &Args) -> Result<(), Failure> {
         notes.extend(target.look(&plan, stop)?);
     }
     let wire = Wire::measure(&plan, stop)?;
-    let (results, note) = RunFolder::make(&plan, wire.about())?;
+    let (results, note) = match earlier {
+        Some(earlier) => (earlier.folder(&plan, &done)?, None),
+        None => RunFolder::make(&plan, wire.about())?,
+    };
     notes.extend(note);
     let forecast = live::forecast(&plan, fixture.making);
     print(&(language.line(words::RESULTS, &results.path.display()) + &forecast))?;
@@ -114,7 +134,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         results,
         wire,
         progress_line: ProgressLine::new(&plan),
-        done: Vec::new(),
+        done,
     }
     .run(stop)
 }
@@ -128,6 +148,7 @@ struct Tester<'p> {
     results: RunFolder,
     wire: Wire,
     progress_line: ProgressLine<'p>,
+    /// What came of each run of a row, in the order of their ends.
     done: Vec<Outcome>,
 }
 
@@ -144,34 +165,6 @@ impl Tester<'_> {
         ran?;
         shown?;
         noted
-    }
-
-    fn rows(&mut self, stop: Stop) -> Result<(), Failure> {
-        let language = self.plan.language;
-        for rows in self.plan.rows.chunk_by(|a, b| a.table == b.table) {
-            if stop.requested() {
-                break;
-            }
-            let table = &rows[0].table;
-            let mut csv = self.results.create_csv(table, &report::csv_head())?;
-            for row in rows {
-                let outcome = self.row(row);
-                // What was measured meanwhile is not the row that was asked for.
-                if stop.requested() {
-                    return Ok(());
-                }
-                let outcome = outcome.or_else(|error| {
-                    let (name, what) = (report::name(row, language), report::describe(row, language));
-                    failed(format!("{name} ({what}): {error}"))
-                })?;
-                append(&mut csv, &(outcome.csv() + "\n"))
-                    .or_else(|error| failed(format!("cannot write the row into {table}.csv: {error}")))?;
-                self.progress_line.row_done(&outcome)?;
-                self.done.push(outcome);
-                advice::give_up(&self.done, self.plan)?;
-            }
-        }
-        Ok(())
     }
 
     /// One row, from the start of its server to its end.
@@ -246,22 +239,23 @@ impl Tester<'_> {
 
     /// The tables, and the verdict.
     fn finish(self, interrupted: bool, left: &str) -> Result<(), Failure> {
-        let (done, language) = (&self.done, self.plan.language);
+        let (plan, language) = (self.plan, self.plan.language);
+        let done = &repeats::shown(&plan.rows, &self.done);
         let tables = report::tables(done, language, "", report::table);
         let wall = self.progress_line.start.elapsed().as_secs_f64();
-        let summary = report::summary(done, self.plan.rows.len(), wall, language);
+        let summary = report::summary(done, plan.rows.len(), wall, language);
         let results = language.line(words::RESULTS, &self.results.path.display());
-        let remarks = advice::remarks(done, self.plan) + &self.wire.limit(done, language);
+        let remarks = advice::remarks(done, plan) + &self.wire.limit(done, language);
         let told = print(&format!("\n{tables}\n{summary}{remarks}{left}{results}"));
         let tables = report::tables(done, language, "## ", report::markdown);
-        let joint = forms::joint(done, self.plan.number_from);
+        let joint = forms::joint(done, plan.number_from);
         let written = self.results.write_tables(&tables, &joint);
         if interrupted {
             // A terminal that has gone is not a second failure.
             return Err(Failure::Interrupted);
         }
         told.and(written)?;
-        if self.plan.report {
+        if plan.report {
             self.results.make_report(language)?;
         }
         // Files that stay on a target are told and are no failure: a server may have no DELETE, and what was
@@ -275,6 +269,7 @@ fn summarize(row: &Row, records: &[Record], wall: Duration, language: Language) 
     let mut outcome = Outcome {
         row: row.clone(),
         wall: wall.as_secs_f64(),
+        repeats: 1,
         ..Outcome::default()
     };
     for record in records {

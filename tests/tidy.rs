@@ -71,11 +71,12 @@ const COMMENTS: std::ops::RangeInclusive<usize> = 15..=50;
 const LINE_LIMIT: usize = 110;
 
 /// Files of the stress test that are no part of its heart: they show, and look after files and folders.
-const RUNS: &str = "stress/target.rs stress/advice.rs stress/watched.rs stress/forms.rs stress/run_files.rs \
+const RUNS: &str = "stress/target.rs stress/advice.rs stress/run_files.rs \
                     stress/run_folder.rs stress/words.rs stress/live.rs stress/machine.rs stress/report.rs";
 
-/// The stress test on several machines.
-const MACHINES: &str = "stress/launch.rs stress/as_server.rs stress/wire.rs stress/shards.rs";
+/// The stress test beyond one run on one machine.
+const MACHINES: &str = "stress/launch.rs stress/as_server.rs stress/wire.rs stress/shards.rs \
+                        stress/repeats.rs stress/resume.rs stress/forms.rs stress/watched.rs";
 
 /// The page of the HTTP server.
 const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs store/catalogue.rs";

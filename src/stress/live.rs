@@ -48,12 +48,14 @@ pub fn announcement(plan: &Plan) -> String {
     if plan.client_modes.len() > 1 {
         rows += &format!("; client modes {}", plan.client_modes.join(", "));
     }
-    let [content, space] = [plan.content(), plan.space()].map(|bytes| short_size(bytes as f64));
+    let content = plan.content().saturating_mul(plan.repeats.least());
+    let [content, space] = [content, plan.space()].map(|bytes| short_size(bytes as f64));
     let (moved, at_most) = (language.of(words::MOVED), language.of(words::AT_MOST));
     let files = format!("{}, {at_most} {space}", plan.root.display());
     [
         language.line(words::ROWS, &rows),
         language.line(words::ROW, &language.of(words::ABOUT_ROWS)),
+        language.line(words::REPEATS, &plan.repeats.announced(language)),
         language.line(words::CONTENT, &format!("{content} {moved}")),
         match (plan.target, plan.launch()) {
             (Some(address), _) => language.line(words::TARGET, &address),
@@ -85,8 +87,14 @@ pub fn forecast(plan: &Plan, making: f64) -> String {
         return String::new();
     }
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(SIDES));
-    let seconds = expected(plan.content(), plan.rows.len(), making, cores);
-    let (time, judged) = (about(seconds, plan.language), plan.language.of(words::JUDGED));
+    let seconds = plan.rows.iter().map(|row| {
+        let once = expected(row.bytes(), 1, making, cores);
+        once * plan.repeats.times(once) as f64
+    });
+    let (time, judged) = (
+        about(seconds.sum(), plan.language),
+        plan.language.of(words::JUDGED),
+    );
     plan.language.line(words::TIME, &format!("{time}, {judged}"))
 }
 
@@ -112,9 +120,12 @@ pub struct ProgressLine<'p> {
     line: LiveLine<Stdout>,
     pub start: Instant,
     row_start: Instant,
+    /// Rows of this pass, and how many of them are done.
+    rows: usize,
     rows_done: usize,
-    /// Content of the rows that are done.
+    /// Content of the rows that are done in any pass, and of those that are to come.
     bytes_done: u64,
+    bytes_left: u64,
 }
 
 impl ProgressLine<'_> {
@@ -125,14 +136,26 @@ impl ProgressLine<'_> {
             line: LiveLine::new(io::stdout()),
             start: now,
             row_start: now,
+            rows: 0,
             rows_done: 0,
             bytes_done: 0,
+            bytes_left: 0,
         }
+    }
+
+    /// A pass over so many rows begins, after which and with which `left` bytes are to move.
+    pub fn pass_begins(&mut self, pass: u64, rows: usize, left: u64) -> Result<(), Failure> {
+        (self.rows, self.rows_done, self.bytes_left) = (rows, 0, left);
+        if pass == 1 || rows == 0 {
+            return Ok(());
+        }
+        let language = self.plan.language;
+        print(&language.line(words::REPEATS, &language.fill(words::AGAIN, &[&pass, &rows])))
     }
 
     /// Draws `7/108 thread download 5 × 50 MiB, 1 worker | figures`.
     fn draw(&mut self, row: &Row, figures: &str) {
-        let (number, rows) = (self.rows_done + 1, self.plan.rows.len());
+        let (number, rows) = (self.rows_done + 1, self.rows);
         let what = report::describe(row, self.plan.language);
         let place = format!("{number}/{rows} {what}");
         self.line.draw(&place, &format!(" | {figures}"));
@@ -161,11 +184,12 @@ impl ProgressLine<'_> {
         // Never divide by 0: no time may have passed.
         let seconds = self.row_start.elapsed().as_secs_f64().max(1e-9);
         let rate = short_size(moved as f64 / seconds);
-        let done = self.bytes_done + moved.min(row.bytes());
+        let moved = moved.min(row.bytes());
+        let done = self.bytes_done + moved;
         let left = match done {
             0 => "?".to_owned(),
             _ => {
-                let rest = (self.plan.content() - done) as f64;
+                let rest = self.bytes_left.saturating_sub(moved) as f64;
                 clock(self.start.elapsed().as_secs_f64() * rest / done as f64)
             }
         };
@@ -177,9 +201,9 @@ impl ProgressLine<'_> {
     pub fn row_done(&mut self, outcome: &Outcome) -> Result<(), Failure> {
         self.rows_done += 1;
         self.bytes_done += outcome.row.bytes();
+        self.bytes_left = self.bytes_left.saturating_sub(outcome.row.bytes());
         self.line.clear();
-        let rows = self.plan.rows.len();
-        print(&finished(self.rows_done, rows, outcome, self.plan.language))
+        print(&finished(self.rows_done, self.rows, outcome, self.plan.language))
     }
 
     pub fn clear(&mut self) {

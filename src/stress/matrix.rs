@@ -6,6 +6,7 @@
 use crate::cli::{Args, Failure, MODES, Opt, counted, opt, usage};
 use crate::stress::forms::pairings;
 use crate::stress::launch::Place;
+use crate::stress::repeats::Repeats;
 use crate::stress::shards;
 use crate::stress::words::Language;
 use std::net::SocketAddr;
@@ -104,6 +105,7 @@ pub struct Plan {
     pub root: PathBuf,
     /// A server that we did not start.
     pub target: Option<SocketAddr>,
+    pub repeats: Repeats,
     /// Where our own servers are.
     pub place: Place,
     /// Has the target told how many workers it has?
@@ -142,6 +144,7 @@ impl Plan {
             target: target
                 .then(|| args.address("--target", "127.0.0.1:6666"))
                 .transpose()?,
+            repeats: Repeats::from(args)?,
             place: Place::from(args)?,
             tells: told.workers.is_some(),
             guessed: target && !(mode_is_known && workers_are_known),
@@ -263,13 +266,14 @@ impl Plan {
         if self.number_from != 1 {
             rows += &format!(" --number-from {}", self.number_from);
         }
+        rows += &self.repeats.options();
         match self.target {
             Some(target) => format!("{rows} --timeout {timeout} --target {target}"),
             None => format!("{rows} --timeout {timeout}"),
         }
     }
 
-    /// Bytes of content that all rows move.
+    /// Bytes of content that all rows move, each once.
     pub fn content(&self) -> u64 {
         self.rows.iter().map(Row::bytes).sum()
     }

@@ -6,6 +6,7 @@ use crate::cli::nearest_rank;
 use crate::client::CAUSES;
 use crate::stats::utc;
 use crate::stress::matrix::Row;
+use crate::stress::repeats::{noisy, remark};
 use crate::stress::words::{self, Language, Text, fill};
 use std::array;
 use std::time::SystemTime;
@@ -37,6 +38,11 @@ pub struct Outcome {
     pub example: Option<String>,
     /// When its clients started.
     pub started: Option<SystemTime>,
+    /// Runs that it stands for, and the lowest and highest `total_rate` of them if there are several.
+    pub repeats: u64,
+    pub spread: Option<(f64, f64)>,
+    /// Its line in the CSV, when an earlier start of the run has measured it.
+    pub line: Option<String>,
 }
 
 /// A figure with this many decimals, or what stands for one that was not measured.
@@ -87,7 +93,7 @@ impl Outcome {
     }
 
     /// The columns of the CSV: title and cell. New ones come last: readers of older files count columns.
-    fn csv_columns(&self) -> [(&'static str, String); 24] {
+    fn csv_columns(&self) -> [(&'static str, String); 27] {
         let seconds = |value| figure(value, 6, "");
         let count = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
         let row = &self.row;
@@ -116,6 +122,9 @@ impl Outcome {
             ("client_cpu_s", seconds(Some(self.client_cpu))),
             ("errors", causes(&self.failures)),
             ("timestamp", self.started.map_or(String::new(), utc)),
+            ("repeats", self.repeats.to_string()),
+            ("total_low_Bps", figure(self.spread.map(|(low, _)| low), 0, "")),
+            ("total_high_Bps", figure(self.spread.map(|(_, high)| high), 0, "")),
             // The one text, and so the last.
             (
                 "first_error",
@@ -126,7 +135,17 @@ impl Outcome {
 
     /// Its line in the CSV, without the end.
     pub fn csv(&self) -> String {
-        self.csv_columns().map(|(_, cell)| cell).join(",")
+        let columns = self.csv_columns();
+        let Some(line) = &self.line else {
+            return columns.map(|(_, cell)| cell).join(",");
+        };
+        // Not all of that line can be made again: it stays, but for its number and the spread.
+        let old = line.splitn(columns.len(), ',');
+        let cells = old.zip(&columns).map(|(old, (title, cell))| match *title {
+            "no" | "repeats" | "total_low_Bps" | "total_high_Bps" => cell,
+            _ => old,
+        });
+        cells.collect::<Vec<_>>().join(",")
     }
 
     /// The columns of the assignment's table: heading, characters and cell. With a blank between two of them
@@ -135,6 +154,7 @@ impl Outcome {
         let row = &self.row;
         let clients = format!("{}/{}", self.times.len(), self.failed());
         let servers = self.servers.map(|(ok, failed)| format!("{ok}/{failed}"));
+        let about = if noisy(self) { "~" } else { "" }.to_owned();
         [
             (words::NUMBER, 5, row.number.to_string()),
             (words::OPERATION, 9, row.operation.to_owned()),
@@ -142,7 +162,11 @@ impl Outcome {
             (words::CLIENT_WORKERS, 7, row.clients.to_string()),
             (words::SERVER_WORKERS, 7, row.servers.to_string()),
             (words::TIME_PER_CLIENT, 10, figure(self.time_per_client(), 4, "-")),
-            (words::RATE_PER_CLIENT, 11, figure(self.rate_per_client(), 0, "-")),
+            (
+                words::RATE_PER_CLIENT,
+                11,
+                about + &figure(self.rate_per_client(), 0, "-"),
+            ),
             (words::CLIENTS_OK, 7, clients),
             (words::SERVERS_OK, 7, servers.unwrap_or("-".to_owned())),
         ]
@@ -302,6 +326,7 @@ pub fn summary(outcomes: &[Outcome], planned: usize, wall: f64, language: Langua
         first(words::SERVER, |outcome| outcome.server_trouble.as_ref()),
         language.line(words::CONTENT, &short_size(bytes as f64)),
         language.line(words::TIME, &format!("{wall:.1} s")),
+        remark(outcomes, language),
     ]
     .concat()
 }
@@ -371,6 +396,9 @@ mod tests {
             server_trouble: None,
             example: Some("client 3: it says \"no, thanks\"".to_owned()),
             started: Some(SystemTime::UNIX_EPOCH),
+            repeats: 3,
+            spread: Some((1999.4, 3000.0)),
+            line: None,
         }
     }
 
@@ -381,10 +409,26 @@ mod tests {
             line,
             "7,upload,10,5,1,0.250000,1000,4,1,1,0,thread,process,0.500000,2000,\
              0.200000,0.400000,0.400000,2048,0.250000,0.125000,reset=1,\
-             1970-01-01T00:00:00.000Z,\"client 3: it says \"\"no, thanks\"\"\""
+             1970-01-01T00:00:00.000Z,3,1999,3000,\"client 3: it says \"\"no, thanks\"\"\""
         );
         let titles = csv_head().split(',').count();
         assert_eq!(line.splitn(titles, ',').count(), titles);
+    }
+
+    #[test]
+    fn a_line_of_an_earlier_start_stays_but_for_its_number_and_spread() {
+        let old = outcome().csv();
+        let known = Outcome {
+            row: Row { number: 61, ..row() },
+            line: Some(old.clone()),
+            repeats: 5,
+            spread: Some((1000.0, 4000.0)),
+            ..Outcome::default()
+        };
+        let expected = old
+            .replace("7,upload", "61,upload")
+            .replace(",3,1999,3000,", ",5,1000,4000,");
+        assert_eq!(known.csv(), expected);
     }
 
     #[test]
@@ -393,12 +437,13 @@ mod tests {
             row: row(),
             failures: [5, 0, 0, 0, 0, 0],
             wall: 1.0,
+            repeats: 1,
             ..Outcome::default()
         };
         let line = nothing.csv();
         assert_eq!(
             line,
-            "7,upload,10,5,1,,,0,5,,,thread,process,1.000000,0,,,,,,0.000000,refused=5,,"
+            "7,upload,10,5,1,,,0,5,,,thread,process,1.000000,0,,,,,,0.000000,refused=5,,1,,,"
         );
         let rows = [nothing];
         let cells = |text: &str, at: usize| {
@@ -446,6 +491,7 @@ mod tests {
             times: vec![0.052_428_8; 50],
             bytes: 50 * 104_857_600,
             servers: Some((50, 0)),
+            spread: None,
             wall: 123.456,
             failures: [0; 6],
             ..outcome()
@@ -471,6 +517,24 @@ mod tests {
             assert!(
                 lines[LINES + 2].contains(" 0.0524  2000000000    50/0    50/0"),
                 "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_whose_repeats_lie_far_apart_is_marked() {
+        let noisy = Outcome {
+            spread: Some((1000.0, 1501.0)),
+            ..wide()
+        };
+        for text in [
+            table(std::slice::from_ref(&noisy), English),
+            markdown(&[noisy], English),
+        ] {
+            let line = text.lines().last().unwrap_or_default();
+            assert!(
+                line.contains(" ~2000000000 ") && line.chars().count() < 80,
+                "{line}"
             );
         }
     }

@@ -12,7 +12,7 @@ use crate::stress::report::short_size;
 use crate::stress::words::{self, Language};
 use crate::sys;
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -70,13 +70,20 @@ impl Drop for MadeFolder {
 /// ```
 pub struct RunFolder {
     pub path: PathBuf,
-    /// What `machine.txt` says from the beginning on: names and values.
-    about: About,
+    /// What `machine.txt` says from the beginning on: lines with names and values.
+    about: String,
     start: Instant,
+    /// `machine.txt`, locked as long as the run lives: no other start may continue it.
+    _lock: File,
 }
 
 /// Lines of `machine.txt`: names and values.
 pub type About = Vec<(&'static str, String)>;
+
+fn lines(about: &[(&str, String)]) -> String {
+    let line = |(name, value): &(&str, String)| format!("{name:<8} {}\n", value.replace('\n', " "));
+    about.iter().map(line).collect()
+}
 
 /// The failure to do `what` with a file or folder.
 pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
@@ -123,16 +130,13 @@ impl RunFolder {
         }
         let mut about = machine(&plan.root);
         about.push(("command", command_line()));
-        let root = quote(&plan.root.to_string_lossy());
-        about.push(("options", format!("{} --root {root}", plan.options())));
+        about.push(("options", options(plan)));
         about.push(("started", utc(SystemTime::now())));
         if let Some(launch) = plan.launch() {
             about.push(("launch", launch.command.clone()));
         }
         about.extend(more);
-        let start = Instant::now();
-        let folder = RunFolder { path, about, start };
-        folder.write_about(&[("state", "running".to_owned())])?;
+        let folder = RunFolder::begin(path, lines(&about))?;
         let note = match plan.exact {
             true => None,
             false => folder.point_latest(&plan.out, plan.language),
@@ -143,7 +147,49 @@ impl RunFolder {
     /// The folder `--out`, for rows that were measured elsewhere, as `about` tells.
     pub fn joined(plan: &Plan, about: About) -> Result<RunFolder, Failure> {
         let (mut folder, _) = RunFolder::make(plan, About::new())?;
-        folder.about = [("command", command_line())].into_iter().chain(about).collect();
+        folder.about = lines(&[("command", command_line())]) + &lines(&about);
+        Ok(folder)
+    }
+
+    /// The folder of a run that is continued. The tables that its end makes anew are removed.
+    pub fn again(path: &Path, about: &str) -> Result<RunFolder, Failure> {
+        let resumed = lines(&[("resumed", utc(SystemTime::now()))]);
+        let folder = RunFolder::begin(path.to_owned(), about.to_owned() + &resumed)?;
+        for old in [TABLES, JOINT].map(|name| path.join(name)) {
+            match fs::remove_file(&old) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(cannot("replace", &old, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(folder)
+    }
+
+    /// A run begins or goes on in `path`.
+    fn begin(path: PathBuf, about: String) -> Result<RunFolder, Failure> {
+        let machine = path.join(ABOUT);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&machine);
+        let lock = file.map_err(|error| cannot("write", &machine, &error))?;
+        // Where locks do not work, the user has to take care.
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            return failed(format!(
+                "{}: another start of this run is still running",
+                path.display()
+            ));
+        }
+        let (start, _lock) = (Instant::now(), lock);
+        let folder = RunFolder {
+            path,
+            about,
+            start,
+            _lock,
+        };
+        folder.write_about(&[("state", "running".to_owned())])?;
         Ok(folder)
     }
 
@@ -180,8 +226,7 @@ impl RunFolder {
     /// Writes `machine.txt`, over the old one: lines change only near its end, and a full disk has room for
     /// them, since a file's last block is longer than its content.
     fn write_about(&self, last: &[(&str, String)]) -> Result<(), Failure> {
-        let line = |(name, value): &(&str, String)| format!("{name:<8} {}\n", value.replace('\n', " "));
-        let text: String = self.about.iter().chain(last).map(line).collect();
+        let text = self.about.clone() + &lines(last);
         let path = self.path.join(ABOUT);
         let file = File::options()
             .write(true)
@@ -271,6 +316,15 @@ pub fn append(file: &mut File, line: &str) -> io::Result<()> {
     let before = file.metadata()?.len();
     file.write_all(line.as_bytes())
         .inspect_err(|_| drop(file.set_len(before)))
+}
+
+/// The options of a run, and where its files are.
+pub fn options(plan: &Plan) -> String {
+    format!(
+        "{} --root {}",
+        plan.options(),
+        quote(&plan.root.to_string_lossy())
+    )
 }
 
 /// The user's command line, quoted for a shell.

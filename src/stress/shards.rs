@@ -161,6 +161,63 @@ fn merge(args: &Args) -> Result<(), Failure> {
     merged.write(&shards)
 }
 
+/// The index of a row in `rows`, and its outcome as far as the line of its table tells it. `None`: it is none
+/// of them.
+pub fn read(rows: &[Row], table: &str, line: &str) -> Option<(usize, Outcome)> {
+    // The last cell alone may hold commas.
+    let head = report::csv_head();
+    let titles: Vec<&str> = head.split(',').collect();
+    let cells: BTreeMap<_, _> = titles
+        .iter()
+        .copied()
+        .zip(line.splitn(titles.len(), ','))
+        .collect();
+    let number = |title: &str| cells.get(title)?.parse::<f64>().ok();
+    let count = |title: &str| cells.get(title)?.parse::<u64>().ok();
+    let of_plan = |row: &Row| {
+        let counts = [row.number as u64, row.volume_mib, row.clients, row.servers];
+        let words = [row.operation, row.mode, row.client_mode];
+        row.table == table
+            && ["no", "volume_mib", "client_workers", "server_workers"].map(count) == counts.map(Some)
+            && ["operation", "mode", "client_mode"].map(|title| cells.get(title))
+                == words.each_ref().map(Some)
+    };
+    let at = rows.iter().position(of_plan)?;
+    let (row, ok) = (rows[at].clone(), count("client_ok")?);
+    let mut failures = [0; CAUSES.len()];
+    for cause in cells.get("errors")?.split(';').filter(|cause| !cause.is_empty()) {
+        let (cause, count) = cause.split_once('=')?;
+        failures[CAUSES.iter().position(|known| *known == cause)?] = count.parse().ok()?;
+    }
+    // The mean time from bytes and rate, which has more digits than the time.
+    let (time, rate) = (number("time_per_client_s"), number("throughput_per_client_Bps"));
+    let (time, bytes) = match (row.operation, rate.filter(|rate| *rate > 0.0)) {
+        ("list", Some(rate)) => (time?, (rate * time? * ok as f64).round() as u64),
+        (_, Some(rate)) => ((row.volume_mib << 20) as f64 / rate, (row.volume_mib << 20) * ok),
+        (_, None) => (time.unwrap_or_default(), 0),
+    };
+    let error = cells.get("first_error").filter(|error| !error.is_empty());
+    let error = error.map(|error| error.trim_matches('"').replace("\"\"", "\""));
+    let (example, server_trouble) = match failures.iter().sum::<u64>() {
+        0 => (None, error),
+        _ => (error, None),
+    };
+    let outcome = Outcome {
+        row,
+        times: vec![time; ok as usize],
+        bytes,
+        failures,
+        servers: count("server_ok").zip(count("server_failed")),
+        wall: number("wall_s").unwrap_or_default(),
+        example,
+        server_trouble,
+        repeats: count("repeats")?,
+        spread: number("total_low_Bps").zip(number("total_high_Bps")),
+        ..Outcome::default()
+    };
+    Some((at, outcome))
+}
+
 impl Merged {
     /// Takes the rows of one shard. It has no file for a table of which it was dealt no row.
     fn add(&mut self, shard: &Shard) -> Result<(), Failure> {
@@ -185,7 +242,7 @@ impl Merged {
     /// Takes one line, which has this number in its file.
     fn take(&mut self, table: &str, line: &str, path: &Path, number: usize) -> Result<(), Failure> {
         let place = format!("{}, line {number}", path.display());
-        let Some((at, outcome)) = self.read(table, line) else {
+        let Some((at, outcome)) = read(&self.plan.rows, table, line) else {
             return failed(format!("{place}: no row of these options: {line}"));
         };
         let name = report::name(&outcome.row, self.plan.language);
@@ -201,59 +258,6 @@ impl Merged {
             )),
             None => Ok(()),
         }
-    }
-
-    /// The index of a row in the plan, and its outcome. `None`: it is none of the plan.
-    fn read(&self, table: &str, line: &str) -> Option<(usize, Outcome)> {
-        // The last cell alone may hold commas.
-        let titles: Vec<&str> = self.head.split(',').collect();
-        let cells: BTreeMap<_, _> = titles
-            .iter()
-            .copied()
-            .zip(line.splitn(titles.len(), ','))
-            .collect();
-        let number = |title: &str| cells.get(title)?.parse::<f64>().ok();
-        let count = |title: &str| cells.get(title)?.parse::<u64>().ok();
-        let of_plan = |row: &Row| {
-            let counts = [row.number as u64, row.volume_mib, row.clients, row.servers];
-            let words = [row.operation, row.mode, row.client_mode];
-            row.table == table
-                && ["no", "volume_mib", "client_workers", "server_workers"].map(count) == counts.map(Some)
-                && ["operation", "mode", "client_mode"].map(|title| cells.get(title))
-                    == words.each_ref().map(Some)
-        };
-        let at = self.plan.rows.iter().position(of_plan)?;
-        let (row, ok) = (self.plan.rows[at].clone(), count("client_ok")?);
-        let mut failures = [0; CAUSES.len()];
-        for cause in cells.get("errors")?.split(';').filter(|cause| !cause.is_empty()) {
-            let (cause, count) = cause.split_once('=')?;
-            failures[CAUSES.iter().position(|known| *known == cause)?] = count.parse().ok()?;
-        }
-        // The mean time from bytes and rate, which has more digits than the time.
-        let (time, rate) = (number("time_per_client_s"), number("throughput_per_client_Bps"));
-        let (time, bytes) = match (row.operation, rate.filter(|rate| *rate > 0.0)) {
-            ("list", Some(rate)) => (time?, (rate * time? * ok as f64).round() as u64),
-            (_, Some(rate)) => ((row.volume_mib << 20) as f64 / rate, (row.volume_mib << 20) * ok),
-            (_, None) => (time.unwrap_or_default(), 0),
-        };
-        let error = cells.get("first_error").filter(|error| !error.is_empty());
-        let error = error.map(|error| error.trim_matches('"').replace("\"\"", "\""));
-        let (example, server_trouble) = match failures.iter().sum::<u64>() {
-            0 => (None, error),
-            _ => (error, None),
-        };
-        let outcome = Outcome {
-            row,
-            times: vec![time; ok as usize],
-            bytes,
-            failures,
-            servers: count("server_ok").zip(count("server_failed")),
-            wall: number("wall_s").unwrap_or_default(),
-            example,
-            server_trouble,
-            ..Outcome::default()
-        };
-        Some((at, outcome))
     }
 
     /// Refuses a run that is not whole.

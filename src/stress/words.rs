@@ -106,6 +106,23 @@ pub const NOT_LINKED: Text = [
     "{} tidak dapat menunjuk ke uji ini: {}",
 ];
 
+// How often rows run.
+pub const REPEATS: Text = ["repeats", "ulangan"];
+pub const OFTEN: Text = [
+    "rows under a second run {} times, the others once",
+    "baris di bawah satu detik dijalankan {} kali, yang lain sekali",
+];
+pub const AND_WARM: Text = [
+    ", after one that does not count",
+    ", sesudah satu yang tidak dihitung",
+];
+pub const AGAIN: Text = ["run {} of {} rows", "putaran {} dari {} baris"];
+pub const NOISE: Text = ["noise", "derau"];
+pub const VARY: Text = [
+    "{} of {} rows differ by more than {} × from run to run (~): {}",
+    "{} dari {} baris berbeda lebih dari {} × antar putaran (~): {}",
+];
+
 // The estimate.
 pub const TIME: Text = ["time", "waktu"];
 pub const ABOUT: Text = ["about", "sekitar"];

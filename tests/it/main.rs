@@ -37,6 +37,7 @@ mod advice;
 mod check;
 
 // report
+mod repeats;
 mod report;
 
 // dialects

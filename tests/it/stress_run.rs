@@ -18,7 +18,7 @@ use std::time::Duration;
 const HEADER: &str = "no,operation,volume_mib,client_workers,server_workers,time_per_client_s,\
 throughput_per_client_Bps,client_ok,client_failed,server_ok,server_failed,mode,client_mode,wall_s,\
 total_Bps,p50_s,p95_s,max_s,server_peak_rss_kib,server_cpu_s,client_cpu_s,errors,timestamp,\
-first_error";
+repeats,total_low_Bps,total_high_Bps,first_error";
 
 /// Longest wait for a whole tiny matrix.
 const LONG: Duration = Duration::from_secs(50);
@@ -41,7 +41,10 @@ impl Bench {
 
     fn start(&self, words: impl Display) -> Run {
         let [out, root] = [&self.out, &self.root].map(|folder| folder.path().to_str().unwrap());
-        Run::start(&mut kolam(format!("stress --out {out} --root {root} {words}")))
+        // `repeats.rs` tests the others.
+        Run::start(&mut kolam(format!(
+            "stress --repeat 1 --out {out} --root {root} {words}"
+        )))
     }
 
     #[track_caller]
@@ -125,7 +128,11 @@ impl Cells {
             [clients, 0.0, servers, 0.0],
             "{row}"
         );
-        assert_eq!(self.cells(["errors", "first_error"]), ["", ""], "{row}");
+        assert_eq!(
+            self.cells(["errors", "repeats", "first_error"]),
+            ["", "1", ""],
+            "{row}"
+        );
         let stamp = self.text("timestamp");
         assert!(
             stamp.len() == "2026-11-21T07:08:09.123Z".len() && stamp.ends_with('Z'),
@@ -351,12 +358,13 @@ fn a_dry_run_tells_the_rows_and_touches_nothing() {
     let ended = Run::start(command.current_dir(here.path())).finish(PATIENCE);
     let lines: Vec<&str> = ended.ok().lines().collect();
     // Nobody has asked the target how it works, so it has one mode and one number of workers.
-    assert_eq!(lines.len(), 18 + 6, "{lines:?}");
+    assert_eq!(lines.len(), 18 + 7, "{lines:?}");
     assert_eq!(lines[0], "   1 single download 1 × 10 MiB, 1 worker");
     let target = format!("target     {address}");
     let expected = [
         "rows       18: mode single; download, upload",
         "row        clients × size of the file of each, server workers",
+        "repeats    rows under a second run 3 times, the others once",
         "content    17.5 GiB to move and to compare",
         &target,
         "results    a new folder in results",
