@@ -46,6 +46,7 @@ mod report; // tables and findings
 mod words; // the texts in two languages
 
 // For the volume `report`.
+pub use repeats::NOISY;
 pub use report::headings;
 pub use words::{Language, Text, fill};
 

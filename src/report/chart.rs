@@ -3,6 +3,7 @@
 //! in words what it shows, for those who do not see it.
 
 use std::fmt::Write;
+use std::iter;
 
 /// A panel in units of its own; the page gives it its size.
 const WIDTH: f64 = 300.0;
@@ -20,6 +21,8 @@ pub struct Line {
     pub name: String,
     /// One for each number below the panel; `None`: not measured.
     pub values: Vec<Option<f64>>,
+    /// The lowest and highest of each, where there are several; shorter: there are none.
+    pub spreads: Vec<Option<(f64, f64)>>,
 }
 
 pub struct Panel {
@@ -106,8 +109,12 @@ impl Panel {
             numbers.join(", ")
         );
         for line in &self.lines {
-            let values = line.values.iter();
-            let values: Vec<String> = values.map(|value| value.map_or("–".to_owned(), short)).collect();
+            let spreads = line.spreads.iter().copied().chain(iter::repeat(None));
+            let values = line.values.iter().zip(spreads).map(|(value, spread)| {
+                let spread = spread.map(|(low, high)| format!(" ({} – {})", short(low), short(high)));
+                value.map_or("–".to_owned(), short) + &spread.unwrap_or_default()
+            });
+            let values: Vec<String> = values.collect();
             let _ = write!(text, " {}: {}.", line.name, values.join("; "));
         }
         text
@@ -180,6 +187,13 @@ impl Panel {
                 points,
                 "<circle class=\"c{index}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\"/>"
             );
+            if let Some(Some((low, high))) = line.spreads.get(at) {
+                let (low, high) = (self.height(*low), self.height(*high));
+                let _ = write!(
+                    points,
+                    "<path class=\"spread c{index}\" d=\"M{x:.1} {low:.1}V{high:.1}\"/>"
+                );
+            }
             pen = 'L';
         }
         let _ = writeln!(svg, "<path class=\"line c{index}\" d=\"{path}\"/>{points}");
@@ -302,17 +316,19 @@ mod tests {
         let line = |name: &str, values: [Option<f64>; 3]| Line {
             name: name.to_owned(),
             values: values.to_vec(),
+            spreads: vec![Some((0.5, 1.5))],
         };
         let lines = vec![
             line("1 worker", [Some(1.0), None, Some(9.9)]),
             line("5 workers", [Some(2.0), Some(3.0), Some(10.0)]),
         ];
         let svg = panel(lines).draw();
-        let words =
-            "aria-label=\"a &lt;b&gt;. MiB/s, clients: 1, 5, 50. 1 worker: 1.00; –; 9.90. 5 workers: ";
+        let words = "aria-label=\"a &lt;b&gt;. MiB/s, clients: 1, 5, 50. \
+                     1 worker: 1.00 (0.500 – 1.50); –; 9.90. 5 workers: ";
         assert!(svg.contains(words), "{svg}");
         // What was not measured leaves a gap.
         assert_eq!(svg.matches("<circle").count(), 5);
+        assert_eq!(svg.matches("class=\"spread c").count(), 2, "one for each line");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 
@@ -321,6 +337,7 @@ mod tests {
         let line = |index: usize| Line {
             name: format!("line {index}"),
             values: vec![Some(9.9), Some(9.9), Some(9.9)],
+            spreads: Vec::new(),
         };
         let svg = panel((0..5).map(line).collect()).draw();
         let names = svg.lines().filter(|line| line.contains("class=\"name"));

@@ -5,7 +5,7 @@
 use crate::report::chart::short;
 use crate::report::rows::{Row, Run};
 use crate::report::words::{self, Verdicts};
-use crate::stress::{Language, fill};
+use crate::stress::{Language, NOISY, fill};
 
 /// Without repeats nothing tells how much a row varies; on a quiet machine a tenth is common.
 const NOISE: f64 = 0.1;
@@ -67,6 +67,7 @@ fn named(rows: &[&Row]) -> String {
 pub fn findings(run: &Run, language: Language) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(failures(run, language));
+    found.extend(noise(run, language));
     for operation in run.operations() {
         found.extend(by_mode(run, language, operation));
     }
@@ -101,6 +102,14 @@ fn failures(run: &Run, language: Language) -> Option<Finding> {
     };
     let rows = String::new();
     (ok + failed > 0).then_some(Finding { text, rows })
+}
+
+/// Which rows say little, because their repeats lie far apart.
+fn noise(run: &Run, language: Language) -> Option<Finding> {
+    let noisy: Vec<&Row> = run.rows.iter().filter(|row| row.is_noisy()).collect();
+    let text = language.fill(words::NOISY_ROWS, &[&noisy.len(), &run.rows.len(), &NOISY]);
+    let rows = named(&noisy);
+    (!noisy.is_empty()).then_some(Finding { text, rows })
 }
 
 /// All pairs of rows that differ in the mode only.

@@ -26,6 +26,8 @@ svg{width:100%;height:auto;font:10px system-ui,sans-serif;break-inside:avoid}
 svg text{fill:var(--soft)}svg .title{fill:var(--ink);font-weight:600;font-size:11px}
 .left{text-anchor:end}.below{text-anchor:middle}
 .axis{stroke:var(--soft)}.grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.8}rect{fill:var(--c0)}
+.spread{stroke-width:1.2;opacity:.7}.spread.c0{stroke:var(--c0)}.spread.c1{stroke:var(--c1)}
+.spread.c2{stroke:var(--c2)}.spread.c3{stroke:var(--c3)}
 .line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1);stroke-dasharray:6 2}
 .line.c2{stroke:var(--c2);stroke-dasharray:2 2}
 .line.c3{stroke:var(--c3);stroke-dasharray:8 2 2 2}
@@ -208,18 +210,21 @@ fn throughput(run: &Run, language: Language) -> Vec<Panel> {
     let mut drawn = Vec::new();
     for operation in run.operations() {
         let rates = run.rows.iter().filter(|row| row.text("operation") == operation);
-        let rates = rates.filter_map(|row| row.number("total_Bps"));
+        let rates = rates.filter_map(|row| row.number("total_high_Bps").or(row.number("total_Bps")));
         let top = round_up(rates.fold(0.0, f64::max) / MIB);
         for mode in run.modes() {
             for volume in run.values("volume_mib") {
                 let line = |workers: &u64| {
                     let rate = |clients: &u64| {
                         let row = run.find(mode, (operation, volume, *clients, *workers))?;
-                        Some(row.rate()?.0 / MIB)
+                        row.rate()
                     };
+                    let rates: Vec<_> = numbers.iter().map(rate).collect();
+                    let spread = |(low, high): (f64, f64)| (low / MIB, high / MIB);
                     Line {
                         name: language.workers(*workers),
-                        values: numbers.iter().map(rate).collect(),
+                        values: rates.iter().map(|rate| Some(rate.as_ref()?.0 / MIB)).collect(),
+                        spreads: rates.iter().map(|rate| rate.as_ref()?.1.map(spread)).collect(),
                     }
                 };
                 drawn.push(Panel {
@@ -254,6 +259,7 @@ fn times(run: &Run, language: Language, volume: u64) -> Vec<Panel> {
             for workers in run.values("server_workers") {
                 let line = |(name, column): (&str, &str)| Line {
                     name: name.to_owned(),
+                    spreads: Vec::new(),
                     values: numbers
                         .iter()
                         .map(|clients| {
@@ -374,6 +380,7 @@ fn assignment(run: &Run, mode: &str, language: Language) -> Table {
         "" => "-".to_owned(),
         ok => format!("{ok}/{}", row.text(failed)),
     };
+    let about = |row: &Row| if row.is_noisy() { "~" } else { "" };
     let line = |row: &Row| {
         vec![
             row.text("no").to_owned(),
@@ -382,7 +389,7 @@ fn assignment(run: &Run, mode: &str, language: Language) -> Table {
             row.text("client_workers").to_owned(),
             row.text("server_workers").to_owned(),
             cell(row, "time_per_client_s", 4),
-            cell(row, "throughput_per_client_Bps", 0),
+            about(row).to_owned() + &cell(row, "throughput_per_client_Bps", 0),
             both(row, "client_ok", "client_failed"),
             both(row, "server_ok", "server_failed"),
         ]

@@ -2,6 +2,7 @@
 //! a column more or less is no error. A cell that is empty was not measured.
 
 use crate::cli::{Failure, MODES, failed};
+use crate::stress::NOISY;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,12 @@ impl Row {
         let rate = self.number("total_Bps").filter(|rate| *rate > 0.0)?;
         let spread = self.number("total_low_Bps").zip(self.number("total_high_Bps"));
         Some((rate, spread.filter(|(low, _)| *low > 0.0)))
+    }
+
+    /// Do its repeats lie too far apart to mean much?
+    pub fn is_noisy(&self) -> bool {
+        let spread = self.rate().and_then(|(_, spread)| spread);
+        spread.is_some_and(|(low, high)| high > low * NOISY)
     }
 
     /// Failed clients, by their cause.
@@ -244,6 +251,12 @@ pub mod tests {
         assert_eq!(rows[0].rate(), Some((20.0, Some((10.0, 30.0)))));
         assert_eq!(rows[1].rate(), Some((20.0, None)));
         assert_eq!(rows[2].rate(), None);
+        assert_eq!(
+            rows.iter().map(Row::is_noisy).collect::<Vec<_>>(),
+            [true, false, false]
+        );
+        let rows = parse("total_Bps,total_low_Bps,total_high_Bps\n12,10,15\n12,10,16\n");
+        assert_eq!(rows.iter().map(Row::is_noisy).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

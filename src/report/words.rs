@@ -141,5 +141,11 @@ pub const NONE_FAILED: Text = [
     "Of {} client workers none failed.",
     "Dari {} worker client tidak ada yang gagal.",
 ];
+/// Rows, all rows, and the ratio.
+pub const NOISY_ROWS: Text = [
+    "In {} of {} rows (marked ~) the fastest repeat was more than {} × the slowest: these rows mean little.",
+    "Pada {} dari {} baris (bertanda ~) ulangan tercepat lebih dari {} × yang terlambat: baris ini kurang \
+     berarti.",
+];
 /// Before the numbers of the rows that a sentence is computed from.
 pub const ROWS: Text = ["rows", "baris"];

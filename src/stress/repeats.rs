@@ -32,7 +32,7 @@ const SHORT_RUNS: u64 = 3;
 
 /// A row is marked when its highest rate is more than this many times its lowest: then the next run may well
 /// say the opposite.
-const NOISY: f64 = 1.5;
+pub const NOISY: f64 = 1.5;
 
 /// How often rows run.
 pub struct Repeats {
