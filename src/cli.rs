@@ -22,6 +22,7 @@ mod units; // sizes and times with units
 mod terminal; // a line that changes
 mod visible; // what a text of a peer looks like
 
+pub use help::broken;
 pub use hints::for_command;
 #[cfg(test)]
 pub use hints::{OTHER_COMMANDS, OTHER_OPTIONS, row};

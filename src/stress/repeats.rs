@@ -2,7 +2,7 @@
 //! that grows slower does so for all alike. Shown is the run in the middle by its rate, with the lowest and
 //! the highest rate; where clients failed, it is the run with the most failures, so that none is hidden.
 
-use crate::cli::{Args, Failure, Opt, failed, opt};
+use crate::cli::{Args, Failure, Opt, broken, failed, opt};
 use crate::stress::matrix::{Plan, Row};
 use crate::stress::report::{self, Outcome};
 use crate::stress::run_folder::{RunFolder, append};
@@ -168,7 +168,8 @@ pub fn remark(done: &[Outcome], language: Language) -> String {
         return names;
     }
     let counts = language.fill(words::VARY, &[&noisy.len(), &done.len(), &NOISY, &names]);
-    language.line(words::NOISE, &counts)
+    // Below the first of its words.
+    language.line(words::NOISE, &broken(&counts, 11))
 }
 
 /// Writes a whole file in the place of `path`, which is never seen half written.

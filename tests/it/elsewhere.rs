@@ -62,7 +62,8 @@ fn a_launched_server_fills_the_same_table_and_leaves_nothing() {
             let root = Folder::new();
             let servers = if case.mode == "single" { "1" } else { "2" };
             let words = format!(
-                "stress --modes {} --ops download,upload,list --volumes 1 --clients 1,3 --servers {servers}",
+                "stress --repeat 1 --modes {} --ops download,upload,list --volumes 1 --clients 1,3 \
+                 --servers {servers}",
                 case.mode
             );
             // What a login says stands before what we wait for, and a word in quotes reaches the command.
@@ -272,7 +273,7 @@ fn between_two_machines_the_wire_is_the_limit() {
         &out,
         &root,
         &format!("ip netns exec {there} {{}}"),
-        "stress --quick",
+        "stress --repeat 1 --quick",
     );
     let mut command = Command::new("ip");
     command
