@@ -20,7 +20,7 @@ pub const THROUGHPUT_NOTE: Text = [
      Satu garis untuk tiap jumlah worker server; panel dari satu operasi memakai skala yang sama.",
 ];
 pub const TIMES: Text = [
-    "Where time goes as clients grow",
+    "How long clients take, by their number",
     "Ke mana waktu pergi saat client bertambah",
 ];
 pub const TIMES_NOTE: Text = [

@@ -80,8 +80,7 @@ const BYTE_COST: f64 = 1.4;
 const SIDES: usize = 2;
 
 /// How long the run will take, estimated from `making`, the seconds in which a byte of a source was made and
-/// written. Nothing is known about other
-/// machines.
+/// written. Nothing is known about other machines.
 pub fn forecast(plan: &Plan, making: f64) -> String {
     if !plan.files_are_here() {
         return String::new();
@@ -143,7 +142,7 @@ impl ProgressLine<'_> {
         }
     }
 
-    /// A pass over so many rows begins, after which and with which `left` bytes are to move.
+    /// A pass over this many rows begins, after which and with which `left` bytes are to move.
     pub fn pass_begins(&mut self, pass: u64, rows: usize, left: u64) -> Result<(), Failure> {
         (self.rows, self.rows_done, self.bytes_left) = (rows, 0, left);
         if pass == 1 || rows == 0 {

@@ -80,7 +80,7 @@ impl Repeats {
         self.each.unwrap_or(1)
     }
 
-    /// How often a row runs that takes so many seconds.
+    /// How often a row runs that takes this many seconds.
     pub fn times(&self, seconds: f64) -> u64 {
         self.each.unwrap_or(if seconds < SHORT { SHORT_RUNS } else { 1 })
     }
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
     use crate::stress::words::Language::English;
 
-    /// A run of row `number` that took so many seconds for 6000 bytes; so many clients failed.
+    /// A run of row `number` that took this many seconds for 6000 bytes; this many clients failed.
     fn run(number: usize, wall: f64, failed: u64) -> Outcome {
         Outcome {
             row: Row {
