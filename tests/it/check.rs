@@ -303,15 +303,11 @@ fn this_server_passes_in_every_dialect() {
             assert_eq!(left.len(), usize::from(dialect == "sized"), "{left:?}");
             graded.says(&left.iter().map(String::as_str).collect::<Vec<_>>());
             graded.ok();
-            let told = match dialect {
-                "pause" => "",
-                _ => &format!("try kolam check {} --dialect {dialect}", server.address),
-            };
-            let stranger = check(server.address, &["--quick", "--timeout", "1"]);
-            assert!(
-                stranger.code == Some(1) && stranger.stderr.contains(told),
-                "{stranger:?}"
-            );
+            // A server of `pause` knows the end mark, too.
+            if dialect != "pause" {
+                let told = format!("try kolam check {} --dialect {dialect}", server.address);
+                check(server.address, &["--quick"]).failed(1, &[&told]);
+            }
         });
     }
 }
