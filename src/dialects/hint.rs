@@ -11,7 +11,7 @@ const DELIMITER: &str = "this looks like the delimiter dialect: start the server
 const LINE: &str = "this looks like the line dialect: start the server with --dialect line";
 const LINE_IN_VAIN: &str = "timeout: the request has no end; \
                             this looks like the line dialect: start the server with --dialect line";
-const PAUSE: &str = "timeout: the request has no end; \
+const PAUSE: &str = "timeout: the head of the request took longer than --head-timeout; \
                      this looks like the pause dialect: start the server with --dialect pause";
 
 /// What a peer is told whose first request on a connection to a server of `served` begins with `first`;

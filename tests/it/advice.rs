@@ -49,7 +49,8 @@ fn assert_found_out(address: SocketAddr, timeout: f64, told: &[&str]) {
 #[test]
 fn a_server_that_does_not_reply_as_it_should_is_told_so_before_the_first_row() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silence = "received  nothing for 300";
+    // For how long, the load of the machine decides.
+    let silence = "received  nothing for ";
     assert_found_out(silent.local_addr().unwrap(), 0.3, &["FAIL end ", silence]);
     let no_end = r#"\"data\":[]}\n (then "#;
     let replies: [(&'static str, f64, &[&str]); 3] = [
