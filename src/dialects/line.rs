@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// The line after the last of a file. Its letters are symbols of base64, so only a whole line is the end.
 const LAST: &[u8] = b"ENDUPLOAD";
+/// How the clients know a missing file; its name follows.
+const MISSING: &str = "[Errno 2] No such file or directory";
 
 /// Most characters of a line of content, its CR included; it is held until its end has come.
 const LINE_LIMIT: usize = (1 << 20) + 1;
@@ -99,7 +101,11 @@ impl Grammar for Content {
     }
 
     fn error(reason: String) -> Reply {
-        Reply::error(reason, false)
+        let known = reason.starts_with(MISSING).then(|| Error::NotFound.to_string());
+        let mut reply = Reply::error(reason, false);
+        // The log has the name already, and escapes it.
+        reply.failure = known.unwrap_or(reply.failure);
+        reply
     }
 }
 
@@ -180,7 +186,7 @@ fn missing(error: Error, name: &[u8]) -> Refusal {
     match error {
         Error::NotFound => {
             let name = String::from_utf8_lossy(name);
-            Refusal::Error(format!("[Errno 2] No such file or directory: '{name}'"))
+            Refusal::Error(format!("{MISSING}: '{name}'"))
         }
         other => other.into(),
     }

@@ -1,7 +1,7 @@
 //! Where do the figures come from? From the CSV files of a run, read by the titles of their columns, so that
 //! a column more or less is no error. A cell that is empty was not measured.
 
-use crate::cli::{Failure, MODES, failed};
+use crate::cli::{Failure, MODES, failed, visible};
 use crate::stress::NOISY;
 use std::collections::HashMap;
 use std::fs;
@@ -24,7 +24,10 @@ impl Row {
 
     /// `None`: it was not measured.
     pub fn number(&self, title: &str) -> Option<f64> {
-        self.text(title).parse().ok()
+        self.text(title)
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())
     }
 
     pub fn count(&self, title: &str) -> u64 {
@@ -189,7 +192,12 @@ pub fn parse(text: &str) -> Vec<Row> {
     let titles = lines.next().unwrap_or_default();
     lines
         .map(|cells| Row {
-            cells: titles.iter().cloned().zip(cells).collect(),
+            // The file may be that of a stranger, and the cells are shown on a terminal.
+            cells: titles
+                .iter()
+                .cloned()
+                .zip(cells.iter().map(|cell| visible(cell)))
+                .collect(),
         })
         .collect()
 }
@@ -267,5 +275,12 @@ pub mod tests {
             [("reset", 1), ("server error", 3)]
         );
         assert_eq!(rows[1].failures().count(), 0);
+    }
+
+    #[test]
+    fn a_hostile_cell_moves_no_cursor_and_is_no_figure() {
+        let rows = parse("mode,total_Bps,wall_s\n\u{1b}[2Jthread,inf,NaN\n");
+        assert_eq!(rows[0].mode(), "\\u{1b}[2Jthread");
+        assert_eq!((rows[0].rate(), rows[0].number("wall_s")), (None, None));
     }
 }

@@ -675,3 +675,16 @@ fn our_client_names_the_dialect_that_it_meets() {
     }
     assert_eq!(folder.names(), ["a"]);
 }
+
+/// The answer repeats the name as the client sent it; the log shows it once, with escapes.
+#[test]
+fn a_name_that_turns_its_neighbours_is_escaped_in_the_log() {
+    each_case_at_once(MODES, FILE, |case, folder| {
+        let server = case.serve_with_log(folder, 1, "--dialect line");
+        let expected = error("[Errno 2] No such file or directory: 'a\u{202e}b'");
+        assert_eq!(told(&server, "GET a\u{202e}b\n", false), expected);
+        let log = server.stop_with_log();
+        assert_has(&log, &[r#" GET "a\u{202e}b" "#, " ERROR file not found\n"]);
+        assert!(!log.contains('\u{202e}'), "{log}");
+    });
+}
