@@ -36,11 +36,11 @@ pub use epoll::Epoll;
 pub use file::{
     O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, is_regular_at, open_at, open_private_at, rename_at, unlink_at,
 };
-pub use memory::{prefer_huge_pages, shared_counters};
+pub use memory::shared_counters;
 pub use passed::passed_listener;
 pub use poll::{Interest, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
-pub use room::{free_space, terminal_columns};
+pub use room::{free_space, prefer_huge_pages, terminal_columns};
 pub use signal::{SIGCHLD, SIGKILL, SIGTERM};
 pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silence, unsent};
 pub use splice::{begin_connect, reset_on_close, send_file, send_last, set_pipe_size, splice};

@@ -1,4 +1,4 @@
-//! How do processes share counters, and how does a large buffer cost less? With mappings made by the kernel.
+//! How do processes share counters? In a mapping made by the kernel before the fork.
 
 use super::call::check;
 use std::io;
@@ -13,15 +13,4 @@ pub fn shared_counters(count: usize) -> io::Result<&'static [AtomicU64]> {
     check(at as isize)?;
     // SAFETY: the mapping is page-aligned, zeroed (a valid AtomicU64), long enough and never unmapped.
     Ok(unsafe { std::slice::from_raw_parts(at.cast(), count) })
-}
-
-/// Asks for pages of 2 MiB for memory that has not been touched yet (madvise(2), MADV_HUGEPAGE): to read
-/// all of it then takes 512 times fewer address translations (TLB). A kernel that has none ignores it.
-pub fn prefer_huge_pages(memory: &mut [u8]) {
-    let start = memory.as_ptr().align_offset(4096);
-    let Some(pages) = memory.get_mut(start..) else {
-        return;
-    };
-    // SAFETY: the range belongs to `memory` and begins at a page; the advice changes no content.
-    unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len(), libc::MADV_HUGEPAGE) };
 }

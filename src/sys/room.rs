@@ -1,4 +1,4 @@
-//! How much room is there? Columns of a terminal, for `cli`, and bytes on a disk, for `stress`.
+//! How much room is there? Columns of a terminal, for `cli`, bytes on a disk and large pages, for `stress`.
 
 use super::call::filled;
 use super::file::c_string;
@@ -20,4 +20,15 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
     // SAFETY: the path is NUL-terminated, and zeroes are a valid statvfs.
     let stat: libc::statvfs = unsafe { filled(|stat| libc::statvfs(path.as_ptr(), stat))? };
     Ok(stat.f_bavail * stat.f_frsize)
+}
+
+/// Asks for pages of 2 MiB for memory that has not been touched yet (madvise(2), MADV_HUGEPAGE): to read
+/// all of it then takes 512 times fewer address translations (TLB). A kernel that has none ignores it.
+pub fn prefer_huge_pages(memory: &mut [u8]) {
+    let start = memory.as_ptr().align_offset(4096);
+    let Some(pages) = memory.get_mut(start..) else {
+        return;
+    };
+    // SAFETY: the range belongs to `memory` and begins at a page; the advice changes no content.
+    unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len(), libc::MADV_HUGEPAGE) };
 }

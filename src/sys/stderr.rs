@@ -1,12 +1,14 @@
 //! How does a server write its log without waiting for the one who reads it? A pipe holds 64 KiB (pipe(7)); a
 //! plain write to a full one waits, and a server would stop with it.
 
+use super::poll::{Interest, poll};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Stderr, opened once more: O_NONBLOCK belongs to an open file, and other programs share descriptor 2.
 static NONBLOCKING: OnceLock<Option<File>> = OnceLock::new();
@@ -24,7 +26,12 @@ fn open_again() -> Option<File> {
 pub fn write_stderr(text: &str) -> bool {
     match NONBLOCKING.get_or_init(open_again) {
         Some(file) => (&*file).write_all(text.as_bytes()).is_ok(),
-        None => io::stderr().write_all(text.as_bytes()).is_ok(),
+        None => {
+            let mut stderr = io::stderr().lock();
+            // A ready socket has room for many lines, so no other process fills it first.
+            let ready = poll(&[(stderr.as_fd(), Interest::Write)], Some(Instant::now()));
+            ready.is_ok_and(|count| count > 0) && stderr.write_all(text.as_bytes()).is_ok()
+        }
     }
 }
 

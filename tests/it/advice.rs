@@ -185,7 +185,10 @@ fn a_server_without_stats_and_delete_is_measured_and_both_are_said_once() {
 
 #[test]
 fn an_interrupt_ends_the_questions() {
-    let silent = Fake::start(Guest::wait);
+    let silent = Fake::start(|guest| {
+        guest.read_to(END);
+        guest.wait();
+    });
     let out = Folder::new();
     let words = format!("stress --target {} --out {}", silent.address, out.word("new"));
     let run = Run::start(&mut kolam(words));

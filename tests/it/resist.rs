@@ -4,6 +4,8 @@ use crate::support::http::{put, with};
 use crate::support::*;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,13 +13,18 @@ use std::time::{Duration, Instant};
 
 /// A server whose log is a pipe that is not read, and its address.
 fn unread(case: Case, folder: &Folder) -> (Running, std::net::SocketAddr) {
+    logging(case, folder, Stdio::piped())
+}
+
+/// The same, with its log in `stderr`.
+fn logging(case: Case, folder: &Folder, stderr: Stdio) -> (Running, std::net::SocketAddr) {
     let words = format!(
         "serve --listen 127.0.0.1:0 --mode {} --protocol {} --workers 1 --root",
         case.mode, case.protocol
     );
     let mut command = kolam(words);
     command.arg(folder.path()).stdin(Stdio::null());
-    let mut server = Running::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut server = Running::spawn(command.stdout(Stdio::piped()).stderr(stderr));
     let mut line = String::new();
     let stdout = server.0.stdout.take().unwrap();
     BufReader::new(stdout).read_line(&mut line).unwrap();
@@ -160,4 +167,25 @@ fn a_server_that_never_reads_costs_one_timeout() {
     let took = begun.elapsed();
     server.seen.told.store(true, std::sync::atomic::Ordering::SeqCst);
     assert!((1000..1900).contains(&took.as_millis()), "{took:?}");
+}
+
+/// That of a service under systemd is one. A socket cannot be opened a second time.
+#[test]
+fn a_log_that_is_a_full_socket_stops_nothing() {
+    each_case_at_once(MODES, PROTOCOLS, |case, folder| {
+        folder.write("a", b"");
+        let (unread, log) = UnixStream::pair().unwrap();
+        let (mut server, address) = logging(case, folder, OwnedFd::from(log).into());
+        let mut peer = http::Http::connect(address);
+        // With what the kernel adds to each, there is room for some hundred lines.
+        for _ in 0..3000 {
+            case.ask(&mut peer, &case.get("a")).unwrap();
+        }
+        drop(peer);
+        server.signal(libc::SIGTERM);
+        assert_eq!(server.wait(PATIENCE).code(), Some(0));
+        unread.set_nonblocking(true).unwrap();
+        let lines = BufReader::new(unread).lines().map_while(Result::ok).count();
+        assert!((1..3000).contains(&lines), "{lines}");
+    });
 }
