@@ -27,7 +27,7 @@ pub const HTTP: &[&str] = &["http"];
 
 /// All commands.
 pub const COMMANDS: &[&str] = &[
-    "serve", "list", "download", "upload", "delete", "stats", "stress", "balance", "bench", "check",
+    "serve", "list", "download", "upload", "delete", "stats", "stress", "merge", "balance", "bench", "check",
     "report", "compare",
 ];
 
