@@ -28,9 +28,9 @@ pub struct Body {
     /// How much of the end mark was seen last.
     pub mark: EndMark,
     /// Decoded bytes for the file: room for what one read can bring, and for what was carried before it.
-    pub buffer: Vec<u8>,
+    buffer: Vec<u8>,
     /// How much of `buffer` is filled.
-    pub filled: usize,
+    filled: usize,
 }
 
 impl Body {
@@ -63,7 +63,7 @@ impl Body {
     }
 
     /// Decodes `text` up to the first byte that cannot stand there; returns how many bytes that took.
-    pub fn decode(&mut self, text: &[u8]) -> Result<usize, Refusal> {
+    fn decode(&mut self, text: &[u8]) -> Result<usize, Refusal> {
         let step = self.decoder.decode(text, &mut self.buffer[self.filled..]);
         // Checked before any later error, so that the reply does not depend on how the stream was cut.
         let (seen, decoded) = self.decoder.progress();
