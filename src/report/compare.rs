@@ -2,7 +2,7 @@
 //! allow; then by operation. Two machines, two commits, or a student's server and ours.
 
 use crate::cli::{Args, Command, Failure, failed, opt, print, usage};
-use crate::report::chart::short;
+use crate::report::chart::{escape, short};
 use crate::report::findings::{Ratio, ratio, verdict};
 use crate::report::page::{MIB, Table, document};
 use crate::report::rows::{Row, Run};
@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         summary_text(&summary)
     ))?;
     if let Some(path) = args.path("--html") {
-        let body = format!("{}<pre>{text}</pre>\n", table.html(COMPARED[0]));
+        let body = format!("{}<pre>{}</pre>\n", table.html(COMPARED[0]), escape(&text));
         let title = format!("{} / {}", other.display(), base.display());
         fs::write(path, document(Language::English, &title, &body))
             .or_else(|error| failed(format!("cannot write --html {}: {error}", path.display())))?;

@@ -109,6 +109,12 @@ fn two_runs_are_compared_and_a_slower_one_is_an_exit_code() {
     run(format!("compare {first} {second} --html {page}")).ok();
     let page = fs::read_to_string(folder.join("page.html")).unwrap();
     assert_has(&page, &["<!DOCTYPE html>", "<td>slower</td>", "old / new"]);
+    // What a file says is text on the page, too.
+    let third = written_run(&folder, "d", "cpu      <script>\n", &[1000]);
+    let page = folder.word("page.html");
+    run(format!("compare {first} {third} --html {page}")).ok();
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert_has(&page, &["old / &lt;script&gt;"]);
     // Nothing in common.
     let other = written_run(&folder, "c", "", &[]);
     fs::write(folder.join("c/x.csv"), "operation,mode,total_Bps\nlist,event,1\n").unwrap();
