@@ -26,10 +26,12 @@
 
 mod date; // seconds become dates
 mod log; // one line a request
+mod file_log; // the files of a form (for the volume `http`)
 
 pub use crate::sys::RateLimiter;
 pub use date::{Date, days_from_civil, utc};
-pub use log::{FileLog, RequestLog, log};
+pub use file_log::FileLog;
+pub use log::{RequestLog, log};
 
 use crate::sys;
 use std::io;

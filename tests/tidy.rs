@@ -79,7 +79,8 @@ const MACHINES: &str = "stress/launch.rs stress/as_server.rs stress/wire.rs stre
                         stress/repeats.rs stress/resume.rs stress/forms.rs stress/watched.rs";
 
 /// The page of the HTTP server.
-const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs store/catalogue.rs";
+const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs store/catalogue.rs \
+                    stats/file_log.rs";
 
 /// What a user types and sees.
 const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs \
@@ -100,7 +101,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         2000,
         "b64 json sys net store stats",
         "b64/simd.rs json/reader.rs sys/splice.rs sys/passed.rs sys/room.rs sys/usage.rs store/web.rs \
-         store/catalogue.rs stats/date.rs",
+         store/catalogue.rs stats/date.rs stats/file_log.rs",
     ),
     (
         "Evening 3",

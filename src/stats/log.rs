@@ -33,7 +33,7 @@ const LOGGED_NAME: usize = 255;
 pub struct RequestLog {
     stats: WorkerStats,
     /// The peer, as the log names it; `None`: nothing is logged.
-    peer: Option<SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
     entry: Option<Entry>,
 }
 
@@ -88,16 +88,8 @@ impl RequestLog {
         }
     }
 
-    /// For a request that brings several files, which only those of `http` can.
-    pub fn files(&self) -> FileLog {
-        FileLog {
-            worker: self.worker(),
-            peer: self.peer,
-        }
-    }
-
     /// The number of the worker, as the log shows it.
-    fn worker(&self) -> usize {
+    pub(super) fn worker(&self) -> usize {
         self.stats.row.saturating_sub(1)
     }
 
@@ -135,27 +127,6 @@ impl Entry {
         match failure {
             "" => line + "OK",
             failure => line + "ERROR " + failure,
-        }
-    }
-}
-
-/// The files that one form of `http` brings, a line each: a search for a name in the log finds it. They are
-/// not counted.
-#[derive(Default)]
-pub struct FileLog {
-    worker: usize,
-    /// `None`: nothing is logged.
-    peer: Option<SocketAddr>,
-}
-
-impl FileLog {
-    /// `worker 3 127.0.0.1:50312 FILE "a.bin" 1048576 bytes OK`; the line of the request follows later.
-    pub fn stored(&self, name: &str, bytes: u64) {
-        if let Some(peer) = self.peer {
-            log(&format!(
-                "worker {} {peer} FILE {name:?} {bytes} bytes OK",
-                self.worker
-            ));
         }
     }
 }
