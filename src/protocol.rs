@@ -31,6 +31,7 @@
 mod head; // a stream becomes requests
 mod body; // a file arrives
 mod reply; // what the peer gets to read
+mod stats; // the verb of this server alone, STATS
 
 pub use body::{Body, TEXT_ALLOWANCE, TEXT_SLACK};
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub use head::{END, EndMark, HEAD_LIMIT, Progress};
 pub use reply::{Refusal, Reply};
 
 use crate::session::{Event, Outgoing, Pipelined, Session, Want};
-use crate::stats::{Field, RequestLog};
+use crate::stats::RequestLog;
 use crate::store::{self, Store};
 use head::HeadParser;
 use std::mem;
@@ -139,44 +140,6 @@ impl FileSession {
         Ok(Reply::ok(0, |w| {
             w.pair("data", &format!("{name} deleted successfully"));
             w.pair("data_namafile", &name);
-        }))
-    }
-
-    /// `STATS` → the totals of the scoreboard, and `served` and `failed` of each worker
-    fn stats(&mut self) -> Result<Reply, Refusal> {
-        self.request_log.request("STATS", b"");
-        let scoreboard = self.request_log.scoreboard();
-        let (served, failed) = (scoreboard.total(Field::Served), scoreboard.total(Field::Failed));
-        let counts = [
-            ("workers", scoreboard.workers as u64),
-            ("alive", scoreboard.alive() as u64),
-            ("restarts", scoreboard.total(Field::Restarts)),
-            ("connections", scoreboard.total(Field::Connections)),
-            ("requests", served + failed),
-            ("failed", failed),
-            ("bytes_in", scoreboard.total(Field::BytesIn)),
-            ("bytes_out", scoreboard.total(Field::BytesOut)),
-        ];
-        Ok(Reply::ok(0, |w| {
-            w.key("data");
-            w.open(b'{');
-            w.pair("mode", scoreboard.mode);
-            for (key, count) in counts {
-                w.key(key);
-                w.number(count);
-            }
-            w.key("per_worker");
-            w.open(b'[');
-            for index in 0..scoreboard.workers {
-                w.open(b'{');
-                for (key, field) in [("served", Field::Served), ("failed", Field::Failed)] {
-                    w.key(key);
-                    w.number(scoreboard.worker(index).get(field));
-                }
-                w.close(b'}');
-            }
-            w.close(b']');
-            w.close(b'}');
         }))
     }
 }
@@ -351,7 +314,7 @@ impl Session for FileSession {
 mod tests {
     use super::*;
     use crate::session::{Folder, PIECE, PIECE_TEXT, outgoing, play};
-    use crate::stats::Scoreboard;
+    use crate::stats::{Field, Scoreboard};
     use crate::store::Policy;
 
     /// A folder and its session.

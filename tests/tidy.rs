@@ -83,7 +83,7 @@ const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/brow
                     stats/file_log.rs";
 
 /// What a user types and sees.
-const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs \
+const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs protocol/stats.rs \
                         client/commands.rs client/progress.rs client/partial_file.rs client/stranger.rs";
 
 /// What a reader takes on at a time: its name, as in the first cell of a row of the README, whose second cell
@@ -94,7 +94,8 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         "Evening 1",
         2000,
         "session protocol pool server",
-        "server/event.rs server/browser.rs server/dialect.rs server/command.rs session/silence.rs",
+        "server/event.rs server/browser.rs server/dialect.rs server/command.rs session/silence.rs \
+         protocol/stats.rs",
     ),
     (
         "Evening 2",
