@@ -222,22 +222,6 @@ impl Tester<'_> {
         Ok(outcome)
     }
 
-    /// Removes what is still on a target. Returns the line about what stays.
-    fn leave(&mut self, ran: &Result<(), Failure>, stop: Stop) -> String {
-        let language = self.plan.language;
-        let Some(target) = self.fixture.target.as_mut().filter(|target| target.used()) else {
-            return String::new();
-        };
-        // If a second Ctrl-C or a kill ends the cleaning, this state remains.
-        let _ = self.results.ended(&state(ran, true));
-        if stop.requested() {
-            // The files are removed even if the line cannot be printed.
-            let _ = print(&language.line(words::NOTE, &language.of(words::REMOVING)));
-        }
-        let left = target.leave(target::CLEANING, stop.requested());
-        left.map_or(String::new(), |left| language.line(words::LEFT, &left))
-    }
-
     /// The tables, and the verdict.
     fn finish(self, interrupted: bool, left: &str) -> Result<(), Failure> {
         let (plan, language) = (self.plan, self.plan.language);

@@ -6,9 +6,12 @@
 use crate::cli::{Failure, MODES, failed};
 use crate::client::{Client, Error};
 use crate::json::Value;
+use crate::stress::Tester;
+use crate::stress::live::print;
 use crate::stress::matrix::{MOST_SERVERS, Plan, Told};
 use crate::stress::report::short_size;
 use crate::stress::run_files::RunId;
+use crate::stress::run_folder::state;
 use crate::stress::words::{self, Language, fill};
 use crate::sys::Stop;
 use std::collections::BTreeMap;
@@ -285,6 +288,24 @@ impl Target {
             names += &language.fill(words::ALL_NAMED, &[&self.run.prefix()]);
         }
         (!there.is_empty()).then(|| format!("{stay}, {all}: {names}; {why}"))
+    }
+}
+
+impl Tester<'_> {
+    /// Removes what is still on a target. Returns the line about what stays.
+    pub(super) fn leave(&mut self, ran: &Result<(), Failure>, stop: Stop) -> String {
+        let language = self.plan.language;
+        let Some(target) = self.fixture.target.as_mut().filter(|target| target.used()) else {
+            return String::new();
+        };
+        // If a second Ctrl-C or a kill ends the cleaning, this state remains.
+        let _ = self.results.ended(&state(ran, true));
+        if stop.requested() {
+            // The files are removed even if the line cannot be printed.
+            let _ = print(&language.line(words::NOTE, &language.of(words::REMOVING)));
+        }
+        let left = target.leave(CLEANING, stop.requested());
+        left.map_or(String::new(), |left| language.line(words::LEFT, &left))
     }
 }
 
