@@ -717,6 +717,44 @@ fn every_option_of_the_documents_exists() {
     faults.report();
 }
 
+/// `kolam NAME`, where NAME is in small letters, is a command; a file of Rust or Python is in the project.
+#[test]
+fn every_command_and_file_of_the_documents_exists() {
+    let program: String = sources().iter().map(Source::program).collect();
+    let mut faults = Faults::default();
+    for document in documents() {
+        for (number, code) in code_in_markdown(&document.text) {
+            for command in commands(&code) {
+                if command != "help" && !program.contains(&format!("name: \"{command}\",")) {
+                    let remedy = format!("kolam has no command {command}; correct it");
+                    faults.add(&document.path, number, &remedy);
+                }
+            }
+            for file in files(&code) {
+                if !root().join(file).exists() && !root().join("src").join(file).exists() {
+                    faults.add(&document.path, number, &format!("there is no {file}; correct it"));
+                }
+            }
+        }
+    }
+    faults.report();
+}
+
+/// `serve` of `kolam serve --root files`: what follows the program's name, in each command of a line.
+fn commands(code: &str) -> impl Iterator<Item = &str> {
+    let starts = code
+        .split(['&', ';', '|', '(', '#'])
+        .map(|command| command.trim().trim_start_matches("$ "));
+    let words = starts.filter_map(|command| command.strip_prefix("kolam ")?.split_whitespace().next());
+    words.filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+}
+
+/// The words that name a source file; ROOM stands for any of them.
+fn files(code: &str) -> impl Iterator<Item = &str> {
+    let words = code.split(|c: char| !(c.is_ascii_alphanumeric() || "._/-".contains(c)));
+    words.filter(|word| (word.ends_with(".rs") || word.ends_with(".py")) && !word.contains("ROOM"))
+}
+
 /// The pieces of a Markdown text that are code (indented, fenced or between backticks), with their lines.
 fn code_in_markdown(text: &str) -> Vec<(usize, String)> {
     let mut pieces = Vec::new();
@@ -1245,4 +1283,7 @@ fn the_scanner_finds_names_functions_and_commands() {
         options("| --- | `kolam a --b-c=d` -- --5 (--e)"),
         ["--b-c", "--e"]
     );
+    let found: Vec<&str> = commands("$ kolam a-b; kolam c -d & kolam E # kolam f").collect();
+    assert_eq!(found, ["c", "f"]);
+    assert!(files("cp a.rs `b/c.py`: d.md").eq(["a.rs", "b/c.py"]));
 }

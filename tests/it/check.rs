@@ -75,9 +75,40 @@ fn each_wrong_server_is_found_out_by_its_own_rule() {
                 let graded = check(server.address, options);
                 assert_eq!(failed(graded.text()), [rule], "{mistake:?}\n{}", graded.text());
                 graded.failed(1, &["1 rule failed"]);
+                for verdict in told(mistake) {
+                    let verdict = without_figures(verdict);
+                    let report = without_figures(graded.text());
+                    assert!(
+                        report.contains(&verdict),
+                        "docs/why.md: {mistake:?}: {verdict}\n{report}"
+                    );
+                }
             });
         }
     });
+}
+
+/// The verdict that `docs/why.md` shows of a mistake, if it is one of those: the failed rule, and the cause.
+fn told(mistake: Mistake) -> Vec<&'static str> {
+    let named = format!("\nServer `{mistake:?}`:\n");
+    let parts = include_str!("../../docs/why.md").split("\n## ");
+    let part = parts.filter(|part| part.contains(&named)).flat_map(str::lines);
+    // A report is indented by four blanks as code.
+    part.filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with("  FAIL ") || line.starts_with("       cause "))
+        .collect()
+}
+
+/// Names, times and ports differ from run to run.
+fn without_figures(text: &str) -> String {
+    text.replace(|c: char| c.is_ascii_digit(), "")
+}
+
+#[test]
+fn the_page_of_mistakes_has_ten_each_with_its_verdict() {
+    let verdicts = FINDINGS.map(|(mistake, _)| told(mistake).len());
+    let shown: Vec<_> = verdicts.into_iter().filter(|&lines| lines > 0).collect();
+    assert_eq!(shown, [2; 10]);
 }
 
 #[test]
