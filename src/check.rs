@@ -97,10 +97,14 @@ static RULES: &[Rule] = &[
     rule(("framing", "one-piece"), "end", rules::one_piece,
         "a small reply comes in one piece",
         "two calls write the reply and its end, and Nagle's algorithm holds the second back: join them"),
-    rule(("framing", "keeps-open"), "end", rules::keeps_open,
+    rule(("json", "object"), "end",
+        |examiner| rules::ok(examiner, "LIST\r\n\r\n"),
+        "a reply is one JSON object with \"status\": \"OK\"",
+        "the reply is no JSON, or has no status"),
+    rule(("framing", "keeps-open"), "object", rules::keeps_open,
         "a second request on the same connection is answered",
         "the connection is closed after one reply: read the next request in a loop"),
-    rule(("framing", "split-reads"), "one-reply",
+    rule(("framing", "split-reads"), "one-reply object",
         |examiner| rules::in_pieces(examiner, &["LI", "ST\r\n\r\n"]),
         "LI, a pause, and ST\\r\\n\\r\\n are one request",
         "each receive is taken for a whole request: collect bytes until the end comes, or --dialect pause"),
@@ -119,10 +123,6 @@ static RULES: &[Rule] = &[
     rule(("framing", "two-at-once"), "end-inside keeps-open", rules::two_at_once,
         "two requests in one packet get two replies",
         "what came after the first request is thrown away: keep it, it is the next request"),
-    rule(("json", "object"), "end",
-        |examiner| rules::ok(examiner, "LIST\r\n\r\n"),
-        "a reply is one JSON object with \"status\": \"OK\"",
-        "the reply is no JSON, or has no status"),
     rule(("json", "list"), "object", rules::list_is_an_array,
         "\"data\" of LIST is an array of strings",
         "the names are joined to one string, or have another key"),
@@ -187,13 +187,13 @@ static RULES: &[Rule] = &[
     rule(("names", "quoted"), "round-trip", behaviour::quoted_name,
         "UPLOAD \"name\" stores name, without the quotes",
         "the request is split at blanks only, and the quotes stay part of the name"),
-    rule(("names", "blanks"), "quoted list", behaviour::blanks,
+    rule(("names", "blanks"), "quoted listed", behaviour::blanks,
         "a name in quotes may have blanks",
         "the request is split at blanks before quotes are looked at"),
     rule(("names", "case"), "listed", behaviour::case_kept,
         "a name keeps its letter case",
         "the whole request is folded to lower case, not the verb alone"),
-    rule(("names", "utf-8"), "round-trip list", behaviour::other_alphabets,
+    rule(("names", "utf-8"), "listed", behaviour::other_alphabets,
         "names are UTF-8: ö and ಕೋ are letters like others",
         "bytes are decoded as ASCII or Latin-1"),
     rule(("names", "escape"), "missing-file list", behaviour::escape,
@@ -206,7 +206,7 @@ static RULES: &[Rule] = &[
     rule(("files", "every-byte"), "paddings split-reads",
         |examiner| examiner.round_trip(&examiner.name("bytes"), &pattern(65536 + 1)),
         "a file with every byte value comes back",
-        "content is treated as text somewhere: open files in binary mode"),
+        "content is treated as text: open files in binary mode; or one read is taken for the whole file"),
     rule(("files", "growth"), "every-byte", behaviour::growth,
         "one large upload takes about as long as the same bytes in small ones",
         "a limit on a message, or on memory: decode and write each piece as it comes"),
@@ -226,7 +226,7 @@ static RULES: &[Rule] = &[
     rule(("concurrency", "beside-upload"), "idle-client", behaviour::beside_half_an_upload,
         "a client is served while another is in the middle of an upload",
         "a lock is held while a request is read: hold it for the change alone, or not at all"),
-    rule(("concurrency", "workers"), "beside-upload", behaviour::workers,
+    rule(("concurrency", "workers"), "beside-upload object", behaviour::workers,
         "as many clients are served at once as there are workers",
         "the workers wait for each other"),
     rule(("robustness", "half-upload"), "deletes split-reads", behaviour::half_an_upload,
@@ -276,6 +276,11 @@ pub static CHECK: Command = Command {
         ),
         opt("--big", "", "also a file of 100 MiB"),
         opt(
+            "--workers",
+            "N",
+            "how many it has, if no STATS tells; 1: it may serve one client at a time",
+        ),
+        opt(
             "--pid",
             "PID",
             "the server's process on this machine: its memory is watched, too",
@@ -308,6 +313,10 @@ fn run(args: &Args) -> Result<(), Failure> {
     let address = args.address_word(0, "127.0.0.1:6666")?;
     let mut examiner = Examiner::new(Wire::new(address, args.seconds("--timeout", 2.0)?));
     examiner.big = args.has("--big");
+    if args.has("--workers") {
+        let workers = args.number("--workers", 1, 1..=4096)?;
+        examiner.workers.set(Some(workers as usize));
+    }
     examiner.memory = args.text("--pid").map(watched).transpose()?;
     if args.has("--patience") {
         examiner.patience = Some(args.seconds("--patience", 60.0)?);

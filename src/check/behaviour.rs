@@ -114,7 +114,7 @@ pub fn growth(examiner: &Examiner) -> Graded {
 /// Holds a connection that has said `bytes`, while another asks for something.
 pub fn served_beside(examiner: &Examiner, bytes: &[u8], request: &[u8]) -> Graded {
     if examiner.workers.get() == Some(1) {
-        return Err(Why::Skip("it says that it has one worker".to_owned()));
+        return Err(Why::Skip("it has one worker".to_owned()));
     }
     let mut held = examiner.wire.open()?;
     held.send(bytes);

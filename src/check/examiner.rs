@@ -23,7 +23,7 @@ pub struct Examiner {
     pub patience: Option<Duration>,
     /// The server's process on this machine and its peak of memory so far in KiB, if that is to be watched.
     pub memory: Option<(Pid, u64)>,
-    /// How many workers the server says that it has, once it has been asked.
+    /// How many workers the server has, as its user says; then, as it says itself once it has been asked.
     pub workers: Cell<Option<usize>>,
     /// Names that were stored, or that a wrong server may have stored.
     made: RefCell<BTreeSet<String>>,

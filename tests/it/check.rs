@@ -2,7 +2,7 @@
 
 use crate::support::wrong::{Mistake, WrongServer};
 use crate::support::{
-    Ended, FILE, Folder, MODES, PATIENCE, POOLS, Run, Running, each_case_at_once, eventually, kolam, skipped,
+    Ended, FILE, Folder, MODES, PATIENCE, Run, Running, each_case_at_once, eventually, kolam, skipped,
 };
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -11,30 +11,44 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 /// Each mistake with the one rule that it breaks.
-const FINDINGS: [(Mistake, &str); 32] = [
+const FINDINGS: [(Mistake, &str); 46] = [
     (Mistake::EachReceiveIsARequest, "split-reads"),
     (Mistake::EndOnlyAtTheBuffersEnd, "end-inside"),
     (Mistake::EndOnlyInTheLatestReceive, "end-cut-in-two"),
+    (Mistake::EndOnlyInTheLatestTwoReceives, "byte-by-byte"),
     (Mistake::IgnoresPipelining, "two-at-once"),
+    (Mistake::UploadTakesAllThatCame, "upload-then-get"),
     (Mistake::SearchesFromTheStart, "growth"),
+    (Mistake::EndsInOneLineEnd, "end"),
     (Mistake::ReplyInTwoPieces, "one-piece"),
     (Mistake::RepliesTwice, "one-reply"),
     (Mistake::ClosesAfterEachReply, "keeps-open"),
     (Mistake::ClosesWithoutReplyOnError, "unknown"),
     (Mistake::ClosesAfterAnError, "open-after-error"),
+    (Mistake::ClosesWithoutAName, "missing-name"),
+    (Mistake::NoStatus, "object"),
+    (Mistake::NamesInOneString, "list"),
     (Mistake::GluedJson, "escapes"),
     (Mistake::LengthOneOff, "round-trip"),
     (Mistake::UrlSafeAlphabet, "paddings"),
     (Mistake::NoPaddingInReplies, "reply-padded"),
+    (Mistake::InsistsOnPadding, "unpadded"),
     (Mistake::DropsForeignSymbols, "broken"),
     (Mistake::CutsAtTheFirstLineBreak, "line-breaks"),
+    (Mistake::TextMode, "every-byte"),
     (Mistake::MessageLimit, "10-mib"),
     (Mistake::AppendsToTheOldFile, "replaces"),
     (Mistake::EmptyIsMissing, "empty"),
     (Mistake::NamesInLowerCase, "case"),
     (Mistake::KeepsQuotes, "quoted"),
+    (Mistake::SplitsInsideQuotes, "blanks"),
+    (Mistake::ListsPaths, "listed"),
+    (Mistake::ListsLatin1, "utf-8"),
     (Mistake::LeavesTheFolder, "escape"),
+    (Mistake::VerbsInUpperCaseOnly, "letter-case"),
+    (Mistake::MissingIsEmpty, "missing-file"),
     (Mistake::DeletesNothing, "deletes"),
+    (Mistake::DeletesAnything, "delete-nothing"),
     (Mistake::OneAtATime, "idle-client"),
     (Mistake::OneAtATimeOnTwoPorts, "idle-client"),
     (Mistake::TwoWorkersOfFour, "workers"),
@@ -70,7 +84,14 @@ fn each_wrong_server_is_found_out_by_its_own_rule() {
         for (mistake, rule) in FINDINGS {
             scope.spawn(move || {
                 let server = WrongServer::start(mistake);
-                let heavy = ["growth", "10-mib", "ok-means-whole", "whole-files", "refusal"];
+                let heavy = [
+                    "growth",
+                    "10-mib",
+                    "ok-means-whole",
+                    "whole-files",
+                    "upload-then-get",
+                    "refusal",
+                ];
                 let options: &[&str] = if heavy.contains(&rule) { &[] } else { &["--quick"] };
                 let graded = check(server.address, options);
                 assert_eq!(failed(graded.text()), [rule], "{mistake:?}\n{}", graded.text());
@@ -325,9 +346,12 @@ fn other_protocols_are_named_instead_of_graded() {
 #[test]
 fn this_server_passes_in_every_dialect() {
     for dialect in ["line", "sized", "pause"] {
-        each_case_at_once(POOLS, FILE, |case, folder| {
+        each_case_at_once(MODES, FILE, |case, folder| {
             let server = case.serve(folder, 4, &format!("--dialect {dialect}"));
-            let graded = check(server.address, &["--dialect", dialect]);
+            // `line` and `sized` have no STATS that could say so.
+            let alone = case.mode == "single" && dialect != "pause";
+            let workers: &[&str] = if alone { &["--workers", "1"] } else { &[] };
+            let graded = check(server.address, &[&["--dialect", dialect], workers].concat());
             assert_eq!(failed(graded.text()), [""; 0], "{}", graded.text());
             // There is no DELETE in `sized`: what stays is named.
             let left = folder.names();

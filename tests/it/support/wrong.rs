@@ -17,30 +17,44 @@ pub enum Mistake {
     EachReceiveIsARequest,
     EndOnlyAtTheBuffersEnd,
     EndOnlyInTheLatestReceive,
+    EndOnlyInTheLatestTwoReceives,
     IgnoresPipelining,
+    UploadTakesAllThatCame,
     SearchesFromTheStart,
     // Where does a reply end?
+    EndsInOneLineEnd,
     ReplyInTwoPieces,
     RepliesTwice,
     ClosesAfterEachReply,
     ClosesWithoutReplyOnError,
     ClosesAfterAnError,
+    ClosesWithoutAName,
+    NoStatus,
+    NamesInOneString,
     GluedJson,
     // Is the content right?
     LengthOneOff,
     UrlSafeAlphabet,
     NoPaddingInReplies,
+    InsistsOnPadding,
     DropsForeignSymbols,
     CutsAtTheFirstLineBreak,
+    TextMode,
     MessageLimit,
     AppendsToTheOldFile,
     EmptyIsMissing,
     // Is the name right?
     NamesInLowerCase,
     KeepsQuotes,
+    SplitsInsideQuotes,
+    ListsPaths,
+    ListsLatin1,
     LeavesTheFolder,
     // Does it do what it says, and for how many?
+    VerbsInUpperCaseOnly,
+    MissingIsEmpty,
     DeletesNothing,
+    DeletesAnything,
     OneAtATime,
     OneAtATimeOnTwoPorts,
     TwoWorkersOfFour,
@@ -157,6 +171,9 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     stream.set_nodelay(true).unwrap();
     let mut collected = Vec::new();
     while let Some(request) = next_request(&mut stream, &mut collected, shared) {
+        if shared.mistake == Mistake::ClosesWithoutAName && request == b"GET\r\n\r\n" {
+            return;
+        }
         let reply = answer(&request, shared);
         let failed = reply.contains("\"ERROR\"");
         if failed && shared.mistake == Mistake::ClosesWithoutReplyOnError {
@@ -181,8 +198,14 @@ fn send(stream: &mut TcpStream, reply: &str, mistake: Mistake) -> std::io::Resul
         thread::sleep(Duration::from_millis(40));
         return stream.write_all(END);
     }
-    let times = if mistake == Mistake::RepliesTwice { 2 } else { 1 };
-    stream.write_all(format!("{reply}\r\n\r\n").repeat(times).as_bytes())
+    let whole = format!("{reply}\r\n\r\n");
+    let sent = match mistake {
+        Mistake::RepliesTwice => whole.repeat(2),
+        Mistake::EndsInOneLineEnd => format!("{reply}\r\n"),
+        Mistake::NoStatus => whole.replace("\"status\":\"OK\",", ""),
+        _ => whole,
+    };
+    stream.write_all(sent.as_bytes())
 }
 
 /// The next request without its end; `None` when there is none any more.
@@ -194,10 +217,11 @@ fn next_request(stream: &mut TcpStream, collected: &mut Vec<u8>, shared: &Shared
         1
     };
     let mut piece = vec![0; 65536 / pieces];
-    let mut searched = 0;
+    // How many bytes there were before the latest receive, and before the one before it.
+    let (mut searched, mut earlier) = (0, 0);
     let mut held = None;
     loop {
-        if let Some(length) = request_length(collected, searched, shared.mistake) {
+        if let Some(length) = request_length(collected, searched, earlier, shared.mistake) {
             let rest = collected.split_off(length);
             let request = std::mem::replace(collected, rest);
             if shared.mistake == Mistake::IgnoresPipelining {
@@ -205,7 +229,7 @@ fn next_request(stream: &mut TcpStream, collected: &mut Vec<u8>, shared: &Shared
             }
             return Some(request);
         }
-        searched = collected.len();
+        (earlier, searched) = (searched, collected.len());
         let count = stream.read(&mut piece).ok()?;
         if shared.mistake == Mistake::LockHeldWhileReading && held.is_none() {
             held = Some(shared.lock.lock());
@@ -224,19 +248,24 @@ fn next_request(stream: &mut TcpStream, collected: &mut Vec<u8>, shared: &Shared
     }
 }
 
-/// Length of the first request with its end; `searched` bytes were looked at before the latest receive.
-fn request_length(collected: &[u8], searched: usize, mistake: Mistake) -> Option<usize> {
+/// Length of the first request with its end; `searched` bytes were looked at before the latest receive, and
+/// `earlier` before the one before it.
+fn request_length(collected: &[u8], searched: usize, earlier: usize, mistake: Mistake) -> Option<usize> {
     let from = match mistake {
         Mistake::EachReceiveIsARequest => return (!collected.is_empty()).then_some(collected.len()),
         Mistake::EndOnlyAtTheBuffersEnd => return collected.ends_with(END).then_some(collected.len()),
         Mistake::EndOnlyInTheLatestReceive => searched,
+        Mistake::EndOnlyInTheLatestTwoReceives => earlier,
         Mistake::SearchesFromTheStart => 0,
         _ => searched.saturating_sub(END.len() - 1),
     };
     let at = collected[from..]
         .windows(END.len())
         .position(|window| window == END)?;
-    Some(from + at + END.len())
+    match mistake {
+        Mistake::UploadTakesAllThatCame if collected.starts_with(b"UPLOAD") => Some(collected.len()),
+        _ => Some(from + at + END.len()),
+    }
 }
 
 /// Opens the old file for writing as soon as its name is known.
@@ -269,9 +298,13 @@ fn escaped(text: &str) -> String {
 
 /// word = one that is not quoted, or one in quotes with \" and \\; returns it and what follows.
 fn take_name(text: &str, mistake: Mistake) -> (String, &str) {
-    let Some(quoted) = text.strip_prefix('"').filter(|_| mistake != Mistake::KeepsQuotes) else {
+    let looks_at_quotes = !matches!(mistake, Mistake::KeepsQuotes | Mistake::SplitsInsideQuotes);
+    let Some(quoted) = text.strip_prefix('"').filter(|_| looks_at_quotes) else {
         let (name, rest) = text.split_once(' ').unwrap_or((text.trim_end(), ""));
-        return (name.to_owned(), rest);
+        return match mistake {
+            Mistake::SplitsInsideQuotes => (name.trim_matches('"').to_owned(), rest),
+            _ => (name.to_owned(), rest),
+        };
     };
     let (mut name, mut chars) = (String::new(), quoted.char_indices());
     while let Some((at, c)) = chars.next() {
@@ -295,8 +328,12 @@ fn answer(request: &[u8], shared: &Shared) -> String {
     }
     let leaves = name.starts_with('.') || name.contains(['/', '\\']);
     let bad = name.is_empty() || leaves && mistake != Mistake::LeavesTheFolder;
-    let reply = match verb.to_uppercase().as_str() {
-        "LIST" => list(&shared.files.lock().unwrap()),
+    let verb = match mistake {
+        Mistake::VerbsInUpperCaseOnly => verb.to_owned(),
+        _ => verb.to_uppercase(),
+    };
+    let reply = match verb.as_str() {
+        "LIST" => list(&shared.files.lock().unwrap(), mistake),
         "STATS" if mistake == Mistake::TwoWorkersOfFour => ok("\"data\":{\"workers\":4}"),
         "GET" | "UPLOAD" | "DELETE" if bad => error(&format!("invalid file name: {name}"), mistake),
         "GET" => get(&name, shared),
@@ -312,25 +349,39 @@ fn answer(request: &[u8], shared: &Shared) -> String {
     reply
 }
 
-fn list(files: &Files) -> String {
+fn list(files: &Files, mistake: Mistake) -> String {
+    let listed = |name: &String| match mistake {
+        Mistake::ListsPaths => format!("files/{name}"),
+        Mistake::ListsLatin1 => name.bytes().map(char::from).collect(),
+        _ => name.clone(),
+    };
     let names: Vec<String> = files
         .keys()
         .filter(|name| !name.contains('/'))
-        .map(|name| format!("\"{}\"", escaped(name)))
+        .map(|name| format!("\"{}\"", escaped(&listed(name))))
         .collect();
-    ok(&format!("\"data\":[{}]", names.join(",")))
+    match mistake {
+        Mistake::NamesInOneString => ok("\"data\":\"no files\""),
+        _ => ok(&format!("\"data\":[{}]", names.join(","))),
+    }
 }
 
 fn get(name: &str, shared: &Shared) -> String {
     let files = shared.files.lock().unwrap();
     shared.read.store(true, Ordering::SeqCst);
-    let Some(content) = files.get(name) else {
-        return error(&format!("file not found: {name}"), shared.mistake);
+    let content = match files.get(name) {
+        Some(content) => content.as_slice(),
+        None if shared.mistake == Mistake::MissingIsEmpty => b"",
+        None => return error(&format!("file not found: {name}"), shared.mistake),
     };
     let length = content
         .len()
         .saturating_sub(usize::from(shared.mistake == Mistake::LengthOneOff));
-    let text = base64(&content[..length]);
+    let mut content = content[..length].to_vec();
+    if shared.mistake == Mistake::TextMode {
+        content.retain(|byte| *byte != b'\r');
+    }
+    let text = base64(&content);
     let text = match shared.mistake {
         Mistake::UrlSafeAlphabet => text.replace('+', "-").replace('/', "_"),
         Mistake::NoPaddingInReplies => text.replace('=', ""),
@@ -386,6 +437,10 @@ fn delete(name: &str, shared: &Shared) -> String {
     let mut files = shared.files.lock().unwrap();
     let known = match shared.mistake {
         Mistake::DeletesNothing => files.contains_key(name),
+        Mistake::DeletesAnything => {
+            files.remove(name);
+            true
+        }
         _ => files.remove(name).is_some(),
     };
     if known {
@@ -397,6 +452,10 @@ fn delete(name: &str, shared: &Shared) -> String {
 
 /// Base64 with or without padding and with line breaks; by the book and not by the program under test.
 fn decode(text: &str, mistake: Mistake) -> Option<Vec<u8>> {
+    let count = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).count();
+    if mistake == Mistake::InsistsOnPadding && count % 4 != 0 {
+        return None;
+    }
     let mut content = Vec::with_capacity(text.len());
     let mut symbols = text.trim_end().trim_end_matches('=').as_bytes();
     // Whole groups as long as nothing else stands between them, which is quick.
