@@ -25,6 +25,7 @@ mod stop; // noticing the request to stop
 mod poll;
 mod socket;
 mod file;
+mod beneath; // a name that leads out of its folder
 mod memory;
 mod epoll;
 mod splice; // for http, balance and bench

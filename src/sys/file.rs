@@ -1,8 +1,9 @@
 //! How is a file opened inside one folder and never outside of it? By openat(2), without following links.
 //! openat(2), fstatat(2), renameat(2), unlinkat(2).
 
+use super::beneath::open_beneath;
 use super::call::{check, filled};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -26,6 +27,11 @@ pub fn open_private_at(dir: &File, name: &str) -> io::Result<File> {
 fn open_with(dir: &File, name: &str, flags: i32, mode: libc::c_uint) -> io::Result<File> {
     let name = c_string(name)?;
     let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    open_beneath(dir, &name, flags, mode).unwrap_or_else(|| open_plainly(dir, &name, flags, mode))
+}
+
+/// For a kernel without openat2(2): only the last part of `name` is not followed, so it must be the only one.
+pub fn open_plainly(dir: &File, name: &CStr, flags: i32, mode: libc::c_uint) -> io::Result<File> {
     // SAFETY: `name` is NUL-terminated; the new descriptor has no other owner.
     unsafe {
         let fd = check(libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, mode))?;
