@@ -24,6 +24,7 @@ mod commands; // the client's command line
 mod partial_file; // a download that is not whole yet
 mod progress; // a transfer that takes long
 mod stranger; // a server that speaks something else
+mod port; // by which a server names us (for the timeline)
 
 pub use commands::{DELETE, DOWNLOAD, LIST, STATS, UPLOAD};
 

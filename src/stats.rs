@@ -26,12 +26,14 @@
 
 mod date; // seconds become dates
 mod log; // one line a request
+mod trace; // and one when its worker took it (for the timeline)
 mod file_log; // the files of a form (for the volume `http`)
 
 pub use crate::sys::RateLimiter;
 pub use date::{Date, days_from_civil, utc};
 pub use file_log::FileLog;
 pub use log::{RequestLog, log};
+pub use trace::begin_trace;
 
 use crate::sys;
 use std::io;

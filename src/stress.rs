@@ -42,6 +42,8 @@ mod wire; // what lies between
 mod shards; // rows on many machines
 mod repeats; // rows several times
 mod resume; // after an interrupt
+mod trace; // who was served when
+mod trace_file; // in a file
 mod report; // tables and findings
 mod words; // the texts in two languages
 
@@ -51,6 +53,7 @@ pub use report::headings;
 pub use words::{Language, Text, fill};
 
 use crate::cli::{Args, Command, Failure, failed};
+use crate::stats::utc;
 use crate::sys::{self, Listen, Pid, Stop};
 use clients::Record;
 use fixture::{Fixture, Server};
@@ -60,7 +63,6 @@ use report::Outcome;
 use resume::Earlier;
 use run_folder::{MadeFolder, RunFolder, cannot, require_space, state};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 use watched::Watched;
 use wire::Wire;
@@ -77,6 +79,7 @@ pub static STRESS: Command = Command {
         launch::OPTIONS,
         shards::OPTIONS,
         repeats::OPTIONS,
+        trace::OPTIONS,
     ],
     run,
 };
@@ -122,7 +125,7 @@ fn test(args: &Args, earlier: Option<&Earlier>) -> Result<(), Failure> {
         Some(earlier) => (earlier.folder(&plan, &done)?, None),
         None => RunFolder::make(&plan, wire.about())?,
     };
-    notes.extend(note);
+    notes.extend(note.into_iter().chain(plan.trace.note(language)));
     let forecast = live::forecast(&plan, fixture.making);
     print(&(language.line(words::RESULTS, &results.path.display()) + &forecast))?;
     for note in notes {
@@ -183,11 +186,11 @@ impl Tester<'_> {
         // The clock runs in here only.
         let (task, count) = (Arc::new(fixture.task(row, &server)), row.clients as usize);
         let progress = fixture.progress;
-        progress.store(0, Relaxed);
+        progress.reset();
         progress_line.row_begins(row);
         let watched = self.pid.map(Watched::begin);
         let started = SystemTime::now();
-        let show = || progress_line.show(row, progress);
+        let show = || progress_line.show(row, progress.bytes());
         let ran = match &ready {
             Ok(()) => clients::run(row.client_mode, count, &task, show),
             // Clients would only report that a file is missing, not why.
@@ -208,7 +211,11 @@ impl Tester<'_> {
         let before = before.unwrap_or_default();
         outcome.servers = stats.and_then(|stats| stats.workers_since(&before, row.servers));
         outcome.started = Some(started);
-        match server.stop() {
+        let stopped = server.stop();
+        if let Some(tracer) = progress.tracer {
+            trace_file::write(&self.results.path, tracer, row, &utc(started), &records)?;
+        }
+        match stopped {
             Ok((our_peak, our_cpu)) => {
                 outcome.server_peak_rss_kib = our_peak.or(peak);
                 outcome.server_cpu = our_cpu.map(|cpu| cpu.as_secs_f64()).or(cpu);
@@ -245,6 +252,9 @@ impl Tester<'_> {
         }
         // Files that stay on a target are told and are no failure: a server may have no DELETE, and what was
         // measured is whole.
+        if plan.trace.went_as_planned(done) {
+            return Ok(());
+        }
         report::verdict(done, language).map_or(Ok(()), failed)
     }
 }

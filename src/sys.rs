@@ -32,7 +32,9 @@ mod splice; // for http, balance and bench
 mod passed; // a listener from a service manager
 mod room; // on a terminal, on a disk
 mod usage; // for stress and check
+mod clock; // for traces
 
+pub use clock::monotonic;
 pub use epoll::Epoll;
 pub use file::{
     O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, is_regular_at, open_at, open_private_at, rename_at, unlink_at,

@@ -78,6 +78,10 @@ const RUNS: &str = "stress/target.rs stress/advice.rs stress/run_files.rs \
 const MACHINES: &str = "stress/launch.rs stress/as_server.rs stress/wire.rs stress/shards.rs \
                         stress/repeats.rs stress/resume.rs stress/forms.rs stress/watched.rs";
 
+/// Each request of a row as a bar: the clocks, the file, the picture.
+const TIMELINE: &str = "sys/clock.rs stats/trace.rs client/port.rs stress/trace.rs stress/trace_file.rs \
+                        report/timeline.rs";
+
 /// The page of the HTTP server.
 const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs store/catalogue.rs \
                     stats/file_log.rs";
@@ -102,7 +106,8 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         2000,
         "b64 json sys net store stats",
         "b64/simd.rs json/reader.rs sys/splice.rs sys/passed.rs sys/room.rs sys/usage.rs sys/beneath.rs \
-         store/web.rs store/catalogue.rs stats/date.rs stats/file_log.rs",
+         store/web.rs store/catalogue.rs stats/date.rs stats/file_log.rs sys/clock.rs \
+         stats/trace.rs",
     ),
     (
         "Evening 3",
@@ -124,7 +129,8 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("The load generator", 1800, "bench", ""),
     ("The grader", 1800, "check sys/usage.rs", "check/dialects.rs"),
     ("Grading dialects", 1800, "check/dialects.rs", ""),
-    ("The report", 1800, "report", ""),
+    ("The report", 1800, "report", "report/timeline.rs"),
+    ("The timeline", 700, TIMELINE, ""),
     ("Runs and results", 1800, RUNS, ""),
     ("Two machines and more", 1800, MACHINES, ""),
     ("The command line", 1800, COMMANDS, ""),

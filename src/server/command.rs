@@ -33,6 +33,7 @@ const OPTIONS: &[Opt] = &[
     opt("--max-connections", "N", "more are answered `server busy` (4096)"),
     opt("--grace", "TIME", "how long a stop waits for requests in progress (10)"),
     opt("--quiet", "", "no log on stderr"),
+    opt("--trace", "", "log when a worker takes a connection too, by the clock since the boot"),
 ];
 
 pub static SERVE: Command = Command {
@@ -73,6 +74,12 @@ fn start(args: &Args) -> Result<(), Failure> {
     let protocol = dialect::choose(args, &mut spoken, &mut limits, protocol)?;
     let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
     let log = !args.has("--quiet");
+    if args.has("--trace") {
+        if !log {
+            return usage("--trace writes into the log, and --quiet switches it off; use one of the two");
+        }
+        stats::begin_trace();
+    }
     if remote && log && !args.has("--read-only") {
         stats::log("other machines can reach this server: it changes nothing without --allow-write");
     }

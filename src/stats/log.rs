@@ -1,12 +1,11 @@
 //! What happened to each request? One line on stderr says so, written when the request ends, by the worker
 //! that served it.
 
-use super::date::utc;
-use super::{Field, Scoreboard, WorkerStats};
+use super::{Field, Scoreboard, WorkerStats, trace};
 use crate::sys;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// Lines that found no room on stderr, since the last that did.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -14,7 +13,7 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 /// Writes one line with the time in front: about the server itself, or about a request. When the log is not
 /// read, lines are lost, and counted; the server does not wait.
 pub fn log(text: &str) {
-    let now = utc(SystemTime::now());
+    let now = trace::stamp();
     let lost = LOST.swap(0, Relaxed);
     let mut line = format!("{now} {text}\n");
     if lost > 0 {
@@ -49,6 +48,7 @@ struct Entry {
 
 impl RequestLog {
     pub fn new(stats: WorkerStats, peer: Option<SocketAddr>) -> RequestLog {
+        trace::taken(&stats, peer);
         let entry = None;
         RequestLog { stats, peer, entry }
     }

@@ -7,12 +7,12 @@
 use crate::client::{Client, Error};
 use crate::pool::ThreadPool;
 use crate::stress::run_files::RunId;
+use crate::stress::trace::Progress;
 use crate::sys::{self, Interest, Pid, Stop};
 use std::io::{self, BufRead, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What each worker does, once.
@@ -31,8 +31,8 @@ pub struct Task {
     pub only: bool,
     pub timeout: Duration,
     pub stop: Stop,
-    /// Bytes moved so far by all workers, for the progress line; shared with forked workers.
-    pub progress: &'static AtomicU64,
+    /// Counts what all workers move, for the progress line.
+    pub progress: Progress,
 }
 
 /// What one worker reports.
@@ -176,15 +176,14 @@ fn work(index: usize, task: &Task, barrier: &StartBarrier) {
 /// One connection, one operation; returns the bytes that arrived right.
 fn perform(index: usize, task: &Task) -> Result<u64, Error> {
     let mut client = Client::connect(task.address, task.timeout, task.stop)?;
+    let progress = task.progress.client(index, &mut client);
     let content: &[u8] = &task.content;
     match task.operation {
-        "download" => download(&mut client, &task.name, content, task.progress),
+        "download" => download(&mut client, &task.name, content, progress),
         "upload" => {
             let mut source = Feed {
                 rest: content,
-                taken: |count| {
-                    task.progress.fetch_add(count, Relaxed);
-                },
+                taken: |count| progress.add(count),
             };
             client.upload(&task.run.upload(index), &mut source)
         }
@@ -200,12 +199,7 @@ fn perform(index: usize, task: &Task) -> Result<u64, Error> {
 }
 
 /// Downloads `name` and compares it with `content` while it streams.
-pub fn download(
-    client: &mut Client,
-    name: &str,
-    content: &[u8],
-    progress: &'static AtomicU64,
-) -> Result<u64, Error> {
+pub fn download(client: &mut Client, name: &str, content: &[u8], progress: Progress) -> Result<u64, Error> {
     let mut sink = Compare {
         expected: content,
         at: 0,
@@ -223,7 +217,7 @@ pub struct Compare<'c> {
     pub expected: &'c [u8],
     /// Bytes that have arrived.
     pub at: usize,
-    pub progress: &'static AtomicU64,
+    pub progress: Progress,
 }
 
 impl Write for Compare<'_> {
@@ -235,7 +229,7 @@ impl Write for Compare<'_> {
             return Err(io::Error::other(format!("wrong content at byte {wrong}")));
         }
         self.at += bytes.len();
-        self.progress.fetch_add(bytes.len() as u64, Relaxed);
+        self.progress.add(bytes.len() as u64);
         Ok(bytes.len())
     }
 
@@ -430,7 +424,7 @@ mod tests {
 
     #[test]
     fn only_the_expected_content_passes() {
-        let progress = &sys::shared_counters(1).unwrap()[0];
+        let progress = Progress::new().unwrap();
         let sink = |expected| Compare {
             expected,
             at: 0,
@@ -438,7 +432,7 @@ mod tests {
         };
         let mut whole = sink(b"abcdef");
         assert!(whole.write_all(b"abc").is_ok() && whole.write_all(b"de").is_ok());
-        assert_eq!((whole.at, progress.load(Relaxed)), (5, 5));
+        assert_eq!((whole.at, progress.bytes()), (5, 5));
         assert!(whole.write_all(b"x").is_err());
         assert!(sink(b"abc").write_all(b"abcd").is_err(), "longer than expected");
         for at in 0..=6 {

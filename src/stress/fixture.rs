@@ -10,6 +10,7 @@ use crate::stress::launch::{Launched, Place, Usage};
 use crate::stress::matrix::{Plan, Row};
 use crate::stress::run_files::{RunFiles, RunId};
 use crate::stress::target::Target;
+use crate::stress::trace::Progress;
 use crate::sys::{self, Interest, Pid, Stop};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,7 +20,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use std::{env, iter, mem};
 
@@ -44,7 +44,7 @@ pub struct Fixture<'p> {
     /// machine slows some of them down.
     pub making: f64,
     /// Bytes moved by the clients of the running row.
-    pub progress: &'static AtomicU64,
+    pub progress: Progress,
 }
 
 impl Fixture<'_> {
@@ -68,11 +68,11 @@ impl Fixture<'_> {
         Ok(Fixture {
             plan,
             stop,
+            progress: Progress::of(plan, &files)?,
             files,
             target,
             sources,
             making,
-            progress: &sys::shared_counters(1)?[0],
         })
     }
 
@@ -185,7 +185,7 @@ fn random(bytes: u64, seed: u64) -> Vec<u8> {
 }
 
 /// Compares a stored file with what it should hold; returns its length.
-fn compare(path: &Path, content: &[u8], progress: &'static AtomicU64) -> Result<u64, Error> {
+fn compare(path: &Path, content: &[u8], progress: Progress) -> Result<u64, Error> {
     let file = File::open(path).map_err(Error::Local)?;
     let length = file.metadata().map_err(Error::Local)?.len();
     let wanted = content.len() as u64;
@@ -271,15 +271,7 @@ impl Server {
         let idle = (fixture.plan.timeout.as_secs() + 1).to_string();
         let mut command = Command::new(program);
         command
-            .args([
-                "serve",
-                "--quiet",
-                "--allow-write",
-                "--listen",
-                &at,
-                "--mode",
-                row.mode,
-            ])
+            .args(["serve", "--allow-write", "--listen", &at, "--mode", row.mode])
             .args(["--workers", &row.servers.to_string(), "--max-upload", "1024G"])
             .args(["--max-connections", &(row.clients + 16).to_string()])
             .args(["--idle-timeout", &idle, "--root"])
@@ -287,6 +279,8 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         sys::die_with_parent(&mut command);
+        let logged = fixture.progress.log_of(row, &mut command);
+        logged.map_err(|error| format!("cannot make the log of the server: {error}"))?;
         let spawned = command.spawn();
         let mut child = spawned.map_err(|error| format!("cannot start the server: {error}"))?;
         let mut stdout = child.stdout.take().ok_or("the server has no stdout")?;
@@ -384,7 +378,7 @@ mod tests {
         let path = folder.path().join("a");
         let content = random(3 << 20, 1);
         fs::write(&path, &content).unwrap();
-        let progress = &sys::shared_counters(1).unwrap()[0];
+        let progress = Progress::new().unwrap();
         let good = |path: &Path, content: &[u8]| compare(path, content, progress).is_ok();
         assert!(good(&path, &content));
         let mut wrong = content.clone();

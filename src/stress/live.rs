@@ -8,7 +8,6 @@ use crate::stress::matrix::{Plan, Row};
 use crate::stress::report::{self, Outcome, short_size};
 use crate::stress::words::{self, Language};
 use std::io::{self, Stdout};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
@@ -171,15 +170,14 @@ impl ProgressLine<'_> {
     /// The clients of a row are about to start.
     pub fn row_begins(&mut self, row: &Row) {
         self.row_start = Instant::now();
-        self.show(row, &AtomicU64::new(0));
+        self.show(row, 0);
     }
 
-    /// Shows the row that runs, if it is time for that.
-    pub fn show(&mut self, row: &Row, progress: &AtomicU64) {
+    /// Shows the row that runs, if it is time for that; it has moved this many bytes.
+    pub fn show(&mut self, row: &Row, moved: u64) {
         if !self.line.is_due() {
             return;
         }
-        let moved = progress.load(Relaxed);
         // Never divide by 0: no time may have passed.
         let seconds = self.row_start.elapsed().as_secs_f64().max(1e-9);
         let rate = short_size(moved as f64 / seconds);

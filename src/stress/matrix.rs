@@ -8,6 +8,7 @@ use crate::stress::forms::pairings;
 use crate::stress::launch::Place;
 use crate::stress::repeats::Repeats;
 use crate::stress::shards;
+use crate::stress::trace::{SCENE, Trace};
 use crate::stress::words::Language;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -75,9 +76,18 @@ pub struct Told {
 /// Most workers of a server.
 pub const MOST_SERVERS: u64 = 4096;
 
-/// The default volumes and numbers of workers, and those of `--quick`.
-const FULL: (&str, &str) = ("10,50,100", "1,5,50");
-const QUICK: (&str, &str) = ("1,2,4", "1,5");
+/// Modes, operations, volumes, clients and server workers, as in their options.
+pub type Matrix = [&'static str; 5];
+
+/// What runs by default, and with `--quick`.
+const FULL: Matrix = [
+    "thread,process",
+    "download,upload",
+    "10,50,100",
+    "1,5,50",
+    "1,5,50",
+];
+const QUICK: Matrix = ["thread,process", "download,upload", "1,2,4", "1,5", "1,5"];
 
 /// The options of a run, checked.
 pub struct Plan {
@@ -99,6 +109,8 @@ pub struct Plan {
     pub exact: bool,
     /// Results that are there may be replaced.
     pub force: bool,
+    /// What is recorded of each client.
+    pub trace: Trace,
     /// Make a page at the end. For the volume `report`.
     pub report: bool,
     /// Where the folder with the files is made.
@@ -121,8 +133,14 @@ impl Plan {
     /// Reads it from the command line. What a target has `told` comes before any default, and an option
     /// that says otherwise is refused.
     pub fn from(args: &Args, told: &Told) -> Result<Plan, Failure> {
-        let (volumes, workers) = if args.has("--quick") { QUICK } else { FULL };
-        let (modes, servers) = labels(args, told, workers);
+        let trace = Trace::from(args)?;
+        let usual = match trace {
+            Trace::Scene => SCENE,
+            _ if args.has("--quick") => QUICK,
+            _ => FULL,
+        };
+        let [_, operations, volumes, clients, _] = usual;
+        let (modes, servers) = labels(args, told, usual);
         let out = args.path("--out").unwrap_or(Path::new("results"));
         let target = args.has("--target");
         let mode_is_known = told.mode.is_some() || args.has("--modes");
@@ -130,16 +148,17 @@ impl Plan {
         let mut plan = Plan {
             modes: args.choices("--modes", modes, &MODES)?,
             client_modes: args.choices("--client-mode", "same", &["same", "thread", "process"])?,
-            operations: args.choices("--ops", "download,upload", &OPERATIONS)?,
+            operations: args.choices("--ops", operations, &OPERATIONS)?,
             number_from: args.number("--number-from", 1, 1..=1_000_000)? as usize,
             volumes: args.mebibytes("--volumes", volumes, 1..=100_000)?,
-            clients: args.numbers("--clients", workers, 1..=10_000)?,
+            clients: args.numbers("--clients", clients, 1..=10_000)?,
             servers: args.numbers("--servers", &servers, 1..=MOST_SERVERS)?,
             rows: Vec::new(),
             out: out.to_owned(),
             exact: args.has("--out"),
             force: args.has("--force"),
-            report: args.has("--report"),
+            trace,
+            report: args.has("--report") || trace == Trace::Scene,
             root: args.path("--root").unwrap_or(out).to_owned(),
             target: target
                 .then(|| args.address("--target", "127.0.0.1:6666"))
@@ -196,6 +215,7 @@ impl Plan {
         }
         // A single server has one worker: an option with another number is refused, not corrected.
         let fits = self.servers == [1] || self.servers.contains(&1) && self.modes.len() > 1;
+        let fits = fits || self.trace == Trace::Scene;
         if args.has("--servers") && self.modes.contains(&"single") && !fits {
             return usage(format!("--servers {servers}: --modes single has one worker"));
         }
@@ -234,15 +254,16 @@ impl Plan {
         rows
     }
 
-    /// The rows in one word: `full`, `quick`, `target`, or `custom` for any other choice.
+    /// The rows in one word: `full`, `quick`, `timeline`, `target`, or `custom` for any other choice.
     pub fn what(&self) -> &'static str {
         let chosen = self.matrix();
-        let is = |(volumes, workers): (&str, &str)| {
-            let ours = "--modes thread,process --client-mode same --ops download,upload";
-            chosen == format!("{ours} --volumes {volumes} --clients {workers} --servers {workers}")
+        let is = |[modes, operations, volumes, clients, servers]: Matrix| {
+            let how = format!("--modes {modes} --client-mode same --ops {operations}");
+            chosen == format!("{how} --volumes {volumes} --clients {clients} --servers {servers}")
         };
         match self.target {
             Some(_) => "target",
+            None if self.trace == Trace::Scene => "timeline",
             None if is(FULL) => "full",
             None if is(QUICK) => "quick",
             None => "custom",
@@ -267,6 +288,7 @@ impl Plan {
             rows += &format!(" --number-from {}", self.number_from);
         }
         rows += &self.repeats.options();
+        rows += self.trace.option();
         match self.target {
             Some(target) => format!("{rows} --timeout {timeout} --target {target}"),
             None => format!("{rows} --timeout {timeout}"),
@@ -297,9 +319,9 @@ impl Plan {
 /// The default modes and server workers: all that are worth comparing, or what a target has told. A target
 /// that tells nothing has one mode and one number of workers: the simplest ones that agree with the user's
 /// options and with what was counted.
-fn labels(args: &Args, told: &Told, workers: &str) -> (&'static str, String) {
+fn labels(args: &Args, told: &Told, [modes, .., servers]: Matrix) -> (&'static str, String) {
     if !args.has("--target") {
-        return ("thread,process", workers.to_owned());
+        return (modes, servers.to_owned());
     }
     let workers = told.workers.or(told.at_once).unwrap_or(1).to_string();
     let simplest = match args.text("--servers").unwrap_or(&workers) {

@@ -45,7 +45,8 @@ impl Repeats {
     pub fn from(args: &Args) -> Result<Repeats, Failure> {
         let each = args.number("--repeat", 1, 1..=MOST)?;
         Ok(Repeats {
-            each: args.has("--repeat").then_some(each),
+            // A scene is there to be looked at, and once is enough.
+            each: (args.has("--repeat") || args.has("--timeline")).then_some(each),
             warmup: args.has("--warmup"),
         })
     }

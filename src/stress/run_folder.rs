@@ -9,6 +9,7 @@ use crate::stress::forms::tables_of;
 use crate::stress::machine::machine;
 use crate::stress::matrix::Plan;
 use crate::stress::report::short_size;
+use crate::stress::trace_file::TRACE;
 use crate::stress::words::{self, Language};
 use crate::sys;
 use std::env;
@@ -106,7 +107,7 @@ pub fn check(plan: &Plan) -> Result<(), Failure> {
 fn old_rows(folder: &Path) -> Option<String> {
     let rows = MODES.iter().flat_map(|mode| tables_of(mode));
     let rows = rows.map(|table| format!("{table}.csv"));
-    let mut names = rows.chain([TABLES.to_owned(), JOINT.to_owned()]);
+    let mut names = rows.chain([TABLES, JOINT, TRACE].map(str::to_owned));
     names.find(|name| folder.join(name).symlink_metadata().is_ok())
 }
 

@@ -39,6 +39,7 @@ mod check;
 // report
 mod repeats;
 mod report;
+mod timeline;
 
 // dialects
 mod dialects;
