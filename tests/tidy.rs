@@ -3,6 +3,7 @@
 //! First the tables and bounds, then the rules in the order of a reader's questions, then the scanner.
 //! What the compiler and clippy can check stands in `[lints]` of `Cargo.toml` and in `clippy.toml`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -148,6 +149,8 @@ const EXAMPLE_LINES: std::ops::RangeInclusive<usize> = 40..=120;
 
 /// What stands on the first page: more is not read.
 const README_WORDS: usize = 1500;
+/// The README in short, in Indonesian.
+const SUMMARY: &str = "README.id.md";
 /// Where the chapters are listed in reading order.
 const READING_GUIDE: &str = "docs/reading.md";
 
@@ -747,6 +750,30 @@ fn every_command_and_file_of_the_documents_exists() {
     faults.report();
 }
 
+/// What the README tells its readers to type, its summary tells, too, and no more.
+#[test]
+fn the_summary_names_the_commands_and_targets_of_the_readme() {
+    let typed = |path: &str| {
+        let text = Source::read(path).text;
+        let pieces = code_in_markdown(&text).into_iter();
+        let words = pieces.flat_map(|(_, code)| {
+            let targets = make_targets(&code).into_iter().map(|word| format!("make {word}"));
+            let all = targets.chain(commands(&code).map(|word| format!("kolam {word}")));
+            all.collect::<Vec<_>>()
+        });
+        words.collect::<BTreeSet<String>>()
+    };
+    let (readme, summary) = (typed("README.md"), typed(SUMMARY));
+    let mut faults = Faults::default();
+    for word in readme.difference(&summary) {
+        faults.add(SUMMARY, 1, &format!("{word} is in README.md: tell it here, too"));
+    }
+    for word in summary.difference(&readme) {
+        faults.add(SUMMARY, 1, &format!("{word} is not in README.md: remove it"));
+    }
+    faults.report();
+}
+
 /// `serve` of `kolam serve --root files`: what follows the program's name, in each command of a line.
 fn commands(code: &str) -> impl Iterator<Item = &str> {
     let starts = code
@@ -1022,7 +1049,7 @@ fn chapters() -> Vec<Source> {
 
 /// The README and what it leads to.
 fn documents() -> Vec<Source> {
-    let beside = ["README.md", "BENCHMARKS.md", "CONTRIBUTING.md"]
+    let beside = ["README.md", SUMMARY, "BENCHMARKS.md", "CONTRIBUTING.md"]
         .map(str::to_owned)
         .into_iter();
     let pages = walk("docs").into_iter().filter(|path| path.ends_with(".md"));
