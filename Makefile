@@ -50,6 +50,10 @@ BACKENDS ?= 3
 # make experiments: one room, not all; make volumes: one volume
 NAME ?=
 
+# make install, make uninstall: below which folder, and what a packager puts before it
+PREFIX ?= /usr/local
+DESTDIR ?=
+
 # More options for the program, passed on as they are: ARGS='--sync --max-upload 10M'
 ARGS ?=
 
@@ -62,13 +66,15 @@ TAKES_stress-quick = $(TAKES_stress)
 TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
 TAKES_modes = COLUMN OUT FORCE KOLAM SHM
 TAKES_examples = OUT FORCE KOLAM SHM
-TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM KOLAM_SERVER SHM
+TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM SERVING_KOLAM SHM
 TAKES_balancer = PROTOCOL MODE W HOST PORT ROOT BACKENDS ARGS
 TAKES_report = OUT ARGS
 TAKES_check-server = TARGET PID ARGS
 TAKES_experiments = NAME
 TAKES_volumes = NAME
-TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer report check-server experiments,$(TAKES_$(target))))
+TAKES_install = PREFIX DESTDIR KOLAM
+TAKES_uninstall = PREFIX DESTDIR
+TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer report check-server experiments install,$(TAKES_$(target))))
 
 # Names that are guessed, and the variables that they can mean
 MEANS_WORKERS = W
@@ -104,7 +110,7 @@ $(foreach each,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(each)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 
-.PHONY: help build server stress stress-quick bench modes ab examples balancer test test-release report check-server experiments volumes check format clean
+.PHONY: help build server stress stress-quick bench modes ab examples balancer test test-release report check-server experiments volumes check format clean install uninstall
 
 help:
 	@echo 'make build                 build $(KOLAM)'
@@ -118,6 +124,8 @@ help:
 	@echo 'make examples              what becomes of four simple servers, 50 clients at once   OUT='
 	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT='
 	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
+	@echo 'make install               program, man page and completions   PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make uninstall             remove what install has put there   PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make test                  all tests'
 	@echo 'make test-release          ten million random cases of base64, optimised'
 	@echo 'make experiments           apply each experiment to a copy, and see what it shows   NAME='
@@ -140,6 +148,33 @@ help:
 
 build:
 	@$(CARGO) build --release --locked --quiet
+
+# Only what is older than its sources is built: where `make build` was run before, install needs no compiler.
+target/release/kolam: Cargo.toml Cargo.lock $(shell find src -type f)
+	@$(CARGO) build --release --locked --quiet
+	@touch $@
+
+# The places of the Filesystem Hierarchy Standard (3.0, sections 4.4 to 4.11), and those where each shell looks.
+TO = $(DESTDIR)$(PREFIX)
+PAGE = $(TO)/share/man/man1/kolam.1
+FOR_BASH = $(TO)/share/bash-completion/completions/kolam
+FOR_ZSH = $(TO)/share/zsh/site-functions/_kolam
+FOR_FISH = $(TO)/share/fish/vendor_completions.d/kolam.fish
+TILDE = PREFIX=$(PREFIX): the shell has not expanded the ~; write PREFIX=$$HOME/...
+
+install: $(KOLAM)
+	$(if $(filter ~%,$(DESTDIR)$(PREFIX)),$(error $(TILDE)))
+	@install -d '$(dir $(PAGE))' '$(dir $(FOR_BASH))' '$(dir $(FOR_ZSH))' '$(dir $(FOR_FISH))'
+	@install -D -m 755 '$(KOLAM)' '$(TO)/bin/kolam'
+	@'$(KOLAM)' man >'$(PAGE)'
+	@'$(KOLAM)' completions bash >'$(FOR_BASH)'
+	@'$(KOLAM)' completions zsh >'$(FOR_ZSH)'
+	@'$(KOLAM)' completions fish >'$(FOR_FISH)'
+	@chmod 644 '$(PAGE)' '$(FOR_BASH)' '$(FOR_ZSH)' '$(FOR_FISH)'
+	@echo 'installed: $(TO)/bin/kolam, its man page, and completions for bash, zsh and fish'
+
+uninstall:
+	@rm -f '$(TO)/bin/kolam' '$(PAGE)' '$(FOR_BASH)' '$(FOR_ZSH)' '$(FOR_FISH)'
 
 server: build
 	@exec $(KOLAM) serve --protocol $(PROTOCOL) $(if $(DIALECT),--dialect $(DIALECT)) $(if $(MODE),--mode $(MODE)) $(if $(W),--workers $(W)) \

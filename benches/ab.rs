@@ -66,7 +66,7 @@ pub fn measure() -> Outcome {
         requests: number("N", 1000, 100)?,
         rounds: number("ROUNDS", 5, 1)?,
         ab: has("ab"),
-        server: setting("KOLAM_SERVER", "kolam"),
+        server: setting("SERVING_KOLAM", "kolam"),
     };
     let Plan {
         backends,

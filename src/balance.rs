@@ -53,7 +53,8 @@ use std::time::{Duration, Instant};
 
 #[rustfmt::skip]
 const OPTIONS: &[Opt] = &[
-    opt("--listen", "HOST:PORT", "where to listen; port 0 picks one (127.0.0.1:7000)"),
+    opt("--listen", "HOST:PORT", "where to listen; port 0 picks one (127.0.0.1:7000)")
+        .or_variable("KOLAM_LISTEN"),
     opt("--backend", "HOST:PORT", "a server that takes connections; once for each"),
     opt("--spawn", "N", "start N servers too, with the words after --"),
     opt("--policy", "POLICY", "round-robin or least-connections (round-robin)"),
@@ -103,9 +104,9 @@ fn run(args: &Args) -> Result<(), Failure> {
     };
     let log = !args.has("--quiet");
     let listener = Listener::bind(listen_at, None).or_else(|error| {
-        failed(format!(
-            "cannot listen on {listen_at}: {error}; choose another --listen HOST:PORT (make: PORT=)"
-        ))
+        let option = args.variable("--listen").unwrap_or("--listen");
+        let remedy = format!("choose another {option} HOST:PORT (make: PORT=)");
+        failed(format!("cannot listen on {listen_at}: {error}; {remedy}"))
     })?;
     let mut spawned = Spawned::start(servers, args.rest())?;
     addresses.extend(spawned.addresses());

@@ -21,14 +21,22 @@ mod help; // the table as a text
 mod units; // sizes and times with units
 mod terminal; // a line that changes
 mod visible; // what a text of a peer looks like
+mod completions; // what can come next
+mod manual; // all tables as one page
+mod examples; // what a user types first
+mod environment; // what is not on the command line
 
-pub use help::broken;
+pub use completions::{SHELLS, completions};
+pub use help::{broken, overview};
 pub use hints::for_command;
 #[cfg(test)]
 pub use hints::{OTHER_COMMANDS, OTHER_OPTIONS, row};
+pub use manual::manual;
 pub use terminal::LiveLine;
 pub use units::{counted, nearest_rank, parse_digits};
 pub use visible::{characters, visible, visible_name};
+#[cfg(test)]
+pub use {completions::CHOICES, examples::EXAMPLES};
 
 use hints::nearest;
 use std::ffi::{OsStr, OsString};
@@ -49,14 +57,29 @@ pub struct Opt {
     pub value: &'static str,
     /// Begins with `for WORD: ` when the option is of use with one first word of the command only.
     pub help: &'static str,
+    /// The environment variable that gives the value when the command line does not.
+    pub variable: Option<&'static str>,
 }
 
 /// Shorthand for the tables.
 pub const fn opt(name: &'static str, value: &'static str, help: &'static str) -> Opt {
-    Opt { name, value, help }
+    Opt {
+        name,
+        value,
+        help,
+        variable: None,
+    }
 }
 
 impl Opt {
+    /// The same option, whose value may also stand in an environment variable.
+    pub const fn or_variable(self, variable: &'static str) -> Opt {
+        Opt {
+            variable: Some(variable),
+            ..self
+        }
+    }
+
     /// The first word of the command that this option is for; `None`: it is for all. Only `bench` has such.
     fn only(&self) -> Option<&'static str> {
         let (word, _) = self.help.strip_prefix("for ")?.split_once(": ")?;
@@ -140,6 +163,8 @@ pub struct Args {
     /// What stands after `--`, for another command.
     rest: Vec<OsString>,
     given: Vec<(&'static str, OsString)>,
+    /// How many of `given` were typed; the others come from environment variables.
+    typed: usize,
 }
 
 impl Args {
@@ -150,6 +175,7 @@ impl Args {
             words: Vec::new(),
             rest: Vec::new(),
             given: Vec::new(),
+            typed: 0,
         };
         let mut words = words.iter().map(AsRef::as_ref);
         while let Some(word) = words.next() {
@@ -173,6 +199,7 @@ impl Args {
         for (word, what) in args.words.iter().zip(command.words) {
             check_text(command.name, what, word)?;
         }
+        args.take_variables()?;
         Ok(Some(args))
     }
 
@@ -258,7 +285,7 @@ impl Args {
         let Some(text) = self.text(name) else {
             return Ok(default);
         };
-        read(text).ok_or_else(|| Failure::Usage(format!("{name} {text}: expected {expected}")))
+        read(text).ok_or_else(|| Failure::Usage(format!("{}: expected {expected}", self.said(name, text))))
     }
 
     /// A whole number within `range`.
@@ -284,6 +311,15 @@ impl Args {
     /// One word out of `choices`.
     pub fn choice<'c>(&self, name: &str, default: &'c str, choices: &[&'c str]) -> Result<&'c str, Failure> {
         pick(name, self.text(name).unwrap_or(default), choices)
+    }
+
+    /// The same for the word at `index`.
+    pub fn choice_word<'c>(&self, index: usize, choices: &[&'c str]) -> Result<&'c str, Failure> {
+        pick(
+            self.command.words[index],
+            self.word(index).unwrap_or_default(),
+            choices,
+        )
     }
 
     /// A comma-separated list of words out of `choices`, each at most once.
@@ -343,18 +379,21 @@ impl Args {
 
     /// `HOST:PORT`, looked up.
     pub fn address(&self, name: &str, default: &str) -> Result<SocketAddr, Failure> {
-        look_up(name, self.text(name).unwrap_or(default), default)
+        let text = self.text(name).unwrap_or(default);
+        look_up(&self.said(name, text), text, default)
     }
 
     /// A word that is no option, as `HOST:PORT`.
     pub fn address_word(&self, index: usize, example: &str) -> Result<SocketAddr, Failure> {
         let what = self.command.words[index];
-        look_up(what, self.word(index).unwrap_or_default(), example)
+        let text = self.word(index).unwrap_or_default();
+        look_up(&format!("{what} {text}"), text, example)
     }
 
     /// All values of an option that is given once for each `HOST:PORT`, in their order.
     pub fn addresses(&self, name: &str, example: &str) -> Result<Vec<SocketAddr>, Failure> {
-        self.all(name).map(|text| look_up(name, text, example)).collect()
+        let found = |text: &str| look_up(&format!("{name} {text}"), text, example);
+        self.all(name).map(found).collect()
     }
 }
 
@@ -372,17 +411,17 @@ fn check_text(name: &str, what: &str, value: &OsStr) -> Result<(), Failure> {
 }
 
 /// A host with several addresses gives its IPv4 one, so that `localhost` means the same to a server and to
-/// its clients.
-fn look_up(name: &str, text: &str, example: &str) -> Result<SocketAddr, Failure> {
+/// its clients. `said`: how the user has given `text`.
+fn look_up(said: &str, text: &str, example: &str) -> Result<SocketAddr, Failure> {
     if !text.contains(':') {
-        return usage(format!("{name} {text}: expected HOST:PORT, such as {example}"));
+        return usage(format!("{said}: expected HOST:PORT, such as {example}"));
     }
     let found = text.to_socket_addrs().and_then(|found| {
         let first = found.min_by_key(SocketAddr::is_ipv6);
         first.ok_or_else(|| io::Error::other("it has no address"))
     });
     let remedy = "expected HOST:PORT with a known host and a port from 0 to 65535";
-    found.or_else(|error| usage(format!("{name} {text}: {remedy} ({error})")))
+    found.or_else(|error| usage(format!("{said}: {remedy} ({error})")))
 }
 
 fn pick<'c>(name: &str, word: &str, choices: &[&'c str]) -> Result<&'c str, Failure> {

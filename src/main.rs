@@ -78,7 +78,33 @@ static COMMANDS: &[&Command] = &[
     &check::CHECK,
     &report::REPORT,
     &report::COMPARE,
+    &COMPLETIONS,
+    &MAN,
 ];
+
+/// This one and the next tell of all commands, so they stand here.
+static COMPLETIONS: Command = Command {
+    name: "completions",
+    words: &["SHELL"],
+    about: "print the completions for SHELL: bash, zsh or fish\n\n\
+            bash: save them as ~/.local/share/bash-completion/completions/kolam\n\
+            zsh: save them as _kolam in a folder of $fpath\n\
+            fish: save them as ~/.config/fish/completions/kolam.fish\n\
+            make install does it for all users.",
+    options: &[],
+    run: |args| {
+        let shell = args.choice_word(0, &cli::SHELLS)?;
+        print(&cli::completions(shell, COMMANDS))
+    },
+};
+
+static MAN: Command = Command {
+    name: "man",
+    words: &[],
+    about: "print the manual as a man page",
+    options: &[],
+    run: |_| print(&cli::manual(COMMANDS)),
+};
 
 fn main() -> ExitCode {
     // One line instead of Rust's many: a panic is a fault of this program, and costs one request.
@@ -92,15 +118,20 @@ fn main() -> ExitCode {
 
 fn run(words: &[OsString]) -> Result<(), Failure> {
     let Some((name, rest)) = words.split_first() else {
-        return usage(format!("no command\n{}", overview()));
+        return usage(format!("no command\n{}", cli::overview(COMMANDS, true)));
     };
     match name.to_string_lossy().as_ref() {
-        "--help" | "-h" | "help" => help(rest),
+        "-h" => print(&cli::overview(COMMANDS, true)),
+        "--help" | "help" => help(rest),
         "--version" | "-V" => print(concat!("kolam ", env!("CARGO_PKG_VERSION"), "\n")),
         name => {
             let command = find(name)?;
             let Some(args) = Args::parse(command, rest)? else {
-                return print(&command.help());
+                let asked = rest.iter().find(|word| *word == "-h" || *word == "--help");
+                return print(&match asked {
+                    Some(word) if word == "-h" => command.short_help(),
+                    _ => command.help(),
+                });
             };
             b64::choose().map_err(Failure::Usage)?;
             (command.run)(&args)
@@ -113,7 +144,7 @@ fn help(words: &[OsString]) -> Result<(), Failure> {
     let no_option = |word: &&OsString| !word.as_encoded_bytes().starts_with(b"-");
     match words.iter().find(no_option) {
         Some(name) if name != "help" => print(&find(&name.to_string_lossy())?.help()),
-        _ => print(&overview()),
+        _ => print(&cli::overview(COMMANDS, false)),
     }
 }
 
@@ -126,18 +157,102 @@ fn find(name: &str) -> Result<&'static Command, Failure> {
     usage(format!("unknown command {name}; {hint}"))
 }
 
-fn overview() -> String {
-    let mut text = "usage: kolam COMMAND [options]\n\n".to_owned();
-    for command in COMMANDS {
-        let about = command.about.lines().next().unwrap_or_default();
-        text += &format!("  {:<10} {about}\n", command.name);
-    }
-    text + "\nkolam help COMMAND tells more; kolam --version prints the version\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn completions_and_the_man_page_name_every_command_and_every_option() {
+        let page = cli::manual(COMMANDS).replace("\\-", "-");
+        for command in COMMANDS {
+            let name = command.name;
+            let of_page = page
+                .split("\n.SS ")
+                .find(|part| part.lines().next() == Some(name));
+            let of_page = of_page.unwrap_or_else(|| panic!("man: {name} is missing"));
+            for option in command.options() {
+                let head = format!("\n\\fB{}\\fR", option.name);
+                assert!(of_page.contains(&head), "man: {name} {}", option.name);
+            }
+        }
+        for shell in cli::SHELLS {
+            let script = cli::completions(shell, COMMANDS);
+            for command in COMMANDS {
+                let name = command.name;
+                // What the script holds about this command alone, and how it writes an option there.
+                let lines = |start: &str| {
+                    script
+                        .lines()
+                        .filter(|line| line.contains(start))
+                        .collect::<Vec<_>>()
+                };
+                let own = match shell {
+                    "bash" => lines(&format!("        {name}) options='")).join("\n"),
+                    "zsh" => script
+                        .split(&format!("\n    {name})\n"))
+                        .nth(1)
+                        .unwrap_or_default()
+                        .to_owned(),
+                    _ => lines(&format!("'__kolam_is {name}'")).join("\n"),
+                };
+                let own = own.split("\n        ;;\n").next().unwrap_or_default();
+                for option in command.all_options() {
+                    let name = option.name;
+                    let forms = match (shell, name.strip_prefix("--")) {
+                        ("bash", _) => {
+                            [format!("'{name} "), format!(" {name} "), format!(" {name}'")].to_vec()
+                        }
+                        ("zsh", _) => [format!("'{name}["), format!("'{name}=[")].to_vec(),
+                        (_, Some(long)) => vec![format!(" -l {long} ")],
+                        (_, None) => vec![format!(" -s {} ", &name[1..])],
+                    };
+                    assert!(
+                        forms.iter().any(|form| own.contains(form)),
+                        "{shell}: {} {name}: {own}",
+                        command.name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_shell_offers_for_a_value_stands_in_the_help() {
+        for (name, words) in cli::CHOICES {
+            let options = COMMANDS.iter().flat_map(|command| command.options());
+            let mut texts: Vec<&str> = options.filter(|o| o.name == *name).map(|o| o.help).collect();
+            let with_word = COMMANDS.iter().filter(|command| command.words.contains(name));
+            texts.extend(with_word.map(|command| command.about));
+            for (word, text) in words
+                .iter()
+                .flat_map(|word| texts.iter().map(move |text| (word, text)))
+            {
+                assert!(text.contains(word), "{name}: {word} is not in {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples_that_its_table_takes() {
+        for (line, _) in cli::EXAMPLES {
+            let line = line
+                .split_once("kolam ")
+                .expect("an example calls this program")
+                .1;
+            let line = line.split(['|', '>']).next().unwrap_or_default();
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            let command = find(&words[0].to_string_lossy()).expect(line);
+            assert!(Args::parse(command, &words[1..]).is_ok(), "{line}");
+        }
+        for command in COMMANDS {
+            let help = command.help();
+            assert!(
+                help.contains("\nexamples:\n"),
+                "give {} one in cli/examples.rs",
+                command.name
+            );
+        }
+    }
 
     /// Each word of the tables must lead somewhere: to options and commands that exist, from a word that is
     /// none itself in at least one command that has what it leads to.

@@ -91,6 +91,10 @@ const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/brow
 const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs protocol/stats.rs \
                         client/commands.rs client/progress.rs client/partial_file.rs client/stranger.rs";
 
+/// What the tables of options become for those who type.
+const MANNERS: &str =
+    "cli/help.rs cli/hints.rs cli/completions.rs cli/manual.rs cli/examples.rs cli/environment.rs";
+
 /// What a reader takes on at a time: its name, as in the first cell of a row of the README, whose second cell
 /// is its figure; the most lines of code and comments that it may have; what it holds, rooms with all their
 /// children or single files; and what of these is read at another time.
@@ -134,7 +138,8 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("The timeline", 700, TIMELINE, ""),
     ("Runs and results", 1800, RUNS, ""),
     ("Two machines and more", 1800, MACHINES, ""),
-    ("The command line", 1800, COMMANDS, ""),
+    ("The command line", 1800, COMMANDS, MANNERS),
+    ("At the terminal", 1800, MANNERS, ""),
     ("Access", 1800, "sys/beneath.rs", ""),
 ];
 

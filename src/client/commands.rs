@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 const CONNECTION: &[Opt] = &[
-    opt("--server", "HOST:PORT", "the server to talk to (127.0.0.1:6666)"),
+    opt("--server", "HOST:PORT", "the server to talk to (127.0.0.1:6666)").or_variable("KOLAM_SERVER"),
     opt("--timeout", "TIME", "longest wait for the server to move (30)"),
 ];
 
@@ -92,7 +92,10 @@ fn ask<T>(args: &Args, request: impl FnOnce(&mut Client) -> Result<T, Error>) ->
         // The reader of our output has closed it.
         Error::Local(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
         Error::Local(error) => failed(error.to_string()),
-        error => failed(format!("{address}: {error}")),
+        error => failed(match args.variable("--server") {
+            Some(variable) => format!("{variable}={address}: {error}"),
+            None => format!("{address}: {error}"),
+        }),
     })
 }
 

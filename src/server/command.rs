@@ -22,8 +22,9 @@ const OPTIONS: &[Opt] = &[
     opt("--protocol", "NAME", "file or http (file)"),
     opt("--mode", "MODE", "single, thread, process or event (thread; http: event)"),
     opt("--workers", "N", "threads or processes (one a core; thread, process: at least 4)"),
-    opt("--listen", "HOST:PORT", "port 0 picks one (127.0.0.1:6666; http: 127.0.0.1:8080)"),
-    opt("--root", "DIR", "folder to serve, made when missing (files)"),
+    opt("--listen", "HOST:PORT", "port 0 picks one (127.0.0.1:6666; http: 127.0.0.1:8080)")
+        .or_variable("KOLAM_LISTEN"),
+    opt("--root", "DIR", "folder to serve, made when missing (files)").or_variable("KOLAM_ROOT"),
     opt("--max-upload", "SIZE", "largest upload (1G)"),
     opt("--sync", "", "flush an upload to the disk before saying OK"),
     opt("--read-only", "", "refuse UPLOAD, PUT and DELETE"),
@@ -83,8 +84,9 @@ fn start(args: &Args) -> Result<(), Failure> {
     if remote && log && !args.has("--read-only") {
         stats::log("other machines can reach this server: it changes nothing without --allow-write");
     }
-    let store = Arc::new(open(root, policy)?);
-    let listener = listen(address, passed.map(|(listener, _)| listener))?;
+    let store = Arc::new(open(root, policy, &args.said("--root", root.display()))?);
+    let option = args.variable("--listen").unwrap_or("--listen");
+    let listener = listen(address, passed.map(|(listener, _)| listener), option)?;
     let setup = Scoreboard::new(mode, workers as usize).and_then(|board| Ok((board, listener.address()?)));
     let (scoreboard, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     let (crew, root) = (counted(workers, "worker"), root.display());
@@ -109,8 +111,8 @@ fn chosen(args: &Args, option: &str, usual: &str, names: &[&str]) -> Result<usiz
     Ok(names.iter().position(|known| *known == name).unwrap_or_default())
 }
 
-/// `passed`: the listener that a service manager has opened.
-fn listen(address: SocketAddr, passed: Option<TcpListener>) -> Result<Listener, Failure> {
+/// `passed`: the listener that a service manager has opened; `option`: where the user can choose another.
+fn listen(address: SocketAddr, passed: Option<TcpListener>, option: &str) -> Result<Listener, Failure> {
     // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
     let listener = match passed {
@@ -118,7 +120,7 @@ fn listen(address: SocketAddr, passed: Option<TcpListener>) -> Result<Listener, 
         None => Listener::bind(address, Some(SEND_BUFFER)),
     };
     let listener = listener.or_else(|error| {
-        let remedy = "choose another --listen HOST:PORT (make: PORT=)";
+        let remedy = format!("choose another {option} HOST:PORT (make: PORT=)");
         failed(format!("cannot listen on {address}: {error}; {remedy}"))
     })?;
     // Each is closed at the end of this function: they were only counted.
@@ -137,14 +139,14 @@ fn listen(address: SocketAddr, passed: Option<TcpListener>) -> Result<Listener, 
 /// signals, in a worker too, and to wait; the connection, its file, its folder, a lock.
 const DESCRIPTORS: usize = 10;
 
-/// Opens the folder. The error offers --read-only when the folder can only be read.
-fn open(root: &Path, policy: Policy) -> Result<Store, Failure> {
+/// Opens the folder. The error offers --read-only when the folder can only be read. `said`: how the user has
+/// named it.
+fn open(root: &Path, policy: Policy, said: &str) -> Result<Store, Failure> {
     let offer = policy.read_only.is_none() && fs::read_dir(root).is_ok();
     Store::open(root, policy).or_else(|error| {
         let what = if root.exists() { "serve" } else { "make" };
         failed(format!(
-            "cannot {what} --root {}: {error}; {}",
-            root.display(),
+            "cannot {what} {said}: {error}; {}",
             remedy(&error, offer)
         ))
     })

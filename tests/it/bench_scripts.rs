@@ -209,7 +209,7 @@ fn a_run_has_a_folder_of_its_own() {
         assert!(made.is_dir());
     }
     let out = folder.join("run").display().to_string();
-    let broken = end(&mut measure("ab", &[("OUT", &out), ("KOLAM_SERVER", "false")]));
+    let broken = end(&mut measure("ab", &[("OUT", &out), ("SERVING_KOLAM", "false")]));
     assert_eq!(broken.code, Some(1), "{broken:?}");
     assert!(
         broken.stderr.contains("make ab: event-1 does not become ready: "),

@@ -404,7 +404,7 @@ fn a_variable_that_the_target_does_not_use_is_told() {
     for (words, part) in rows(
         "stress OUT=x FORCE=yes => --out 'x' --force
         stress-quick MODES=event STRESS_ROOT=x => --modes event --root 'x'
-        ab ROUNDS=3 SHM=x KOLAM_SERVER=x => ROUNDS=3
+        ab ROUNDS=3 SHM=x SERVING_KOLAM=x => ROUNDS=3
         stress server MODE=thread MODES=thread => serve --protocol file --mode thread
         test RUSTFLAGS=-g CARGO=cargo => cargo test",
     ) {

@@ -13,6 +13,7 @@ mod command_line;
 mod elsewhere;
 mod faults;
 mod deploy;
+mod manners;
 mod resist;
 mod stress_run;
 mod terminal;

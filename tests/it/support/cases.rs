@@ -27,8 +27,21 @@ pub const HTTP: &[&str] = &["http"];
 
 /// All commands.
 pub const COMMANDS: &[&str] = &[
-    "serve", "list", "download", "upload", "delete", "stats", "stress", "merge", "balance", "bench", "check",
-    "report", "compare",
+    "serve",
+    "list",
+    "download",
+    "upload",
+    "delete",
+    "stats",
+    "stress",
+    "merge",
+    "balance",
+    "bench",
+    "check",
+    "report",
+    "compare",
+    "completions",
+    "man",
 ];
 
 /// A mode and a protocol.

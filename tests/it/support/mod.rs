@@ -16,7 +16,7 @@ pub use cases::{
     BLOCKING, CLIENTS, COMMANDS, Case, FILE, HTTP, MODES, POOLS, PROTOCOLS, each_case, each_case_at_once,
 };
 pub use fake::{Fake, Guest};
-pub use process::{Ended, Run, Running, Server, Words, assert_has, kolam, run, run_with_input};
+pub use process::{Ended, Run, Running, Server, VARIABLES, Words, assert_has, kolam, run, run_with_input};
 pub use sys::signal;
 pub use watch::{
     abandoned, alive, children, descriptors, peak_memory, processes, processor_time, resident, threads,

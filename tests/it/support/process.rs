@@ -48,9 +48,16 @@ impl<S: AsRef<OsStr>> Words for Vec<S> {
     }
 }
 
+/// What gives the values of options that are not on the command line.
+pub const VARIABLES: [&str; 3] = ["KOLAM_SERVER", "KOLAM_LISTEN", "KOLAM_ROOT"];
+
 /// A command of the program, with nothing connected to it yet.
 pub fn kolam(words: impl Words) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kolam"));
+    // The user of the tests may have set them.
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
     command.args(words.words());
     command
 }
