@@ -34,6 +34,7 @@ mod handler; //     what each method does
 mod conditions; //  not always the whole file
 mod body; //        where a body ends
 mod response; //    what a reply consists of
+mod pieces; //      content of any length
 mod date; //        moments as the web writes them
 mod status; //      what its number says
 mod media; //       what a name promises

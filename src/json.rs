@@ -55,6 +55,11 @@ impl<'a> Writer<'a> {
         Writer { out, comma: false }
     }
 
+    /// Goes on after a value, of a list of which a part is written already.
+    pub fn after_value(out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer { out, comma: true }
+    }
+
     fn separate(&mut self) {
         if self.comma {
             self.out.push(b',');

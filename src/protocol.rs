@@ -31,6 +31,7 @@
 mod head; // a stream becomes requests
 mod body; // a file arrives
 mod reply; // what the peer gets to read
+mod list; // a reply of any length
 mod stats; // the verb of this server alone, STATS
 
 pub use body::{Body, TEXT_ALLOWANCE, TEXT_SLACK};
@@ -41,7 +42,7 @@ pub use reply::{Refusal, Reply};
 
 use crate::session::{Event, Outgoing, Pipelined, Session, Want};
 use crate::stats::RequestLog;
-use crate::store::{self, Store};
+use crate::store::{self, BY_NAME, Store};
 use head::HeadParser;
 use std::mem;
 use std::sync::Arc;
@@ -129,7 +130,7 @@ impl FileSession {
     /// `LIST` → `{"status":"OK","data":["a.bin","b.bin"]}`
     fn list(&mut self) -> Result<Reply, Refusal> {
         self.request_log.request("LIST", b"");
-        Ok(Reply::list(&self.store.list()?))
+        Ok(Reply::list(self.store.list(BY_NAME)?).map_err(store::Error::from)?)
     }
 
     /// `DELETE name` → `{"status":"OK","data":"a.bin deleted successfully","data_namafile":"a.bin"}`

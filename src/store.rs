@@ -25,16 +25,16 @@
 //! see: names_are_checked ... FAILED
 
 mod upload; // a file on its way into the folder
-mod catalogue; // what its page shows
+mod catalogue; // its names, in order
 mod web; // what only HTTP asks
 
-pub use catalogue::Catalogue;
+pub use catalogue::{About, BY_NAME, Column, Listing, Order};
 pub use upload::{Upload, owner_of};
 pub use web::Guard;
 
 use crate::sys;
 use std::fmt;
-use std::fs::{self, DirEntry, File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -139,6 +139,8 @@ pub struct Store {
     uploads: AtomicU64,
     /// The newest dates that were given, see `next_date`; shared by forked workers. Only for `http`.
     dated: &'static [AtomicU64],
+    /// What listings read from.
+    snapshots: catalogue::Snapshots,
 }
 
 impl Store {
@@ -153,6 +155,7 @@ impl Store {
             policy,
             uploads: AtomicU64::new(0),
             dated: sys::shared_counters(2)?,
+            snapshots: catalogue::Snapshots::default(),
         };
         if store.policy.read_only.is_none() {
             store.probe()?;
@@ -164,27 +167,6 @@ impl Store {
     /// For functions of std: a path that leads into the open folder, wherever it has been moved since.
     fn path_of(&self, name: &str) -> String {
         format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd())
-    }
-
-    /// The files that can be asked for, sorted by the bytes of their names.
-    fn files(&self) -> io::Result<Vec<(String, DirEntry)>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(self.path_of(""))? {
-            let entry = entry?;
-            let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
-                continue;
-            };
-            if kind.is_file() && check_name(name.as_bytes()).is_ok() {
-                files.push((name, entry));
-            }
-        }
-        files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Ok(files)
-    }
-
-    /// Names that can be asked for, sorted by bytes. An answer that grows with the folder.
-    pub fn list(&self) -> Result<Vec<String>, Error> {
-        Ok(self.files()?.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Opens a file for reading; returns it with what is known of it at this moment.
@@ -210,7 +192,7 @@ impl Store {
 
     /// Opening a device can have effects, so we check before we open.
     fn require_regular(&self, name: &str) -> Result<(), Error> {
-        match sys::is_regular_at(&self.dir, name)? {
+        match sys::is_regular(&sys::stat_at(&self.dir, name)?) {
             true => Ok(()),
             false => Err(Error::NotRegular),
         }
@@ -254,6 +236,16 @@ mod tests {
         Ok(bytes)
     }
 
+    fn listed(store: &Store) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut listing = store.list(BY_NAME).unwrap();
+        listing.advance(|name| {
+            names.push(name.to_owned());
+            true
+        });
+        names
+    }
+
     #[test]
     fn names_are_checked() {
         let long = "n".repeat(255);
@@ -285,7 +277,7 @@ mod tests {
         folder.write("bad\\name", b"");
         fs::create_dir(folder.path().join("dir")).unwrap();
         fs::create_dir(folder.path().join(".git")).unwrap();
-        assert_eq!(store.list().unwrap(), ["a", "b"]);
+        assert_eq!(listed(&store), ["a", "b"]);
         assert_eq!(get(&store, "b").unwrap(), b"two");
         store.remove(b"b").unwrap();
         assert!(matches!(get(&store, "b"), Err(Error::NotFound)));
@@ -332,7 +324,7 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(store.list().unwrap().is_empty());
+        assert!(listed(&store).is_empty());
         assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"secret");
     }
 

@@ -37,7 +37,7 @@ mod clock; // for traces
 pub use clock::monotonic;
 pub use epoll::Epoll;
 pub use file::{
-    O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, is_regular_at, open_at, open_private_at, rename_at, unlink_at,
+    O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, is_regular, open_at, open_private_at, rename_at, stat_at, unlink_at,
 };
 pub use memory::shared_counters;
 pub use passed::passed_listener;

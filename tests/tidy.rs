@@ -83,9 +83,9 @@ const MACHINES: &str = "stress/launch.rs stress/as_server.rs stress/wire.rs stre
 const TIMELINE: &str = "sys/clock.rs stats/trace.rs client/port.rs stress/trace.rs stress/trace_file.rs \
                         report/timeline.rs";
 
-/// The page of the HTTP server.
-const PAGE: &str = "http/listing.rs http/form.rs http/disposition.rs server/browser.rs store/catalogue.rs \
-                    stats/file_log.rs";
+/// The page of the HTTP server, and what it has in common with LIST: a folder in order, in pieces.
+const PAGE: &str = "http/listing.rs http/pieces.rs http/form.rs http/disposition.rs server/browser.rs \
+                    store/catalogue.rs protocol/list.rs stats/file_log.rs";
 
 /// What a user types and sees.
 const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs protocol/stats.rs \
@@ -104,7 +104,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         2000,
         "session protocol pool server",
         "server/event.rs server/browser.rs server/dialect.rs server/command.rs session/silence.rs \
-         protocol/stats.rs",
+         protocol/stats.rs protocol/list.rs",
     ),
     (
         "Evening 2",

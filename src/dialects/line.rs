@@ -8,7 +8,7 @@ use crate::b64::{Decoder, decoded_room};
 use crate::protocol::{Progress, Refusal, Reply, TEXT_ALLOWANCE, TEXT_SLACK};
 use crate::session::PIECE;
 use crate::stats::RequestLog;
-use crate::store::{Error, Store, Upload};
+use crate::store::{BY_NAME, Error, Store, Upload};
 use std::sync::Arc;
 
 /// The line after the last of a file. Its letters are symbols of base64, so only a whole line is the end.
@@ -171,7 +171,7 @@ fn get(store: &Arc<Store>, name: &[u8], log: &mut RequestLog) -> Result<Reply, R
 /// `LIST` → `{"status":"OK","data":["a.bin","b.bin"]}`
 fn list(store: &Store, log: &mut RequestLog) -> Result<Reply, Refusal> {
     log.request("LIST", b"");
-    Ok(Reply::list(&store.list()?))
+    Ok(Reply::list(store.list(BY_NAME)?).map_err(Error::from)?)
 }
 
 /// `DELETE name` → `{"status":"OK","message":"File deleted successfully"}`

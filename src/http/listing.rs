@@ -4,14 +4,15 @@
 //! a link, in JSON.
 
 use crate::cli::{characters, counted};
+use crate::http::pieces::{PIECE, Source};
 use crate::http::request::Request;
 use crate::http::response::Reply;
 use crate::json::Writer;
 use crate::stats::{Field, Scoreboard, utc};
-use crate::store::{self, Catalogue, Store};
+use crate::store::{self, About, BY_NAME, Column, Listing, Order, Store};
 use std::fmt::Write;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use std::mem;
+use std::sync::Arc;
 
 /// The style is part of the page, so that the page needs no other request.
 const STYLE: &str = include_str!("listing.css");
@@ -21,96 +22,83 @@ const STYLE: &str = include_str!("listing.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
     base-uri 'none'; frame-ancestors 'none'";
 
-/// About the bytes of a row without its name: reserved, so that a large page is not moved as it grows.
-const ROW: usize = 200;
-
 /// Longest path prefix that a proxy may name, in bytes.
 const PREFIX_LIMIT: usize = 256;
 
 /// The columns: their name in the URL and on the page, and whether the first click gives the largest first.
-const COLUMNS: [(&str, &str, bool); 3] = [
-    ("name", "Name", false),
-    ("size", "Size", true),
-    ("date", "Changed (UTC)", true),
+const COLUMNS: [(Column, &str, &str, bool); 3] = [
+    (Column::Name, "name", "Name", false),
+    (Column::Size, "size", "Size", true),
+    (Column::Date, "date", "Changed (UTC)", true),
 ];
 
-/// The order of the rows.
-#[derive(Debug, PartialEq, Eq)]
-struct Order {
-    /// Index in `COLUMNS`.
-    column: usize,
-    descending: bool,
-}
-
-impl Order {
-    /// query = *( pair "&" ) pair; pair = "sort=" column / "order=desc" / anything else, which is ignored:
-    /// a link with something added to it still shows the page.
-    fn of(query: &str) -> Order {
-        let mut pairs = query.split('&');
-        let named = pairs.clone().find_map(|pair| pair.strip_prefix("sort="));
-        let column = COLUMNS.iter().position(|column| named == Some(column.0));
-        let order = pairs.find_map(|pair| pair.strip_prefix("order="));
-        Order {
-            column: column.unwrap_or(0),
-            descending: order == Some("desc"),
-        }
-    }
-
-    /// The page in this order, seen from itself: relative, so that it works behind a proxy that has taken a
-    /// part of the path away.
-    fn location(&self) -> String {
-        let name = COLUMNS[self.column].0;
-        match (self.column, self.descending) {
-            (0, false) => "./".to_owned(),
-            (_, false) => format!("./?sort={name}"),
-            (_, true) => format!("./?sort={name}&order=desc"),
-        }
-    }
-
-    /// The files come sorted by name, and stay so where the column is equal (a stable sort).
-    fn apply(&self, files: &mut [(String, Metadata)]) {
-        files.sort_by(|(name, about), (other_name, other)| {
-            let order = match COLUMNS[self.column].0 {
-                "size" => about.len().cmp(&other.len()),
-                "date" => (about.mtime(), about.mtime_nsec()).cmp(&(other.mtime(), other.mtime_nsec())),
-                _ => name.cmp(other_name),
-            };
-            if self.descending { order.reverse() } else { order }
-        });
-    }
-
-    /// The heads of the columns, each a link to the page sorted by it.
-    fn write_heads(&self, out: &mut String) {
-        for (at, (name, label, largest_first)) in COLUMNS.into_iter().enumerate() {
-            let here = at == self.column;
-            let (sorted, arrow) = match self.descending {
-                _ if !here => ("", ""),
-                false => (" aria-sort=ascending", " <span aria-hidden=true>\u{2191}</span>"),
-                true => (" aria-sort=descending", " <span aria-hidden=true>\u{2193}</span>"),
-            };
-            let descending = if here { !self.descending } else { largest_first };
-            let order = if descending { "&amp;order=desc" } else { "" };
-            let _ = writeln!(
-                out,
-                "<th scope=col{sorted}><a href=\"?sort={name}{order}\">{label}{arrow}</a>"
-            );
-        }
+/// query = *( pair "&" ) pair; pair = "sort=" column / "order=desc" / anything else, which is ignored: a link
+/// with something added to it still shows the page.
+fn order_of(query: &str) -> Order {
+    let mut pairs = query.split('&');
+    let named = pairs.clone().find_map(|pair| pair.strip_prefix("sort="));
+    let column = COLUMNS.iter().find(|column| named == Some(column.1));
+    let order = pairs.find_map(|pair| pair.strip_prefix("order="));
+    Order {
+        column: column.map_or(Column::Name, |column| column.0),
+        descending: order == Some("desc"),
     }
 }
 
-/// Where the page is that was asked for with `query`. Only what `Order` understands gets into it.
+/// Where the page is that was asked for with `query`, seen from itself: relative, so that it works behind a
+/// proxy that has taken a part of the path away. Only what `order_of` understands gets into it.
 pub fn location(query: &str) -> String {
-    Order::of(query).location()
+    let order = order_of(query);
+    let name = COLUMNS[order.column as usize].1;
+    match (order.column, order.descending) {
+        (Column::Name, false) => "./".to_owned(),
+        (_, false) => format!("./?sort={name}"),
+        (_, true) => format!("./?sort={name}&order=desc"),
+    }
+}
+
+/// The heads of the columns, each a link to the page sorted by it.
+fn write_heads(out: &mut String, order: Order) {
+    for (column, name, label, largest_first) in COLUMNS {
+        let here = column == order.column;
+        let (sorted, arrow) = match order.descending {
+            _ if !here => ("", ""),
+            false => (" aria-sort=ascending", " <span aria-hidden=true>\u{2191}</span>"),
+            true => (" aria-sort=descending", " <span aria-hidden=true>\u{2193}</span>"),
+        };
+        let descending = if here { !order.descending } else { largest_first };
+        let order = if descending { "&amp;order=desc" } else { "" };
+        let _ = writeln!(
+            out,
+            "<th scope=col{sorted}><a href=\"?sort={name}{order}\">{label}{arrow}</a>"
+        );
+    }
 }
 
 /// `/`: the page, or the same for programs.
-pub fn folder(request: &Request, store: &Store) -> Result<Reply, store::Error> {
-    let catalogue = store.catalogue()?;
-    if request.target.query == "json" {
-        return Ok(Reply::fresh("application/json", json(&catalogue)));
+pub fn folder(request: &Request, store: &Arc<Store>) -> Result<Reply, store::Error> {
+    let json = request.target.query == "json";
+    let order = if json {
+        BY_NAME
+    } else {
+        order_of(&request.target.query)
+    };
+    let rows = Rows {
+        listing: store.list(order)?,
+        store: store.clone(),
+        begun: false,
+        bytes: 0,
+    };
+    if json {
+        return Ok(Reply::in_pieces("application/json", Json(rows)));
     }
-    let page = page(catalogue, request, store.upload_limit());
-    let reply = Reply::fresh("text/html; charset=utf-8", page);
+    let limit = store.upload_limit();
+    let page = Page {
+        top: top(request, limit, &rows.listing, order),
+        bottom: bottom(request, limit.is_some()),
+        rows,
+    };
+    let reply = Reply::in_pieces("text/html; charset=utf-8", page);
     Ok(reply.field("Content-Security-Policy", POLICY))
 }
 
@@ -124,13 +112,62 @@ pub fn metrics(scoreboard: &Scoreboard) -> Reply {
     Reply::fresh("text/plain; version=0.0.4", counters(scoreboard))
 }
 
-/// The folder as a page, in the order that the query asks for. `upload_limit`: largest file in bytes that
-/// may be put here; `None` when nothing may.
-fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) -> String {
-    let order = Order::of(&request.target.query);
-    order.apply(&mut catalogue.files);
-    let names: usize = catalogue.files.iter().map(|(name, _)| name.len()).sum();
-    let mut out = String::with_capacity(2 * STYLE.len() + 2 * names + ROW * catalogue.files.len());
+/// The files of the folder, and how much of them has been written.
+struct Rows {
+    listing: Listing,
+    store: Arc<Store>,
+    begun: bool,
+    /// The sizes of all that have been written.
+    bytes: u64,
+}
+
+impl Rows {
+    /// Appends files to `out` with `write`, as many as one piece holds; returns whether there may be more.
+    /// Files that have vanished are left out. `write` is told whether the file is the first.
+    fn write<T: AsRef<[u8]>>(&mut self, out: &mut T, write: impl Fn(&mut T, &str, &About, bool)) -> bool {
+        let (store, begun, bytes) = (&self.store, &mut self.begun, &mut self.bytes);
+        self.listing.advance(|name| {
+            if let Some(about) = store.about(name) {
+                write(out, name, &about, !*begun);
+                *bytes = bytes.saturating_add(about.size);
+                *begun = true;
+            }
+            out.as_ref().len() < PIECE
+        })
+    }
+}
+
+/// The folder as a page.
+struct Page {
+    /// What stands before the rows; taken by the first piece.
+    top: String,
+    rows: Rows,
+    /// What stands after the table.
+    bottom: String,
+}
+
+impl Source for Page {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        let mut text = mem::take(&mut self.top);
+        let more = self
+            .rows
+            .write(&mut text, |out, name, about, _| write_row(out, name, about));
+        if !more {
+            if self.rows.listing.files > 0 {
+                let size = sized(self.rows.bytes);
+                let _ = write!(text, "<tfoot>\n<tr><th scope=row>Total<td>{size}<td>\n</table>\n");
+            }
+            text.push_str(&self.bottom);
+        }
+        out.extend_from_slice(text.as_bytes());
+        more
+    }
+}
+
+/// The page up to its rows. `upload_limit`: largest file in bytes that may be put here; `None` when nothing
+/// may.
+fn top(request: &Request, upload_limit: Option<u64>, listing: &Listing, order: Order) -> String {
+    let mut out = String::with_capacity(2 * STYLE.len());
     let host = escape(&request.target.host);
     let _ = write!(
         out,
@@ -142,9 +179,28 @@ fn page(mut catalogue: Catalogue, request: &Request, upload_limit: Option<u64>) 
     if let Some(limit) = upload_limit {
         write_form(&mut out, limit);
     }
-    write_table(&mut out, &catalogue, &order);
-    out.push_str("</main>\n<footer>\n");
-    if upload_limit.is_some() {
+    let folders = match listing.folders {
+        0 => String::new(),
+        folders => format!(" {} not shown.", counted(folders as u64, "folder")),
+    };
+    if listing.files == 0 {
+        let _ = writeln!(out, "<p class=none>No files yet.{folders}");
+        return out;
+    }
+    let files = counted(listing.files as u64, "file");
+    let _ = write!(
+        out,
+        "<table>\n<caption>{files}.{folders}</caption>\n<thead>\n<tr>\n"
+    );
+    write_heads(&mut out, order);
+    out.push_str("<tbody>\n");
+    out
+}
+
+/// The page after its table.
+fn bottom(request: &Request, writable: bool) -> String {
+    let mut out = "</main>\n<footer>\n".to_owned();
+    if writable {
         let address = escape(&address(request));
         let _ = writeln!(out, "<p>From a terminal: <code>curl -T FILE {address}</code>");
     }
@@ -165,33 +221,9 @@ fn write_form(out: &mut String, limit: u64) {
     );
 }
 
-fn write_table(out: &mut String, catalogue: &Catalogue, order: &Order) {
-    let count = catalogue.files.len() as u64;
-    let bytes = catalogue.files.iter().map(|file| file.1.len()).sum();
-    let folders = match catalogue.folders {
-        0 => String::new(),
-        folders => format!(" {} not shown.", counted(folders as u64, "folder")),
-    };
-    if count == 0 {
-        let _ = writeln!(out, "<p class=none>No files yet.{folders}");
-        return;
-    }
-    let (files, size) = (counted(count, "file"), rounded_size(bytes));
-    let _ = write!(
-        out,
-        "<table>\n<caption>{files}, {size}.{folders}</caption>\n<thead>\n<tr>\n"
-    );
-    order.write_heads(out);
-    out.push_str("<tbody>\n");
-    for (name, about) in &catalogue.files {
-        write_row(out, name, about);
-    }
-    out.push_str("</table>\n");
-}
-
 /// One file. The end tags of cells and rows may be left out (HTML, section 13.1.2.4), and a long page is
 /// shorter without them.
-fn write_row(out: &mut String, name: &str, about: &Metadata) {
+fn write_row(out: &mut String, name: &str, about: &About) {
     // Relative, so that it works behind a proxy too; `a:b` is no scheme because its colon is encoded.
     out.push_str("<tr><th scope=row><a href=\"");
     percent_encode(out, name);
@@ -199,15 +231,18 @@ fn write_row(out: &mut String, name: &str, about: &Metadata) {
     out.push_str("\"><bdi>");
     show(out, name);
     out.push_str("</bdi></a><td>");
-    let (size, date) = (about.len(), modified(about));
-    let rounded = rounded_size(size);
-    let _ = match size {
-        0..1024 => write!(out, "{rounded}"),
-        // The exact number is in the title.
-        _ => write!(out, "<data value={size} title=\"{size} bytes\">{rounded}</data>"),
-    };
-    let (day, minute) = (&date[..10], &date[11..16]);
-    let _ = writeln!(out, "<td><time datetime={date}>{day} {minute}</time>");
+    let date = utc(about.modified);
+    let (size, day, minute) = (sized(about.size), &date[..10], &date[11..16]);
+    let _ = writeln!(out, "{size}<td><time datetime={date}>{day} {minute}</time>");
+}
+
+/// A size in a cell, with the exact number in its title.
+fn sized(bytes: u64) -> String {
+    let rounded = rounded_size(bytes);
+    match bytes {
+        0..1024 => rounded,
+        _ => format!("<data value={bytes} title=\"{bytes} bytes\">{rounded}</data>"),
+    }
 }
 
 /// For a column: `5 B`, `1.0 KiB`, `16.0 EiB`, with one decimal of the largest unit that there is one of.
@@ -259,25 +294,31 @@ fn unreserved(byte: u8) -> bool {
 }
 
 /// The folder for programs: `[{"name":"a.bin","size":5,"modified":"2026-11-21T06:07:08.009Z"}]`
-fn json(catalogue: &Catalogue) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut w = Writer::new(&mut out);
-    w.open(b'[');
-    for (name, about) in &catalogue.files {
-        w.open(b'{');
-        w.pair("name", name);
-        w.key("size");
-        w.number(about.len());
-        w.pair("modified", &modified(about));
-        w.close(b'}');
-    }
-    w.close(b']');
-    out.push(b'\n');
-    out
-}
+struct Json(Rows);
 
-fn modified(about: &Metadata) -> String {
-    about.modified().map(utc).unwrap_or_else(|_| "-".repeat(24))
+impl Source for Json {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        if !self.0.begun {
+            out.push(b'[');
+        }
+        let more = self.0.write(out, |out, name, about, first| {
+            let mut w = if first {
+                Writer::new(out)
+            } else {
+                Writer::after_value(out)
+            };
+            w.open(b'{');
+            w.pair("name", name);
+            w.key("size");
+            w.number(about.size);
+            w.pair("modified", &utc(about.modified));
+            w.close(b'}');
+        });
+        if !more {
+            out.extend_from_slice(b"]\n");
+        }
+        more
+    }
 }
 
 /// For the text and the attributes of a page.
@@ -420,20 +461,21 @@ mod tests {
 
     #[test]
     fn a_query_that_means_nothing_changes_nothing() {
+        use Column::{Date, Name, Size};
         let order = |column, descending| Order { column, descending };
         let table = [
-            ("", order(0, false)),
-            ("sort=size", order(1, false)),
-            ("order=desc&sort=date", order(2, true)),
-            ("x=1&sort=name&order=desc", order(0, true)),
-            ("sort=owner&order=up", order(0, false)),
-            ("sort=&order", order(0, false)),
-            ("sort", order(0, false)),
-            ("sorted=size", order(0, false)),
-            ("sort=owner&sort=size", order(0, false)),
+            ("", order(Name, false)),
+            ("sort=size", order(Size, false)),
+            ("order=desc&sort=date", order(Date, true)),
+            ("x=1&sort=name&order=desc", order(Name, true)),
+            ("sort=owner&order=up", order(Name, false)),
+            ("sort=&order", order(Name, false)),
+            ("sort", order(Name, false)),
+            ("sorted=size", order(Name, false)),
+            ("sort=owner&sort=size", order(Name, false)),
         ];
         for (query, expected) in table {
-            assert_eq!(Order::of(query), expected, "{query}");
+            assert_eq!(order_of(query), expected, "{query}");
         }
     }
 

@@ -1,10 +1,11 @@
-//! What belongs in a reply? A status, some fields and content: a text in memory, or a part of a file. Every
-//! reply with content names its length, so the connection can stay open after it. A small file and its head
-//! are one buffer; a large one is never copied into this process.
+//! What belongs in a reply? A status, some fields and content: a text in memory, a part of a file, or pieces.
+//! Every reply with content tells where it ends, so the connection can stay open after it. A small file and
+//! its head are one buffer; a large one is never copied into this process.
 
 use crate::http::conditions::{Version, wanted};
 use crate::http::date::{http_date, with_http_now};
 use crate::http::media::{ACTIVE, content_type};
+use crate::http::pieces::Pieces;
 use crate::http::request::{Method, Request};
 use crate::http::status::{Refusal, phrase};
 use crate::session::{Outgoing, PIECE_TEXT};
@@ -33,8 +34,9 @@ pub struct Reply {
     /// Header lines, each with its CR LF.
     fields: Vec<u8>,
     text: Vec<u8>,
-    /// Sent in place of the text.
+    /// Sent in place of the text, one or the other; pieces are only for the page.
     file: Option<FilePart>,
+    pub pieces: Option<Pieces>,
     /// Bytes of content in the request; for the log.
     pub brought: u64,
     /// Why the request failed; empty when it did not.
@@ -57,6 +59,7 @@ impl Reply {
             fields: Vec::with_capacity(256),
             text: Vec::new(),
             file: None,
+            pieces: None,
             brought: 0,
             failure: String::new(),
             close: false,
@@ -71,12 +74,6 @@ impl Reply {
     pub fn text(mut self, kind: &str, text: impl Into<Vec<u8>>) -> Reply {
         self.text = text.into();
         self.field("Content-Type", kind)
-    }
-
-    /// A text that was made for this request. The next one may differ, so no cache may keep it.
-    pub fn fresh(kind: &str, text: impl Into<Vec<u8>>) -> Reply {
-        let reply = Reply::new(200).text(kind, text);
-        reply.field("Cache-Control", "no-store")
     }
 
     /// The reason of a refusal, as one line for a person.
@@ -126,7 +123,7 @@ impl Reply {
     }
 
     /// The reply as it is sent; `request` is `None` when it was not understood.
-    pub fn finish(self, request: Option<&Request>) -> io::Result<OutgoingReply> {
+    pub fn finish(mut self, request: Option<&Request>) -> io::Result<OutgoingReply> {
         let content = match &self.file {
             Some(part) => part.to - part.from,
             None => self.text.len() as u64,
@@ -141,7 +138,7 @@ impl Reply {
         text.extend_from_slice(b"Server: kolam\r\nX-Content-Type-Options: nosniff\r\n");
         text.extend_from_slice(&self.fields);
         // These two have no content by definition, and 204 may not even say so (RFC 9110, section 8.6).
-        if !matches!(self.status, 204 | 304) {
+        if !matches!(self.status, 204 | 304) && !self.write_framing(&mut text, request) {
             write!(text, "Content-Length: {content}\r\n")?;
         }
         if self.close {
@@ -165,6 +162,7 @@ impl Reply {
             text,
             sent: 0,
             rest,
+            pieces: self.pieces.filter(|_| !head_only),
             bytes: length + self.brought,
             failure: self.failure,
             close: self.close,
@@ -178,11 +176,12 @@ const CLOSE_LIMIT: usize = 48 * 1024;
 
 /// A reply that is being sent.
 pub struct OutgoingReply {
-    text: Vec<u8>,
+    pub text: Vec<u8>,
     /// Bytes of `text` that are sent.
-    sent: usize,
-    /// Sent after the text.
+    pub sent: usize,
+    /// Sent after the text, one or the other.
     rest: Option<FilePart>,
+    pub pieces: Option<Pieces>,
     /// Bytes of content in this reply and in the request; for the log.
     pub bytes: u64,
     /// Why the request failed; empty when it did not.
@@ -194,7 +193,8 @@ pub struct OutgoingReply {
 impl OutgoingReply {
     /// Is this a short, successful last reply? Its peer rarely sends more, and not before it has the reply.
     pub fn may_close_at_once(&self) -> bool {
-        self.close && self.failure.is_empty() && self.rest.is_none() && self.text.len() <= CLOSE_LIMIT
+        let is_short = self.rest.is_none() && self.pieces.is_none() && self.text.len() <= CLOSE_LIMIT;
+        self.close && self.failure.is_empty() && is_short
     }
 
     /// What to send next; `last`: the connection is closed after it.
@@ -219,6 +219,6 @@ impl OutgoingReply {
             None => {}
         }
         let rest_sent = self.rest.as_ref().is_none_or(|part| part.from == part.to);
-        Ok(self.sent == self.text.len() && rest_sent)
+        Ok(self.sent == self.text.len() && rest_sent && !self.refill())
     }
 }

@@ -1,6 +1,6 @@
 //! What does the peer get to read? One JSON object and the end mark. A file leaves without ever being whole
-//! in memory: the object is begun and its string left open, then one piece after the other is read, encoded
-//! and sent, and the end of the object comes after the last.
+//! in memory, and so does a list: the object is begun and its value left open, then one piece after the other
+//! is made and sent, and the end of the object comes after the last.
 
 use crate::b64::{self, Encoder};
 use crate::json::Writer;
@@ -8,7 +8,7 @@ use crate::protocol::head::Progress;
 use crate::session::PIECE;
 use crate::store;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Take};
 
 /// Why a request is refused, and what follows.
 pub enum Refusal {
@@ -45,8 +45,8 @@ pub struct Reply {
     text: Vec<u8>,
     /// How many bytes of `text` are sent.
     sent: usize,
-    /// The rest of a file, after this piece.
-    download: Option<Download>,
+    /// What comes after this piece.
+    rest: Option<Box<dyn Source>>,
     /// Bytes of file content: in this reply, or received for it.
     pub bytes: u64,
     /// Why the request failed; empty when it did not.
@@ -55,15 +55,20 @@ pub struct Reply {
     pub close: bool,
 }
 
+/// A value that is too long to be in memory, piece by piece.
+pub trait Source: Send {
+    /// Puts the next piece in the place of all of `text` from offset `at` on. Complete: it was the last.
+    fn next(&mut self, text: &mut Vec<u8>, at: usize) -> io::Result<Progress>;
+}
+
 /// The rest of a file that is being sent:
 ///
 /// ```text
 /// file ──192 KiB──► encode ──256 KiB text──► socket        (3 bytes are 4 symbols)
 /// ```
 struct Download {
-    file: File,
-    /// Bytes not read yet.
-    left: u64,
+    /// Its limit is what has not been read yet.
+    file: Take<File>,
     /// One piece as it is in the file.
     raw: Vec<u8>,
 }
@@ -78,16 +83,6 @@ impl Reply {
             bytes,
             ..Reply::default()
         }
-    }
-
-    /// `{"status":"OK","data":["a.bin","b.bin"]}`
-    pub fn list(names: &[String]) -> Reply {
-        Reply::ok(0, |w| {
-            w.key("data");
-            w.open(b'[');
-            names.iter().for_each(|name| w.string(name));
-            w.close(b']');
-        })
     }
 
     /// Words that are no object. For `dialects` only.
@@ -118,19 +113,21 @@ impl Reply {
             w.key("data_file");
             w.open_string();
         });
-        let head = text.len();
         let raw = vec![0; size.min(PIECE as u64) as usize];
+        let file = file.take(size);
+        Reply::in_pieces(text, size, Download { file, raw })
+    }
+
+    /// `{"status":"OK",` … and a value that `source` brings, `}`. The head goes out together with the first
+    /// piece.
+    pub fn in_pieces(text: Vec<u8>, bytes: u64, source: impl Source + 'static) -> io::Result<Reply> {
+        let head = text.len();
         let mut reply = Reply {
             text,
-            download: Some(Download {
-                file,
-                left: size,
-                raw,
-            }),
-            bytes: size,
+            rest: Some(Box::new(source)),
+            bytes,
             ..Reply::default()
         };
-        // The head goes out together with the first piece.
         reply.refill(head)?;
         Ok(reply)
     }
@@ -149,32 +146,42 @@ impl Reply {
         self.refill(0)
     }
 
-    /// Puts the next piece of the file in the place of all from offset `at` on. Complete: there is none.
+    /// Puts the next piece in the place of all from offset `at` on. Complete: there is none.
     fn refill(&mut self, at: usize) -> io::Result<Progress> {
-        let Some(Download { file, left, raw }) = &mut self.download else {
+        let Some(source) = &mut self.rest else {
             return Ok(Progress::Complete);
         };
-        let piece = raw.len().min(*left as usize);
-        // The whole piece, even if one read gives less; a file that has shrunk is an error.
-        file.read_exact(&mut raw[..piece])?;
-        *left -= piece as u64;
-        // A few bytes more: the encoder asks for them, and the end of the reply fits too.
-        self.text.resize(at + b64::encoded_len(piece) + 16, 0);
-        // Each piece but the last is a multiple of 3 bytes, so each can be encoded by itself.
-        let mut encoder = Encoder::new();
-        let mut end = at + encoder.encode(&raw[..piece], &mut self.text[at..]);
-        end += encoder.finish(&mut self.text[end..]);
-        self.text.truncate(end);
-        if *left == 0 {
-            self.text.extend_from_slice(b"\"}\r\n\r\n");
-            self.download = None;
+        if source.next(&mut self.text, at)? == Progress::Complete {
+            self.text.extend_from_slice(b"}\r\n\r\n");
+            self.rest = None;
         }
         Ok(Progress::More)
     }
 }
 
+impl Source for Download {
+    fn next(&mut self, text: &mut Vec<u8>, at: usize) -> io::Result<Progress> {
+        let piece = self.raw.len().min(self.file.limit() as usize);
+        let raw = &mut self.raw[..piece];
+        // The whole piece, even if one read gives less; a file that has shrunk is an error.
+        self.file.read_exact(raw)?;
+        // A few bytes more: the encoder asks for them, and the end of the reply fits too.
+        text.resize(at + b64::encoded_len(piece) + 16, 0);
+        // Each piece but the last is a multiple of 3 bytes, so each can be encoded by itself.
+        let mut encoder = Encoder::new();
+        let mut end = at + encoder.encode(raw, &mut text[at..]);
+        end += encoder.finish(&mut text[end..]);
+        text.truncate(end);
+        if self.file.limit() > 0 {
+            return Ok(Progress::More);
+        }
+        text.push(b'"');
+        Ok(Progress::Complete)
+    }
+}
+
 /// `{"status":"…",` … without its end.
-fn open(status: &str, build: impl FnOnce(&mut Writer)) -> Vec<u8> {
+pub fn open(status: &str, build: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut text = Vec::new();
     let mut w = Writer::new(&mut text);
     w.open(b'{');

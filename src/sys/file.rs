@@ -41,14 +41,16 @@ pub fn open_plainly(dir: &File, name: &CStr, flags: i32, mode: libc::c_uint) -> 
 
 pub use libc::{O_CREAT, O_EXCL, O_RDONLY, O_WRONLY};
 
-/// Is `name` inside `dir` a regular file (and not a link to one)?
-pub fn is_regular_at(dir: &File, name: &str) -> io::Result<bool> {
+/// What is known of `name` inside `dir`, of the link itself if it is one.
+pub fn stat_at(dir: &File, name: &str) -> io::Result<libc::stat> {
     let name = c_string(name)?;
     let follow = libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: `name` is NUL-terminated, and zeroes are a valid stat.
-    let stat: libc::stat =
-        unsafe { filled(|stat| libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat, follow))? };
-    Ok(stat.st_mode & libc::S_IFMT == libc::S_IFREG)
+    unsafe { filled(|stat| libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat, follow)) }
+}
+
+pub fn is_regular(stat: &libc::stat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFREG
 }
 
 /// Renames inside `dir`, replacing `to`.
