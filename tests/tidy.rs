@@ -152,6 +152,9 @@ const EXPERIMENT_LINES: usize = 10;
 /// Lines of an example server: one page shows all that it does.
 const EXAMPLE_LINES: std::ops::RangeInclusive<usize> = 40..=120;
 
+/// Bytes of a picture in the documents.
+const PICTURE: usize = 60_000;
+
 /// What stands on the first page: more is not read.
 const README_WORDS: usize = 1500;
 /// The README in short, in Indonesian.
@@ -750,6 +753,61 @@ fn every_command_and_file_of_the_documents_exists() {
                     faults.add(&document.path, number, &format!("there is no {file}; correct it"));
                 }
             }
+        }
+    }
+    faults.report();
+}
+
+#[test]
+fn every_lesson_has_its_parts() {
+    let (course, mut faults) = (Source::read("docs/course.md"), Faults::default());
+    let lessons: Vec<&str> = course.text.split("\n## Lesson ").skip(1).collect();
+    assert_eq!(lessons.len(), 8, "docs/course.md has eight lessons");
+    for lesson in lessons {
+        let title = format!("\n## Lesson {}", lesson.lines().next().unwrap_or_default());
+        let at = course.text.find(&title).unwrap_or_default();
+        let line = 2 + course.text[..at].matches('\n').count();
+        for part in [
+            "**Goal.**",
+            "**Read.**",
+            "**Do.**",
+            "**Observe.**",
+            "![",
+            "    kolam ",
+        ] {
+            if !lesson.contains(part) {
+                faults.add(&course.path, line, &format!("the lesson lacks {part}"));
+            }
+        }
+        if lesson.matches("<details>").count() != 3 || lesson.matches("</details>").count() != 3 {
+            faults.add(
+                &course.path,
+                line,
+                "ask three questions, each with its answer in <details>",
+            );
+        }
+    }
+    faults.report();
+}
+
+/// A picture is shown by itself: it brings its style, tells in words what it shows, and loads nothing.
+#[test]
+fn every_picture_of_the_documents_stands_alone() {
+    let mut faults = Faults::default();
+    for path in walk("docs").iter().filter(|path| path.ends_with(".svg")) {
+        let picture = Source::read(path).text;
+        for part in ["<title", "<desc", "<style>"] {
+            if !picture.contains(part) {
+                faults.add(path, 1, &format!("the picture lacks {part}"));
+            }
+        }
+        if picture.len() > PICTURE
+            || ["href=", "url(", "<script"]
+                .iter()
+                .any(|part| picture.contains(part))
+        {
+            let remedy = format!("at most {PICTURE} bytes, without links and scripts");
+            faults.add(path, 1, &remedy);
         }
     }
     faults.report();
