@@ -23,7 +23,12 @@
 //!      four_workers || echo the pool does one job at a time
 //! see: the pool does one job at a time
 
+mod renewal; // new workers for old ones
+
+pub use renewal::RenewalHooks;
+
 use crate::sys::{self, Ended, Pid, Stop};
+use renewal::Renewal;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -115,7 +120,7 @@ impl<J: Send + 'static> ThreadPool<J> {
 // ---- Processes, and the parent that replaces them ----
 
 /// What a supervisor asks the server that it works for, and what it reports to it.
-pub trait WorkerHooks {
+pub trait WorkerHooks: RenewalHooks {
     /// Runs worker `index`, in its own process; returns its exit code.
     fn work(&self, index: usize) -> i32;
     /// Worker `index` ended although the server does not stop; it will be replaced.
@@ -184,6 +189,8 @@ fn pause(early_exits: u32) -> Duration {
 pub struct Supervisor<'h, H: WorkerHooks> {
     hooks: &'h H,
     slots: Vec<Slot>,
+    /// Only for the volume about services.
+    renewal: Renewal,
 }
 
 impl<'h, H: WorkerHooks> Supervisor<'h, H> {
@@ -194,8 +201,11 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
             started: Instant::now(),
             early_exits: 0,
         };
-        let slots = vec![empty; count];
-        let mut supervisor = Supervisor { hooks, slots };
+        let mut supervisor = Supervisor {
+            hooks,
+            slots: vec![empty; count],
+            renewal: Renewal::default(),
+        };
         for index in 0..count {
             supervisor.spawn(index)?;
         }
@@ -222,6 +232,7 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
             if self.none_runs() && early_exits >= MAX_EARLY_EXITS {
                 return Ok(false);
             }
+            self.renew(stop);
             self.fill_slots();
             look();
             ended.into_iter().for_each(|pid| self.hooks.on_cleanup(pid));
@@ -237,7 +248,10 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
             let Some(ended) = sys::reap(-1, false)? else { break };
             let found = self.slots.iter().position(|slot| slot.pid == Some(ended.pid));
             // A child that we did not fork (a parent may fork and then exec this program) is not replaced.
-            let Some(index) = found else { continue };
+            let Some(index) = found else {
+                self.reap_renewal(ended);
+                continue;
+            };
             self.slots[index].pid = None;
             self.hooks.on_exit(index, ended);
             dead.push((index, ended));
@@ -266,6 +280,7 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
 
     /// Asks all workers to finish, waits until they have or `grace` is over, then kills the rest.
     pub fn shut_down(mut self, stop: Stop, grace: Duration) -> io::Result<()> {
+        self.slots.extend(self.renewal.processes());
         self.signal_all(sys::SIGTERM);
         // `None`: they have been killed.
         let mut deadline = Some(Instant::now() + grace + OVERSTAY);

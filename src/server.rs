@@ -30,6 +30,7 @@ mod blocking; // one connection after another
 mod single; // the modes, one file each
 mod thread;
 mod process;
+mod renewal; // new workers for old ones (a volume)
 mod event; // (a volume)
 mod browser; // serving HTTP (for the volume `http`)
 mod dialect; // where a message ends (for the volume `dialects`)

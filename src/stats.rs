@@ -28,6 +28,7 @@ mod date; // seconds become dates
 mod log; // one line a request
 mod trace; // and one when its worker took it (for the timeline)
 mod file_log; // the files of a form (for the volume `http`)
+mod renewal; // two processes of one worker
 
 pub use crate::sys::RateLimiter;
 pub use date::{Date, days_from_civil, utc};
@@ -76,9 +77,9 @@ pub struct Scoreboard {
 }
 
 impl Scoreboard {
-    /// Must be called before the first fork.
+    /// Must be called before the first fork. A worker has two rows: see `stats/renewal.rs`.
     pub fn new(mode: &'static str, workers: usize) -> io::Result<Scoreboard> {
-        let cells = sys::shared_counters((workers + 1) * ROW)?;
+        let cells = sys::shared_counters((2 * workers + 1) * ROW)?;
         Ok(Scoreboard { mode, workers, cells })
     }
 
@@ -99,13 +100,13 @@ impl Scoreboard {
 
     /// The sum of `field` over the server and all workers.
     pub fn total(&self, field: Field) -> u64 {
-        (0..=self.workers).map(|row| self.row(row).get(field)).sum()
+        (0..=2 * self.workers).map(|row| self.row(row).get(field)).sum()
     }
 
     /// Workers that are alive.
     pub fn alive(&self) -> usize {
-        let alive = |&index: &usize| self.worker(index).get(Field::Pid) != 0;
-        (0..self.workers).filter(alive).count()
+        let alive = |&row: &usize| self.row(row).get(Field::Pid) != 0;
+        (1..=2 * self.workers).filter(alive).count()
     }
 
     /// What a server has done that has stopped: requests that were still in hand count as failed.

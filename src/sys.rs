@@ -22,6 +22,7 @@ mod process;
 mod signal;
 mod stderr; // a log that nothing waits for
 mod stop; // noticing the request to stop
+mod renewal; // SIGHUP of a service
 mod poll;
 mod socket;
 mod file;
@@ -43,6 +44,7 @@ pub use memory::shared_counters;
 pub use passed::passed_listener;
 pub use poll::{Interest, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
+pub use renewal::SIGUSR2;
 pub use room::{free_space, prefer_huge_pages, terminal_columns};
 pub use signal::{SIGCHLD, SIGKILL, SIGTERM};
 pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silence, unsent};

@@ -410,7 +410,7 @@ kolam_bytes_out_total {bytes_out}
         let name = format!("kolam_worker_{name}_total");
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n");
         for index in 0..workers {
-            let value = scoreboard.worker(index).get(field);
+            let value = scoreboard.of_worker(index, field);
             let _ = writeln!(out, "{name}{{worker=\"{index}\"}} {value}");
         }
     }

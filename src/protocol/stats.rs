@@ -34,7 +34,7 @@ impl FileSession {
                 w.open(b'{');
                 for (key, field) in [("served", Field::Served), ("failed", Field::Failed)] {
                     w.key(key);
-                    w.number(scoreboard.worker(index).get(field));
+                    w.number(scoreboard.of_worker(index, field));
                 }
                 w.close(b'}');
             }

@@ -41,7 +41,7 @@ pub struct BlockingWorker {
 impl BlockingWorker {
     /// Worker `index`, counted from 0; from now on it counts as ready.
     pub fn new(shared: Arc<Shared>, index: usize, stop: Stop, role: ListenerRole) -> BlockingWorker {
-        let stats = shared.scoreboard.worker(index);
+        let stats = shared.scoreboard.free_row(index);
         stats.set(Field::Pid, process::id().into());
         BlockingWorker {
             shared,
@@ -58,7 +58,10 @@ impl BlockingWorker {
         let (epoll, mut ready) = (Epoll::new()?, Vec::new());
         epoll.add_shared(self.shared.listener.as_fd(), 0)?;
         epoll.add(self.stop.as_fd(), Interest::Read, 0)?;
-        while !self.stop.requested() {
+        let mut last = false;
+        while !self.stop.requested() && !last {
+            // A retired worker looks once more: it may have been woken for a connection that wakes no other.
+            last = self.stop.is_retired();
             match self.shared.accept() {
                 Accepted::Connection(stream) => match self.shared.admit(stream, self.stats) {
                     Ok((stream, permit)) => {
@@ -123,6 +126,7 @@ impl BlockingWorker {
             }
             let writing = interest == Interest::Write;
             let looks = writing || self.shared.protocol.gives_way() || !self.lingering.is_empty();
+            let looks = looks || self.stop.is_retired();
             let until = if looks { deadline.min(now + KEPT) } else { deadline };
             if self.poll(connection, interest, until) {
                 return None;
@@ -140,7 +144,8 @@ impl BlockingWorker {
         let socket = (connection.stream.as_fd(), interest);
         let fds = [socket, (self.stop.as_fd(), Interest::Read)];
         // The self-pipe stays readable, and must not wake us again once the connection has been told.
-        let watched = if connection.is_stopping() { 1 } else { 2 };
+        let told = connection.is_stopping() || self.stop.is_retired();
+        let watched = if told { 1 } else { 2 };
         sys::poll(&fds[..watched], Some(until)).is_ok_and(|ready| ready > 0)
     }
 
@@ -153,10 +158,14 @@ impl BlockingWorker {
 
     /// Do other connections wait for a worker, and does the protocol care? If another thread accepts: when
     /// more are open than there are workers. Otherwise: when all workers have one and the listener is ready.
+    /// A retired worker hurries in any case.
     fn others_wait(&self) -> bool {
         let (scoreboard, workers) = (&self.shared.scoreboard, self.shared.scoreboard.workers as u64);
         if !self.shared.protocol.gives_way() {
             return false;
+        }
+        if self.stop.is_retired() {
+            return true;
         }
         if self.role == ListenerRole::NoAcceptor {
             return scoreboard.server().get(Field::Permits) > workers;

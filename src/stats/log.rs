@@ -90,7 +90,7 @@ impl RequestLog {
 
     /// The number of the worker, as the log shows it.
     pub(super) fn worker(&self) -> usize {
-        self.stats.row.saturating_sub(1)
+        self.stats.worker().unwrap_or_default()
     }
 
     /// The request is over; `bytes` of content were moved. `failure` is empty when all went well.

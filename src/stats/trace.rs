@@ -31,7 +31,7 @@ pub fn stamp() -> String {
 /// no worker, and no line.
 pub fn taken(stats: &WorkerStats, peer: Option<SocketAddr>) {
     if TRACED.load(Relaxed)
-        && let (Some(peer), Some(worker)) = (peer, stats.row.checked_sub(1))
+        && let (Some(peer), Some(worker)) = (peer, stats.worker())
     {
         log(&format!(
             "worker {worker} {peer} taken by process {}",

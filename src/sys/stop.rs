@@ -2,8 +2,9 @@
 //! sets and writes to. What stopping means is the affair of others.
 
 use super::poll::{Interest, poll};
+use super::renewal::{handle_renewal, has_terminal};
 use super::signal::{Action, exit_now, is_ignored, on_signal, wake};
-use libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
@@ -21,7 +22,7 @@ static EXIT_ON_SECOND: AtomicBool = AtomicBool::new(false);
 static STATS_REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Write end of the self-pipe; -1 while there is none.
-static WAKE: AtomicI32 = AtomicI32::new(-1);
+pub static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 /// Runs in the middle of anything, so it does next to nothing. The flag is set before the byte is written.
 /// An exit from here has the exit code of an interrupted program.
@@ -44,10 +45,11 @@ pub enum Listen {
     /// SIGINT and SIGTERM: a server or tester without children to watch.
     Stop,
     /// SIGINT, SIGTERM and SIGCHLD: a supervisor.
+    /// Without a terminal, SIGHUP asks it for new workers.
     StopAndChildren,
     /// SIGINT, SIGTERM and SIGUSR1: a program with counters to show, `balance`.
     StopAndShow,
-    /// SIGTERM only: a worker, whose supervisor answers for Ctrl-C.
+    /// SIGTERM, and SIGUSR2 from its supervisor: a worker, whose supervisor answers for Ctrl-C.
     Worker,
 }
 
@@ -76,12 +78,13 @@ impl Stop {
     /// Installs the handlers. After a fork, the child calls it again and gets a self-pipe of its own.
     pub fn listen(to: Listen) -> io::Result<Stop> {
         EXIT_ON_SECOND.store(to != Listen::Worker, SeqCst);
+        Stop::forget_renewal();
         let (read_end, write_end) = UnixStream::pair()?;
         read_end.set_nonblocking(true)?;
         write_end.set_nonblocking(true)?;
         WAKE.store(write_end.into_raw_fd(), SeqCst);
-        let only_for = |listener| match to == listener {
-            true => Action::Call(handle),
+        let only_for = |listener, handler| match to == listener {
+            true => Action::Call(handler),
             false => Action::Default,
         };
         let interrupt = match to {
@@ -91,14 +94,16 @@ impl Stop {
         // Ignored from the start, as under nohup(1): the program is to outlive its terminal.
         let hang_up = match is_ignored(SIGHUP)? {
             true => Action::Ignore,
+            false if to == Listen::StopAndChildren && !has_terminal() => Action::Call(handle_renewal),
             false => interrupt,
         };
         for (signal, action) in [
             (SIGTERM, Action::Call(handle)),
             (SIGINT, interrupt),
             (SIGHUP, hang_up),
-            (SIGCHLD, only_for(Listen::StopAndChildren)),
-            (SIGUSR1, only_for(Listen::StopAndShow)),
+            (SIGCHLD, only_for(Listen::StopAndChildren, handle)),
+            (SIGUSR1, only_for(Listen::StopAndShow, handle)),
+            (SIGUSR2, only_for(Listen::Worker, handle_renewal)),
             // A write over the limit on file sizes fails with EFBIG instead of killing the process.
             (SIGXFSZ, Action::Ignore),
         ] {

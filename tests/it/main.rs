@@ -19,6 +19,9 @@ mod stress_run;
 mod terminal;
 mod wire;
 
+// a service
+mod service;
+
 // server/event
 mod event;
 

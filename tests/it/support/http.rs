@@ -233,6 +233,11 @@ impl Http {
         Http(Wire::connect(address))
     }
 
+    /// Goes on with a connection that has begun byte by byte.
+    pub fn of(wire: Wire) -> Http {
+        Http(wire)
+    }
+
     /// The head of the next reply, and the length of its body.
     fn head(&mut self, method: &str) -> io::Result<(Reply, usize)> {
         let head = self.take_to_end()?;

@@ -39,6 +39,11 @@ impl Wire {
         }
     }
 
+    /// Every byte that has come was handed out.
+    pub fn received_all(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// From now on the kernel takes little in advance, so that the server notices how slowly this side reads.
     pub fn take_little(&self) {
         sys::set_receive_buffer(&self.stream, 16 * 1024);
