@@ -43,6 +43,11 @@ COLUMN ?=
 # make bench, make ab: rounds of which the one in the middle counts (5)
 ROUNDS ?=
 
+# make torture: some promises, a part of the counts, the document in which a full run replaces the table
+ONLY ?=
+SCALE ?=
+DOC ?=
+
 # make ab, make balancer
 N ?= 1000
 BACKENDS ?= 3
@@ -67,6 +72,7 @@ TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
 TAKES_modes = COLUMN OUT FORCE KOLAM SHM
 TAKES_examples = OUT FORCE KOLAM SHM
 TAKES_ab = N BACKENDS W ROUNDS OUT FORCE KOLAM SERVING_KOLAM SHM
+TAKES_torture = ONLY SCALE OUT FORCE DOC SHM
 TAKES_balancer = PROTOCOL MODE W HOST PORT ROOT BACKENDS ARGS
 TAKES_report = OUT ARGS
 TAKES_check-server = TARGET PID ARGS
@@ -74,7 +80,7 @@ TAKES_experiments = NAME
 TAKES_volumes = NAME
 TAKES_install = PREFIX DESTDIR KOLAM
 TAKES_uninstall = PREFIX DESTDIR
-TAKES_help = $(sort $(foreach target,server stress bench modes ab examples balancer report check-server experiments install,$(TAKES_$(target))))
+TAKES_help = $(sort $(foreach target,server stress bench modes ab examples torture balancer report check-server experiments install,$(TAKES_$(target))))
 
 # Names that are guessed, and the variables that they can mean
 MEANS_WORKERS = W
@@ -110,7 +116,7 @@ $(foreach each,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(each)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 
-.PHONY: help build server stress stress-quick bench modes ab examples balancer test test-release report check-server experiments volumes check format clean install uninstall
+.PHONY: help build server stress stress-quick bench modes ab examples torture balancer test test-release report check-server experiments volumes check format clean install uninstall
 
 help:
 	@echo 'make build                 build $(KOLAM)'
@@ -124,6 +130,7 @@ help:
 	@echo 'make examples              what becomes of four simple servers, 50 clients at once   OUT='
 	@echo 'make ab                    the HTTP tables, 1 to 100 connections   N=$(N) BACKENDS=$(BACKENDS) W= OUT='
 	@echo 'make balancer              HTTP servers and the balancer in front   BACKENDS=$(BACKENDS) MODE=event W= PORT=7000'
+	@echo 'make torture               every promise, tried until it breaks; needs root for some   ONLY=5,12 OUT= DOC='
 	@echo 'make install               program, man page and completions   PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make uninstall             remove what install has put there   PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make test                  all tests'
@@ -186,10 +193,11 @@ stress: build
 stress-quick: build
 	@exec $(KOLAM) stress --quick $(STRESS_OPTIONS)
 
-# The program that measures: it is built, and then takes the place of the shell, so that a signal reaches it.
-MEASURE = program=$$($(CARGO) bench --no-run --locked --quiet --bench measure --message-format=json | \
-	sed -n 's/.*"name":"measure".*"executable":"\([^"]*\)".*/\1/p') && [ -n "$$program" ] && \
+# A program of benches: it is built, and then takes the place of the shell, so that a signal reaches it.
+PATH_OF = --message-format=json | sed -n 's/.*"name":"$(1)".*"executable":"\([^"]*\)".*/\1/p'
+RUN = program=$$($(CARGO) bench --no-run --locked --quiet --bench $(1) $(PATH_OF)) && [ -n "$$program" ] && \
 	OUT='$(EXACT_OUT)' FORCE=$(FORCE) exec "$$program"
+MEASURE = $(call RUN,measure)
 
 bench:
 	@export PEERS=$(PEERS) MATRIX=$(MATRIX) ROUNDS=$(ROUNDS); $(MEASURE) bench
@@ -209,6 +217,11 @@ balancer: build
 	@exec $(KOLAM) balance --spawn $(BACKENDS) --listen $(or $(HOST),127.0.0.1):$(or $(PORT),7000) $(ARGS) -- \
 		--protocol $(BEHIND) --mode $(or $(MODE),event) $(if $(W),--workers $(W)) --root '$(ROOT)' \
 		$(if $(OTHERS),$(if $(filter http,$(BEHIND)),--any-host))
+
+# Some promises are shown by the black-box tests.
+torture:
+	@TESTS=$$($(CARGO) test --no-run --locked --quiet --test it $(call PATH_OF,it)); \
+	export TESTS ONLY='$(ONLY)' SCALE='$(SCALE)' DOC='$(DOC)'; $(call RUN,torture)
 
 ab:
 	@export N=$(N) BACKENDS=$(BACKENDS) W=$(W) ROUNDS=$(ROUNDS); $(MEASURE) ab

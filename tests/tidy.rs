@@ -855,6 +855,23 @@ fn files(code: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| (word.ends_with(".rs") || word.ends_with(".py")) && !word.contains("ROOM"))
 }
 
+#[test]
+fn every_test_that_the_promises_name_exists() {
+    let mut faults = Faults::default();
+    let promises = Source::read("docs/promises.md");
+    for (number, code) in code_in_markdown(&promises.text) {
+        let Some((module, name)) = code.split_once("::") else {
+            continue;
+        };
+        let tests = Source::read(&format!("tests/it/{module}.rs"));
+        if !tests.text.contains(&format!("\nfn {name}(")) {
+            let remedy = format!("there is no test {code}; correct its name");
+            faults.add(&promises.path, number, &remedy);
+        }
+    }
+    faults.report();
+}
+
 /// The pieces of a Markdown text that are code (indented, fenced or between backticks), with their lines.
 fn code_in_markdown(text: &str) -> Vec<(usize, String)> {
     let mut pieces = Vec::new();

@@ -34,7 +34,11 @@ pub fn descriptors(pid: u32) -> usize {
 /// The other end of a connection has been closed, although what it had sent may still be on its way: the
 /// kernel's list of connections (proc_pid_net(5)) has its socket in another state than 01, established.
 pub fn abandoned(stream: &TcpStream) -> bool {
-    let [theirs, ours] = [stream.peer_addr(), stream.local_addr()].map(|address| address.unwrap().port());
+    // A connection that was reset has no other end any more.
+    let (Ok(theirs), Ok(ours)) = (stream.peer_addr(), stream.local_addr()) else {
+        return true;
+    };
+    let [theirs, ours] = [theirs, ours].map(|address| address.port());
     let list = fs::read_to_string("/proc/net/tcp").unwrap();
     let established = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().take(4).collect();

@@ -1,0 +1,83 @@
+//! Which promises do the black-box tests show already? Their program is run for these, and not written twice.
+
+use crate::tools;
+use crate::trial::{Trial, Verdict};
+use std::process::{Command, Stdio};
+
+/// What of the black-box tests has passed.
+struct Passed {
+    tests: usize,
+    /// The names of those that have failed.
+    failed: Vec<String>,
+}
+
+/// Runs the tests of these names, which must all be there.
+fn run(names: &[&str]) -> Passed {
+    let mut command = Command::new(tools::tests().unwrap());
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["--exact", "--test-threads", "2"])
+        .args(names);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    eprintln!("{text}");
+    let with = |end: &str| {
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(end));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (passed, failed) = (with(" ... ok"), with(" ... FAILED"));
+    for name in names {
+        assert!(
+            passed.iter().chain(&failed).any(|found| found == name),
+            "there is no test {name}"
+        );
+    }
+    Passed {
+        tests: passed.len(),
+        failed,
+    }
+}
+
+/// A promise that these tests show.
+fn shown_by(names: &[&str]) -> Verdict {
+    let passed = run(names);
+    let figures = format!("{} of {} tests of `tests/it` pass", passed.tests, names.len());
+    let wrong: Vec<String> = passed.failed.iter().map(|name| format!("{name} fails")).collect();
+    Verdict::of(figures, &wrong)
+}
+
+/// Promise 23: requests that two readers could understand differently.
+pub fn http_cannot_be_smuggled(_: Trial) -> Verdict {
+    shown_by(&[
+        "http::what_is_malformed_or_ambiguous_is_refused_and_nothing_behind_it_is_answered",
+        "http::whatever_is_sent_is_answered_in_order_and_never_behind_a_close",
+        "http::connections_stay_or_close_as_each_version_says",
+        "http_strict::the_authority_of_a_whole_url_replaces_the_host",
+    ])
+}
+
+/// Promise 24: names that would begin lines of their own in the log.
+pub fn logs_cannot_be_forged(_: Trial) -> Verdict {
+    shown_by(&[
+        "wire::a_log_has_one_line_for_each_request_and_no_control_characters",
+        "http::a_log_has_one_line_for_each_request_and_no_control_characters",
+    ])
+}
+
+/// Promise 27: what else may lie in a folder.
+pub fn odd_files_are_harmless(_: Trial) -> Verdict {
+    shown_by(&[
+        "faults::odd_files_are_answered_and_never_waited_for",
+        "faults::a_file_that_is_cut_short_while_it_is_sent_ends_without_the_end_mark",
+        "http::a_file_that_is_cut_short_while_it_is_sent_ends_short",
+        "both::a_file_that_grows_while_it_is_sent_is_sent_as_long_as_it_was",
+        "wire::folders_links_and_pipes_are_no_regular_files",
+        "wire::names_have_at_most_255_bytes",
+    ])
+}

@@ -1,0 +1,269 @@
+//! What is the system asked for? Namespaces, cgroups, tracing, slow links; and can it do that here? Nothing of
+//! it has to be taken back, but for the cgroup: it ends with the namespaces of the process.
+
+use crate::run::has;
+use std::ffi::OsStr;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::{env, fs};
+
+/// What a promise cannot be tried without.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The real one, which may mount and limit.
+    Root,
+    /// Namespaces for processes, mounts and the network.
+    Namespaces,
+    /// A program of this name.
+    Program(&'static str),
+    /// A control group that limits memory.
+    MemoryLimit,
+    /// Room on a disk: files in memory would be memory of the server.
+    Disk,
+    /// The program of the black-box tests, whose path the Makefile gives.
+    Tests,
+    /// What another program does.
+    Elsewhere(&'static str),
+}
+
+impl Need {
+    /// Why it cannot be had here; `None`: it can.
+    pub fn lacks(self) -> Option<String> {
+        let (has_it, why) = match self {
+            Need::Root => (is_root(), "only root may do what it needs".to_owned()),
+            Need::Namespaces => (
+                UNSHARE.is_some(),
+                "unshare(1) makes no namespaces here".to_owned(),
+            ),
+            Need::Program(name) => (has(name), format!("{name} is not installed")),
+            Need::MemoryLimit => (
+                memory_groups().is_some(),
+                "no memory cgroup is mounted".to_owned(),
+            ),
+            Need::Disk => (disk_has_room(), "TMPDIR has no 8 GiB on a disk".to_owned()),
+            Need::Tests => (
+                tests().is_some(),
+                "TESTS does not name the program of the tests".to_owned(),
+            ),
+            Need::Elsewhere(what) => (false, format!("`{what}` is what tries it")),
+        };
+        (!has_it).then_some(why)
+    }
+}
+
+/// The program of the black-box tests.
+pub fn tests() -> Option<PathBuf> {
+    env::var_os("TESTS")
+        .map(PathBuf::from)
+        .filter(|path| path.is_file())
+}
+
+/// Where temporary files go: are there 8 GiB, and on a disk?
+fn disk_has_room() -> bool {
+    let path = env::temp_dir();
+    let said = crate::run::said(&format!("stat -f -c %T:%a:%S {}", path.display()));
+    let [kind, blocks, size] = *said.split(':').collect::<Vec<_>>() else {
+        return false;
+    };
+    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+    !["tmpfs", "ramfs"].contains(&kind) && number(blocks).saturating_mul(number(size)) >= 8 << 30
+}
+
+fn is_root() -> bool {
+    crate::run::said("id -u") == "0"
+}
+
+/// Does a command end well?
+pub fn runs(words: &str) -> bool {
+    let mut words = words.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    let command = command.args(words).stdin(Stdio::null());
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// A command that must end well.
+#[track_caller]
+pub fn must(words: &str) {
+    let mut command = Command::new("sh");
+    let output = command.args(["-c", words]).stdin(Stdio::null()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{words}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+// ---- Namespaces ----
+
+/// The words that run a command in namespaces of its own; `None`: not here.
+static UNSHARE: LazyLock<Option<&str>> = LazyLock::new(|| {
+    let spaces = "unshare --mount --net --pid --fork --kill-child --mount-proc";
+    let user = "unshare --user --map-root-user --mount --net --pid --fork --kill-child --mount-proc";
+    [spaces, user]
+        .into_iter()
+        .find(|words| runs(&format!("{words} true")))
+});
+
+/// A command of this program in namespaces of its own, if there are any.
+pub fn isolated(program: &Path) -> Command {
+    let Some(words) = *UNSHARE else {
+        return Command::new(program);
+    };
+    let mut words = words.split(' ');
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).arg(program).env("TORTURE_ISOLATED", "yes");
+    command
+}
+
+/// In a network namespace, loopback is down at first.
+pub fn begin() {
+    if env::var_os("TORTURE_ISOLATED").is_some() {
+        must("ip link set lo up");
+    }
+}
+
+/// From now on loopback carries so many bits a second. Its queue is short, so that nothing waits long in it.
+pub fn slow_down(rate: &str) {
+    must(&format!(
+        "tc qdisc add dev lo root tbf rate {rate} burst 256kb latency 50ms"
+    ));
+}
+
+// ---- Memory ----
+
+/// Where control groups for memory are made, and whether they are of version 2.
+fn memory_groups() -> Option<(PathBuf, bool)> {
+    let old = PathBuf::from("/sys/fs/cgroup/memory");
+    if old.join("memory.limit_in_bytes").exists() {
+        return Some((old, false));
+    }
+    let new = PathBuf::from("/sys/fs/cgroup");
+    let list = fs::read_to_string(new.join("cgroup.subtree_control")).unwrap_or_default();
+    list.contains("memory").then_some((new, true))
+}
+
+/// A limit on the memory of a group of processes, files in the page cache included. It is taken away by the
+/// process of the run, when the last process of the group has ended.
+pub struct MemoryGroup {
+    folder: PathBuf,
+    is_new: bool,
+}
+
+impl MemoryGroup {
+    pub fn of(bytes: u64) -> MemoryGroup {
+        let (parent, is_new) = memory_groups().unwrap();
+        let folder = parent.join(env::var_os("TORTURE_NAME").unwrap());
+        fs::create_dir_all(&folder).unwrap();
+        let limit = if is_new {
+            "memory.max"
+        } else {
+            "memory.limit_in_bytes"
+        };
+        fs::write(folder.join(limit), bytes.to_string()).unwrap();
+        MemoryGroup { folder, is_new }
+    }
+
+    /// A process becomes a member; what it has taken before is not counted.
+    pub fn add(&self, pid: u32) {
+        fs::write(self.folder.join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+
+    /// Processes that the kernel has killed because there was no memory left.
+    pub fn killed(&self) -> u64 {
+        let name = if self.is_new {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        let text = fs::read_to_string(self.folder.join(name)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.and_then(|count| count.trim().parse().ok()).unwrap()
+    }
+}
+
+/// Takes the group of that name away; its processes have ended, or are about to.
+pub fn remove_cgroup(name: &OsStr) {
+    let Some((parent, _)) = memory_groups() else {
+        return;
+    };
+    let folder = parent.join(name);
+    crate::system::within(crate::system::PATIENCE, || {
+        !folder.exists() || fs::remove_dir(&folder).is_ok()
+    });
+}
+
+// ---- Tracing ----
+
+/// strace(1) on a process and all its threads and children, until it is dropped.
+pub struct Tracer(crate::support::Running);
+
+impl Tracer {
+    /// From now on these system calls fail as told: `accept4:error=EINTR:when=1..3`. Waits until it is so.
+    #[track_caller]
+    pub fn inject(pids: &[u32], faults: &[String]) -> Tracer {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qqq", "-o", "/dev/null"]);
+        let calls: Vec<&str> = faults
+            .iter()
+            .filter_map(|fault| fault.split(':').next())
+            .collect();
+        command.arg("-e").arg(format!("trace={}", calls.join(",")));
+        for fault in faults {
+            command.arg("-e").arg(format!("inject={fault}"));
+        }
+        for pid in pids {
+            command.arg("-p").arg(pid.to_string());
+        }
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let tracer = Tracer(crate::support::Running::spawn(command));
+        crate::support::eventually("strace is attached", || pids.iter().all(|&pid| is_traced(pid)));
+        tracer
+    }
+}
+
+impl Drop for Tracer {
+    /// SIGTERM lets it detach in order.
+    fn drop(&mut self) {
+        crate::support::signal(self.0.pid(), libc::SIGTERM);
+        crate::system::within(crate::system::PATIENCE, || {
+            !matches!(self.0.0.try_wait(), Ok(None))
+        });
+    }
+}
+
+/// All threads of a process are traced.
+fn is_traced(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    threads.into_iter().all(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        !status.lines().any(|line| line == "TracerPid:\t0")
+    })
+}
+
+/// Ends a connection with a reset: nothing more is sent, and nothing more is taken.
+#[allow(unsafe_code)]
+pub fn reset(stream: TcpStream) {
+    let at_once = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let value = std::ptr::from_ref(&at_once).cast();
+    let size = size_of_val(&at_once) as libc::socklen_t;
+    // SAFETY: `value` points to a structure that is alive, of the size stated.
+    let result =
+        unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, size) };
+    assert_eq!(result, 0, "SO_LINGER");
+}
