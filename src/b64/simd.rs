@@ -150,24 +150,25 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn encode_192(bytes: &[u8], out: &mut [u8]) -> usize {
-        let spread = SPREAD.each_ref().map(|from| load_512(from));
+        let spread = [
+            load_512(&SPREAD[0]),
+            load_512(&SPREAD[1]),
+            load_512(&SPREAD[2]),
+            load_512(&SPREAD[3]),
+        ];
         // One register is the whole alphabet.
         let (symbols, shifts) = (load_512(ALPHABET), _mm512_set1_epi64(SHIFTS));
         let (blocks, _) = bytes.as_chunks::<64>().0.as_chunks::<3>();
         let (outputs, _) = out.as_chunks_mut::<64>().0.as_chunks_mut::<4>();
         let count = blocks.len().min(outputs.len());
         for (block, output) in blocks.iter().zip(outputs) {
-            let [a, b, c] = block.each_ref().map(|bytes| load_512(bytes));
-            let lanes = [
-                _mm512_permutexvar_epi8(spread[0], a),
-                _mm512_permutex2var_epi8(a, spread[1], b),
-                _mm512_permutex2var_epi8(b, spread[2], c),
-                _mm512_permutexvar_epi8(spread[3], c),
-            ];
-            for (quarter, lanes) in output.iter_mut().zip(lanes) {
-                let values = _mm512_multishift_epi64_epi8(shifts, lanes);
-                store_512(quarter, _mm512_permutexvar_epi8(values, symbols));
-            }
+            let (a, b, c) = (load_512(&block[0]), load_512(&block[1]), load_512(&block[2]));
+            // Four times the same, and no loop: a compiler that saves space would keep it as one.
+            let text = |lanes| _mm512_permutexvar_epi8(_mm512_multishift_epi64_epi8(shifts, lanes), symbols);
+            store_512(&mut output[0], text(_mm512_permutexvar_epi8(spread[0], a)));
+            store_512(&mut output[1], text(_mm512_permutex2var_epi8(a, spread[1], b)));
+            store_512(&mut output[2], text(_mm512_permutex2var_epi8(b, spread[2], c)));
+            store_512(&mut output[3], text(_mm512_permutexvar_epi8(spread[3], c)));
         }
         count * 192
     }
@@ -179,23 +180,25 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn decode_256(text: &[u8], out: &mut [u8]) -> usize {
-        let [low, high] = VALUES.each_ref().map(|values| load_512(values));
-        let pack = PACK.each_ref().map(|from| load_512(from));
+        let (low, high) = (load_512(&VALUES[0]), load_512(&VALUES[1]));
+        let pack = [load_512(&PACK[0]), load_512(&PACK[1]), load_512(&PACK[2])];
         let (pairs, fours) = (_mm512_set1_epi32(0x0140_0140), _mm512_set1_epi32(0x0001_1000));
         let (blocks, _) = text.as_chunks::<64>().0.as_chunks::<4>();
         let (outputs, _) = out.as_chunks_mut::<64>().0.as_chunks_mut::<3>();
         let mut used = 0;
         for (block, output) in blocks.iter().zip(outputs) {
-            let [a, b, c, d] = block.each_ref().map(|text| load_512(text));
-            let [va, vb, vc, vd] = [a, b, c, d].map(|text| _mm512_permutex2var_epi8(low, text, high));
+            let (a, b) = (load_512(&block[0]), load_512(&block[1]));
+            let (c, d) = (load_512(&block[2]), load_512(&block[3]));
+            let look_up = |text| _mm512_permutex2var_epi8(low, text, high);
+            let (va, vb, vc, vd) = (look_up(a), look_up(b), look_up(c), look_up(d));
             let wrong = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
             let values = _mm512_or_si512(_mm512_or_si512(va, vb), _mm512_or_si512(vc, vd));
             if _mm512_movepi8_mask(_mm512_or_si512(wrong, values)) != 0 {
                 break;
             }
             // a × 64 + b and c × 64 + d, then the first times 4096 plus the second.
-            let [a, b, c, d] =
-                [va, vb, vc, vd].map(|values| _mm512_madd_epi16(_mm512_maddubs_epi16(values, pairs), fours));
+            let join = |values| _mm512_madd_epi16(_mm512_maddubs_epi16(values, pairs), fours);
+            let (a, b, c, d) = (join(va), join(vb), join(vc), join(vd));
             store_512(&mut output[0], _mm512_permutex2var_epi8(a, pack[0], b));
             store_512(&mut output[1], _mm512_permutex2var_epi8(b, pack[1], c));
             store_512(&mut output[2], _mm512_permutex2var_epi8(c, pack[2], d));
