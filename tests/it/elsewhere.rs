@@ -3,7 +3,7 @@
 
 use crate::support::*;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -213,10 +213,11 @@ fn a_server_elsewhere_ends_with_its_pipe_or_after_long_silence() {
 
 // ---- two network namespaces ----
 
-/// Two network namespaces with a wire of 1 Gbit/s between them. They go when it is dropped.
-struct TwoMachines([String; 2]);
+/// Two network namespaces with a wire of 1 Gbit/s between them. Each lives as long as a process that ends with its
+/// stdin, which is a pipe of this process: they go when this is dropped, and also when all tests are killed.
+struct TwoMachines([Running; 2]);
 
-/// Runs `ip` or `tc`; what it complained about.
+/// Runs a line of words; what it complained about.
 fn tool(line: &str) -> Result<(), String> {
     let mut words = line.split_whitespace();
     let ended = Command::new(words.next().unwrap()).args(words).output();
@@ -230,34 +231,43 @@ fn tool(line: &str) -> Result<(), String> {
     }
 }
 
+/// A process in a network namespace of its own.
+fn namespace() -> Result<Running, String> {
+    // This one tells why not.
+    tool("unshare --net true")?;
+    let mut command = Command::new("unshare");
+    command.args(["--net", "cat"]);
+    let mut process = Running::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    process.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    // What comes back has passed `cat`, so the namespace is there.
+    let mut echo = [0];
+    let stdout = process.0.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut echo).unwrap();
+    Ok(process)
+}
+
+/// The words that run a command in the namespace of this process.
+fn inside(process: &Running) -> String {
+    format!("nsenter --net --target {}", process.pid())
+}
+
 impl TwoMachines {
     fn make() -> Result<TwoMachines, String> {
-        let names = ["here", "there"].map(|name| format!("kolam-test-{}-{name}", std::process::id()));
-        tool(&format!("ip netns add {}", names[0]))?;
-        // From here on they are removed, also when only one of them could be made.
-        let machines = TwoMachines(names);
-        let [here, there] = &machines.0;
-        tool(&format!("ip netns add {there}"))?;
+        let machines = TwoMachines([namespace()?, namespace()?]);
+        let [here, there] = machines.0.each_ref().map(Running::pid);
         tool(&format!(
             "ip link add wire netns {here} type veth peer name wire netns {there}"
         ))?;
-        for (name, address) in [(here, "192.0.2.1"), (there, "192.0.2.2")] {
-            tool(&format!("ip -n {name} address add {address}/24 dev wire"))?;
-            tool(&format!("ip -n {name} link set lo up"))?;
-            tool(&format!("ip -n {name} link set wire up"))?;
+        for (process, address) in machines.0.iter().zip(["192.0.2.1", "192.0.2.2"]) {
+            let inside = inside(process);
+            tool(&format!("{inside} ip address add {address}/24 dev wire"))?;
+            tool(&format!("{inside} ip link set lo up"))?;
+            tool(&format!("{inside} ip link set wire up"))?;
             tool(&format!(
-                "tc -n {name} qdisc add dev wire root tbf rate 1gbit burst 64kb latency 20ms"
+                "{inside} tc qdisc add dev wire root tbf rate 1gbit burst 64kb latency 20ms"
             ))?;
         }
         Ok(machines)
-    }
-}
-
-impl Drop for TwoMachines {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            let _ = tool(&format!("ip netns delete {name}"));
-        }
     }
 }
 
@@ -265,19 +275,18 @@ impl Drop for TwoMachines {
 fn between_two_machines_the_wire_is_the_limit() {
     let machines = match TwoMachines::make() {
         Ok(machines) => machines,
-        Err(why) => return skipped(format!("two network namespaces need root, ip and tc: {why}")),
+        Err(why) => {
+            return skipped(format!(
+                "two network namespaces need root, unshare, ip and tc: {why}"
+            ));
+        }
     };
-    let [here, there] = &machines.0;
+    let [here, there] = machines.0.each_ref().map(inside);
     let (out, root) = (Folder::new(), Folder::new());
-    let tester = launch(
-        &out,
-        &root,
-        &format!("ip netns exec {there} {{}}"),
-        "stress --repeat 1 --quick",
-    );
-    let mut command = Command::new("ip");
+    let tester = launch(&out, &root, &format!("{there} {{}}"), "stress --repeat 1 --quick");
+    let mut command = Command::new("nsenter");
     command
-        .args(["netns", "exec", here])
+        .args(&here.words()[1..])
         .arg(tester.get_program())
         .args(tester.get_args());
     let ended = Run::start(command.args(["--launch-address", "192.0.2.2:0"])).finish(LONG);
