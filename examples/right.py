@@ -1,151 +1,108 @@
 #!/usr/bin/env python3
-"""A right server of the file protocol (docs/protocol.md), with Python's standard library alone.
+"""A right server of the file protocol (docs/protocol.md): 80 lines of code with Python's standard library alone.
 
     python3 examples/right.py 127.0.0.1:6666 files
     kolam check 127.0.0.1:6666
 
-It keeps every promise of the protocol: half a file is never seen, names stay in the folder, memory does not follow
-the size of a file, broken base64 is refused, a silent client is sent away. What it leaves out: STATS, a limit on the
-size of a file and on the number of clients (each has a thread), and speed: Python runs one thread at a time.
+It keeps the promises of the protocol: half a file is never seen, names stay in the folder, memory does not follow the
+size of a file, broken base64 is refused, a silent client is sent away. What it leaves out: STATS, a limit on the size
+of a file and on the number of clients (each has a thread), what a killed server leaves (.upload-…), and speed: Python
+runs one thread at a time, and a file that arrives is written twice, as text and decoded.
 """
 
-import base64, binascii, contextlib, json, os, re, socket, socketserver, sys, tempfile
+import base64, collections, contextlib, json, os, re, socketserver, sys, tempfile
 
 END = b"\r\n\r\n"
-HEAD_LIMIT = 8192  # bytes of verb and name together
 PIECE = 48 * 1024  # bytes of a file that are in memory; a multiple of 3, so that no piece but the last is padded
 UPLOAD = re.compile(rb'upload[ \t]+("(?:\\.|[^"\\])*"|[^\s"]\S*)[ \t]', re.IGNORECASE)
+# Parts of a path, such as ../../etc/passwd, which must not leave the folder; control characters; bytes not in UTF-8.
+NOT_IN_NAMES = re.compile(r"^$|^\.|[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class Refused(Exception):
-    """Its text is the reason in an ERROR reply."""
+def name_of(word):
+    """The name in a request, without its quotes."""
+    if word.startswith(b'"'):
+        word = re.sub(rb"\\(.)", rb"\1", word.removeprefix(b'"').removesuffix(b'"'))
+    name = word.decode()
+    # A link could lead out of the folder, and a pipe could be waited for.
+    strange = os.path.lexists(name) and (os.path.islink(name) or not os.path.isfile(name))
+    if strange or NOT_IN_NAMES.search(name) or len(word) > 255:
+        raise ValueError(f"not the name of a file: {name}")
+    return name
 
 
-def path_of(name):
-    """A name is one part of a path, or it is refused: ../../etc/passwd must not leave the folder."""
-    if not 1 <= len(name.encode()) <= 255 or name[0] == "." or re.search(r"[/\\\x00-\x1f\x7f]", name):
-        raise Refused(f"invalid file name: {name}")
-    return os.path.join(FOLDER, name)
-
-
-def stored(name):
-    """The path of a regular file that is there. A link could lead out of the folder."""
-    path = path_of(name)
-    if os.path.islink(path) or not os.path.isfile(path):
-        raise Refused(f"file not found: {name}")
-    return path
+def decoded(text, last):
+    """A file has one text only: encoding again finds foreign symbols, wrong padding and bits left over."""
+    content = base64.b64decode(text)
+    if base64.b64encode(content) != text or b"=" in text and not last:
+        raise ValueError("invalid base64")
+    return content
 
 
 class Client(socketserver.StreamRequestHandler):
     timeout = 60  # seconds that a client may be silent
-    wbufsize = 64 * 1024  # a small reply leaves in one piece: flush() sends it
+    disable_nagle_algorithm = True
 
     def handle(self):
-        self.rest = b""  # received, and not used yet: what follows a request is the next one
         with contextlib.suppress(ConnectionError, TimeoutError):  # there is no client to tell
-            while request := self.next_head():
+            while line := self.rfile.readline(8192):  # the most that verb and name may have
                 try:
-                    reply = self.answer(*request)
-                except (Refused, UnicodeDecodeError) as error:
+                    reply = self.answer(line)
+                except (ValueError, FileNotFoundError) as error:  # the client has asked for something wrong
                     reply = {"status": "ERROR", "data": str(error)}
                 if reply:
                     self.wfile.write(json.dumps(reply).encode() + END)
-                self.wfile.flush()
 
-    def finish(self):
-        with contextlib.suppress(OSError):  # of a client that has gone
-            super().finish()
+    def answer(self, line):
+        """The reply to the request that begins with this line. An empty line, such as the second of END, has none."""
+        if head := UPLOAD.match(line):
+            return self.upload(head[1], line[head.end():])
+        if not line.endswith(b"\n"):
+            collections.deque(self.pieces(line), maxlen=0)  # reads to the END, and keeps nothing
+            raise ValueError("request too long")
+        verb, word = (line.split(None, 1) + [b"", b""])[:2]
+        match verb.upper():
+            case b"LIST":
+                files = [entry.name for entry in os.scandir() if entry.is_file(follow_symlinks=False)]
+                return {"status": "OK", "data": sorted(name for name in files if not NOT_IN_NAMES.search(name))}
+            case b"GET" | b"DELETE" as known:
+                return getattr(self, known.decode().lower())(name_of(word.strip()))
+            case unknown if unknown:
+                raise ValueError("request tidak dikenali")
 
-    def receive(self):
-        """Appends what comes next. The end of the stream in the middle of a request ends the connection."""
-        if not (piece := self.connection.recv(PIECE)):
-            raise ConnectionError
-        self.rest += piece
-
-    def next_head(self):
-        """Verb and name as the next request has them; of an UPLOAD, the content is still to come."""
-        while True:
-            self.rest = self.rest.lstrip(b"\r\n")
-            upload = UPLOAD.match(self.rest)
-            line, end, after = self.rest.partition(b"\n")
-            if upload:
-                self.rest = self.rest[upload.end():]
-                return b"UPLOAD", upload[1]
-            if end:
-                self.rest = after
-                verb, _, name = line.strip().partition(b" ")
-                return verb.upper(), name.strip()
-            if len(self.rest) > HEAD_LIMIT:
-                return self.wfile.write(b'{"status":"ERROR","data":"request too long"}' + END)
-            self.receive()
-
-    def answer(self, verb, word):
-        if word.startswith(b'"'):
-            word = re.sub(rb"\\(.)", rb"\1", word.removeprefix(b'"').removesuffix(b'"'))
-        if verb == b"LIST":
-            names = [name for name in os.listdir(os.fsencode(FOLDER)) if not name.startswith(b".")]
-            return {"status": "OK", "data": [os.fsdecode(name) for name in sorted(names)]}
-        if verb not in (b"GET", b"UPLOAD", b"DELETE"):
-            raise Refused("request tidak dikenali")
-        if not word:
-            raise Refused("missing file name")
-        return getattr(self, verb.decode().lower())(word)
-
-    def get(self, word):
-        name = word.decode()
-        with open(stored(name), "rb") as file:
+    def get(self, name):
+        with open(name, "rb") as file:
             self.wfile.write(b'{"status":"OK","data_namafile":%s,"data_file":"' % json.dumps(name).encode())
             while piece := file.read(PIECE):
                 self.wfile.write(base64.b64encode(piece))
             self.wfile.write(b'"}' + END)
 
-    def delete(self, word):
-        name = word.decode()
-        os.unlink(stored(name))
+    def delete(self, name):
+        os.unlink(name)
         return {"status": "OK", "data": f"{name} deleted successfully", "data_namafile": name}
 
-    def upload(self, word):
+    def upload(self, word, text):
         # Under another name until it is whole. Whatever goes wrong, the old file stays, and the new one goes.
-        with tempfile.NamedTemporaryFile(prefix=".upload-", dir=FOLDER, delete=False) as file:
-            try:
-                self.read_content(file)
-                file.close()
-                name = word.decode()
-                os.replace(file.name, path_of(name))
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        with tempfile.TemporaryDirectory(prefix=".upload-", dir=".") as folder:
+            with open(f"{folder}/text", "w+b") as received, open(f"{folder}/file", "wb") as file:
+                # All of the text is received, also when it will be refused.
+                for piece in self.pieces(text):
+                    received.write(piece.translate(None, b" \t\r\n"))
+                received.write(b"=" * (-received.tell() % 4))
+                received.seek(0)
+                while text := received.read(PIECE // 3 * 4):
+                    file.write(decoded(text, last=not received.peek(1)))
+            os.replace(file.name, name := name_of(word))
         return {"status": "OK", "data": f"{name} uploaded successfully", "data_namafile": name}
 
-    def read_content(self, file):
-        """Writes the content as it comes, up to its END; if it is not base64, it is read all the same."""
-        symbols, good, at = b"", True, -1
-        while at < 0:
-            at = self.rest.find(END)
-            # END may have been cut in two: its first bytes stay.
-            cut = at if at >= 0 else max(len(self.rest) - 3, 0)
-            symbols += self.rest[:cut].translate(None, b" \t\r\n")
-            self.rest = self.rest[cut:]
-            # The last group may be padded, so it waits for the end.
-            whole = len(symbols) if at >= 0 else max(len(symbols) - 1, 0) // 4 * 4
-            group, symbols = symbols[:whole], symbols[whole:]
-            if at >= 0:
-                group += b"=" * (-len(group) % 4)
-            good = good and write_decoded(file, group, last=at >= 0)
-            if at < 0:
-                self.receive()
-        if not good:
-            raise Refused("invalid base64")
-
-
-def write_decoded(file, text, last):
-    """False when the text is not the one base64 text of its bytes: foreign symbols, wrong padding, bits left over."""
-    try:
-        content = base64.b64decode(text)
-    except binascii.Error:
-        return False
-    file.write(content)
-    return base64.b64encode(content) == text and (last or b"=" not in text)
+    def pieces(self, text):
+        """What a request has up to its END: lines, or parts of a long line, so the END is the end of a piece."""
+        last = b""
+        while (last := (last + text)[-4:]) != END:
+            if not text:
+                raise ConnectionError("the stream ended in the middle of a request")
+            yield text
+            text = self.rfile.readline(PIECE)
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -153,13 +110,8 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
 
-if __name__ == "__main__":
-    host, _, port = (sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:6666").rpartition(":")
-    FOLDER = sys.argv[2] if len(sys.argv) > 2 else "files"
-    os.makedirs(FOLDER, exist_ok=True)
-    with Server((host, int(port)), Client) as server:
-        print("listening on {}:{}".format(*server.server_address), flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            pass
+host, port = sys.argv[1].split(":")
+os.chdir(sys.argv[2])
+with Server((host, int(port)), Client) as server, contextlib.suppress(KeyboardInterrupt):
+    print("listening on {}:{}".format(*server.server_address), flush=True)
+    server.serve_forever()

@@ -158,6 +158,9 @@ const EXAMPLE_LINES: std::ops::RangeInclusive<usize> = 40..=120;
 /// Bytes of a picture in the documents.
 const PICTURE: usize = 60_000;
 
+/// Lines of code of the right server in another language: it shows how little the protocol asks for.
+const RIGHT_LINES: usize = 80;
+
 /// What stands on the first page: more is not read.
 const README_WORDS: usize = 1500;
 /// The README in short, in Indonesian.
@@ -502,6 +505,26 @@ fn every_example_is_a_server_on_one_page() {
             let remedy = "what makes it this server stands in it, what all share in examples/common";
             faults.add(&example.path, 1, &format!("{count} lines; {remedy}"));
         }
+    }
+    faults.report();
+}
+
+/// Blank lines, comments and the strings that stand for comments in Python are not counted.
+#[test]
+fn the_right_server_in_another_language_is_short() {
+    let path = "examples/right.py";
+    let text = Source::read(path).text;
+    let (mut count, mut quoted) = (0, false);
+    for line in text.lines().map(str::trim) {
+        let marks = line.matches("\"\"\"").count();
+        let code = !quoted && marks == 0 && !line.is_empty() && !line.starts_with('#');
+        count += usize::from(code);
+        quoted ^= marks == 1;
+    }
+    let remedy = format!("{count} lines of code; at most {RIGHT_LINES}");
+    let mut faults = Faults::default();
+    if !(1..=RIGHT_LINES).contains(&count) {
+        faults.add(path, 1, &remedy);
     }
     faults.report();
 }
