@@ -68,6 +68,7 @@ ARGS ?=
 TAKES_server = PROTOCOL DIALECT MODE W HOST PORT ROOT ARGS
 TAKES_stress = MODES CLIENT_MODE TARGET PID OUT FORCE STRESS_ROOT ARGS
 TAKES_stress-quick = $(TAKES_stress)
+TAKES_timeline = OUT FORCE STRESS_ROOT ARGS
 TAKES_bench = PEERS MATRIX ROUNDS OUT FORCE KOLAM SHM
 TAKES_modes = COLUMN OUT FORCE KOLAM SHM
 TAKES_examples = OUT FORCE KOLAM SHM
@@ -116,13 +117,14 @@ $(foreach each,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(each)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 
-.PHONY: help build server stress stress-quick bench modes ab examples torture balancer test test-release report check-server experiments volumes check format clean install uninstall
+.PHONY: help build server stress stress-quick timeline bench modes ab examples torture balancer test test-release report check-server experiments volumes check format clean install uninstall
 
 help:
 	@echo 'make build                 build $(KOLAM)'
 	@echo 'make server                serve a folder     PROTOCOL=$(PROTOCOL) DIALECT= MODE= W= HOST= PORT= ROOT=$(ROOT)'
 	@echo 'make stress                all combinations   MODES=$(MODES) CLIENT_MODE= OUT= STRESS_ROOT= TARGET= PID='
 	@echo 'make stress-quick          the same, small: seconds'
+	@echo 'make timeline              a page of four pictures: who was served when, in each mode   OUT='
 	@echo 'make report                a page with pictures of the newest run, or of OUT=   OUT='
 	@echo 'make check-server          grade a server that runs, with the causes   TARGET=host:port PID='
 	@echo 'make bench                 every goal, beside iperf3, nginx, HAProxy where they are   PEERS=install MATRIX=yes OUT='
@@ -149,7 +151,7 @@ help:
 	@echo 'TARGET   a server that runs already, to be tested: host:port'
 	@echo 'PID   its process on this machine, whose memory and processor time are measured'
 	@echo 'STRESS_ROOT   where the files of the stress test live: /dev/shm keeps them in memory'
-	@echo 'OUT   the folder of the results (stress, bench, modes, ab, examples); FORCE=yes replaces those that are in it'
+	@echo 'OUT   the folder of the results (stress, timeline, bench, modes, ab, examples); FORCE=yes replaces those that are in it'
 	@echo 'ROUNDS   how often bench and ab measure; the figure in the middle counts (5)'
 	@echo "ARGS   more options for the program: make server ARGS='--sync --read-only'"
 
@@ -192,6 +194,9 @@ stress: build
 
 stress-quick: build
 	@exec $(KOLAM) stress --quick $(STRESS_OPTIONS)
+
+timeline: build
+	@exec $(KOLAM) stress --timeline $(STRESS_OUT) $(if $(STRESS_ROOT),--root '$(STRESS_ROOT)') $(ARGS)
 
 # A program of benches: it is built, and then takes the place of the shell, so that a signal reaches it.
 PATH_OF = --message-format=json | sed -n 's/.*"name":"$(1)".*"executable":"\([^"]*\)".*/\1/p'

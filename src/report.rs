@@ -27,6 +27,7 @@ mod compare; // two runs
 mod findings; // sentences computed from rows
 mod page; // the page, and the same in Markdown
 mod rows; // CSV
+mod timeline; // who was served when
 mod words; // English and Indonesian
 
 pub use compare::COMPARE;
@@ -41,7 +42,8 @@ pub static REPORT: Command = Command {
     name: "report",
     words: &["[DIR]"],
     about: "show the results of a stress test as pictures and sentences\n\
-            It writes report.html and report.md into DIR, which is results/latest if it is not given.",
+            It writes report.html and report.md into DIR, which is results/latest if it is not given;\n\
+            and timeline.html, if the run was made with --trace.",
     options: &[&[opt(
         "--lang",
         "LANGUAGE",
@@ -57,10 +59,12 @@ fn run(args: &Args) -> Result<(), Failure> {
         _ => Language::English,
     };
     let run = Run::read(folder)?;
-    for (name, text) in [
+    let timeline = timeline::html(&run, language).map(|text| ("timeline.html", text));
+    let pages = [
         ("report.html", page::html(&run, language)),
         ("report.md", page::markdown(&run, language)),
-    ] {
+    ];
+    for (name, text) in pages.into_iter().chain(timeline) {
         let path = folder.join(name);
         fs::write(&path, text)
             .or_else(|error| failed(format!("cannot write {}: {error}", path.display())))?;

@@ -77,6 +77,16 @@ fn step(top: f64) -> f64 {
     steps.into_iter().find(|step| top / step <= 6.0).unwrap_or(top)
 }
 
+/// The marks of an axis up to `top`, each with its text.
+pub fn marks(top: f64) -> Vec<(f64, String)> {
+    let step = step(top);
+    // As many as the distance of two marks has.
+    let digits = (-step.log10().floor()).max(0.0) as usize;
+    let values = (0..=(top / step).round() as u32).map(|mark| f64::from(mark) * step);
+    let text = |value| grouped(&format!("{value:.digits$}"));
+    values.map(|value| (value, text(value))).collect()
+}
+
 /// A round figure that is not below `value`, for `Panel::top`.
 pub fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
@@ -138,13 +148,9 @@ impl Panel {
     }
 
     fn draw_axes(&self, svg: &mut String) {
-        let (right, step) = (WIDTH - RIGHT, step(self.top));
-        let marks = (self.top / step).round() as u32;
-        // As many as the distance of two marks has.
-        let digits = (-step.log10().floor()).max(0.0) as usize;
-        for mark in 0..=marks {
-            let value = f64::from(mark) * step;
-            let (at, class) = (self.height(value), if mark == 0 { "axis" } else { "grid" });
+        let right = WIDTH - RIGHT;
+        for (value, mark) in marks(self.top) {
+            let (at, class) = (self.height(value), if value == 0.0 { "axis" } else { "grid" });
             let _ = writeln!(
                 svg,
                 "<path class=\"{class}\" d=\"M{LEFT} {at:.1}H{right}\"/><text class=\"left\" x=\"{:.1}\" \
@@ -152,7 +158,7 @@ impl Panel {
                  {}</text>",
                 LEFT - 5.0,
                 at + 3.5,
-                grouped(&format!("{value:.digits$}"))
+                mark
             );
         }
         for (index, number) in self.numbers.iter().enumerate() {

@@ -4,7 +4,7 @@
 use crate::report::chart::{Line, Panel, bars, escape, round_up, short};
 use crate::report::findings::{findings, pairs, peak_memory};
 use crate::report::rows::{Row, Run};
-use crate::report::words;
+use crate::report::{timeline, words};
 use crate::stress::{Language, Text, headings};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -34,6 +34,16 @@ svg text{fill:var(--soft)}svg .title{fill:var(--ink);font-weight:600;font-size:1
 circle.c0,svg .name.c0{fill:var(--c0)}circle.c1,svg .name.c1{fill:var(--c1)}
 circle.c2,svg .name.c2{fill:var(--c2)}
 circle.c3,svg .name.c3{fill:var(--c3)}
+.lanes{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(var(--lane),100%),1fr));gap:1rem}
+.lanes{--lane:28rem}.whole .lanes{--lane:16rem}body:has(.whole){max-width:90rem}
+figure{margin:0;break-inside:avoid}figcaption{font-size:.85rem;color:var(--soft)}.bars{fill:none}
+.bars.c0,.wait{stroke:var(--c0)}.wait{opacity:.35}.bars.c1{stroke:var(--c1)}.bars.c2{stroke:var(--c2)}
+.bars.c3,.death{stroke:var(--c3)}.death{stroke-width:1.5}
+svg .note{paint-order:stroke;stroke:var(--page);stroke-width:3}
+.keys{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;list-style:none;font-size:.85rem}
+.key::before{content:\"\";display:inline-block;width:1.8em;height:.6em;margin-right:.4em;background:var(--c0)}
+.key.wait{opacity:1}.key.wait::before{opacity:.35}.key.c1::before{background:var(--c1)}
+.key.c2::before{background:var(--c2)}.key.c3::before{background:var(--c3)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.15rem .5rem;text-align:right;border-bottom:1px solid var(--grid)}th{vertical-align:bottom}
 td.word,th.word{text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
@@ -112,6 +122,9 @@ pub fn html(run: &Run, language: Language) -> String {
         &language.fill(words::TIMES_NOTE, &[&largest]),
     );
     page += &panels(&times(run, language, largest));
+    if let Some(pictures) = timeline::pictures(run, language) {
+        page += &(section(language, words::LANES, "") + &pictures);
+    }
     page += &section(language, words::COST, "");
     page += &format!("<div class=\"panels\">\n{}</div>\n", costs(run, language));
     page += &section(language, words::FAILURES, &no_failures(run, language));

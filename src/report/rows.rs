@@ -87,6 +87,8 @@ pub struct Run {
     pub rows: Vec<Row>,
     /// `machine.txt`.
     pub machine: String,
+    /// `trace.csv`; empty: nothing was traced.
+    pub trace: Vec<Row>,
     /// The tables of `make ab`, in Markdown; empty: there are none.
     pub ab: String,
 }
@@ -127,6 +129,7 @@ impl Run {
         Ok(Run {
             rows,
             machine: fs::read_to_string(folder.join("machine.txt")).unwrap_or_default(),
+            trace: fs::read_to_string(folder.join("trace.csv")).map_or(Vec::new(), |text| parse(&text)),
             ab: tables_of_ab(folder).unwrap_or_default(),
         })
     }
@@ -239,6 +242,7 @@ pub mod tests {
             text += &format!("{row},{seconds},{seconds},{seconds},2048,0.5\n");
         }
         Run {
+            trace: Vec::new(),
             rows: parse(&text),
             machine: "cpu        Test\ncommand    kolam stress --quick\n".to_owned(),
             ab: String::new(),

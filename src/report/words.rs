@@ -51,6 +51,64 @@ pub const MACHINE: Text = [
     "Mesin, dan cara mengulanginya",
 ];
 
+// The timeline.
+pub const LANES: Text = ["Who was served when", "Siapa dilayani kapan"];
+pub const LANES_NOTE: Text = [
+    "One lane for each worker of the server, in it one bar for each client. A thin line after a bar: the \
+     worker is done, and the last bytes are on their way. All pictures have the same seconds, from the \
+     first connection on.",
+    "Satu jalur untuk tiap worker server, di dalamnya satu batang untuk tiap client. Garis tipis setelah \
+     batang: worker sudah selesai, dan byte terakhir masih di jalan. Semua gambar memakai detik yang sama, \
+     sejak koneksi pertama.",
+];
+/// Of the colours: waiting, usual, slow, successor, lost.
+pub const KEYS: [Text; 5] = [
+    ["waits for a worker", "menunggu worker"],
+    ["is served", "dilayani"],
+    ["a slow client is served", "client lambat dilayani"],
+    [
+        "served by the successor of a killed worker",
+        "dilayani pengganti worker yang dimatikan",
+    ],
+    ["its worker was killed", "worker-nya dimatikan"],
+];
+/// Clients, workers, operation, MiB, row.
+pub const SCENE: Text = [
+    "{} clients, {}; {} of {} MiB (row {})",
+    "{} client, {}; {} {} MiB (baris {})",
+];
+pub const WORKER: Text = ["worker {}", "worker {}"];
+pub const SLOW_ONE: Text = ["slow client: {} s", "client lambat: {} s"];
+pub const DEATH: Text = ["✕ killed at {} s", "✕ dimatikan pada {} s"];
+pub const THEN: Text = ["; then process {}", "; lalu proses {}"];
+/// Half, longest, end.
+pub const WAITED: Text = [
+    "Half of the clients waited up to {} s for a worker, the longest wait was {} s; the last client was \
+     done after {} s.",
+    "Setengah client menunggu worker sampai {} s, yang terlama {} s; client terakhir selesai setelah {} s.",
+];
+pub const AT_ONCE: Text = [
+    " Requests served at the same time: at most {}.",
+    " Permintaan yang dilayani pada saat yang sama: paling banyak {}.",
+];
+pub const MEANWHILE: Text = [
+    " The slow client kept its worker for {} s; meanwhile that worker took {} others.",
+    " Client lambat menahan worker-nya selama {} s; sementara itu worker tersebut menerima {} client lain.",
+];
+pub const KILLED: Text = [
+    " Process {} was killed at {} s; after that its lane took {} more.",
+    " Proses {} dimatikan pada {} s; setelah itu jalurnya menerima {} lagi.",
+];
+/// Drawn, all.
+pub const DRAWN: Text = [
+    " Drawn are the first {} of {} requests.",
+    " Yang digambar {} pertama dari {} permintaan.",
+];
+pub const UNTAKEN: Text = [
+    " No worker took {} of the clients.",
+    " {} client tidak diterima worker mana pun.",
+];
+
 // Pictures and columns.
 pub const CLIENTS: Text = ["client workers", "worker client"];
 pub const SECONDS: Text = ["seconds", "detik"];

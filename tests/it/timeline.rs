@@ -49,6 +49,9 @@ fn each_client_connects_is_taken_is_served_and_ends_in_this_order() {
             "the killed worker served one client at a time"
         );
     }
+    let page = fs::read_to_string(format!("{out}/timeline.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), MODES.len());
+    assert_has(&page, &["slow client: ", "✕ killed at "]);
 }
 
 #[test]
