@@ -19,7 +19,7 @@
 //!
 //! What must not live here: sockets, time. Even `pause` is told of a silence by its driver.
 //!
-//! before: `report.rs` … after: the README again
+//! before: `report.rs` … after: `top.rs`
 //!
 //! Experiment:
 //! edit: each read of a head is taken for a whole one

@@ -6,7 +6,7 @@
 //! something failed, 2 usage, 130 interrupted).
 //!
 //! ```text
-//!   server  client  stress  balance  bench  check  report   what a user calls (some use another of these)
+//!   server client stress balance bench check report top     what a user calls (some use another of these)
 //!   protocol  dialects  http                                the protocols, as sessions
 //!   cli  store  stats  net  pool                            what they stand on
 //!   b64  json  session  sys                                 the ground floor: these need no other room
@@ -56,6 +56,7 @@ mod bench; // 17 one step by itself
 mod check; // 18 is that server right?
 mod report; // 19 results as pictures
 mod dialects; // 20 where does a message end?
+mod top; // 21 what does the pool do now?
 
 use cli::{Args, Command, Failure, print, usage};
 use std::ffi::OsString;
@@ -78,6 +79,7 @@ static COMMANDS: &[&Command] = &[
     &check::CHECK,
     &report::REPORT,
     &report::COMPARE,
+    &top::TOP,
     &COMPLETIONS,
     &MAN,
 ];

@@ -27,6 +27,8 @@
 mod date; // seconds become dates
 mod log; // one line a request
 mod trace; // and one when its worker took it (for the timeline)
+mod slot; // what each worker does now
+mod snapshot; // all of it at one moment
 mod file_log; // the files of a form (for the volume `http`)
 mod renewal; // two processes of one worker
 
@@ -61,6 +63,10 @@ pub enum Field {
     Permits,
     /// Workers that died and were, or will be, replaced.
     Restarts,
+    /// In row 0 only, for `snapshot`: microseconds from 1970 to the start; descriptor; 1 if not for all.
+    Started,
+    Listener,
+    Private,
 }
 
 /// Counters a row: a multiple of 8, so that a row is a number of whole 64-byte cache lines.
@@ -79,8 +85,8 @@ pub struct Scoreboard {
 impl Scoreboard {
     /// Must be called before the first fork. A worker has two rows: see `stats/renewal.rs`.
     pub fn new(mode: &'static str, workers: usize) -> io::Result<Scoreboard> {
-        let cells = sys::shared_counters((2 * workers + 1) * ROW)?;
-        Ok(Scoreboard { mode, workers, cells })
+        let cells = sys::shared_counters((2 * workers + 1) * (ROW + slot::SLOT))?;
+        Ok(Scoreboard { mode, workers, cells }.begin())
     }
 
     fn row(&self, row: usize) -> WorkerStats {
@@ -167,6 +173,7 @@ impl WorkerStats {
         for field in [Field::Busy, Field::Permits, Field::Pid] {
             self.set(field, 0);
         }
+        self.clear_slot();
     }
 }
 

@@ -32,7 +32,7 @@ mod epoll;
 mod splice; // for http, balance and bench
 mod passed; // a listener from a service manager
 mod room; // on a terminal, on a disk
-mod usage; // for stress and check
+mod usage; // for stress, check and whoever watches
 mod clock; // for traces
 
 pub use clock::monotonic;
@@ -45,10 +45,10 @@ pub use passed::passed_listener;
 pub use poll::{Interest, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
 pub use renewal::SIGUSR2;
-pub use room::{free_space, prefer_huge_pages, terminal_columns};
+pub use room::{free_space, prefer_huge_pages, terminal_size};
 pub use signal::{SIGCHLD, SIGKILL, SIGTERM};
 pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silence, unsent};
 pub use splice::{begin_connect, reset_on_close, send_file, send_last, set_pipe_size, splice};
 pub use stderr::{RateLimiter, write_stderr};
 pub use stop::{Listen, Stop};
-pub use usage::{forget_peak, peak_memory, processor_time, threads, unread};
+pub use usage::{backlog, forget_peak, peak_memory, private_memory, processor_time, threads, unread};

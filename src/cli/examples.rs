@@ -26,6 +26,8 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("kolam check 127.0.0.1:6666", "what is wrong with that server"), // check
     ("kolam report", "pictures of the newest run"), // report
     ("kolam compare results/a results/b --threshold 0.9", "is b slower than a?"), // report
+    ("kolam top --server 127.0.0.1:6666", "what each worker does now"),
+    ("kolam top --once", "the same, once"),
     ("kolam completions fish > ~/.config/fish/completions/kolam.fish", "those of fish, for you"),
     ("kolam man | man -l -", "read the manual"),
 ];

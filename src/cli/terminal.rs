@@ -19,13 +19,19 @@ const REFRESH: Duration = Duration::from_millis(200);
 pub fn columns(stream: &impl AsFd) -> usize {
     let told = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     let told = told.filter(|columns| (1..=9999).contains(columns));
-    let known = told.or_else(|| sys::terminal_columns(stream.as_fd()).ok());
+    let known = told.or_else(|| Some(sys::terminal_size(stream.as_fd()).ok()?.0));
     known.filter(|&columns| columns > 0).unwrap_or(USUAL_COLUMNS)
+}
+
+/// How many rows the terminal at `stream` has; 24 when it does not tell.
+pub fn rows(stream: &impl AsFd) -> usize {
+    let known = sys::terminal_size(stream.as_fd()).ok().map(|size| size.1);
+    known.filter(|&rows| rows > 0).unwrap_or(24)
 }
 
 /// Whether escape sequences are welcome: the user has not set NO_COLOR (to anything but nothing, see
 /// no-color.org), and the terminal is not one that would print them.
-fn escapes_allowed() -> bool {
+pub fn escapes_allowed() -> bool {
     let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     !refused && !dumb

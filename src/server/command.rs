@@ -89,6 +89,7 @@ fn start(args: &Args) -> Result<(), Failure> {
     let listener = listen(address, passed.map(|(listener, _)| listener), option)?;
     let setup = Scoreboard::new(mode, workers as usize).and_then(|board| Ok((board, listener.address()?)));
     let (scoreboard, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
+    scoreboard.describe(listener.as_fd(), !address.ip().is_loopback());
     let (crew, root) = (counted(workers, "worker"), root.display());
     let url = protocol.ready_url(address);
     let ready = format!("listening on {address} ({spoken}, {mode} mode, {crew}, root {root}){url}\n");

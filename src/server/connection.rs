@@ -24,6 +24,8 @@ pub struct Connection {
     pub deadlines: Deadlines,
     session: Box<dyn Session>,
     stats: WorkerStats,
+    /// Of its newest request, among those that its worker has shown.
+    ticket: u64,
     /// Bytes in the socket that the peer has not taken, when they were last looked at.
     unsent: i32,
     /// Given back when it is dropped.
@@ -50,6 +52,7 @@ impl Connection {
             stream,
             deadlines: Deadlines::new(shared.limits, Instant::now()),
             stats,
+            ticket: 0,
             unsent: 0,
             permit,
         }
@@ -70,7 +73,7 @@ impl Connection {
         if event == Some(Event::Stopping) {
             self.deadlines.stop(Instant::now());
         }
-        let mut moved = ByteCounts::default();
+        let (mut moved, shown) = (ByteCounts::default(), self.stats.ticket());
         let step = AssertUnwindSafe(|| {
             event.into_iter().for_each(|event| self.session.notice(event));
             let pumped = pump(&mut &self.stream, &mut *self.session, scratch, &mut moved);
@@ -79,6 +82,11 @@ impl Connection {
         let step = catch_unwind(step);
         self.stats.add(Field::BytesIn, moved.read);
         self.stats.add(Field::BytesOut, moved.written);
+        // A request that was first shown in this turn is one of this connection.
+        if self.stats.ticket() != shown {
+            self.ticket = self.stats.ticket();
+        }
+        self.stats.crossed(self.ticket, moved.read + moved.written);
         let Ok((Ok(pumped), want)) = step else {
             return Next::Close;
         };

@@ -93,9 +93,9 @@ impl Shared {
 
     /// A new session for one connection.
     pub fn session(&self, stats: WorkerStats, stream: &TcpStream) -> Box<dyn Session> {
-        // Only the log uses the address. A peer that has gone already has none, and needs no line.
-        let logged = self.log.then(|| stream.peer_addr().ok()).flatten();
-        let log = RequestLog::new(stats, logged);
+        // Only the log, and whoever watches, use the address. A peer that has gone already has none.
+        let peer = stream.peer_addr().ok();
+        let log = RequestLog::new(stats, peer.filter(|_| self.log)).shown(peer);
         self.protocol.session(self.store.clone(), log)
     }
 

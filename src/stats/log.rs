@@ -1,6 +1,7 @@
 //! What happened to each request? One line on stderr says so, written when the request ends, by the worker
 //! that served it.
 
+use super::slot::Shown;
 use super::{Field, Scoreboard, WorkerStats, trace};
 use crate::sys;
 use std::net::SocketAddr;
@@ -30,10 +31,12 @@ const LOGGED_NAME: usize = 255;
 
 /// Counts and logs the requests of one connection.
 pub struct RequestLog {
-    stats: WorkerStats,
+    pub(super) stats: WorkerStats,
     /// The peer, as the log names it; `None`: nothing is logged.
     pub(super) peer: Option<SocketAddr>,
     entry: Option<Entry>,
+    /// For whoever watches the pool.
+    pub(super) shown: Option<Shown>,
 }
 
 /// A request that has begun.
@@ -49,8 +52,13 @@ struct Entry {
 impl RequestLog {
     pub fn new(stats: WorkerStats, peer: Option<SocketAddr>) -> RequestLog {
         trace::taken(&stats, peer);
-        let entry = None;
-        RequestLog { stats, peer, entry }
+        let (entry, shown) = (None, None);
+        RequestLog {
+            stats,
+            peer,
+            entry,
+            shown,
+        }
     }
 
     pub fn scoreboard(&self) -> &Scoreboard {
@@ -74,6 +82,7 @@ impl RequestLog {
     pub fn request(&mut self, verb: &'static str, name: &[u8]) {
         if let Some(entry) = &mut self.entry {
             entry.verb = verb;
+            self.shown.iter_mut().for_each(|shown| shown.request(verb, name));
             // Only the log uses it.
             if self.peer.is_some() {
                 entry.name = String::from_utf8_lossy(&name[..name.len().min(LOGGED_NAME)]).into_owned();
@@ -100,6 +109,7 @@ impl RequestLog {
             "" => Field::Served,
             _ => Field::Failed,
         };
+        self.shown.iter_mut().for_each(Shown::end);
         self.stats.subtract(Field::Busy, 1);
         self.stats.add(outcome, 1);
         if let Some(peer) = self.peer {

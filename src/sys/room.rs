@@ -6,12 +6,12 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
-/// Columns of the terminal at `fd` (TIOCGWINSZ, ioctl_tty(2)); 0 when it has not told. ENOTTY: no terminal.
+/// Columns and rows of the terminal at `fd` (TIOCGWINSZ, ioctl_tty(2)); 0: not told. ENOTTY: no terminal.
 /// The kernel keeps what the terminal told it last, so nothing is sent to it or read from it.
-pub fn terminal_columns(fd: BorrowedFd) -> io::Result<usize> {
+pub fn terminal_size(fd: BorrowedFd) -> io::Result<(usize, usize)> {
     // SAFETY: the call writes one winsize, for which zeroes are valid.
     let size: libc::winsize = unsafe { filled(|size| libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, size))? };
-    Ok(size.ws_col.into())
+    Ok((size.ws_col.into(), size.ws_row.into()))
 }
 
 /// Bytes that a program without privileges may still write below `path`.

@@ -1,12 +1,16 @@
 //! What does the kernel tell about another process? Its memory, its threads and its processor time, with
 //! those of its children, and what it has not read yet (proc(5), proc_pid_status(5)).
 
+use super::call::filled;
 use super::process::Pid;
 use std::time::Duration;
 use std::{fs, io, iter};
 
 /// Units of /proc/<pid>/stat in a second: USER_HZ, which is 100 on every machine that Rust knows.
 const TICKS: u32 = 100;
+
+/// TCP_LISTEN in the kernel's include/net/tcp_states.h.
+const LISTENING: u8 = 10;
 
 /// A process and all that it has started, itself or by these.
 fn family(pid: Pid) -> Vec<Pid> {
@@ -35,6 +39,11 @@ pub fn peak_memory(pid: Pid) -> Option<u64> {
             Some(peak.saturating_sub(shared))
         })
         .sum()
+}
+
+/// Resident memory in KiB that a process does not read from files and does not share on purpose.
+pub fn private_memory(pid: Pid) -> Option<u64> {
+    memory(pid, "RssAnon")
 }
 
 /// Lets the peak begin again at what is in use now (5 in `clear_refs`, see proc_pid_clear_refs(5)); only the
@@ -87,6 +96,22 @@ pub fn unread(ours: u16, theirs: u16) -> Option<usize> {
     lists.find_map(|path| fs::read_to_string(path).ok()?.lines().find_map(received))
 }
 
+/// Connections that wait at the listener with this number (TCP_INFO, tcp(7)); `None`: it is no listener, or
+/// none any more. Only the number crosses a fork, and a wrong one does no harm.
+pub fn backlog(listener: u64) -> Option<u64> {
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the structure is made of integers, for which zero is a value, and has the length stated.
+    let info = unsafe {
+        filled(|info: *mut libc::tcp_info| {
+            let (fd, place) = (listener as i32, info.cast());
+            libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, place, &mut length)
+        })
+    };
+    // For a listener, this field counts what waits to be accepted.
+    let info = info.ok().filter(|info| info.tcpi_state == LISTENING)?;
+    Some(info.tcpi_unacked.into())
+}
+
 /// A field of the status of a process, in KiB.
 fn memory(pid: Pid, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -98,12 +123,27 @@ fn memory(pid: Pid, field: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn times_are_found_behind_any_name() {
         let stat = "77 (a) b (c) S 1 77 77 0 -1 4194560 1 2 3 4 500 60 7 8 20 0 1 0 99";
         assert_eq!(ticks(stat), Some(575));
         assert_eq!(ticks("77 (cut"), None);
+    }
+
+    #[test]
+    fn what_waits_is_counted_at_a_listener_and_nowhere_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = |fd: i32| backlog(fd as u64);
+        assert_eq!(at(listener.as_raw_fd()), Some(0));
+        let waiting: Vec<_> = (0..3)
+            .map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+            .collect();
+        assert_eq!(at(listener.as_raw_fd()), Some(3));
+        assert_eq!(at(waiting[0].as_raw_fd()), None);
+        assert_eq!(at(-1), None);
     }
 
     #[test]

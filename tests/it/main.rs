@@ -17,6 +17,7 @@ mod manners;
 mod resist;
 mod stress_run;
 mod terminal;
+mod top;
 mod wire;
 
 // a service

@@ -40,6 +40,7 @@ pub const COMMANDS: &[&str] = &[
     "check",
     "report",
     "compare",
+    "top",
     "completions",
     "man",
 ];

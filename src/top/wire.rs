@@ -1,0 +1,120 @@
+//! How is a server asked what it does? By STATS; one that answers in HTTP is asked for `/_pool?json` from
+//! then on. A server that is not ours is told apart by its first answer, with one sentence.
+
+use crate::cli::visible;
+use crate::client::{Client, Error};
+use crate::json::{Reader, Value};
+use crate::sys::Stop;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Longest answer in bytes: more than 4096 workers, the most that a server has, with all that they tell.
+const LIMIT: usize = 4 << 20;
+
+/// Answers that are remembered, to know how many servers answer at one address.
+const REMEMBERED: usize = 32;
+
+/// One address that is asked again and again.
+pub struct Wire {
+    address: SocketAddr,
+    timeout: Duration,
+    stop: Stop,
+    speaks_http: bool,
+    /// When the servers that answered last had begun.
+    answered: Vec<String>,
+}
+
+impl Wire {
+    pub fn new(address: SocketAddr, timeout: Duration, stop: Stop) -> Wire {
+        Wire {
+            address,
+            timeout,
+            stop,
+            speaks_http: false,
+            answered: Vec::new(),
+        }
+    }
+
+    /// How many different servers have answered lately, at least 1.
+    pub fn servers(&self) -> u32 {
+        let mut different: Vec<&String> = self.answered.iter().collect();
+        different.sort_unstable();
+        different.dedup();
+        different.len().max(1) as u32
+    }
+
+    /// What the server says, on a connection that is closed then.
+    pub fn ask(&mut self) -> Result<Value, String> {
+        let told = match self.speaks_http {
+            true => self.ask_for_pool(),
+            false => self.ask_for_stats(),
+        };
+        let told = told.map_err(|why| format!("{} cannot be watched: {why}", self.address))?;
+        if told.get("now").and_then(Value::as_array).is_none() {
+            let why = "it does not tell what its workers do: it is not kolam, or an older one";
+            return Err(format!("{} cannot be watched: {why}", self.address));
+        }
+        let id = |key| told.get(key).map(|value| format!("{value:?}"));
+        self.answered
+            .extend(id("started").zip(id("pid")).map(|(a, b)| a + &b));
+        let old = self.answered.len().saturating_sub(REMEMBERED);
+        self.answered.drain(..old);
+        Ok(told)
+    }
+
+    fn ask_for_stats(&mut self) -> Result<Value, String> {
+        let answer = Client::connect(self.address, self.timeout, self.stop).and_then(|mut c| c.stats());
+        answer.or_else(|error| match error {
+            // Perhaps HTTP: then what it says to /_pool is the better reason.
+            Error::Stranger(_) => {
+                let pool = self.ask_for_pool();
+                self.speaks_http = pool.is_ok();
+                pool
+            }
+            Error::Server(reason) => {
+                let said = visible(&reason);
+                Err(format!(
+                    "it does not know STATS, so it is not kolam (it says: {said})"
+                ))
+            }
+            Error::Timeout => Err(format!(
+                "no answer within {} s; perhaps all its workers are held by others",
+                self.timeout.as_secs_f64()
+            )),
+            other => Err(other.to_string()),
+        })
+    }
+
+    /// `GET /_pool?json`
+    fn ask_for_pool(&self) -> Result<Value, String> {
+        let reply = self.get().map_err(|error| error.to_string())?;
+        let end = reply.windows(4).position(|mark| mark == b"\r\n\r\n");
+        let (head, body) = reply.split_at(end.map_or(reply.len(), |end| end + 4));
+        let head = String::from_utf8_lossy(head);
+        let status = head.lines().next().unwrap_or_default();
+        if status.split(' ').nth(1) != Some("200") {
+            let why = String::from_utf8_lossy(body);
+            let why = match head.contains("\r\nServer: kolam\r\n") {
+                true => why.lines().next().unwrap_or_default(),
+                false => "it is not kolam",
+            };
+            return Err(visible(&format!("it answers /_pool with {status}: {why}")));
+        }
+        let told = Reader::new(body, LIMIT).value(&mut LIMIT.clone());
+        told.map_err(|_| "its /_pool is no JSON: it is not kolam".to_owned())
+    }
+
+    fn get(&self) -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&self.address, self.timeout)?;
+        stream.set_read_timeout(Some(self.timeout))?;
+        let host = self.address;
+        write!(
+            stream,
+            "GET /_pool?json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut reply = Vec::new();
+        stream.take(LIMIT as u64).read_to_end(&mut reply)?;
+        Ok(reply)
+    }
+}
