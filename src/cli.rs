@@ -196,7 +196,12 @@ impl Args {
         if let Some(extra) = args.words.get(own).filter(|_| !command.repeats()) {
             return mistake(format!("unexpected word '{}'", extra.display()));
         }
-        for (word, what) in args.words.iter().zip(command.words) {
+        // The last one stands for all that may follow it.
+        let whats = command
+            .words
+            .iter()
+            .chain(command.words.last().into_iter().cycle());
+        for (word, what) in args.words.iter().zip(whats) {
             check_text(command.name, what, word)?;
         }
         args.take_variables()?;
@@ -392,7 +397,7 @@ impl Args {
 
     /// All values of an option that is given once for each `HOST:PORT`, in their order.
     pub fn addresses(&self, name: &str, example: &str) -> Result<Vec<SocketAddr>, Failure> {
-        let found = |text: &str| look_up(&format!("{name} {text}"), text, example);
+        let found = |text: &str| look_up(&self.said(name, text), text, example);
         self.all(name).map(found).collect()
     }
 }
@@ -412,7 +417,7 @@ fn check_text(name: &str, what: &str, value: &OsStr) -> Result<(), Failure> {
 
 /// A host with several addresses gives its IPv4 one, so that `localhost` means the same to a server and to
 /// its clients. `said`: how the user has given `text`.
-fn look_up(said: &str, text: &str, example: &str) -> Result<SocketAddr, Failure> {
+pub fn look_up(said: &str, text: &str, example: &str) -> Result<SocketAddr, Failure> {
     if !text.contains(':') {
         return usage(format!("{said}: expected HOST:PORT, such as {example}"));
     }

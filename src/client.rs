@@ -21,6 +21,8 @@
 //! see: a_reply_is_a_success_only_with_its_end_mark ... FAILED
 
 mod commands; // the client's command line
+mod http; // a listing and a file over HTTP
+mod resume; // a download that goes on
 mod partial_file; // a download that is not whole yet
 mod progress; // a transfer that takes long
 mod stranger; // a server that speaks something else

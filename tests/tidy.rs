@@ -93,11 +93,11 @@ const WATCHING: &str = "top stats/slot.rs stats/snapshot.rs protocol/stats.rs";
 
 /// What a user types and sees.
 const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs \
-                        client/commands.rs client/progress.rs client/partial_file.rs client/stranger.rs";
+                        client/commands.rs client/progress.rs client/stranger.rs";
 
-/// What the tables of options become for those who type.
-const MANNERS: &str =
-    "cli/help.rs cli/hints.rs cli/completions.rs cli/manual.rs cli/examples.rs cli/environment.rs";
+/// What the tables of options become for those who type, and downloads.
+const MANNERS: &str = "cli/help.rs cli/hints.rs cli/completions.rs cli/manual.rs cli/examples.rs \
+                       cli/environment.rs client/http.rs client/resume.rs client/partial_file.rs";
 
 /// What a server needs that runs for months.
 const SERVICE: &str = "sys/beneath.rs sys/renewal.rs pool/renewal.rs server/renewal.rs stats/renewal.rs";

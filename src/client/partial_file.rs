@@ -8,6 +8,12 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process;
 
+/// Is this a file, or a name for a new one? Stdout, a pipe or a device is written into.
+pub fn is_replaced(target: &Path) -> bool {
+    let folder = target.as_os_str().as_encoded_bytes().ends_with(b"/");
+    !is_standard(target) && !folder && fs::metadata(target).map_or(true, |about| about.is_file())
+}
+
 /// Where a download goes.
 pub struct PartialFile {
     pub file: File,
@@ -28,7 +34,7 @@ impl PartialFile {
             let file = File::options().write(true).open(target)?;
             return Ok(PartialFile { file, rename: None });
         }
-        if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        if !is_replaced(target) {
             return Err(ErrorKind::IsADirectory.into());
         }
         // A link stays a link to what is replaced.

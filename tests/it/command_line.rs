@@ -250,7 +250,13 @@ fn mistakes_on_the_command_line_end_with_2_and_one_line() {
         serve --grace nan => --grace nan
         serve extra => extra
         download => NAME is missing | kolam download --help
-        download a b => 'b'
+        delete a b => 'b'
+        download a b -o c => -o FILE is for one NAME
+        download a --resume => --resume | http://
+        list --server https://x:1 => --server https://x:1 | http://HOST:PORT
+        upload a b --as c => --as NAME is for one FILE
+        upload x/a y/a => two files have the name \"a\"
+        stats --server http://127.0.0.1:1 => the file protocol alone | /metrics
         download ../a => -o
         stress --ops downlaod => did you mean download?
         stress --volumes 1,1 => --volumes 1,1

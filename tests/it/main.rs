@@ -33,6 +33,7 @@ mod http_commands;
 mod http_strict;
 mod page;
 mod proxies;
+mod resuming;
 
 // balance
 mod balance;

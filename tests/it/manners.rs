@@ -175,3 +175,50 @@ fn what_is_installed_is_whole_and_goes_again() {
     assert_eq!(installed(folder.path()), []);
     run("completions tcsh").failed(2, &["SHELL tcsh: expected bash, zsh, fish"]);
 }
+
+#[test]
+fn several_files_go_one_after_another_and_one_that_fails_stops_none() {
+    let (files, here) = (Folder::new(), Folder::new());
+    for name in ["a", "b c", "d"] {
+        here.write(name, name.as_bytes());
+    }
+    let server = Server::start("thread", 2, &files, "");
+    let ask = |words: &[&str]| {
+        let mut command = kolam(words);
+        command
+            .arg(format!("--server={}", server.address))
+            .current_dir(here.path());
+        Run::start(command.stdin(Stdio::null())).finish(PATIENCE)
+    };
+    let sent = ask(&["upload", "a", "none", "b c", "d"]);
+    assert_eq!((sent.code, sent.text().lines().count()), (Some(1), 3), "{sent:?}");
+    assert_has(
+        &sent.stderr,
+        &["cannot read none: ", "kolam: 1 of 4 files failed\n"],
+    );
+    assert_eq!(files.names(), ["a", "b c", "d"]);
+    for name in ["a", "d"] {
+        fs::remove_file(here.join(name)).unwrap();
+    }
+    let fetched = ask(&["download", "a", "none", "d"]);
+    assert_eq!(
+        (fetched.code, fetched.text().lines().count()),
+        (Some(1), 2),
+        "{fetched:?}"
+    );
+    assert_has(
+        &fetched.stderr,
+        &["none: ", "file not found", "1 of 3 files failed"],
+    );
+    assert_eq!([here.read("a"), here.read("d")], [b"a", b"d"]);
+    let stats = ask(&["stats", "--json"]);
+    assert_has(
+        stats.ok(),
+        &[
+            "{\"mode\":\"thread\",\"workers\":2,",
+            "\"per_worker\":[{\"served\":",
+        ],
+    );
+    assert!(stats.ok().ends_with("}\n") && stats.ok().lines().count() == 1);
+    ask(&["list", "--long"]).failed(2, &["--long", "http://HOST:PORT"]);
+}
