@@ -45,3 +45,39 @@ impl Source for Names {
         Ok(Progress::Complete)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::FileSession;
+    use crate::session::{Folder, play};
+    use crate::stats::{RequestLog, Scoreboard};
+    use crate::store::{Policy, Store};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_list_of_several_pieces_is_one_value_however_it_is_read() {
+        let folder = Folder::new();
+        let names: Vec<String> = (100..500).map(|n| format!("{n}\"{}", "x".repeat(240))).collect();
+        names.iter().rev().for_each(|name| folder.write(name, b""));
+        let policy = Policy {
+            read_only: Some("no"),
+            max_upload: 0,
+            sync: false,
+        };
+        let store = Arc::new(Store::open(folder.path(), policy).unwrap());
+        let scoreboard = Scoreboard::new("single", 1).unwrap();
+        let quoted = names
+            .iter()
+            .map(|name| format!("\"{}\"", name.replace('"', "\\\"")));
+        let list = quoted.collect::<Vec<_>>().join(",");
+        assert!(list.len() > 3 * PIECE);
+        let expected = format!("{{\"status\":\"OK\",\"data\":[{list}]}}\r\n\r\n").repeat(2);
+        for take in [1, 1000, PIECE, 1 << 20] {
+            let log = RequestLog::new(scoreboard.worker(0), None);
+            let mut session = FileSession::new(store.clone(), log);
+            let reply = play(&mut session, b"LIST\nLIST\n", 4096, take);
+            assert!(reply == expected.as_bytes(), "{take} bytes at a time");
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod both;
 mod command_line;
 mod elsewhere;
 mod faults;
+mod lists;
 mod deploy;
 mod manners;
 mod resist;
