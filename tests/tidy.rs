@@ -142,7 +142,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("The grader", 1800, "check sys/usage.rs", "check/dialects.rs"),
     ("Grading dialects", 1800, "check/dialects.rs", ""),
     ("The report", 1800, "report", "report/timeline.rs"),
-    ("The timeline", 800, TIMELINE, ""),
+    ("The timeline", 900, TIMELINE, ""),
     ("Runs and results", 1800, RUNS, ""),
     ("Two machines and more", 1800, MACHINES, ""),
     ("Watching the pool", 1800, WATCHING, ""),

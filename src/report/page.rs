@@ -35,7 +35,7 @@ circle.c0,svg .name.c0{fill:var(--c0)}circle.c1,svg .name.c1{fill:var(--c1)}
 circle.c2,svg .name.c2{fill:var(--c2)}
 circle.c3,svg .name.c3{fill:var(--c3)}
 .lanes{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(var(--lane),100%),1fr));gap:1rem}
-.lanes{--lane:28rem}.whole .lanes{--lane:16rem}body:has(.whole){max-width:90rem}
+.lanes svg{max-width:26rem}.lanes{--lane:26rem}.whole .lanes{--lane:16rem}body:has(.whole){max-width:90rem}
 figure{margin:0;break-inside:avoid}figcaption{font-size:.85rem;color:var(--soft)}.bars{fill:none}
 .bars.c0,.wait{stroke:var(--c0)}.wait{opacity:.35}.bars.c1{stroke:var(--c1)}.bars.c2{stroke:var(--c2)}
 .bars.c3,.death{stroke:var(--c3)}.death{stroke-width:1.5}

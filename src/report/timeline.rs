@@ -6,7 +6,7 @@ use crate::report::chart::{escape, marks, round_up, short};
 use crate::report::page;
 use crate::report::rows::{Row, Run};
 use crate::report::words;
-use crate::stress::Language;
+use crate::stress::{Language, Text};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -16,7 +16,7 @@ const WIDTH: f64 = 300.0;
 const LEFT: f64 = 46.0;
 const TOP: f64 = 36.0;
 const BOTTOM: f64 = 32.0;
-const RIGHT: f64 = 10.0;
+const RIGHT: f64 = 14.0;
 
 /// All bars of a picture together, one below the other, and the thickest.
 const BARS: f64 = 220.0;
@@ -236,124 +236,182 @@ fn at_once<'r>(requests: impl Iterator<Item = &'r Request>) -> usize {
     most
 }
 
-/// The bars of one colour and thickness are one path.
-#[derive(Default)]
-struct Paths(BTreeMap<(String, bool), String>);
+/// A picture that is drawn from the top down.
+struct Canvas {
+    language: Language,
+    /// The last second, of all pictures that are compared.
+    top: f64,
+    /// Of a bar.
+    thickness: f64,
+    /// Requests that were taken later are not drawn.
+    latest: f64,
+    /// Are the lanes few enough to have names?
+    named: bool,
+    /// Where the next thing goes.
+    y: f64,
+    /// The bars, all of one colour in one path: by its class, and whether it is thin.
+    bars: BTreeMap<(&'static str, bool), String>,
+    /// What lies over them.
+    over: String,
+}
 
-impl Paths {
-    /// From `left` to `right`, at height `y`.
-    fn bar(&mut self, class: &str, thin: bool, (left, right): (f64, f64), y: f64) {
-        let path = self.0.entry((class.to_owned(), thin)).or_default();
-        let _ = write!(path, "M{left:.1} {y:.1}H{:.1}", right.max(left + HAIR));
+/// Where a time stands, from the left.
+fn across(time: f64, top: f64) -> f64 {
+    LEFT + time / top * (WIDTH - LEFT - RIGHT)
+}
+
+impl Canvas {
+    fn new(scene: &Scene, language: Language, top: f64) -> Canvas {
+        let mut taken: Vec<f64> = scene.requests().map(|one| one.taken).collect();
+        taken.sort_by(f64::total_cmp);
+        Canvas {
+            language,
+            top,
+            thickness: (BARS / taken.len().clamp(1, MOST) as f64).min(THICKEST),
+            latest: taken.get(MOST - 1).copied().unwrap_or(f64::INFINITY),
+            named: scene.lanes.len() <= NAMED,
+            y: TOP,
+            bars: BTreeMap::new(),
+            over: String::new(),
+        }
     }
 
-    fn draw(&self, thickness: f64) -> String {
-        let paths = self.0.iter().map(|((class, thin), path)| {
-            let width = thickness * if *thin { 0.25 } else { 0.85 };
-            format!("<path class=\"bars {class}\" stroke-width=\"{width:.2}\" d=\"{path}\"/>\n")
-        });
-        paths.collect()
+    /// A bar from one time to another, in the middle of the place of a request.
+    fn bar(&mut self, class: &'static str, thin: bool, from: f64, to: f64) {
+        let (left, right) = (across(from, self.top), across(to, self.top));
+        let path = self.bars.entry((class, thin)).or_default();
+        let middle = self.y + self.thickness / 2.0;
+        let _ = write!(path, "M{left:.1} {middle:.1}H{:.1}", right.max(left + HAIR));
+    }
+
+    fn request(&mut self, one: &Request) {
+        let class = one.kind.class();
+        if one.wait() > 0.0 {
+            self.bar("wait", false, one.connected, one.taken);
+        }
+        if one.last > one.end && one.kind != Kind::Lost {
+            self.bar(class, true, one.end, one.last);
+        }
+        self.bar(class, false, one.taken, one.end);
+        self.y += self.thickness;
+    }
+
+    /// Notes, then bars, and the name of the worker at the left.
+    fn lane(&mut self, worker: u64, lane: &Lane) {
+        let begin = self.y;
+        for (kind, note) in lane.notes(self.language) {
+            self.y += TEXT;
+            let (class, note, at) = (kind.class(), escape(&note), self.y - 3.0);
+            let text =
+                format!("<text class=\"note name {class}\" x=\"{LEFT}\" y=\"{at:.1}\">{note}</text>\n");
+            self.over += &text;
+        }
+        let bars = self.y;
+        let latest = self.latest;
+        for one in lane.requests.iter().filter(|one| one.taken <= latest) {
+            self.request(one);
+        }
+        for (at, _) in &lane.deaths {
+            let (x, y) = (across(*at, self.top), self.y);
+            let _ = writeln!(
+                self.over,
+                "<path class=\"death\" d=\"M{x:.1} {bars:.1}V{y:.1}\"/>"
+            );
+        }
+        let least = if self.named { TEXT } else { 1.0 };
+        self.y = self.y.max(begin + least) + 4.0;
+        let _ = writeln!(
+            self.over,
+            "<path class=\"grid\" d=\"M0 {:.1}H{WIDTH}\"/>",
+            self.y - 2.0
+        );
+        if self.named {
+            let name = self.language.fill(words::WORKER, &[&worker]);
+            let _ = writeln!(
+                self.over,
+                "<text x=\"0\" y=\"{:.1}\">{name}</text>",
+                (begin + self.y) / 2.0 + 1.5
+            );
+        }
+    }
+
+    /// The seconds, from the first lane to the last.
+    fn seconds(&self) -> String {
+        let (mut svg, y) = (String::new(), self.y);
+        for (time, mark) in marks(self.top) {
+            let (x, below) = (across(time, self.top), y + 12.0);
+            let _ = writeln!(
+                svg,
+                "<path class=\"grid\" d=\"M{x:.1} {TOP}V{y:.1}\"/>\
+                 <text class=\"below\" x=\"{x:.1}\" y=\"{below:.1}\">{mark}</text>"
+            );
+        }
+        let (x, below, unit) = ((LEFT + WIDTH) / 2.0, y + 25.0, self.language.of(words::SECONDS));
+        svg + &format!("<text class=\"below\" x=\"{x:.1}\" y=\"{below:.1}\">{unit}</text>\n")
     }
 }
 
 impl Scene<'_> {
-    /// The picture; `top`: the last second, of all pictures that are compared.
+    /// The picture, and in words for those who do not see it; `top`: its last second.
     fn draw(&self, language: Language, top: f64) -> String {
-        let across = |time: f64| LEFT + time / top * (WIDTH - LEFT - RIGHT);
-        let thickness = (BARS / self.requests().count().clamp(1, MOST) as f64).min(THICKEST);
-        let named = self.lanes.len() <= NAMED;
-        let mut taken: Vec<f64> = self.requests().map(|one| one.taken).collect();
-        taken.sort_by(f64::total_cmp);
-        let latest = taken.get(MOST - 1).copied().unwrap_or(f64::INFINITY);
-        let (mut y, mut texts, mut paths) = (TOP, String::new(), Paths::default());
-        for (worker, lane) in &self.lanes {
-            let begin = y;
-            for (kind, note) in lane.notes(language) {
-                y += TEXT;
-                let (class, note, at) = (kind.class(), escape(&note), y - 3.0);
-                let _ = writeln!(
-                    texts,
-                    "<text class=\"note name {class}\" x=\"{LEFT}\" y=\"{at:.1}\">{note}</text>"
-                );
-            }
-            let bars = y;
-            for one in lane.requests.iter().filter(|one| one.taken <= latest) {
-                y += thickness;
-                let (middle, class) = (y - thickness / 2.0, one.kind.class());
-                if one.wait() > 0.0 {
-                    paths.bar("wait", false, (across(one.connected), across(one.taken)), middle);
-                }
-                if one.last > one.end && one.kind != Kind::Lost {
-                    paths.bar(class, true, (across(one.end), across(one.last)), middle);
-                }
-                paths.bar(class, false, (across(one.taken), across(one.end)), middle);
-            }
-            for (at, _) in &lane.deaths {
-                let x = across(*at);
-                let _ = writeln!(texts, "<path class=\"death\" d=\"M{x:.1} {bars:.1}V{y:.1}\"/>");
-            }
-            y = y.max(begin + if named { TEXT } else { 1.0 }) + 4.0;
-            let _ = writeln!(texts, "<path class=\"grid\" d=\"M0 {:.1}H{WIDTH}\"/>", y - 2.0);
-            if named {
-                let (name, at) = (language.fill(words::WORKER, &[worker]), (begin + y) / 2.0 + 1.5);
-                let _ = writeln!(texts, "<text x=\"0\" y=\"{at:.1}\">{name}</text>");
-            }
-        }
-        self.frame(language, y, top, &(paths.draw(thickness) + &texts))
-    }
-
-    /// Title, seconds and the words for those who do not see it, around what is `inside`, which ends at `y`.
-    fn frame(&self, language: Language, y: f64, top: f64, inside: &str) -> String {
+        let mut canvas = Canvas::new(self, language, top);
+        self.lanes
+            .iter()
+            .for_each(|(worker, lane)| canvas.lane(*worker, lane));
         let (title, about) = self.title(language);
-        let words = format!("{title}. {about}. {}", self.told(language));
-        let mut svg = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{}\">\n\
-             <text class=\"title\" x=\"0\" y=\"12\">{}</text><text x=\"0\" y=\"26\">{}</text>\n",
-            y + BOTTOM,
-            escape(&words),
+        let words = escape(&format!("{title}. {about}. {}", self.told(language)));
+        let bars = canvas.bars.iter().map(|((class, thin), path)| {
+            let width = canvas.thickness * if *thin { 0.25 } else { 0.85 };
+            format!("<path class=\"bars {class}\" stroke-width=\"{width:.2}\" d=\"{path}\"/>\n")
+        });
+        format!(
+            "<svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{words}\">\n\
+             <text class=\"title\" x=\"0\" y=\"12\">{}</text><text x=\"0\" y=\"26\">{}</text>\n\
+             {}{}{}</svg>\n",
+            canvas.y + BOTTOM,
             escape(&title),
-            escape(&about)
-        );
-        for (time, mark) in marks(top) {
-            let x = LEFT + time / top * (WIDTH - LEFT - RIGHT);
-            let _ = writeln!(
-                svg,
-                "<path class=\"grid\" d=\"M{x:.1} {TOP}V{y:.1}\"/>\
-                 <text class=\"below\" x=\"{x:.1}\" y=\"{:.1}\">{mark}</text>",
-                y + 12.0
-            );
-        }
-        let (middle, low) = ((LEFT + WIDTH) / 2.0, y + 25.0);
-        let seconds = language.of(words::SECONDS);
-        svg + inside
-            + &format!("<text class=\"below\" x=\"{middle:.1}\" y=\"{low:.1}\">{seconds}</text>\n</svg>\n")
+            escape(&about),
+            canvas.seconds(),
+            bars.collect::<String>(),
+            canvas.over
+        )
     }
+}
+
+/// What the colours mean that occur.
+fn keys(scenes: &[Scene], language: Language) -> String {
+    let occurs = |kind| {
+        scenes
+            .iter()
+            .flat_map(Scene::requests)
+            .any(|one| one.kind == kind)
+    };
+    let kinds = [Kind::Usual, Kind::Slow, Kind::Successor, Kind::Lost].into_iter();
+    let classes = kinds.map(|kind| occurs(kind).then(|| kind.class()));
+    let classes = [Some("wait")].into_iter().chain(classes).zip(words::KEYS);
+    let key = |(class, text): (Option<&str>, Text)| {
+        let class = class?;
+        Some(format!("<li class=\"key {class}\">{}</li>", language.of(text)))
+    };
+    format!(
+        "<ul class=\"keys\">{}</ul>\n",
+        classes.filter_map(key).collect::<String>()
+    )
 }
 
 /// The pictures of all modes side by side, with what they show in words; `None`: nothing was traced.
 pub fn pictures(run: &Run, language: Language) -> Option<String> {
-    let scenes: Vec<Scene> = run
-        .modes()
-        .into_iter()
-        .filter_map(|mode| Scene::of(run, mode))
-        .collect();
-    let scenes: Vec<Scene> = scenes
-        .into_iter()
-        .filter(|scene| scene.requests().next().is_some())
-        .collect();
+    let scenes = run.modes().into_iter().filter_map(|mode| Scene::of(run, mode));
+    let scenes: Vec<Scene> = scenes.filter(|scene| scene.requests().next().is_some()).collect();
     let top = round_up(scenes.iter().map(Scene::length).fold(0.0, f64::max));
-    let keys = words::KEYS.iter().zip(["wait", "c0", "c1", "c2", "c3"]);
-    let keys = keys.map(|(text, class)| format!("<li class=\"key {class}\">{}</li>", language.of(*text)));
     let figures = scenes.iter().map(|scene| {
         let (picture, told) = (scene.draw(language, top), escape(&scene.told(language)));
         format!("<figure>\n{picture}<figcaption>{told}</figcaption></figure>\n")
     });
-    let (keys, figures): (String, String) = (keys.collect(), figures.collect());
-    (!scenes.is_empty()).then(|| {
-        let how = escape(language.of(words::LANES_NOTE));
-        let keys = format!("<ul class=\"keys\">{keys}</ul>");
-        format!("<p class=\"soft\">{how}</p>\n{keys}\n<div class=\"lanes\">\n{figures}</div>\n")
-    })
+    let (keys, figures) = (keys(&scenes, language), figures.collect::<String>());
+    let how = escape(language.of(words::LANES_NOTE));
+    (!scenes.is_empty())
+        .then(|| format!("<p class=\"soft\">{how}</p>\n{keys}<div class=\"lanes\">\n{figures}</div>\n"))
 }
 
 /// A page with nothing else.
