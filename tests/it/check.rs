@@ -96,6 +96,11 @@ fn each_wrong_server_is_found_out_by_its_own_rule() {
                 let graded = check(server.address, options);
                 assert_eq!(failed(graded.text()), [rule], "{mistake:?}\n{}", graded.text());
                 graded.failed(1, &["1 rule failed"]);
+                if mistake == Mistake::EachReceiveIsARequest {
+                    let shown = lesson_picture();
+                    let same = shown.contains("FAIL") && graded.text().starts_with(&shown);
+                    assert!(same, "docs/course/framing.svg:\n{shown}");
+                }
                 for verdict in told(mistake) {
                     let verdict = without_figures(verdict);
                     let report = without_figures(graded.text());
@@ -118,6 +123,16 @@ fn told(mistake: Mistake) -> Vec<&'static str> {
     part.filter_map(|line| line.strip_prefix("    "))
         .filter(|line| line.starts_with("  FAIL ") || line.starts_with("       cause "))
         .collect()
+}
+
+/// The report in the picture of the first lesson: its server makes the same mistake.
+fn lesson_picture() -> String {
+    let picture = include_str!("../../docs/course/framing.svg");
+    let texts = picture
+        .lines()
+        .filter_map(|line| line.split_once("preserve\">")?.1.strip_suffix("</text>"));
+    let report = texts.filter(|text| !text.starts_with("$ "));
+    report.map(|text| format!("{text}\n")).collect()
 }
 
 /// Names, times and ports differ from run to run.

@@ -214,7 +214,8 @@ fn a_server_elsewhere_ends_with_its_pipe_or_after_long_silence() {
 // ---- two network namespaces ----
 
 /// Two network namespaces with a wire of 1 Gbit/s between them. Each lives as long as a process that
-/// ends with its stdin, a pipe of this process: they go when this is dropped, and also when all tests are killed.
+/// ends with its stdin, a pipe of this process: they go when this is dropped, and also when all tests are
+/// killed.
 struct TwoMachines([Running; 2]);
 
 /// Runs a line of words; what it complained about.
