@@ -45,7 +45,8 @@ impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stranger::Http(address) => {
-                let remedy = format!("open http://{address}/ in a browser, or use curl");
+                let remedy =
+                    format!("say --server http://{address} to list or download, or use a browser or curl");
                 write!(f, "this looks like HTTP, not the file protocol; {remedy}")
             }
             Stranger::Dialect(name) => {

@@ -783,7 +783,8 @@ fn tell_of_http(server: SocketAddr, here: &Folder) {
     let [source, target] = ["large", "b"].map(|name| here.word(name));
     let [download, upload] = [format!("download a -o {target}"), format!("upload {source}")];
     for words in ["list", "stats", "delete a", &download, "upload - --as a", &upload] {
-        let told = format!("{server}: this looks like HTTP, not the file protocol; open http://{server}/ in");
+        let told =
+            format!("{server}: this looks like HTTP, not the file protocol; say --server http://{server} ");
         ask(server, words).failed(1, &[&told, "curl"]);
     }
     assert_eq!(here.names(), ["large"]);
