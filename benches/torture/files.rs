@@ -2,8 +2,7 @@
 //! size of a file, the disk has what was answered with OK.
 
 use crate::site::{Place, everywhere, exchange, in_turn, is_whole};
-use crate::support::{Background, Disk, Folder, MODES, PROTOCOLS, SOON, noise, stored};
-use crate::tools::Tracer;
+use crate::support::{Background, Disk, Folder, MODES, PROTOCOLS, SOON, Tracer, noise, stored};
 use crate::trial::{Trial, Verdict, require};
 use std::net::SocketAddr;
 use std::sync::Arc;

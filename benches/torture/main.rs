@@ -10,9 +10,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod backends; // the balancer and its servers
+mod faulty; // system calls that fail, panics
 mod files; // uploads, disks, names
 mod limits; // time, memory, descriptors
 mod memory; // large files
+mod outside; // names, power
 mod peers; // clients that vanish, many requests
 mod promises; // the table
 mod site; // servers and balancers under test

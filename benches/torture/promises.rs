@@ -1,9 +1,9 @@
 //! What is promised? The table: each row names what must hold, where, within which limit, and the function that
 //! tries it.
 
-use crate::tools::Need::{self, Disk, Elsewhere, MemoryLimit, Namespaces, Program, Root, Tests};
+use crate::tools::Need::{self, Disk, Elsewhere, MemoryLimit, Namespaces, Preload, Program, Root, Tests};
 use crate::trial::{Trial, Verdict};
-use crate::{backends, files, limits, memory, peers, stops, suite, workers};
+use crate::{backends, faulty, files, limits, memory, outside, peers, stops, suite, workers};
 
 /// One promise.
 pub struct Promise {
@@ -97,6 +97,15 @@ pub const PROMISES: &[Promise] = &[
         test: memory::memory_does_not_follow_files,
     },
     Promise {
+        number: 9,
+        says: "nothing outside the folder",
+        modes: EVERYWHERE,
+        limit: "0 bytes from outside, 0 changes outside",
+        needs: &[Tests],
+        seconds: 180,
+        test: outside::nothing_leads_outside,
+    },
+    Promise {
         number: 10,
         says: "an upload is all or nothing",
         modes: EVERYWHERE,
@@ -104,6 +113,15 @@ pub const PROMISES: &[Promise] = &[
         needs: &[],
         seconds: 400,
         test: files::an_upload_is_all_or_nothing,
+    },
+    Promise {
+        number: 11,
+        says: "with --sync, OK means on disk",
+        modes: SERVERS,
+        limit: "all there and right; without --sync some are lost",
+        needs: &[Root, Namespaces, Program("mkfs.ext4")],
+        seconds: 240,
+        test: outside::ok_means_on_disk,
     },
     Promise {
         number: 12,
@@ -124,6 +142,15 @@ pub const PROMISES: &[Promise] = &[
         test: limits::descriptors_may_run_out,
     },
     Promise {
+        number: 14,
+        says: "errors of accept that pass are ignored",
+        modes: EVERYWHERE,
+        limit: "alive, all later requests right",
+        needs: &[Program("strace")],
+        seconds: 120,
+        test: faulty::accept_may_fail,
+    },
+    Promise {
         number: 15,
         says: "clients that vanish are harmless",
         modes: EVERYWHERE,
@@ -133,6 +160,24 @@ pub const PROMISES: &[Promise] = &[
         test: peers::clients_may_vanish,
     },
     Promise {
+        number: 16,
+        says: "short reads and writes, and EINTR",
+        modes: EVERYWHERE,
+        limit: "all tests pass with 1 to 7 bytes a call",
+        needs: &[Preload, Tests],
+        seconds: 600,
+        test: suite::little_at_a_time,
+    },
+    Promise {
+        number: 17,
+        says: "every failure path was walked",
+        modes: EVERYWHERE,
+        limit: "0 panics, 0 waits over 5 s, 0 leftovers, the next request right",
+        needs: &[Program("strace")],
+        seconds: 600,
+        test: faulty::every_failure_was_walked,
+    },
+    Promise {
         number: 18,
         says: "no leaks",
         modes: EVERYWHERE,
@@ -140,6 +185,15 @@ pub const PROMISES: &[Promise] = &[
         needs: &[],
         seconds: 400,
         test: peers::nothing_leaks,
+    },
+    Promise {
+        number: 19,
+        says: "a panic costs one request",
+        modes: SERVERS,
+        limit: "all workers alive; as many errors counted as panics",
+        needs: &[Preload],
+        seconds: 180,
+        test: faulty::a_panic_costs_one_request,
     },
     Promise {
         number: 20,

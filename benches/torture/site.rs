@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -107,7 +108,17 @@ pub struct Site {
 impl Place {
     /// Starts a quiet server of `folder`; over a balancer with `front` as its options.
     pub fn serve(self, folder: &Folder, workers: usize, options: &str, front: &str) -> Site {
-        let server = self.case.serve(folder, workers, options);
+        self.in_front_of(self.case.serve(folder, workers, options), front)
+    }
+
+    /// The same of a folder by its path.
+    pub fn serve_path(self, root: &Path, workers: usize, options: &str) -> Site {
+        let options = format!("--quiet --protocol {} {options}", self.case.protocol);
+        let server = Server::launch(self.case.mode, workers, root, &options);
+        self.in_front_of(server, "")
+    }
+
+    fn in_front_of(self, server: Server, front: &str) -> Site {
         let balancer = self.balanced.then(|| Balancer::start(&[server.address], front));
         let address = balancer
             .as_ref()
@@ -182,7 +193,7 @@ impl Balancer {
                 *sink.lock().unwrap() += &format!("{}\n", line.unwrap());
             }
         });
-        let address = address_of(&mut process);
+        let address = ready_of(&mut process);
         Balancer {
             process,
             address,
@@ -225,19 +236,18 @@ pub fn launch_at(words: &str, address: SocketAddr) -> Running {
 
 fn launch_on(words: &str, address: &str) -> (Running, SocketAddr) {
     let (command, options) = words.split_once(' ').unwrap();
-    let words = format!("{command} --listen {address} {options}");
-    let mut command = kolam(words);
+    let mut command = kolam(format!("{command} --listen {address} {options}"));
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut process = Running::spawn(&mut command);
-    let address = address_of(&mut process);
+    let address = ready_of(&mut process);
     (process, address)
 }
 
 /// Waits for the ready line: `listening on …`, `balancing on …`. Those of the servers of --spawn come first.
-fn address_of(process: &mut Running) -> SocketAddr {
+pub fn ready_of(process: &mut Running) -> SocketAddr {
     let lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
     let mut lines = lines.map(Result::unwrap);
     let ready = lines
@@ -323,16 +333,7 @@ impl Site {
 
     /// As `Place::serve`, with a log.
     pub fn with_log(place: Place, folder: &Folder, workers: usize, options: &str, front: &str) -> Site {
-        let server = place.case.serve_with_log(folder, workers, options);
-        let balancer = place.balanced.then(|| Balancer::start(&[server.address], front));
-        let address = balancer
-            .as_ref()
-            .map_or(server.address, |balancer| balancer.address);
-        Site {
-            address,
-            balancer,
-            server,
-        }
+        place.in_front_of(place.case.serve_with_log(folder, workers, options), front)
     }
 
     /// Stops a site with a log; returns what was logged.

@@ -4,52 +4,62 @@ use crate::tools;
 use crate::trial::{Trial, Verdict};
 use std::process::{Command, Stdio};
 
-/// What of the black-box tests has passed.
-struct Passed {
-    tests: usize,
-    /// The names of those that have failed.
-    failed: Vec<String>,
+/// The program of the tests, with words for its runner.
+fn tests(words: &[&str]) -> Command {
+    let mut command = Command::new(tools::tests().unwrap());
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(words);
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
-/// Runs the tests of these names, which must all be there.
-fn run(names: &[&str]) -> Passed {
-    let mut command = Command::new(tools::tests().unwrap());
-    command
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["--exact", "--test-threads", "2"])
-        .args(names);
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+/// Runs tests; the names of those that have passed, and of those that have failed.
+fn run(command: &mut Command) -> [Vec<String>; 2] {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
     eprintln!("{text}");
-    let with = |end: &str| {
+    [" ... ok", " ... FAILED"].map(|end| {
         let lines = text
             .lines()
             .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(end));
-        lines.map(str::to_owned).collect::<Vec<_>>()
-    };
-    let (passed, failed) = (with(" ... ok"), with(" ... FAILED"));
+        lines.map(str::to_owned).collect()
+    })
+}
+
+fn verdict([passed, failed]: [Vec<String>; 2], how: &str) -> Verdict {
+    let figures = format!(
+        "{} of {} tests of `tests/it` pass{how}",
+        passed.len(),
+        passed.len() + failed.len()
+    );
+    let wrong: Vec<String> = failed.iter().map(|name| format!("{name} fails")).collect();
+    Verdict::of(figures, &wrong)
+}
+
+/// A promise that these tests show, which must all be there.
+pub fn shown_by(names: &[&str]) -> Verdict {
+    let found = run(tests(&["--exact", "--test-threads", "2"]).args(names));
     for name in names {
         assert!(
-            passed.iter().chain(&failed).any(|found| found == name),
+            found.iter().flatten().any(|found| found == name),
             "there is no test {name}"
         );
     }
-    Passed {
-        tests: passed.len(),
-        failed,
-    }
+    verdict(found, "")
 }
 
-/// A promise that these tests show.
-fn shown_by(names: &[&str]) -> Verdict {
-    let passed = run(names);
-    let figures = format!("{} of {} tests of `tests/it` pass", passed.tests, names.len());
-    let wrong: Vec<String> = passed.failed.iter().map(|name| format!("{name} fails")).collect();
-    Verdict::of(figures, &wrong)
+/// Tests that take the time or the memory of something, or set a time limit to many bytes: they would measure
+/// the library. The programs that measure are none of the server.
+const MEASURING: &[&str] = &["bench_scripts::"];
+
+/// Promise 16: all tests, while the program gets and sends little at a time.
+pub fn little_at_a_time(_: Trial) -> Verdict {
+    let mut command = tests(&["--test-threads", "4"]);
+    command.env("LD_PRELOAD", tools::preload()).env("SHORTEN", "yes");
+    for name in MEASURING {
+        command.args(["--skip", name]);
+    }
+    let skipped = format!(", {} names left out", MEASURING.len());
+    verdict(run(&mut command), &skipped)
 }
 
 /// Promise 23: requests that two readers could understand differently.

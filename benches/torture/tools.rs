@@ -1,4 +1,4 @@
-//! What is the system asked for? Namespaces, cgroups, tracing, slow links; and can it do that here? Nothing of
+//! What is the system asked for? Namespaces, cgroups, slow links, resets, a mean C library; and can it do that here? Nothing of
 //! it has to be taken back, but for the cgroup: it ends with the namespaces of the process.
 
 use crate::run::has;
@@ -23,6 +23,8 @@ pub enum Need {
     MemoryLimit,
     /// Room on a disk: files in memory would be memory of the server.
     Disk,
+    /// A library in front of the C library (`preload.rs`).
+    Preload,
     /// The program of the black-box tests, whose path the Makefile gives.
     Tests,
     /// What another program does.
@@ -44,6 +46,15 @@ impl Need {
                 "no memory cgroup is mounted".to_owned(),
             ),
             Need::Disk => (disk_has_room(), "TMPDIR has no 8 GiB on a disk".to_owned()),
+            Need::Preload => {
+                let is_known = cfg!(target_arch = "x86_64");
+                let why = if is_known {
+                    "rustc is not installed"
+                } else {
+                    "preload.rs knows x86-64 only"
+                };
+                (is_known && has("rustc"), why.to_owned())
+            }
             Need::Tests => (
                 tests().is_some(),
                 "TESTS does not name the program of the tests".to_owned(),
@@ -199,59 +210,31 @@ pub fn remove_cgroup(name: &OsStr) {
     });
 }
 
-// ---- Tracing ----
+// ---- A mean kernel ----
 
-/// strace(1) on a process and all its threads and children, until it is dropped.
-pub struct Tracer(crate::support::Running);
-
-impl Tracer {
-    /// From now on these system calls fail as told: `accept4:error=EINTR:when=1..3`. Waits until it is so.
-    #[track_caller]
-    pub fn inject(pids: &[u32], faults: &[String]) -> Tracer {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qqq", "-o", "/dev/null"]);
-        let calls: Vec<&str> = faults
-            .iter()
-            .filter_map(|fault| fault.split(':').next())
-            .collect();
-        command.arg("-e").arg(format!("trace={}", calls.join(",")));
-        for fault in faults {
-            command.arg("-e").arg(format!("inject={fault}"));
-        }
-        for pid in pids {
-            command.arg("-p").arg(pid.to_string());
-        }
-        let command = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let tracer = Tracer(crate::support::Running::spawn(command));
-        crate::support::eventually("strace is attached", || pids.iter().all(|&pid| is_traced(pid)));
-        tracer
-    }
+/// Compiles `preload.rs`; returns the library.
+pub fn preload() -> PathBuf {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/torture/preload.rs");
+    let library = env::temp_dir().join("preload.so");
+    must(&format!(
+        "rustc --edition 2024 -O --crate-type cdylib -o {} {source}",
+        library.display()
+    ));
+    library
 }
 
-impl Drop for Tracer {
-    /// SIGTERM lets it detach in order.
-    fn drop(&mut self) {
-        crate::support::signal(self.0.pid(), libc::SIGTERM);
-        crate::system::within(crate::system::PATIENCE, || {
-            !matches!(self.0.0.try_wait(), Ok(None))
-        });
-    }
+/// The power fails: what is not on the disk of this file system stays away (ext4's EXT4_IOC_SHUTDOWN, without the log).
+#[allow(unsafe_code)]
+pub fn shut_down(folder: &Path) {
+    const SHUTDOWN: libc::c_ulong = 0x8004_587d;
+    let without_log = 2_u32;
+    let folder = fs::File::open(folder).unwrap();
+    // SAFETY: the call reads one integer, which is alive.
+    let result = unsafe { libc::ioctl(folder.as_raw_fd(), SHUTDOWN, &raw const without_log) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// All threads of a process are traced.
-fn is_traced(pid: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    threads.into_iter().all(|thread| {
-        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-        !status.lines().any(|line| line == "TracerPid:\t0")
-    })
-}
+// ---- Connections ----
 
 /// Ends a connection with a reset: nothing more is sent, and nothing more is taken.
 #[allow(unsafe_code)]

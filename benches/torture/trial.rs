@@ -48,6 +48,15 @@ impl Verdict {
         }
     }
 
+    /// With these figures before its own.
+    pub fn after(self, figures: String) -> Verdict {
+        match self {
+            Verdict::Kept(text) => Verdict::Kept(format!("{figures}; {text}")),
+            Verdict::Broken(text) => Verdict::Broken(format!("{text}; {figures}")),
+            skipped => skipped,
+        }
+    }
+
     pub fn word(&self) -> &'static str {
         match self {
             Verdict::Kept(_) => "pass",

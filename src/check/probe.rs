@@ -216,7 +216,7 @@ impl Probe<'_> {
         let ready = self
             .stream
             .set_read_timeout(Some(limit.max(Duration::from_millis(1))));
-        let got = ready.and_then(|()| self.stream.read(&mut buffer));
+        let got = ready.and_then(|()| read(&mut self.stream, &mut buffer));
         let silent = |error: &io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         let (end, count) = match got {
             Ok(0) => ("then the connection was closed".to_owned(), Some(0)),
@@ -347,5 +347,15 @@ impl Reply {
     /// An error with any reason, as long as it has one.
     pub fn is_error(&self) -> bool {
         matches!(self.text("status"), Ok("ERROR")) && self.text("data").is_ok()
+    }
+}
+
+/// Ctrl-Z and `fg` interrupt a read with a time limit, although no signal is handled (signal(7)).
+fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }

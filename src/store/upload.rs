@@ -51,7 +51,7 @@ impl Store {
             let name = temporary_name(process::id(), self.uploads.fetch_add(1, Ordering::Relaxed));
             match sys::open_at(&self.dir, &name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Ok(file) if !is_kept(&file)? => {}
+                Ok(file) if !is_kept(&file) => {}
                 other => return Ok((name, other?)),
             }
         }
@@ -92,10 +92,11 @@ impl Store {
 }
 
 /// Locks a temporary file. False: a server that starts on the same folder looked at it before it was locked,
-/// took it for the file of a dead server, and removes it. Where locks do not work, no server removes it.
-pub fn is_kept(file: &File) -> io::Result<bool> {
+/// took it for the file of a dead server, and removes it. Where locks do not work, no server removes it. One
+/// that cannot be looked at counts as kept: to give it up here would leave it there.
+pub fn is_kept(file: &File) -> bool {
     let locked_by_another = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-    Ok(!locked_by_another && file.metadata()?.nlink() > 0)
+    !locked_by_another && file.metadata().map_or(true, |metadata| metadata.nlink() > 0)
 }
 
 /// A new file is not found only when its folder is gone; `file not found` would mislead.

@@ -52,7 +52,7 @@ impl Store {
         loop {
             let file = sys::open_private_at(&self.dir, &name)?;
             // Not kept: another guard holds it, or has just removed it.
-            if is_kept(&file)? {
+            if is_kept(&file) {
                 let store = self.clone();
                 return Ok(Guard {
                     store,

@@ -113,6 +113,24 @@ fn too_few_descriptors_for_a_single_connection_are_told_at_once() {
     });
 }
 
+/// The temporary file is there already when its name and its owner are looked at.
+#[test]
+fn an_upload_whose_file_cannot_be_looked_at_leaves_nothing() {
+    if !installed("strace") {
+        return;
+    }
+    each_case_at_once(MODES, PROTOCOLS, |case, folder| {
+        let server = case.serve(folder, 1, "");
+        let tracer = Tracer::inject(&server.family(), &["statx:error=EIO:when=1".to_owned()]);
+        let _ = case.ask(&mut server.http(), &case.puts("a", b"kolam")[0]);
+        drop(tracer);
+        assert!(folder.temporary().is_empty(), "{:?}", folder.names());
+        case.ask(&mut server.http(), &case.puts("a", b"kolam")[0])
+            .unwrap();
+        folder.assert_only("a", b"kolam");
+    });
+}
+
 /// Answers each request with these bytes.
 fn saying(reply: &'static str) -> Fake {
     Fake::start(move |guest| {

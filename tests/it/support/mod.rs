@@ -8,6 +8,7 @@ pub mod http;
 pub mod process;
 pub mod pty;
 pub mod sys;
+pub mod tracer;
 pub mod watch;
 pub mod wire;
 pub mod wrong;
@@ -18,6 +19,7 @@ pub use cases::{
 pub use fake::{Fake, Guest};
 pub use process::{Ended, Run, Running, Server, VARIABLES, Words, assert_has, kolam, run, run_with_input};
 pub use sys::signal;
+pub use tracer::Tracer;
 pub use watch::{
     abandoned, alive, children, descriptors, peak_memory, processes, processor_time, resident, threads,
 };
