@@ -31,6 +31,7 @@ mod head; //        where a request ends
 mod request; //     what exactly is asked
 mod target; //      who is asked for what
 mod handler; //     what each method does
+mod own; //         which paths are no files
 mod conditions; //  not always the whole file
 mod body; //        where a body ends
 mod response; //    what a reply consists of
@@ -45,11 +46,11 @@ mod disposition; // how a part of a form names its file
 pub use target::{Names, is_host, is_host_name, without_port};
 
 use crate::session::{Event, Outgoing, PIECE_TEXT, Pipelined, Session, Want};
-use crate::stats::RequestLog;
+use crate::stats::{RequestLog, Scoreboard};
 use crate::store::{self, Store};
 use body::{Body, BodyAction, BodyReader};
 use head::HeadParser;
-use request::Request;
+use request::{Framing, Request};
 use response::{OutgoingReply, Reply};
 use status::Refusal;
 use std::mem;
@@ -84,6 +85,8 @@ pub struct HttpSession {
     others_wait: bool,
     /// So the request in hand is the last one, although its peer would go on.
     gives_way: bool,
+    /// Another server, whose workers it shows.
+    pool: Option<Scoreboard>,
 }
 
 impl HttpSession {
@@ -97,6 +100,7 @@ impl HttpSession {
             stopping: false,
             others_wait: false,
             gives_way: false,
+            pool: None,
         }
     }
 
@@ -138,6 +142,9 @@ impl HttpSession {
         self.gives_way = request.keep_alive && self.others_wait && !more;
         self.request_log
             .request(request.method.name(), &request.target.path);
+        if let Framing::Length(size) = request.framing {
+            self.request_log.expects(size);
+        }
         let action = self.accept(&request);
         let action = action.unwrap_or_else(|refusal| BodyAction::Discard(Some(refusal)));
         let expects_continue = request.expects_continue && !more;
@@ -183,7 +190,10 @@ impl HttpSession {
         reply.close |= !goes_on || self.gives_way || self.stopping;
         self.request_log.answered(reply.status);
         match reply.finish(request) {
-            Ok(sending) => State::Reply(Box::new(sending)),
+            Ok(sending) => {
+                self.request_log.expects(sending.bytes);
+                State::Reply(Box::new(sending))
+            }
             // A small file that cannot be read: nothing has been sent yet.
             Err(error) => self.reply(request, Err(store::Error::from(error).into())),
         }

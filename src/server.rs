@@ -32,6 +32,7 @@ mod thread;
 mod process;
 mod renewal; // new workers for old ones (a volume)
 mod event; // (a volume)
+mod watch; // what the workers do, from outside (for the volume `http`)
 mod browser; // serving HTTP (for the volume `http`)
 mod dialect; // where a message ends (for the volume `dialects`)
 mod command; // how a user starts it

@@ -44,7 +44,7 @@ pub static TOP: Command = Command {
             A line a worker: idle or busy, with which request, for whom, and how far. Ctrl-C ends it. Into a \
             file or a pipe it prints one picture. idle* is the worker that \
             answers top itself. It asks as any client does, so while all workers of a pool \
-            are held, it waits as any client does.",
+            are held, it waits as any client does; kolam serve --watch gives it an entrance of its own.",
     options: &[&[
         opt(
             "--server",

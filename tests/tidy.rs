@@ -85,11 +85,11 @@ const TIMELINE: &str = "sys/clock.rs stats/trace.rs client/port.rs stress/trace.
                         report/timeline.rs";
 
 /// The page of the HTTP server, and what it has in common with LIST: a folder in order, in pieces.
-const PAGE: &str = "http/listing.rs http/pieces.rs http/form.rs http/disposition.rs server/browser.rs \
-                    store/catalogue.rs protocol/list.rs stats/file_log.rs";
+const PAGE: &str = "http/own.rs http/listing.rs http/pieces.rs http/form.rs http/disposition.rs \
+                    server/browser.rs store/catalogue.rs protocol/list.rs stats/file_log.rs";
 
 /// What each worker writes down about itself, and who reads it.
-const WATCHING: &str = "top stats/slot.rs stats/snapshot.rs protocol/stats.rs";
+const WATCHING: &str = "top stats/slot.rs stats/snapshot.rs protocol/stats.rs server/watch.rs";
 
 /// What a user types and sees.
 const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs \
@@ -111,7 +111,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         2000,
         "session protocol pool server",
         "server/event.rs server/browser.rs server/dialect.rs server/command.rs session/silence.rs \
-         protocol/stats.rs protocol/list.rs pool/renewal.rs server/renewal.rs",
+         protocol/stats.rs protocol/list.rs pool/renewal.rs server/renewal.rs server/watch.rs",
     ),
     (
         "Evening 2",

@@ -5,9 +5,9 @@
 
 use crate::cli::{counted, visible_name};
 use crate::http::disposition::{Parameter, file_name, one, parameters};
-use crate::http::handler::file_at;
 use crate::http::head::Lines;
 use crate::http::listing;
+use crate::http::own::file_at;
 use crate::http::request::{Framing, Request};
 use crate::http::response::Reply;
 use crate::http::status::{Refusal, malformed};

@@ -6,30 +6,12 @@ use crate::http::HttpSession;
 use crate::http::body::BodyAction;
 use crate::http::conditions::{Conditions, Version};
 use crate::http::form::Form;
-use crate::http::listing;
+use crate::http::own::{allowed, file_at};
 use crate::http::request::{Framing, Method, Request};
 use crate::http::response::Reply;
 use crate::http::status::Refusal;
 use crate::http::target::misdirected;
 use crate::store::{self, Guard, Upload, check_name};
-
-/// The methods that make sense for a path.
-fn allowed(path: &[u8]) -> &'static str {
-    match path {
-        b"/" => "GET, HEAD, POST, OPTIONS",
-        b"/healthz" | b"/metrics" => "GET, HEAD, OPTIONS",
-        // A file, or `*`: the server as a whole.
-        _ => "GET, HEAD, PUT, DELETE, OPTIONS",
-    }
-}
-
-/// The name of the file that a path stands for, for PUT and DELETE. It has not been checked.
-pub fn file_at(path: &[u8]) -> Result<&[u8], Refusal> {
-    match path {
-        b"/" | b"/healthz" | b"/metrics" => Err(Refusal::method(allowed(path))),
-        name => Ok(name.strip_prefix(b"/").unwrap_or(name)),
-    }
-}
 
 impl HttpSession {
     /// The head is complete: what is to be done with the body?
@@ -67,12 +49,10 @@ impl HttpSession {
 
     /// GET and HEAD
     fn get(&self, request: &Request) -> Result<Reply, Refusal> {
-        let name = match &*request.target.path {
-            b"/" => return Ok(listing::folder(request, &self.store)?),
-            b"/healthz" => return Ok(listing::health()),
-            b"/metrics" => return Ok(listing::metrics(self.request_log.scoreboard())),
-            path => file_at(path)?,
-        };
+        if let Some(reply) = self.own(request)? {
+            return Ok(reply);
+        }
+        let name = file_at(&request.target.path)?;
         let (file, about) = self.store.read(name)?;
         let version = Version::of(&about);
         if Conditions::of(request)?.check(Some(&version), true)? {

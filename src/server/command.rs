@@ -4,7 +4,7 @@
 use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, usage};
 use crate::net::Listener;
 use crate::server::shared::Shared;
-use crate::server::{MODES, PROTOCOLS, browser, dialect, run};
+use crate::server::{MODES, PROTOCOLS, browser, dialect, run, watch};
 use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, RateLimiter, Scoreboard};
 use crate::store::{Policy, Store};
@@ -41,7 +41,7 @@ pub static SERVE: Command = Command {
     name: "serve",
     words: &[],
     about: "serve the regular files of one folder",
-    options: &[OPTIONS, dialect::OPTIONS, browser::OPTIONS],
+    options: &[OPTIONS, dialect::OPTIONS, browser::OPTIONS, watch::OPTIONS],
     run: start,
 };
 
@@ -90,8 +90,8 @@ fn start(args: &Args) -> Result<(), Failure> {
     let setup = Scoreboard::new(mode, workers as usize).and_then(|board| Ok((board, listener.address()?)));
     let (scoreboard, address) = setup.or_else(|error| failed(format!("cannot start: {error}")))?;
     scoreboard.describe(listener.as_fd(), !address.ip().is_loopback());
+    let url = protocol.ready_url(address) + &watch::start(args, root, scoreboard, limits)?;
     let (crew, root) = (counted(workers, "worker"), root.display());
-    let url = protocol.ready_url(address);
     let ready = format!("listening on {address} ({spoken}, {mode} mode, {crew}, root {root}){url}\n");
     let shared = Shared {
         protocol,

@@ -82,11 +82,8 @@ impl Connection {
         let step = catch_unwind(step);
         self.stats.add(Field::BytesIn, moved.read);
         self.stats.add(Field::BytesOut, moved.written);
-        // A request that was first shown in this turn is one of this connection.
-        if self.stats.ticket() != shown {
-            self.ticket = self.stats.ticket();
-        }
-        self.stats.crossed(self.ticket, moved.read + moved.written);
+        let crossed = moved.read + moved.written;
+        self.ticket = self.stats.crossed(shown, self.ticket, crossed);
         let Ok((Ok(pumped), want)) = step else {
             return Next::Close;
         };

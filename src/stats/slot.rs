@@ -69,17 +69,21 @@ impl WorkerStats {
         self.word(word).store(value, Relaxed);
     }
 
-    /// The ticket of the request that the slot shows. When it changes during a turn of a connection, the
-    /// request is one of this connection: a worker serves one at a time.
+    /// The ticket of the request that the slot shows.
     pub fn ticket(&self) -> u64 {
         self.word(TICKET).load(Relaxed)
     }
 
-    /// Adds bytes to the request with this ticket, if it is still the one that is shown.
-    pub fn crossed(&self, ticket: u64, bytes: u64) {
-        if ticket == self.ticket() {
-            self.put(BYTES, self.word(BYTES).load(Relaxed) + bytes);
+    /// After a turn of a connection, before which the slot showed `before`: adds its bytes to the request
+    /// with this ticket, if it is still shown, and returns the ticket. A request that was first shown in this
+    /// turn is one of this connection, for a worker serves one at a time.
+    pub fn crossed(&self, before: u64, ticket: u64, bytes: u64) -> u64 {
+        let shown = self.ticket();
+        if shown != ticket && shown == before {
+            return ticket;
         }
+        self.put(BYTES, self.word(BYTES).load(Relaxed) + bytes);
+        shown
     }
 
     /// Its process has died: it has no connection and no request.
@@ -264,10 +268,9 @@ mod tests {
         let mut first = Shown::new(stats, peer("127.0.0.1:5")).unwrap();
         let mut second = Shown::new(stats, peer("[2001:db8::1]:65535")).unwrap();
         first.request("GET", b"a.bin");
-        let ticket = stats.ticket();
         first.expects(9);
-        stats.crossed(ticket, 3);
-        stats.crossed(ticket, 4);
+        let ticket = stats.crossed(0, 0, 3);
+        assert_eq!(stats.crossed(ticket, ticket, 4), ticket);
         let doing = stats.doing().unwrap();
         assert_eq!(
             (doing.connections, doing.runs, doing.bytes, doing.total),
@@ -277,7 +280,8 @@ mod tests {
         assert_eq!(doing.peer, peer("127.0.0.1:5").unwrap());
         second.request("UPLOAD", b"b");
         // What the first one still does belongs to no request that is shown.
-        stats.crossed(ticket, 100);
+        let other = stats.ticket();
+        assert_eq!(stats.crossed(other, ticket, 100), ticket);
         first.expects(100);
         first.end();
         let doing = stats.doing().unwrap();

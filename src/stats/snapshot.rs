@@ -1,5 +1,6 @@
 //! What does the whole pool look like at this moment? One JSON object: the totals, and for each worker what
-//! it has done and what it does. STATS answers with it; rates are left to whoever asks twice.
+//! it has done and what it does. STATS answers with it, and so does `/_pool`; rates are left to whoever
+//! asks twice.
 
 use super::slot::{micros, queued};
 use super::{Field, Scoreboard, WorkerStats, utc};
@@ -27,7 +28,7 @@ impl Scoreboard {
     }
 
     /// Is it a secret what the workers do, and for whom?
-    fn is_private(&self) -> bool {
+    pub fn is_private(&self) -> bool {
         self.server().get(Field::Private) != 0
     }
 

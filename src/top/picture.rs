@@ -97,7 +97,7 @@ fn filled(parts: &[String], columns: usize, lines: &mut Vec<String>) {
     lines.push(cut(&line, columns));
 }
 
-/// ` 12    4711 busy   45 %  59.1 MiB   1.2 s GET big.bin  127.0.0.1:50312`
+/// ` 12    4711 busy  45 %  59.1 MiB   1.2 s GET big.bin  127.0.0.1:50312`
 fn worker_lines(index: usize, worker: &Value, columns: usize, colour: bool, lines: &mut Vec<String>) {
     let state = text(worker, "state");
     let known = STATES.iter().find(|row| row.0 == state);
@@ -114,7 +114,7 @@ fn worker_lines(index: usize, worker: &Value, columns: usize, colour: bool, line
         None => String::new(),
     };
     let pid = number(worker, "pid") as u64;
-    let figures = format!("{:>6} {:>9} {time:>8}", far[0], far[1]);
+    let figures = format!("{:>5}{:>10}{time:>8}", far[0], far[1]);
     let bar = match columns >= WIDE + 2 * BAR {
         true => format!(" {}", bar(done, total)),
         false => String::new(),
@@ -229,9 +229,9 @@ mod tests {
         let expected = [
             "127.0.0.1:6666  process mode  pid 4711  up 0:03:12  4 of 5 workers  2 busy",
             "queue 3  restarts 1  memory 6.1 MiB  1204 requests  2 failed",
-            "  0    4712 busy   45 %  59.1 MiB    1.2 s GET big\\u{202e}.bin  127.0.0.1:50312",
-            "  1    4713 waits                    2.0 s connected, asks nothing  127.0.0.1:5",
-            "  2    4714 busy          1.0 KiB    0.0 s UPLOAD a b (3 o…  [2001:db8::1]:65535",
+            "  0    4712 busy  45 %  59.1 MiB   1.2 s GET big\\u{202e}.bin  127.0.0.1:50312",
+            "  1    4713 waits                  2.0 s connected, asks nothing  127.0.0.1:5",
+            "  2    4714 busy         1.0 KiB   0.0 s UPLOAD a b (3 of …  [2001:db8::1]:65535",
             "  3    4715 idle*",
             "  4       0 gone",
         ];

@@ -79,7 +79,7 @@ impl Wire {
                 ))
             }
             Error::Timeout => Err(format!(
-                "no answer within {} s; perhaps all its workers are held by others",
+                "no answer within {} s; if all its workers are held, start it with --watch HOST:PORT",
                 self.timeout.as_secs_f64()
             )),
             other => Err(other.to_string()),

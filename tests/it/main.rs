@@ -35,6 +35,7 @@ mod http_strict;
 mod page;
 mod proxies;
 mod resuming;
+mod watch;
 
 // balance
 mod balance;
