@@ -22,14 +22,14 @@ fn hint(first: &[u8], served: Dialect, in_vain: bool) -> Option<&'static str> {
     let words: Vec<&[u8]> = split.filter(|word| !word.is_empty()).collect();
     let canonical = matches!(served, Dialect::Delimiter | Dialect::Pause);
     let ended = line.len() < first.len();
-    let marked = first.ends_with(END) || first.len() == HEAD_LIMIT;
+    let marked = || first.windows(END.len()).any(|bytes| bytes == END) || first.len() == HEAD_LIMIT;
     // After CR LF the end mark may go on, and a blank begins the content of a canonical upload.
-    let bare = first.len() == line.len() + 1 && !line.ends_with(b"\r") && !line.ends_with(b" ");
+    let bare = ended && !line.ends_with(b"\r") && !line.ends_with(b" ");
     match (words.first()?.to_ascii_uppercase().as_slice(), &words[1..]) {
         // request-line = method SP target SP version (RFC 9112, section 3); no file is called like a target.
         (_, [[b'/' | b'*', ..], version]) if ended && version.starts_with(b"HTTP/") => Some(HTTP),
-        (b"UPLOAD", [_, text]) if marked && !canonical && is_content(text) => Some(DELIMITER),
-        (b"LIST" | b"STATS", []) if marked && served == Dialect::Sized => Some(DELIMITER),
+        (b"UPLOAD", [_, text]) if !canonical && is_content(text) && marked() => Some(DELIMITER),
+        (b"LIST" | b"STATS", []) if served == Dialect::Sized && marked() => Some(DELIMITER),
         (b"UPLOAD", [] | [_]) if bare && canonical => Some(LINE),
         (b"UPLOAD", [] | [_]) if in_vain && ended => Some(LINE_IN_VAIN),
         (b"LIST" | b"STATS", []) | (b"GET" | b"DELETE", [_]) if in_vain && ended => Some(LINE_IN_VAIN),
@@ -147,15 +147,17 @@ mod tests {
             format!("UPLOAD a {}\r\n\r\n", "QUJD".repeat(16)),
         );
         let all = [Delimiter, Line, Sized, Pause];
-        let table: [(&str, bool, &[Dialect], &str); 10] = [
+        let table: [(&str, bool, &[Dialect], &str); 12] = [
             ("GET / HTTP/1.1\r\nHost: a\r\n", false, &all, HTTP),
             ("POST /a?b HTTP/1.0\n", false, &all, HTTP),
             ("UPLOAD a\n", false, &[Delimiter, Pause], LINE),
             ("UPLOAD\n", false, &[Delimiter, Pause], LINE),
+            ("UPLOAD a\nQUJD\r\n\r\n", false, &[Delimiter, Pause], LINE),
             ("UPLOAD a\r\n", true, &all, LINE_IN_VAIN),
             ("LIST\n", true, &all, LINE_IN_VAIN),
             ("GET a.bin", true, &all, PAUSE),
             ("LIST\r\n\r\n", false, &[Sized], DELIMITER),
+            ("LIST\r\n\r\nGET a\r\n\r\n", false, &[Sized], DELIMITER),
             (long, false, &[Line, Sized], DELIMITER),
             (&short, false, &[Line, Sized], DELIMITER),
         ];
@@ -196,7 +198,6 @@ mod tests {
             "UPLOAD a \n",
             "UPLOAD a QUJD\n",
             "UPLOAD a 8\r\n\r\n",
-            "UPLOAD a\nQUJD\r\n\r\n",
             "UPLOADS a\n",
             "FROB a\n",
         ] {
