@@ -54,6 +54,10 @@ BACKENDS ?= 3
 
 # make experiments: one room, not all; make volumes: one volume
 NAME ?=
+# make fuzz: for how long, or how many inputs of each parser; the seed that it printed; one parser, not all
+SECONDS ?= 60
+INPUTS ?=
+SEED ?=
 
 # make install, make uninstall: below which folder, and what a packager puts before it
 PREFIX ?= /usr/local
@@ -79,9 +83,10 @@ TAKES_report = OUT ARGS
 TAKES_check-server = TARGET PID ARGS
 TAKES_experiments = NAME
 TAKES_volumes = NAME
+TAKES_fuzz = SECONDS INPUTS SEED ONLY
 TAKES_install = PREFIX DESTDIR KOLAM
 TAKES_uninstall = PREFIX DESTDIR
-TAKES_help = $(sort $(foreach target,server stress bench modes ab examples torture balancer report check-server experiments install,$(TAKES_$(target))))
+TAKES_help = $(sort $(foreach target,server stress bench modes ab examples torture balancer report check-server experiments fuzz install,$(TAKES_$(target))))
 
 # Names that are guessed, and the variables that they can mean
 MEANS_WORKERS = W
@@ -117,7 +122,7 @@ $(foreach each,$(filter-out $(TAKEN),$(GIVEN)),$(call REFUSE,$(each)))
 $(if $(filter-out yes,$(FORCE)),$(error FORCE=$(FORCE): expected yes))
 endif
 
-.PHONY: help build server stress stress-quick timeline bench modes ab examples torture balancer test test-release report check-server experiments volumes check format clean install uninstall
+.PHONY: help build server stress stress-quick timeline bench modes ab examples torture balancer test test-release report check-server experiments volumes fuzz check format clean install uninstall
 
 help:
 	@echo 'make build                 build $(KOLAM)'
@@ -139,6 +144,7 @@ help:
 	@echo 'make test-release          ten million random cases of base64, optimised'
 	@echo 'make experiments           apply each experiment to a copy, and see what it shows   NAME='
 	@echo 'make volumes               delete each volume from a copy, and test the rest   NAME='
+	@echo 'make fuzz                  random input for each parser   SECONDS=$(SECONDS) INPUTS= SEED= ONLY='
 	@echo 'make check                 format, clippy with warnings as errors, tests'
 	@echo 'make format                format the sources'
 	@echo 'make clean                 remove what was built (target), nothing else'
@@ -250,6 +256,14 @@ experiments:
 
 volumes:
 	@tests/volumes $(NAME)
+
+# A row for each parser. What fails is kept in tests/found, and tried again by each run of the tests.
+fuzz:
+	@log=$$(mktemp) && trap 'rm -f "$$log"' EXIT && export FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(or $(SEED),$$(date +%s)) && \
+	$(if $(INPUTS),FUZZ_INPUTS=$(INPUTS)) FUZZ_ONLY=$(ONLY) TMPDIR=$${TMPDIR:-/dev/shm} CARGO_PROFILE_RELEASE_LTO=off \
+		$(CARGO) test --release --locked --quiet --bin kolam fuzz_$(ONLY) -- --test-threads=1 >"$$log" || \
+	{ cat "$$log"; exit 1; } && \
+	if grep -q '^running 0 tests' "$$log"; then echo 'ONLY=$(ONLY): no such parser; make fuzz names all'; exit 1; fi
 
 check:
 	@$(CARGO) fmt --check

@@ -736,4 +736,21 @@ mod tests {
         assert_eq!(decoder.decode(b"Zm*", &mut out), Step { read: 2, wrote: 0 });
         assert_eq!(decoder.reject(b'*').offset, 8);
     }
+
+    #[test]
+    fn fuzz_base64() {
+        let texts = [64, 65, 66, 3, 2, 1, 200].map(|length| naive::encode(&sample(length)));
+        let corpus: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        crate::session::fuzz("base64", &corpus, |input, random| {
+            let whole = decode_in_pieces(input, input.len().max(1));
+            assert_eq!(decode_in_pieces(input, 1), whole);
+            let piece = 1 + random.below(80);
+            assert_eq!(decode_in_pieces(input, piece), whole, "in pieces of {piece}");
+            // The naive twin is slow.
+            if random.below(20) == 0 && input.len() < 400 {
+                assert_eq!(whole.ok(), naive::decode(input));
+                assert_eq!(encode_in_pieces(input, piece), naive::encode(input));
+            }
+        });
+    }
 }

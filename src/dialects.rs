@@ -636,4 +636,70 @@ mod tests {
         assert_eq!(session.want(), Want::Linger);
         assert_eq!(scoreboard.total(Field::Failed), 1);
     }
+
+    /// Sessions of one dialect over one folder, which is what it was whenever a file has come or gone.
+    fn fuzz(target: &str, dialect: Dialect, corpus: &[&[u8]]) {
+        let folder = Folder::new();
+        let (store, scoreboard) = (store(&folder), Scoreboard::new("single", 1).unwrap());
+        let restore = || {
+            for name in folder.names() {
+                std::fs::remove_file(folder.path().join(name)).unwrap();
+            }
+            folder.write("a.bin", b"kolam");
+            folder.write("empty", b"");
+        };
+        restore();
+        crate::session::fuzz(target, corpus, |input, random| {
+            let ask = |give: usize, take: usize| {
+                let log = RequestLog::new(scoreboard.worker(0), None);
+                let replies = play(&mut *dialect.session(store.clone(), log), input, give, take);
+                let done = |sign: &[u8]| replies.windows(sign.len()).any(|window| window == sign);
+                if done(b" successfully\"") || done(b"OK Upload") {
+                    restore();
+                }
+                replies
+            };
+            let whole = ask(4096, 4096);
+            assert_eq!(ask(1, 1), whole);
+            assert_eq!(ask(1 + random.below(40), 1 + random.below(40)), whole);
+            assert!(random.below(50) > 0 || folder.names() == ["a.bin", "empty"]);
+        });
+    }
+
+    #[test]
+    fn fuzz_line() {
+        let corpus: [&[u8]; 6] = [
+            b"LIST\nGET a.bin\n",
+            b"GET \"a.bin\"\r\nGET ''\n",
+            b"UPLOAD\na29s\nYW0=\nENDUPLOAD\n",
+            b"UPLOAD x\niVBORw0KGgo=\n\nENDUPLOADEND\r\n ENDUPLOAD \nLIST\n",
+            b"DELETE empty\nDELETE nope\n",
+            b"WHAT\n\nLIST\r\n\r\n",
+        ];
+        fuzz("line", Dialect::Line, &corpus);
+    }
+
+    #[test]
+    fn fuzz_sized() {
+        let corpus: [&[u8]; 6] = [
+            b"GET a.bin\r\n\r\n",
+            b"GET x/empty more\r\n\r\n",
+            b"UPLOAD b 8\r\n\r\na29sYW0=",
+            b"UPLOAD b 12\r\n\r\na29s\r\n\r\nYW0=more",
+            b"UPLOAD b 0\r\n\r\n",
+            b"LIST\r\n\r\n",
+        ];
+        fuzz("sized", Dialect::Sized, &corpus);
+    }
+
+    #[test]
+    fn fuzz_pause() {
+        let corpus: [&[u8]; 4] = [
+            b"LIST",
+            b"GET a.bin\r\n\r\nLIST\n",
+            b"UPLOAD b a29sYW0=\r\n\r\nGET b",
+            b"DELETE empty\nGET \"a.bin\"\n",
+        ];
+        fuzz("pause", Dialect::Pause, &corpus);
+    }
 }

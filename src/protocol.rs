@@ -319,6 +319,8 @@ mod tests {
     use crate::stats::{Field, Scoreboard};
     use crate::store::Policy;
 
+    const FILES: [&str; 3] = ["a.bin", "b \"c\" \u{e9}", "empty"];
+
     /// A folder and its session.
     struct Fixture {
         folder: Folder,
@@ -329,19 +331,28 @@ mod tests {
     impl Fixture {
         fn new() -> Fixture {
             let folder = Folder::new();
-            folder.write("a.bin", b"kolam");
-            folder.write("empty", b"");
-            folder.write("b \"c\" \u{e9}", b"x");
             let policy = Policy {
                 read_only: None,
                 max_upload: 300_000,
                 sync: false,
             };
             let store = Arc::new(Store::open(folder.path(), policy).unwrap());
-            Fixture {
+            let fixture = Fixture {
                 folder,
                 store,
                 scoreboard: Scoreboard::new("single", 1).unwrap(),
+            };
+            fixture.restore();
+            fixture
+        }
+
+        /// Makes the folder what it was at first.
+        fn restore(&self) {
+            for name in self.folder.names() {
+                std::fs::remove_file(self.folder.path().join(name)).unwrap();
+            }
+            for (name, content) in FILES.iter().zip([&b"kolam"[..], b"x", b""]) {
+                self.folder.write(name, content);
             }
         }
 
@@ -704,5 +715,30 @@ mod tests {
         assert!(answer.starts_with(counts.trim_end()), "{answer}");
         let now = "\"now\":[{\"pid\":0,\"state\":\"gone\",\"connections\":0,\"requests\":0}]}}\r\n\r\n";
         assert!(answer.ends_with(now), "{answer}");
+    }
+
+    #[test]
+    fn fuzz_file() {
+        let fixture = Fixture::new();
+        // STATS counts the tries.
+        let requests = TRANSCRIPT.iter().map(|row| row.0.as_bytes());
+        let corpus: Vec<&[u8]> = requests
+            .filter(|request| !request.starts_with(b"STATS"))
+            .collect();
+        crate::session::fuzz("file", &corpus, |input, random| {
+            let ask = |give: usize, take: usize| {
+                let replies = fixture.ask(input, give, take);
+                let framed = replies.split_terminator("\r\n\r\n");
+                framed.for_each(|reply| assert!(reply.starts_with("{\"status\":\"") && reply.ends_with('}')));
+                if replies.contains(" successfully\"") {
+                    fixture.restore();
+                }
+                replies
+            };
+            let whole = ask(4096, 4096);
+            assert_eq!(ask(1, 1), whole);
+            assert_eq!(ask(1 + random.below(40), 1 + random.below(40)), whole);
+            assert!(random.below(50) > 0 || fixture.folder.names() == FILES);
+        });
     }
 }

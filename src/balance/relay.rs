@@ -509,4 +509,91 @@ mod tests {
         // That one was lost with its connection, and another may be made.
         assert!(buffers.pipe().is_some());
     }
+
+    /// A pair that costs no port.
+    fn quick_pair() -> (TcpStream, TcpStream) {
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_nonblocking(true).unwrap();
+        [near, far]
+            .map(|end| TcpStream::from(std::os::fd::OwnedFd::from(end)))
+            .into()
+    }
+
+    /// One end, what it has sent and what it has received.
+    struct Far {
+        stream: TcpStream,
+        sent: Vec<u8>,
+        got: Vec<u8>,
+        ended: bool,
+    }
+
+    impl Far {
+        fn send(&mut self, count: usize) {
+            let bytes: Vec<u8> = (0..count).map(|at| (self.sent.len() + at) as u8).collect();
+            if !self.ended {
+                let taken = self.stream.write(&bytes).unwrap_or(0);
+                self.sent.extend_from_slice(&bytes[..taken]);
+            }
+        }
+
+        /// Whether anything came.
+        fn receive(&mut self, count: usize) -> bool {
+            let mut bytes = vec![0; count];
+            let got = self.stream.read(&mut bytes).unwrap_or(0);
+            self.got.extend_from_slice(&bytes[..got]);
+            got > 0
+        }
+    }
+
+    /// An input is a script: each byte lets one end send, receive or end, or the relay take its turn.
+    #[test]
+    fn fuzz_relay() {
+        let buffers = std::cell::RefCell::new(RelayBuffers::new());
+        let corpus: [&[u8]; 4] = [
+            b"\x00\x06\x0d\x01\x07\x0c\x04\x05\x06\x07",
+            b"\xf0\xf0\x06\xf0\x06\xfd\x06\xfd",
+            b"\x00\x04\x06\x0d\x0d\x01\x05\x07\x0c",
+            b"\xf1\x07\xf1\x07\x05\x07\xfc\xfc\xf0\x06",
+        ];
+        crate::session::fuzz("relay", &corpus, |input, _| {
+            let buffers = &mut *buffers.borrow_mut();
+            let ((near_client, client), (near_backend, backend)) = (quick_pair(), quick_pair());
+            let mut relay = Relay::new(near_client, near_backend);
+            // These sockets know no such option.
+            relay.ends.iter_mut().for_each(|end| end.nodelay = true);
+            assert!(relay.poll_connect(buffers).unwrap());
+            let mut far = [client, backend].map(|stream| Far {
+                stream,
+                sent: Vec::new(),
+                got: Vec::new(),
+                ended: false,
+            });
+            for &byte in &input[..input.len().min(100)] {
+                let (at, count) = (usize::from(byte & 1), usize::from(byte >> 3) * 1000 + 1);
+                match byte >> 1 & 3 {
+                    0 => far[at].send(count),
+                    1 => drop(far[at].receive(count)),
+                    2 if byte >> 3 == 0 => {
+                        far[at].ended = true;
+                        far[at].stream.shutdown(Shutdown::Write).unwrap();
+                    }
+                    _ => relay.turn(Side::BOTH[at], buffers).unwrap(),
+                }
+            }
+            let mut more = true;
+            while more {
+                for side in Side::BOTH {
+                    relay.turn(side, buffers).unwrap();
+                }
+                more = far.iter_mut().fold(false, |more, end| end.receive(65536) | more);
+            }
+            let [client, backend] = &far;
+            assert!(
+                client.sent == backend.got && backend.sent == client.got,
+                "bytes are lost"
+            );
+            assert_eq!(relay.is_over(), client.ended && backend.ended);
+        });
+    }
 }

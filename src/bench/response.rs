@@ -583,4 +583,31 @@ mod tests {
         answer.restart();
         assert_eq!(answer.server, b"");
     }
+
+    /// What becomes of a reply, in whatever pieces it comes, with what is known of it then.
+    #[test]
+    fn fuzz_answer() {
+        let corpus: Vec<&[u8]> = WHOLE.iter().map(|row| row.0.as_bytes()).collect();
+        crate::session::fuzz("answer", &corpus, |input, random| {
+            for method in ["GET", "HEAD"] {
+                crate::session::however_cut(input, random, |pieces| {
+                    let mut answer = Answer::new(method);
+                    let fed: Result<Vec<bool>, Fault> = pieces.map(|piece| answer.feed(piece)).collect();
+                    assert!(
+                        answer.line.len() <= HEAD_LIMIT && answer.head_length <= HEAD_LIMIT + input.len()
+                    );
+                    fed.ok().map(|fed| {
+                        (
+                            fed.last().copied().unwrap_or_default(),
+                            answer.end(),
+                            answer.status,
+                            answer.body,
+                            answer.keeps,
+                            answer.stray,
+                        )
+                    })
+                });
+            }
+        });
+    }
 }

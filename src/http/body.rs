@@ -412,4 +412,59 @@ mod tests {
             assert_eq!(chunked(text.as_bytes()), Err(400));
         }
     }
+
+    /// Chunks by the shortest way, without extensions and trailers: their content, and the bytes that took.
+    /// `None`: not whole, or more than this can tell. `Some(None)`: it is wrong.
+    type Naive = Option<Option<(Vec<u8>, usize)>>;
+
+    fn naive(text: &[u8]) -> Naive {
+        let (mut content, mut at) = (Vec::new(), 0);
+        loop {
+            let length = text[at..].windows(2).position(|window| window == b"\r\n")?;
+            let line = str::from_utf8(&text[at..at + length]).ok()?;
+            if line.len() > 15 || line.contains([';', ' ', '\t']) {
+                return None;
+            }
+            if line.is_empty() || !line.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Some(None);
+            }
+            let size = usize::from_str_radix(line, 16).unwrap();
+            at += length + 2;
+            let end = text.get(at + size..at + size + 2)?;
+            match (size, end == b"\r\n") {
+                (0, true) => return Some(Some((content, at + 2))),
+                (0, false) => return None,
+                // It is refused at the end of its line.
+                (_, false) => {
+                    return text[at + size..]
+                        .windows(2)
+                        .any(|window| window == b"\r\n")
+                        .then_some(None);
+                }
+                (_, true) => content.extend_from_slice(&text[at..at + size]),
+            }
+            at += size + 2;
+        }
+    }
+
+    #[test]
+    fn fuzz_chunked() {
+        let corpus: [&[u8]; 5] = [
+            b"5\r\nhello\r\n0\r\n\r\n",
+            b"2\r\nhe\r\n00003\r\nllo\r\n0000\r\n\r\nGET",
+            b"a ; x=y\r\n0123456789\r\n0;z=\"q\\\"\"\r\n\r\n",
+            b"1\r\nA\r\n1\r\nB\r\n0\r\nField: value\r\nOther:\r\n\r\n",
+            b"1F\r\n0123456789012345678901234567890\r\n0\r\n\r\n",
+        ];
+        crate::session::fuzz("chunked", &corpus, |input, random| {
+            let whole = read(Framing::Chunked, input, usize::MAX);
+            assert_eq!(read(Framing::Chunked, input, 1), whole);
+            assert_eq!(read(Framing::Chunked, input, 1 + random.below(20)), whole);
+            match naive(input) {
+                Some(Some((content, used))) => assert_eq!(whole, Ok((content, Some(used)))),
+                Some(None) => assert!(whole.is_err(), "{whole:?}"),
+                None => {}
+            }
+        });
+    }
 }

@@ -781,4 +781,50 @@ mod tests {
             assert_eq!(require_own_page(&request(lines)).is_ok(), own, "{lines}");
         }
     }
+
+    #[test]
+    fn fuzz_form() {
+        let forms = [
+            [&file("a.txt", b"hello")[2..], END].concat(),
+            [
+                &b"preamble"[..],
+                &file("a b \u{e9}", b"\r\n--XY\r\n"),
+                &file("", b""),
+                &END[..8],
+                b"epilogue",
+            ]
+            .concat(),
+            [
+                &file("C:\\x\\y.bin", b"1")[2..],
+                &part("; filename*=UTF-8''%e2%82%ac", b"2"),
+                END,
+            ]
+            .concat(),
+            b"--XX\r\nContent-Disposition: form-data; name=\"text\"\r\nX: y\r\n\r\nvalue\r\n--XX--".to_vec(),
+        ];
+        let corpus: Vec<&[u8]> = forms.iter().map(Vec::as_slice).collect();
+        let folder = Folder::new();
+        let store = store(&folder);
+        crate::session::fuzz("form", &corpus, |input, random| {
+            let _ = crate::session::however_cut(input, random, |pieces| {
+                let mut form = begin(&store);
+                let taken: Result<Vec<()>, Refusal> = pieces.map(|piece| form.take(piece)).collect();
+                let result = match taken {
+                    Ok(_) => form.finish().map(drop),
+                    Err(refusal) => {
+                        drop(form);
+                        Err(refusal)
+                    }
+                };
+                let files = folder.names().into_iter().map(|name| {
+                    let path = folder.path().join(&name);
+                    let content = std::fs::read(&path).unwrap();
+                    std::fs::remove_file(path).unwrap();
+                    (name, content)
+                });
+                let files: Vec<Parameter> = files.collect();
+                (result.map_err(|refusal| (refusal.status, refusal.reason)), files)
+            });
+        });
+    }
 }

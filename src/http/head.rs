@@ -150,4 +150,34 @@ mod tests {
             assert_eq!(refused(text), Some(400), "{text:?}");
         }
     }
+
+    #[test]
+    fn fuzz_http_head() {
+        let corpus: [&[u8]; 6] = [
+            b"GET /a.txt HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n",
+            b"\r\nPUT http://h/b%20c?x=y HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\
+              Expect: 100-continue\r\n\r\nhello",
+            b"PUT /b HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: chunked\r\n\
+              Connection: close, x\r\n\r\n",
+            b"HEAD /%e2%82%ac/../x HTTP/1.0\r\nConnection: keep-alive\r\nRange: bytes=0-4,-1\r\n\r\n",
+            b"OPTIONS * HTTP/1.1\r\nHost:\r\nAccept: */*;q=0.5\r\nX: \xe9\ty\r\n\r\n",
+            b"DELETE /a HTTP/1.1\r\nHost: a.b.c\r\nIf-Match: \"x\", W/\"y\"\r\n\r\n",
+        ];
+        crate::session::fuzz("http_head", &corpus, |input, random| {
+            crate::session::however_cut(input, random, |pieces| {
+                let (mut parser, mut used) = (HeadParser::default(), 0);
+                for piece in pieces {
+                    let (count, parsed) = parser.take(piece);
+                    used += count;
+                    assert!(parser.text.len() <= HEAD_LIMIT);
+                    if let Some(result) = parsed {
+                        let shown = result.map(|request| format!("{request:?}"));
+                        return (used, Some(shown.map_err(|refusal| refusal.status)));
+                    }
+                    assert_eq!(count, piece.len());
+                }
+                (used, None)
+            });
+        });
+    }
 }

@@ -518,4 +518,117 @@ mod tests {
         assert_eq!(text, b"abc/def");
         assert!(reader.next_key(false, &mut 100).unwrap().is_none());
     }
+
+    /// The same grammar (RFC 8259) by the shortest way, without bounds; what it has read is cut off `text`.
+    fn naive(text: &mut &str) -> Option<Value> {
+        *text = text.trim_start_matches([' ', '\t', '\r', '\n']);
+        for (word, value) in [
+            ("true", Value::Bool(true)),
+            ("false", Value::Bool(false)),
+            ("null", Value::Null),
+        ] {
+            if let Some(rest) = text.strip_prefix(word) {
+                *text = rest;
+                return Some(value);
+            }
+        }
+        match text.chars().next()? {
+            '"' => naive_string(text).map(Value::String),
+            '[' => naive_items(text, ']', naive).map(Value::Array),
+            '{' => naive_items(text, '}', |text| {
+                let key = naive_string(text)?;
+                naive_sign(text, ':')?;
+                Some((key, naive(text)?))
+            })
+            .map(Value::Object),
+            _ => {
+                let length = text
+                    .find(|c| !"0123456789+-.eE".contains(c))
+                    .unwrap_or(text.len());
+                let (number, rest) = text.split_at(length);
+                *text = rest;
+                let digits = number.trim_start_matches('-');
+                let zero = digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit());
+                let dots = digits.starts_with('.') || digits.contains(".e") || digits.contains(".E");
+                let signs = number.starts_with('+') || number.starts_with("--");
+                let bad = zero || dots || signs || digits.ends_with('.');
+                number.parse().ok().filter(|_| !bad).map(Value::Number)
+            }
+        }
+    }
+
+    fn naive_sign(text: &mut &str, sign: char) -> Option<()> {
+        *text = text
+            .trim_start_matches([' ', '\t', '\r', '\n'])
+            .strip_prefix(sign)?;
+        Some(())
+    }
+
+    fn naive_items<T>(text: &mut &str, close: char, item: impl Fn(&mut &str) -> Option<T>) -> Option<Vec<T>> {
+        let (mut items, mut rest) = (Vec::new(), &text[1..]);
+        while naive_sign(&mut rest, close).is_none() {
+            if !items.is_empty() {
+                naive_sign(&mut rest, ',')?;
+            }
+            items.push(item(&mut rest)?);
+        }
+        *text = rest;
+        Some(items)
+    }
+
+    fn naive_string(text: &mut &str) -> Option<String> {
+        naive_sign(text, '"')?;
+        let mut units: Vec<u16> = Vec::new();
+        let mut chars = text.chars();
+        loop {
+            match chars.next()? {
+                '"' => break,
+                '\0'..='\x1f' => return None,
+                '\\' => units.push(match chars.next()? {
+                    'u' => {
+                        let hex: String = chars.by_ref().take(4).collect();
+                        let good = hex.len() == 4 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+                        u16::from_str_radix(&hex, 16).ok().filter(|_| good)?
+                    }
+                    c => {
+                        let at = "\"\\/bfnrt".find(c)?;
+                        u16::from(b"\"\\/\x08\x0c\n\r\t"[at])
+                    }
+                }),
+                c => units.extend(c.encode_utf16(&mut [0; 2]).iter()),
+            }
+        }
+        *text = chars.as_str();
+        String::from_utf16(&units).ok()
+    }
+
+    #[test]
+    fn fuzz_json() {
+        let corpus: [&[u8]; 6] = [
+            br#"{"status":"OK","data":["a.bin","b \"c\" \u00e9\ud83d\ude00",""]}"#,
+            br#"{"status":"OK","data_namafile":"a.bin","data_file":"a29sYW0="}"#,
+            br#" { "data" : { "workers" : 5 , "alive" : -1.5e+3 , "per_worker" : [ { } , [ ] ] } } "#,
+            br#"[0,-0,10,1.25,1E5,true,false,null,"\/\b\f\n\r\t"]"#,
+            "\"\u{e9}\u{20ac}\u{1f600}\"".as_bytes(),
+            b"[[[[[[[[1]]]]]]]]",
+        ];
+        crate::session::fuzz("json", &corpus, |input, random| {
+            // The end of a number is seen when another byte follows.
+            let input = &[input, b" "].concat();
+            let read = |give: usize, capacity: usize| {
+                let value = Reader::new(Drip(input, give), capacity).value(&mut 1_000_000);
+                value.map_err(|error| error.to_string())
+            };
+            let whole = read(usize::MAX, 4096);
+            assert_eq!(read(1, 7), whole);
+            assert_eq!(read(1 + random.below(9), 1 + random.below(64)), whole);
+            if random.below(4) == 0 && input.len() < 1000 {
+                let expected = str::from_utf8(input).ok().and_then(|mut text| naive(&mut text));
+                // What comes after the value is not looked at, and need not be UTF-8.
+                let utf8 = str::from_utf8(input).is_ok();
+                let bounded = matches!(&whole, Err(error) if *error == Error::TooLarge.to_string());
+                assert!(!utf8 || bounded || whole.ok() == expected, "{expected:?}");
+            }
+        });
+    }
 }

@@ -332,4 +332,65 @@ mod tests {
             }
         }
     }
+
+    /// By the shortest way: the words of a line that is no upload, or that has not ended.
+    fn naive(text: &[u8]) -> Option<(String, usize)> {
+        let blanks = text.iter().take_while(|byte| b" \t\r\n".contains(byte)).count();
+        let line = text[blanks..].split_inclusive(|&byte| byte == b'\n').next()?;
+        let is_upload = line
+            .get(..6)
+            .is_some_and(|verb| verb.eq_ignore_ascii_case(b"UPLOAD"));
+        if is_upload || !line.ends_with(b"\n") || line.len() > HEAD_LIMIT {
+            return None;
+        }
+        let whole = line.strip_suffix(b"\n").unwrap_or(line);
+        let whole = whole.strip_suffix(b"\r").unwrap_or(whole);
+        let verb = whole.split(|byte| b" \t".contains(byte)).next()?;
+        let rest = &whole[verb.len()..];
+        let name = if rest.is_empty() {
+            Ok(Vec::new())
+        } else {
+            name(rest)
+        };
+        let name = name.map(|name| [verb, &name].map(String::from_utf8_lossy).join("|"));
+        Some((name.unwrap_or_else(reason), blanks + line.len()))
+    }
+
+    #[test]
+    fn fuzz_head() {
+        let corpus: [&[u8]; 9] = [
+            b"LIST\r\n\r\n",
+            b"\r\n \t\n\nLIST\n",
+            b"GET  a b \r\n",
+            b"uploads\n",
+            b"upload\t \ta\tAAAA",
+            b"UPLOAD \"a b\" S29s",
+            b"UPLOAD \"a\\\"b\\\\\" ",
+            b"DELETE \"a\\x\"\n",
+            "GET \u{20ac}.txt\r\n".as_bytes(),
+        ];
+        crate::session::fuzz("head", &corpus, |input, random| {
+            let (found, used) = crate::session::however_cut(input, random, |pieces| {
+                let (mut parser, mut used) = (HeadParser::default(), 0);
+                for piece in pieces {
+                    let mut rest = piece;
+                    let parsed = parser.take(&mut rest);
+                    used += piece.len() - rest.len();
+                    assert!(parser.text.len() <= HEAD_LIMIT + 1);
+                    match parsed {
+                        Ok(Progress::More) => {}
+                        Ok(Progress::Complete) => {
+                            let (verb, rest) = parser.split();
+                            return (format!("{verb:?} {:?}", name(rest).map_err(reason)), used);
+                        }
+                        Err(refusal) => return (reason(refusal), used),
+                    }
+                }
+                ("more".to_owned(), used)
+            });
+            if let Some(naive) = naive(input) {
+                assert_eq!(read(input), naive, "{found} {used}");
+            }
+        });
+    }
 }

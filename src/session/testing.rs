@@ -1,13 +1,17 @@
 //! # Appendix. What do the unit tests share?
 //!
-//! A temporary folder that removes itself, and a peer made of memory. Nothing here is in the program.
+//! A temporary folder that removes itself, a peer made of memory, and inputs that nobody wrote. Nothing here
+//! is in the program.
 
 use crate::session::{ByteCounts, Outgoing, Pumped, Session, Stream, pump};
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
 /// An empty folder of one test, removed when it is dropped.
@@ -113,4 +117,186 @@ pub fn outgoing(session: &dyn Session) -> Vec<u8> {
             piece
         }
     }
+}
+
+// ---- fuzzing ----
+
+/// All that can be fuzzed, each by a unit test `fuzz_NAME` in the file that reads such input.
+pub const TARGETS: [&str; 13] = [
+    "answer",
+    "base64",
+    "chunked",
+    "file",
+    "form",
+    "head",
+    "http",
+    "http_head",
+    "json",
+    "line",
+    "pause",
+    "relay",
+    "sized",
+];
+
+/// Inputs of each target in the usual run of the tests, which begin with the same seed every time.
+const FEW: u64 = 300;
+/// Bytes of an input, whatever happened to it.
+const LONGEST: usize = 40_000;
+/// Bytes that mean something somewhere, and some that must not.
+const SIGNS: &[u8] = b"\0\t\n\r \"%&'*+,-./09:;<=>?@AZ[\\]_az{}\x1b\x7f\x80\xc3\xe2\xf0\xff";
+/// Numbers at which something overflows.
+const NUMBERS: [&str; 9] = [
+    "0",
+    "-1",
+    "007",
+    "255",
+    "65536",
+    "4294967296",
+    "18446744073709551615",
+    "18446744073709551616",
+    "1e999",
+];
+
+/// Pseudorandom numbers (SplitMix64): the same seed gives the same ones.
+pub struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn of<'t, T>(&mut self, items: &'t [T]) -> &'t T {
+        &items[self.below(items.len())]
+    }
+}
+
+/// Tries `test` with the inputs in `tests/found`, and with `corpus`, changed at random. What it draws depends
+/// on its input alone, so a failing input fails again.
+///
+/// The environment: `FUZZ_SECONDS` for all targets, or for the one of `FUZZ_ONLY`; `FUZZ_INPUTS` of each,
+/// instead; `FUZZ_SEED`. With none of them, a few inputs.
+pub fn fuzz(target: &str, corpus: &[&[u8]], test: impl Fn(&[u8], &mut Random)) {
+    assert!(TARGETS.contains(&target), "{target} is not in TARGETS");
+    let try_one = |input: &[u8]| {
+        let tried = catch_unwind(AssertUnwindSafe(|| test(input, &mut Random(hash(input)))));
+        tried.is_ok()
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/found");
+    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(&format!("{target}-"))
+        {
+            assert!(try_one(&fs::read(entry.path()).unwrap()), "{:?}", entry.path());
+        }
+    }
+    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let (limit, seconds) = match (number("FUZZ_INPUTS"), number("FUZZ_SECONDS")) {
+        (Some(inputs), _) => (inputs, u64::MAX),
+        (None, Some(seconds)) => (u64::MAX, seconds),
+        (None, None) => (FEW, u64::MAX),
+    };
+    let share = if env::var("FUZZ_ONLY").is_ok_and(|only| !only.is_empty()) {
+        1
+    } else {
+        TARGETS.len() as u32
+    };
+    let time = Duration::from_secs(seconds.min(u64::from(u32::MAX))) / share;
+    let seed = number("FUZZ_SEED").unwrap_or(1);
+    let (begun, mut random, mut count) = (Instant::now(), Random(seed ^ hash(target.as_bytes())), 0);
+    while count < limit && (count % 64 > 0 || begun.elapsed() < time) {
+        let input = changed(corpus, &mut random);
+        count += 1;
+        if !try_one(&input) {
+            let path = folder.join(format!("{target}-{:016x}", hash(&input)));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&path, &input).unwrap();
+            panic!(
+                "{target}, seed {seed}, input {count}: saved as {path:?}: {}",
+                input.escape_ascii()
+            );
+        }
+    }
+    if limit != FEW {
+        let rate = count as f64 / begun.elapsed().as_secs_f64();
+        let row = format!("{target:<10} {count:>10} inputs {rate:>9.0} a second, seed {seed}\n");
+        io::stderr().write_all(row.as_bytes()).unwrap();
+    }
+}
+
+/// A hash of few lines (FNV-1a).
+fn hash(bytes: &[u8]) -> u64 {
+    let mix = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+/// A right input, or two, with some changes.
+fn changed(corpus: &[&[u8]], random: &mut Random) -> Vec<u8> {
+    let mut input = random.of(corpus).to_vec();
+    if random.below(6) == 0 {
+        let more = *random.of(corpus);
+        input.extend_from_slice(more);
+    }
+    let mut more = true;
+    while more {
+        change(&mut input, corpus, random);
+        more = random.below(3) > 0;
+    }
+    input.truncate(LONGEST);
+    input
+}
+
+fn change(input: &mut Vec<u8>, corpus: &[&[u8]], random: &mut Random) {
+    let (at, sign) = (random.below(input.len() + 1), *random.of(SIGNS));
+    let end = (at + random.below(9)).min(input.len());
+    match random.below(10) {
+        0 | 1 if at < input.len() => input[at] = sign,
+        2 if at < input.len() => input[at] ^= 1 << random.below(8),
+        3 => input.insert(at, sign),
+        4 => drop(input.drain(at..end)),
+        5 => drop(input.splice(at..end, random.of(&NUMBERS).bytes())),
+        6 => {
+            let other = *random.of(corpus);
+            let from = random.below(other.len() + 1);
+            let to = (from + random.below(20)).min(other.len());
+            drop(input.splice(at..end, other[from..to].iter().copied()));
+        }
+        7 => {
+            let copy = input[at..end].to_vec();
+            drop(input.splice(at..at, copy));
+        }
+        8 => {
+            // Seldom beyond the bounds on heads and lines.
+            let count = if random.below(50) == 0 { 20_000 } else { 40 };
+            drop(input.splice(at..at, vec![sign; random.below(count)]));
+        }
+        _ => input.truncate(at.max(1)),
+    }
+}
+
+/// Gives `input` to `read` whole, byte by byte and in random pieces. The outcome, which must be the same.
+pub fn however_cut<T: PartialEq + Debug>(
+    input: &[u8],
+    random: &mut Random,
+    read: impl Fn(&mut dyn Iterator<Item = &[u8]>) -> T,
+) -> T {
+    let whole = read(&mut [input].into_iter().filter(|piece| !piece.is_empty()));
+    assert_eq!(read(&mut input.chunks(1)), whole, "byte by byte");
+    let (mut rest, longest) = (input, 1 + random.below(40));
+    let mut cut = std::iter::from_fn(|| {
+        let (piece, more) = rest.split_at(rest.len().min(1 + random.below(longest)));
+        rest = more;
+        (!piece.is_empty()).then_some(piece)
+    });
+    assert_eq!(read(&mut cut), whole, "in pieces");
+    whole
 }
