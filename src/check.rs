@@ -31,6 +31,7 @@ mod rules; // framing, JSON, verbs, base64
 
 pub use quick::{quick, served_at_once};
 
+use crate::access::{TOKEN_FILE, carry};
 use crate::cli::{Args, Command, Failure, failed, opt, print, usage};
 use crate::sys::{self, Listen, Pid, Stop};
 use examiner::{Examiner, pattern};
@@ -295,6 +296,7 @@ pub static CHECK: Command = Command {
             "TIME",
             "also: is a client that is silent for this long (such as 60s) sent away?",
         ),
+        TOKEN_FILE,
         opt("--json", "", "print an array of objects"),
         opt("--markdown", "", "print a table"),
     ]],
@@ -311,6 +313,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let stop = Stop::listen(Listen::Stop)
         .map_err(|error| Failure::Failed(format!("cannot listen for signals: {error}")))?;
     let address = args.address_word(0, "127.0.0.1:6666")?;
+    carry(args)?;
     let mut examiner = Examiner::new(Wire::new(address, args.seconds("--timeout", 2.0)?));
     examiner.big = args.has("--big");
     if args.has("--workers") {

@@ -23,6 +23,7 @@
 mod commands; // the client's command line
 mod http; // a listing and a file over HTTP
 mod resume; // a download that goes on
+mod access; // showing a token
 mod partial_file; // a download that is not whole yet
 mod progress; // a transfer that takes long
 mod stranger; // a server that speaks something else
@@ -212,8 +213,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects; `timeout` bounds this and every later wait for the server.
-    pub fn connect(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Client, Error> {
+    /// Connects, and sends nothing yet; `timeout` bounds this and every later wait for the server.
+    fn open(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Client, Error> {
         let stream = TcpStream::connect_timeout(&address, timeout).map_err(|error| match error.kind() {
             ErrorKind::TimedOut => Error::Timeout,
             ErrorKind::Interrupted => Error::Interrupted,

@@ -32,6 +32,7 @@ mod request; //     what exactly is asked
 mod target; //      who is asked for what
 mod handler; //     what each method does
 mod own; //         which paths are no files
+mod auth; //        who asks (for the volume about services)
 mod conditions; //  not always the whole file
 mod body; //        where a body ends
 mod response; //    what a reply consists of
@@ -45,6 +46,7 @@ mod disposition; // how a part of a form names its file
 
 pub use target::{Names, is_host, is_host_name, without_port};
 
+use crate::access::Token;
 use crate::session::{Event, Outgoing, PIECE_TEXT, Pipelined, Session, Want};
 use crate::stats::{RequestLog, Scoreboard};
 use crate::store::{self, Store};
@@ -77,6 +79,8 @@ pub struct HttpSession {
     request_log: RequestLog,
     /// A request for a host with another name is refused.
     names: Arc<Names>,
+    /// Each request must show it; `None`: none needs to.
+    token: Option<Arc<Token>>,
     state: State,
     pipelined: Pipelined,
     /// The server stops: no request after this one.
@@ -95,6 +99,7 @@ impl HttpSession {
             store,
             request_log,
             names,
+            token: None,
             state: State::Head(HeadParser::default()),
             pipelined: Pipelined::default(),
             stopping: false,
@@ -276,6 +281,10 @@ impl Session for HttpSession {
             State::Reply(sending) => self.advance(sending, count),
             _ => {}
         }
+    }
+
+    fn is_late(&self) -> bool {
+        self.is_refusing()
     }
 
     fn largest_read(&self) -> usize {

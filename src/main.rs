@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   server client stress balance bench check report top     what a user calls (some use another of these)
-//!   protocol  dialects  http                                the protocols, as sessions
+//!   protocol  dialects  access  http                        the protocols, as sessions
 //!   cli  store  stats  net  pool                            what they stand on
 //!   b64  json  session  sys                                 the ground floor: these need no other room
 //! ```
@@ -57,6 +57,7 @@ mod check; // 18 is that server right?
 mod report; // 19 results as pictures
 mod dialects; // 20 where does a message end?
 mod top; // 21 what does the pool do now?
+mod access; // 22 who may come in?
 
 use cli::{Args, Command, Failure, print, usage};
 use std::ffi::OsString;

@@ -18,6 +18,7 @@
 //! see: a_refusal_is_read_although_the_client_sends_on ... FAILED
 
 mod linger; // closing so that the reply arrives
+mod late; // a reply that waits (for the volume about services)
 
 pub use linger::{LINGER_IDLE, LINGER_LIMIT, LingerQueue, LingerSet, Lingering};
 

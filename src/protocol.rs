@@ -37,13 +37,12 @@ mod stats; // the verb of this server alone, STATS
 pub use body::{Body, TEXT_ALLOWANCE, TEXT_SLACK};
 #[cfg(test)]
 pub use head::name;
-pub use head::{END, EndMark, HEAD_LIMIT, Progress};
+pub use head::{END, EndMark, HEAD_LIMIT, HeadParser, Progress};
 pub use reply::{Refusal, Reply};
 
 use crate::session::{Event, Outgoing, Pipelined, Session, Want};
 use crate::stats::RequestLog;
 use crate::store::{self, BY_NAME, Store};
-use head::HeadParser;
 use std::mem;
 use std::sync::Arc;
 

@@ -35,6 +35,7 @@ mod event; // (a volume)
 mod watch; // what the workers do, from outside (for the volume `http`)
 mod browser; // serving HTTP (for the volume `http`)
 mod dialect; // where a message ends (for the volume `dialects`)
+mod access; // who may come in (for the volume about services)
 mod command; // how a user starts it
 
 pub use command::SERVE;

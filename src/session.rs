@@ -91,6 +91,11 @@ pub trait Session: Send {
 
     fn notice(&mut self, notice: Event);
 
+    /// Is what it wants to write the answer to a wrong guess? It waits, and is the last. For `access` only.
+    fn is_late(&self) -> bool {
+        false
+    }
+
     /// Most bytes of a body that one call of `received` may bring. A session for which some bytes are much
     /// more work than others asks for less, so that it does not hold its driver for long. For HTTP only.
     fn largest_read(&self) -> usize {
@@ -225,7 +230,7 @@ pub struct ByteCounts {
 /// How a turn of `pump` ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pumped {
-    /// The session is over: it wants to linger or to close.
+    /// The session is over: it wants to linger or to close, or only its last words are left, late.
     Done,
     /// It could go on at once, or is just over.
     Again,
@@ -245,6 +250,7 @@ pub fn pump(
         let want = session.want();
         let step = match want {
             Want::Linger | Want::Close => return Ok(Pumped::Done),
+            Want::Write if session.is_late() => return Ok(Pumped::Done),
             Want::Write => match session.outgoing() {
                 Outgoing::Bytes(bytes) => stream.write(bytes),
                 Outgoing::Last(bytes) => stream.write_last(bytes),

@@ -31,6 +31,7 @@ mod slot; // what each worker does now
 mod snapshot; // all of it at one moment
 mod file_log; // the files of a form (for the volume `http`)
 mod renewal; // two processes of one worker
+mod summary; // at the end, with wrong tokens
 
 pub use crate::sys::RateLimiter;
 pub use date::{Date, days_from_civil, utc};
@@ -61,6 +62,8 @@ pub enum Field {
     Busy,
     /// Connections open now: each has a permit.
     Permits,
+    /// Tokens that were wrong; only for `access`.
+    Refused,
     /// Workers that died and were, or will be, replaced.
     Restarts,
     /// In row 0 only, for `snapshot`: microseconds from 1970 to the start; descriptor; 1 if not for all.
@@ -113,18 +116,6 @@ impl Scoreboard {
     pub fn alive(&self) -> usize {
         let alive = |&row: &usize| self.row(row).get(Field::Pid) != 0;
         (1..=2 * self.workers).filter(alive).count()
-    }
-
-    /// What a server has done that has stopped: requests that were still in hand count as failed.
-    pub fn summary(&self) -> String {
-        let failed = self.total(Field::Failed) + self.total(Field::Busy);
-        format!(
-            "connections {}, requests {}, failed {failed}, bytes in {}, bytes out {}",
-            self.total(Field::Connections),
-            self.total(Field::Served) + failed,
-            self.total(Field::BytesIn),
-            self.total(Field::BytesOut),
-        )
     }
 }
 

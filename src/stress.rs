@@ -33,6 +33,7 @@ mod run_folder; // where results go
 mod live; // progress for the user
 mod run_files; // what a run may remove
 mod target; // a server that is not ours
+mod access; // that asks for a token
 mod advice; // why it is slow, or silent
 mod watched; // what processes cost
 mod forms; // the assignment's tables
@@ -80,6 +81,7 @@ pub static STRESS: Command = Command {
         shards::OPTIONS,
         repeats::OPTIONS,
         trace::OPTIONS,
+        crate::access::OPTIONS,
     ],
     run,
 };
@@ -96,6 +98,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 
 fn test(args: &Args, earlier: Option<&Earlier>) -> Result<(), Failure> {
     // Mistakes in the options are reported before a target is asked.
+    access::take_token(args)?;
     let plan = Plan::from(args, &Told::default())?;
     let (language, pid) = (plan.language, watched::given(args)?);
     if args.has("--dry-run") {

@@ -16,7 +16,7 @@
 //!
 //! What must not live here: what a worker writes down about itself (`stats/slot.rs`).
 //!
-//! before: `dialects.rs` … after: the README again
+//! before: `dialects.rs` … after: `access.rs`
 //!
 //! Experiment:
 //! edit: two servers behind one address are taken for one
@@ -26,6 +26,7 @@
 mod picture; // lines of text
 mod wire; // asking
 
+use crate::access::{TOKEN_FILE, carry};
 use crate::cli::{Args, Command, Failure, columns, escapes_allowed, failed, opt, print, rows};
 use crate::json::Value;
 use crate::sys::{Listen, Stop};
@@ -55,6 +56,7 @@ pub static TOP: Command = Command {
         opt("--interval", "TIME", "pause between two pictures (200ms)"),
         opt("--timeout", "TIME", "longest wait for an answer (5)"),
         opt("--once", "", "print one picture and end"),
+        TOKEN_FILE,
     ]],
     run,
 };
@@ -169,6 +171,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     if addresses.is_empty() {
         addresses.push(args.address("--server", "127.0.0.1:6666")?);
     }
+    carry(args)?;
     let interval = args.seconds("--interval", 0.2)?;
     let timeout = args.seconds("--timeout", 5.0)?;
     let (tell, answers) = mpsc::channel();

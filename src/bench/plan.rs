@@ -16,6 +16,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("-m", "METHOD", "for http: the method (GET; with -d POST)"),
     opt("-d", "FILE", "for http: body of each request (-: stdin)"),
     opt("-H", "'NAME: VALUE'", "for http: add or replace a field; repeatable"),
+    opt("--token-file", "FILE", "for http: file with the token of the server"),
     opt("--timeout", "TIME", "for http: longest wait for the server (30s)"),
     opt("--csv", "", "for http: print the figures as a line"),
     opt("--json", "", "for http: print the figures as a JSON object"),

@@ -2,6 +2,7 @@
 //! and again. They are exactly one request, not one and a half: no line end gets into a line, and the length
 //! is that of the body.
 
+use crate::access::{bearer, carry};
 use crate::bench::url::Url;
 use crate::cli::{Args, Failure, failed, usage};
 use std::fs::File;
@@ -52,6 +53,7 @@ impl Request {
     /// ```
     pub fn from(args: &Args, url: &Url) -> Result<Request, Failure> {
         let body = args.path("-d");
+        carry(args)?;
         let method = args
             .text("-m")
             .unwrap_or(if body.is_some() { "POST" } else { "GET" });
@@ -78,6 +80,7 @@ impl Request {
         for (name, value) in fields {
             head += &format!("{name}: {value}\r\n");
         }
+        head += &bearer();
         if body.is_some() || !WITHOUT_BODY.contains(&method) {
             head += &format!("Content-Length: {length}\r\n");
         }

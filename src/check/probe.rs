@@ -3,6 +3,7 @@
 //! usual time for a reply is measured all the while, so that a busy machine is not taken for a server that
 //! says nothing.
 
+use crate::access::introduce;
 use crate::check::Why;
 use crate::json::{Reader, Value};
 use crate::sys;
@@ -146,7 +147,7 @@ impl Wire {
     pub fn open(&self) -> Result<Probe<'_>, Why> {
         self.transcript.take();
         let stream = TcpStream::connect_timeout(&self.address, self.limit());
-        match stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+        match stream.and_then(|stream| self.introduced(stream)) {
             Ok(stream) => Ok(Probe {
                 wire: self,
                 stream,
@@ -159,6 +160,13 @@ impl Wire {
                 Err(Why::Wrong)
             }
         }
+    }
+
+    /// Shows the token, if there is one. That is no part of the transcript.
+    fn introduced(&self, mut stream: TcpStream) -> io::Result<TcpStream> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(self.limit()))?;
+        introduce(&mut stream).map(|()| stream)
     }
 
     /// One request and its reply on a connection of its own.

@@ -6,6 +6,7 @@ use super::partial_file::{PartialFile, is_replaced};
 use super::progress::{Progress, in_words};
 use super::resume::{self, Unfinished};
 use super::{Client, Error};
+use crate::access::{TOKEN_FILE, carry};
 use crate::cli::{Args, Command, Failure, Opt, failed, opt, print, usage, visible, visible_name};
 use crate::json::{Value, Writer};
 use crate::session::PIECE;
@@ -26,6 +27,7 @@ const CONNECTION: &[Opt] = &[
     )
     .or_variable("KOLAM_SERVER"),
     opt("--timeout", "TIME", "longest wait for the server to move (30)"),
+    TOKEN_FILE,
 ];
 
 pub static LIST: Command = Command {
@@ -128,6 +130,7 @@ impl Server<'_> {
     fn of(args: &Args) -> Result<Server<'_>, Failure> {
         let no_signals = |error| failed(format!("cannot listen for signals: {error}"));
         let site = Site::of(args)?;
+        carry(args)?;
         Ok(Server {
             address: match &site {
                 Some(site) => site.address,
@@ -156,7 +159,8 @@ impl Server<'_> {
 
     /// Connects and makes one request: after an error, a connection may be good for nothing.
     fn ask<T>(&self, request: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
-        Client::connect(self.address, self.timeout, self.stop).and_then(|mut client| request(&mut client))
+        let client = Client::connect_for(self.site.is_some(), self.address, self.timeout, self.stop);
+        client.and_then(|mut client| request(&mut client))
     }
 
     /// What the user is told.

@@ -3,6 +3,7 @@
 //! its length nor by its last chunk is refused, because a part would look like the whole.
 
 use super::{Client, Error, REPLY_LIMIT, corrupt};
+use crate::access::bearer;
 use crate::cli::{Args, Failure, look_up, parse_digits, usage, visible};
 use crate::json::{Reader, Value};
 use crate::session::PIECE;
@@ -114,7 +115,8 @@ impl Site {
         client.send(&format!(
             "GET {base}/{target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: kolam\r\n\
              Accept-Encoding: identity\r\n\
-             {fields}\r\n"
+             {fields}{}\r\n",
+            bearer()
         ))?;
         loop {
             let head = Head::read(client)?;

@@ -19,6 +19,7 @@ impl HttpSession {
         if !self.names.include(&request.target.host) {
             return Err(Refusal::new(421, misdirected(&request.target.host)));
         }
+        self.admit(request)?;
         let path = &*request.target.path;
         match request.method {
             Method::Get | Method::Head | Method::Delete | Method::Options => Ok(BodyAction::Discard(None)),

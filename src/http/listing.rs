@@ -392,12 +392,16 @@ kolam_bytes_in_total {bytes_in}
 # HELP kolam_bytes_out_total Bytes written to sockets.
 # TYPE kolam_bytes_out_total counter
 kolam_bytes_out_total {bytes_out}
+# HELP kolam_refused_tokens_total Wrong tokens that were shown.
+# TYPE kolam_refused_tokens_total counter
+kolam_refused_tokens_total {refused}
 ",
         restarts = total(Field::Restarts),
         connections = total(Field::Connections),
         requests = served + failed,
         bytes_in = total(Field::BytesIn),
         bytes_out = total(Field::BytesOut),
+        refused = total(Field::Refused),
     );
     for (name, help, field) in [
         ("served", "Requests that a worker has served.", Field::Served),

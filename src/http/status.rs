@@ -6,7 +6,7 @@ use crate::store;
 
 /// The status, its phrase (optional, RFC 9112, section 4, but expected by people), and whether the connection
 /// is closed after it: where the next request begins is then unknown, or too far away.
-const STATUSES: [(u16, &str, bool); 25] = [
+const STATUSES: [(u16, &str, bool); 26] = [
     (200, "OK", false),
     (201, "Created", false),
     (204, "No Content", false),
@@ -14,6 +14,7 @@ const STATUSES: [(u16, &str, bool); 25] = [
     (303, "See Other", false),
     (304, "Not Modified", false),
     (400, "Bad Request", false),
+    (401, "Unauthorized", false),
     (403, "Forbidden", false),
     (404, "Not Found", false),
     (405, "Method Not Allowed", false),

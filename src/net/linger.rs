@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub const LINGER_IDLE: Duration = Duration::from_secs(2);
 
 /// How long a connection lingers at most.
-const LINGER: Duration = Duration::from_secs(10);
+pub const LINGER: Duration = Duration::from_secs(10);
 
 /// Most connections that linger at the same time; more are closed at once, at the risk of a reset.
 pub const LINGER_LIMIT: usize = 1024;
@@ -31,9 +31,11 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(250);
 pub struct Lingering {
     pub stream: TcpStream,
     /// When it is closed, whatever it sends.
-    end: Instant,
-    /// When it is closed unless it sends something.
-    idle: Instant,
+    pub(super) end: Instant,
+    /// When it is closed unless it sends something; before its last words: when they are due.
+    pub(super) idle: Instant,
+    /// Last words that come late; only for `access`.
+    pub(super) late: Option<Vec<u8>>,
 }
 
 impl Lingering {
@@ -45,11 +47,15 @@ impl Lingering {
             stream,
             end: now + LINGER,
             idle: now + LINGER_IDLE,
+            late: None,
         })
     }
 
     /// Reads and discards what has come; false when it is time to close.
     pub fn drain(&mut self) -> bool {
+        if self.speaks_late() {
+            return true;
+        }
         let mut sink = [0; 16 * 1024];
         let read = (&self.stream).read(&mut sink);
         let now = Instant::now();
@@ -111,7 +117,8 @@ impl LingerSet {
 
     /// Sleeps until one of them, or of `others`, has something, or `deadline`; then drains them.
     pub fn wait(&mut self, others: &[BorrowedFd], deadline: Option<Instant>) -> io::Result<()> {
-        let ours = self.all.iter().map(|lingering| lingering.stream.as_fd());
+        let heard = self.all.iter().filter(|lingering| !lingering.is_late());
+        let ours = heard.map(|lingering| lingering.stream.as_fd());
         let all = others.iter().copied().chain(ours);
         let fds: Vec<_> = all.map(|fd| (fd, Interest::Read)).collect();
         let ends = self.all.iter().map(Lingering::deadline);

@@ -101,6 +101,7 @@ impl BlockingWorker {
             // `take` leaves `None` in its place.
             match connection.turn(event.take(), &mut self.scratch) {
                 Next::Linger => return Lingering::begin(connection.stream),
+                Next::Late(words) => return Some(Lingering::late(connection.stream, words)),
                 Next::Close => return None,
                 // After a turn, so that a request which came before the signal is finished.
                 _ if self.stop.requested() && !connection.is_stopping() => {
@@ -161,17 +162,13 @@ impl BlockingWorker {
     /// A retired worker hurries in any case.
     fn others_wait(&self) -> bool {
         let (scoreboard, workers) = (&self.shared.scoreboard, self.shared.scoreboard.workers as u64);
-        if !self.shared.protocol.gives_way() {
-            return false;
-        }
-        if self.stop.is_retired() {
-            return true;
-        }
-        if self.role == ListenerRole::NoAcceptor {
-            return scoreboard.server().get(Field::Permits) > workers;
-        }
         let listener = [(self.shared.listener.as_fd(), Interest::Read)];
-        scoreboard.total(Field::Permits) >= workers
-            && sys::poll(&listener, Some(Instant::now())).is_ok_and(|ready| ready > 0)
+        match self.role {
+            _ if !self.shared.protocol.gives_way() => false,
+            _ if self.stop.is_retired() => true,
+            ListenerRole::NoAcceptor => scoreboard.server().get(Field::Permits) > workers,
+            _ if scoreboard.total(Field::Permits) < workers => false,
+            _ => sys::poll(&listener, Some(Instant::now())).is_ok_and(|ready| ready > 0),
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! addresses of this machine" cannot be opened, so the URL names the loopback address instead; and browsers
 //! refuse some ports, whatever listens there.
 
+use crate::access::{self, Token};
 use crate::cli::{Args, Failure, Opt, opt, usage};
 use crate::http::{HttpSession, Names, is_host, is_host_name, without_port};
 use crate::server::shared::Protocol;
@@ -22,11 +23,13 @@ pub const OPTIONS: &[Opt] = &[
 pub struct HttpProtocol {
     /// The host names that are answered.
     names: Arc<Names>,
+    /// What each request must show; `None`: nothing.
+    token: Option<Arc<Token>>,
 }
 
 impl Protocol for HttpProtocol {
     fn session(&self, store: Arc<Store>, log: RequestLog) -> Box<dyn Session> {
-        Box::new(HttpSession::new(store, log, self.names.clone()))
+        Box::new(HttpSession::new(store, log, self.names.clone()).guarded(self.token.clone()))
     }
 
     fn gives_way(&self) -> bool {
@@ -61,7 +64,8 @@ pub fn http(args: &Args, address: SocketAddr) -> Result<Box<dyn Protocol>, Failu
     }
     let all = args.has("--any-host") || own.is_empty() && !address.ip().is_loopback();
     let names = Arc::new(if all { Names::All } else { Names::Own(own) });
-    Ok(Box::new(HttpProtocol { names }))
+    let token = access::token(args)?.map(Arc::new);
+    Ok(Box::new(HttpProtocol { names, token }))
 }
 
 /// For a server of another protocol: none of `OPTIONS` may be given.

@@ -4,7 +4,7 @@
 use crate::cli::{Args, Command, Failure, Opt, counted, failed, opt, usage};
 use crate::net::Listener;
 use crate::server::shared::Shared;
-use crate::server::{MODES, PROTOCOLS, browser, dialect, run, watch};
+use crate::server::{MODES, PROTOCOLS, access, browser, dialect, run, watch};
 use crate::session::{Limits, SEND_BUFFER};
 use crate::stats::{self, RateLimiter, Scoreboard};
 use crate::store::{Policy, Store};
@@ -41,7 +41,13 @@ pub static SERVE: Command = Command {
     name: "serve",
     words: &[],
     about: "serve the regular files of one folder",
-    options: &[OPTIONS, dialect::OPTIONS, browser::OPTIONS, watch::OPTIONS],
+    options: &[
+        OPTIONS,
+        crate::access::OPTIONS,
+        dialect::OPTIONS,
+        browser::OPTIONS,
+        watch::OPTIONS,
+    ],
     run: start,
 };
 
@@ -73,6 +79,7 @@ fn start(args: &Args) -> Result<(), Failure> {
     let (policy, mut limits) = (policy(args, remote)?, limits(args)?);
     let (protocol, mut spoken) = (make_protocol(args, address)?, format!("{spoken} protocol"));
     let protocol = dialect::choose(args, &mut spoken, &mut limits, protocol)?;
+    let protocol = access::guard(args, &spoken, protocol)?;
     let max_connections = args.number("--max-connections", 4096, 1..=1_000_000)?;
     let log = !args.has("--quiet");
     if args.has("--trace") {

@@ -22,7 +22,7 @@ use std::time::Instant;
 pub struct Connection {
     pub stream: TcpStream,
     pub deadlines: Deadlines,
-    session: Box<dyn Session>,
+    pub session: Box<dyn Session>,
     stats: WorkerStats,
     /// Of its newest request, among those that its worker has shown.
     ticket: u64,
@@ -40,6 +40,8 @@ pub enum Next {
     Wait(Interest),
     /// The lingering close.
     Linger,
+    /// The same, with these last words, late. For `access` only.
+    Late(Vec<u8>),
     /// The connection is over, or an error or a panic has ended it.
     Close,
 }
@@ -62,11 +64,8 @@ impl Connection {
     /// connection ends it and nothing else; so does a panic, and the session's `RequestLog` counts the
     /// failure.
     pub fn turn(&mut self, event: Option<Event>, scratch: &mut [u8]) -> Next {
-        if self
-            .deadlines
-            .drain_deadline()
-            .is_some_and(|end| Instant::now() >= end)
-        {
+        let end = self.deadlines.drain_deadline();
+        if end.is_some_and(|end| Instant::now() >= end) {
             // After the grace the connection closes without a reply.
             return Next::Close;
         }
@@ -97,6 +96,7 @@ impl Connection {
             }
             (Pumped::Blocked, _) => Next::Wait(Interest::Read),
             (Pumped::Done, Want::Linger) => Next::Linger,
+            (Pumped::Done, Want::Write) => Next::Late(self.last_words()),
             (Pumped::Done, _) => Next::Close,
         }
     }

@@ -257,6 +257,7 @@ impl EventLoop {
                 }
             }
             Next::Linger => return self.linger(token, connection.stream, watched, Some(connection.permit)),
+            Next::Late(words) => return self.linger_late(token, connection.stream, watched, words),
             Next::Close => return,
         }
         self.schedule_sweep(connection.deadlines.deadline());
@@ -284,6 +285,17 @@ impl EventLoop {
             }
             self.schedule_sweep(lingering.deadline());
             self.put(token, Phase::Lingering(lingering, permit), watched);
+        }
+    }
+
+    /// The same, with words that come late; until then the socket is not watched.
+    fn linger_late(&mut self, token: u64, stream: TcpStream, mut watched: Option<Interest>, words: Vec<u8>) {
+        let most = self.shared.max_connections as usize + LINGER_LIMIT;
+        let set = self.epoll.set(stream.as_fd(), token, &mut watched, None);
+        if self.connections.len() < most && set.is_ok() {
+            let lingering = Lingering::late(stream, words);
+            self.schedule_sweep(lingering.deadline());
+            self.put(token, Phase::Lingering(lingering, None), watched);
         }
     }
 

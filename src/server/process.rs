@@ -11,7 +11,7 @@ use crate::sys::{self, Ended, Listen, Pid, Stop};
 use std::io;
 use std::os::unix::process::parent_id;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub fn serve(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let stop = Stop::listen(Listen::StopAndChildren)?;
@@ -27,11 +27,8 @@ pub fn serve(shared: Arc<Shared>, ready: &str) -> io::Result<()> {
     let mut lingering = LingerSet::default();
     shared.stop_listening(&mut lingering);
     let end = Instant::now() + shared.linger_limit();
-    let grace = if stopped {
-        shared.limits.grace
-    } else {
-        Duration::ZERO
-    };
+    // None for workers that die anyway.
+    let grace = shared.limits.grace * u32::from(stopped);
     supervisor.shut_down(stop, grace)?;
     lingering.finish(end)?;
     if stopped {

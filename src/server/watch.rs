@@ -2,6 +2,7 @@
 //! its own (--watch) and shares nothing with the pool but the scoreboard: a small HTTP server, which answers
 //! `/_pool` whatever the pool does. It changes no file, writes no log, and ends with the server.
 
+use crate::access::{self, Token};
 use crate::cli::{Args, Failure, Opt, failed, opt};
 use crate::http::{HttpSession, Names};
 use crate::net::Listener;
@@ -29,11 +30,14 @@ const CONNECTIONS: u64 = 64;
 struct Watch {
     pool: Scoreboard,
     names: Arc<Names>,
+    /// That of the server, if it has one.
+    token: Option<Arc<Token>>,
 }
 
 impl Protocol for Watch {
     fn session(&self, store: Arc<Store>, log: RequestLog) -> Box<dyn Session> {
-        Box::new(HttpSession::new(store, log, self.names.clone()).watching(self.pool))
+        let session = HttpSession::new(store, log, self.names.clone()).watching(self.pool);
+        Box::new(session.guarded(self.token.clone()))
     }
 
     fn gives_way(&self) -> bool {
@@ -65,11 +69,13 @@ pub fn start(args: &Args, root: &Path, pool: Scoreboard, limits: Limits) -> Resu
     };
     let store = Store::open(root, policy);
     let store = store.or_else(|error| failed(format!("cannot serve {}: {error}", root.display())))?;
+    let token = access::token(args)?.map(Arc::new);
     let body = move || {
         let watch = Scoreboard::new("thread", WORKERS).map(|scoreboard| Shared {
             protocol: Box::new(Watch {
                 pool,
                 names: Arc::new(names),
+                token: token.clone(),
             }),
             listener,
             store: Arc::new(store),

@@ -34,13 +34,13 @@ pub struct RequestLog {
     pub(super) stats: WorkerStats,
     /// The peer, as the log names it; `None`: nothing is logged.
     pub(super) peer: Option<SocketAddr>,
-    entry: Option<Entry>,
+    pub(super) entry: Option<Entry>,
     /// For whoever watches the pool.
     pub(super) shown: Option<Shown>,
 }
 
 /// A request that has begun.
-struct Entry {
+pub(super) struct Entry {
     since: Instant,
     verb: &'static str,
     /// As it arrived: it may be hostile.

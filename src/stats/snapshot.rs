@@ -50,6 +50,11 @@ impl Scoreboard {
         ] {
             pair(w, key, count);
         }
+        // A server without a token, which is the usual one, has none to tell of.
+        let refused = self.total(Field::Refused);
+        if refused > 0 {
+            pair(w, "refused_tokens", refused);
+        }
         w.key("per_worker");
         w.open(b'[');
         for index in 0..self.workers {

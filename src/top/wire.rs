@@ -1,6 +1,7 @@
 //! How is a server asked what it does? By STATS; one that answers in HTTP is asked for `/_pool?json` from
 //! then on. A server that is not ours is told apart by its first answer, with one sentence.
 
+use crate::access::bearer;
 use crate::cli::visible;
 use crate::client::{Client, Error};
 use crate::json::{Reader, Value};
@@ -111,7 +112,8 @@ impl Wire {
         let host = self.address;
         write!(
             stream,
-            "GET /_pool?json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            "GET /_pool?json HTTP/1.1\r\nHost: {host}\r\n{}Connection: close\r\n\r\n",
+            bearer()
         )?;
         let mut reply = Vec::new();
         stream.take(LIMIT as u64).read_to_end(&mut reply)?;

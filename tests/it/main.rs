@@ -22,6 +22,7 @@ mod top;
 mod wire;
 
 // a service
+mod access;
 mod service;
 
 // server/event
