@@ -632,8 +632,9 @@ mod tests {
                     .filter(|line| line.starts_with(b"HTTP/1.1 "))
                     .map(|line| String::from_utf8_lossy(line).into_owned())
                     .collect();
-                let changed = |line: &String| line.contains(" 201 ") || line.contains(" 204 ");
-                if lines.iter().any(changed) {
+                // A form that fails may have stored a file before.
+                let changed = lines.iter().any(|line| line.contains(" 204 "));
+                if changed || fixture.folder.names() != ["a.txt", "empty"] {
                     fixture.restore();
                 }
                 lines

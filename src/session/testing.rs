@@ -220,10 +220,8 @@ pub fn fuzz(target: &str, corpus: &[&[u8]], test: impl Fn(&[u8], &mut Random)) {
             let path = folder.join(format!("{target}-{:016x}", hash(&input)));
             fs::create_dir_all(&folder).unwrap();
             fs::write(&path, &input).unwrap();
-            panic!(
-                "{target}, seed {seed}, input {count}: saved as {path:?}: {}",
-                input.escape_ascii()
-            );
+            let shown = input[..input.len().min(200)].escape_ascii();
+            panic!("{target}, seed {seed}, input {count}: saved as {path:?}: {shown}");
         }
     }
     if limit != FEW {
