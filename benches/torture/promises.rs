@@ -35,8 +35,8 @@ pub const PROMISES: &[Promise] = &[
     Promise {
         number: 2,
         says: "workers that die at birth are no storm of forks",
-        modes: "process, both protocols",
-        limit: "10 forks and 20 lines in 10 s; then it gives up with an exit code that is not 0",
+        modes: "process, both protocols; balancer with its own servers",
+        limit: "10 forks and 20 lines in 10 s; then it gives up with an exit code that is not 0; the balancer goes on",
         needs: &[Program("strace")],
         seconds: 90,
         test: workers::no_storm_of_forks,

@@ -1,7 +1,7 @@
 //! What do the pools promise? That a worker which dies costs only itself, that none is left over, that they really
 //! work at the same time.
 
-use crate::site::{Place, ask, at_once, in_turn, launch, places, worst};
+use crate::site::{Balancer, Place, ask, at_once, in_turn, launch, places, worst};
 use crate::support::http::Http;
 use crate::support::{
     Background, Folder, MODES, PATIENCE, PROTOCOLS, Running, Words, alive, children, eventually, noise,
@@ -128,11 +128,35 @@ pub fn no_storm_of_forks(trial: Trial) -> Verdict {
             format!("{place}: ends with {code:?}")
         });
     }
+    let (forks, lines) = unable_behind_a_balancer(long);
+    require(&mut wrong, forks <= 10, || format!("balancer: {forks} starts"));
+    require(&mut wrong, lines <= 20, || format!("balancer: {lines} lines"));
+    let (most_forks, most_lines) = (most_forks.max(forks), most_lines.max(lines));
     let figures = format!(
         "{most_forks} forks, {most_lines} lines at most; given up after {} at most",
         shown(last)
     );
     Verdict::of(figures, &wrong)
+}
+
+/// Servers of a balancer that cannot start any more: it goes on, and starts few of them.
+fn unable_behind_a_balancer(long: Duration) -> (usize, usize) {
+    let here = Folder::new();
+    let root = here.join("root");
+    let mut balancer = Balancer::launch(&format!(
+        "balance --listen 127.0.0.1:0 --spawn 3 -- --root {}",
+        root.display()
+    ));
+    let servers = children(balancer.pid());
+    fs::remove_dir(&root).unwrap();
+    fs::write(&root, "no folder").unwrap();
+    servers.iter().for_each(|&pid| signal(pid, libc::SIGKILL));
+    thread::sleep(long);
+    balancer.signal(libc::SIGTERM);
+    assert_eq!(balancer.wait(), Some(0), "a balancer without servers goes on");
+    let log = balancer.log();
+    let lines = log.lines().take_while(|line| !line.contains("stopped"));
+    (log.matches("one more start").count(), lines.count())
 }
 
 /// Forks, lines of the log, and when it has ended with which exit code.

@@ -3,7 +3,7 @@
 
 use crate::net::{Accepted, LINGER_IDLE, LingerSet, Listener};
 use crate::protocol::FileSession;
-use crate::session::{ByteCounts, Event, Limits, Session, pump};
+use crate::session::{ByteCounts, Event, Limits, Pumped, Session, pump};
 use crate::stats::{self, Permit, RateLimiter, RequestLog, Scoreboard, WorkerStats};
 use crate::store::Store;
 use std::net::{SocketAddr, TcpStream};
@@ -85,9 +85,9 @@ impl Shared {
     fn refuse(&self, stream: TcpStream, reason: &'static str) -> TcpStream {
         let mut session = self.session(self.scoreboard.server(), &stream);
         session.notice(Event::Refused(reason));
-        // The reply is shorter than any socket's buffer, so one call of `pump` sends it.
+        // The reply is shorter than any socket's buffer, so this does not wait.
         let mut moved = ByteCounts::default();
-        let _ = pump(&mut &stream, &mut *session, &mut [], &mut moved);
+        while let Ok(Pumped::Again) = pump(&mut &stream, &mut *session, &mut [], &mut moved) {}
         stream
     }
 
