@@ -184,6 +184,10 @@ impl Head {
         if self.status == 200 {
             return Ok(());
         }
+        if self.status == 401 {
+            let remedy = "its token is missing, or wrong: --token-file FILE";
+            return Err(Error::Server(format!("{}; {remedy}", self.line)));
+        }
         let place = self
             .field("location")
             .map(|place| format!(" ({})", visible(place)));

@@ -34,6 +34,7 @@ const OPTIONS: &[Opt] = &[
     opt("--max-connections", "N", "more are answered `server busy` (4096)"),
     opt("--grace", "TIME", "how long a stop waits for requests in progress (10)"),
     opt("--quiet", "", "no log on stderr"),
+    crate::access::TOKEN_FILE,
     opt("--trace", "", "log when a worker takes a connection too, by the clock since the boot"),
 ];
 
@@ -41,13 +42,7 @@ pub static SERVE: Command = Command {
     name: "serve",
     words: &[],
     about: "serve the regular files of one folder",
-    options: &[
-        OPTIONS,
-        crate::access::OPTIONS,
-        dialect::OPTIONS,
-        browser::OPTIONS,
-        watch::OPTIONS,
-    ],
+    options: &[OPTIONS, dialect::OPTIONS, browser::OPTIONS, watch::OPTIONS],
     run: start,
 };
 
