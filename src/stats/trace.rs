@@ -1,6 +1,6 @@
 //! When did a worker take a connection? With `--trace` the log says so, in a line of its own, and all its
 //! lines begin with the clock that the processes of a machine share instead of the date: what a client notes
-//! by that clock can be laid beside them. Without it, nothing is asked but one flag for each connection.
+//! by that clock can be laid beside them. Without it, one flag is looked at for each connection and line.
 
 use super::WorkerStats;
 use super::date::utc;
