@@ -69,8 +69,8 @@ impl Unfinished {
         if self.etag.is_some() { length } else { 0 }
     }
 
-    /// All begins again, with the version that has this ETag. The bytes go before their note, so that no
-    /// moment has bytes of one version and the note of another.
+    /// All begins again, with the version that has this ETag. The bytes are removed before the note changes,
+    /// so that there are never bytes of one version with the note of another.
     fn restart(&mut self, etag: Option<&str>) -> io::Result<()> {
         self.file.set_len(0)?;
         self.etag = etag.filter(|etag| is_strong(etag)).map(str::to_owned);
@@ -122,7 +122,7 @@ pub fn fetch(
         Err(error) => {
             let kept = part.kept();
             if kept > 0 {
-                // So that what is kept survives the machine's end, too.
+                // So that what is kept survives a crash of the machine, too.
                 let _ = part.file.sync_data();
                 let remedy = "the same command with --resume goes on after them";
                 let _ = writeln!(io::stderr(), "kolam: {shown}: {kept} bytes are kept; {remedy}");
@@ -139,32 +139,43 @@ fn fetch_into(
     part: &mut Unfinished,
     shown: &str,
 ) -> Result<u64, Error> {
-    let cannot = |error| Error::Local(in_words("write", shown, error));
-    let (mut head, mut start) = (None, part.kept());
-    if let Some(etag) = part.etag.clone().filter(|_| start > 0) {
-        let asked = site.ask_for(
-            client,
-            name,
-            &format!("Range: bytes={start}-\r\nIf-Range: {etag}\r\n"),
-        )?;
-        match asked.status {
-            206 => require_rest(&asked, start, &etag)?,
-            // Nothing is left of that version: whole or not, the bytes are not trusted.
-            416 => asked.skip_body(client)?,
-            _ => {}
-        }
-        head = Some(asked).filter(|head| head.status != 416);
-    }
-    let head = match head {
-        Some(head) => head,
+    let kept = part.kept();
+    let head = match part.etag.clone().filter(|_| kept > 0) {
         None => site.ask_for(client, name, "")?,
+        Some(etag) => {
+            let fields = format!("Range: bytes={kept}-\r\nIf-Range: {etag}\r\n");
+            let head = site.ask_for(client, name, &fields)?;
+            match head.status {
+                206 => {
+                    require_rest(&head, kept, &etag)?;
+                    return receive(&head, client, part, kept, shown);
+                }
+                // Nothing is left of that version: whole or not, the bytes are not trusted.
+                416 => {
+                    head.skip_body(client)?;
+                    site.ask_for(client, name, "")?
+                }
+                _ => head,
+            }
+        }
     };
-    if head.status != 206 {
-        head.must_be_ok()?;
-        part.restart(head.field("etag")).map_err(cannot)?;
-        start = 0;
-    }
-    part.file.seek(SeekFrom::Start(start)).map_err(cannot)?;
+    // All of the file, whatever is kept; a part that was not asked for is an error here.
+    head.must_be_ok()?;
+    let restarted = part.restart(head.field("etag"));
+    restarted.map_err(|error| Error::Local(in_words("write", shown, error)))?;
+    receive(&head, client, part, 0, shown)
+}
+
+/// Writes the body into the file, from byte `start` on; returns the length of the whole.
+fn receive(
+    head: &Head,
+    client: &mut Client,
+    part: &mut Unfinished,
+    start: u64,
+    shown: &str,
+) -> Result<u64, Error> {
+    let place = part.file.seek(SeekFrom::Start(start));
+    place.map_err(|error| Error::Local(in_words("write", shown, error)))?;
     let mut sink = Progress::new(&part.file, shown, head.length());
     Ok(start + head.read_body(client, &mut sink)?)
 }

@@ -111,6 +111,11 @@ fn a_server_that_lies_about_a_part_is_not_believed() {
             "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 2\r\n\r\nno".to_owned(),
             Ok("other"),
         ),
+        // A part that was not asked for is not taken for the rest, nor for the whole.
+        (
+            "HTTP/1.1 416 Range Not Satisfiable\r\nNext: part\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            Err("206 Partial Content"),
+        ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnew\r\n0\r\n\r\n".to_owned(),
             Ok("new"),
@@ -149,6 +154,8 @@ fn lies(reply: &str, expected: Result<&str, &str>) {
             } else if guest.seen.requests.load(std::sync::atomic::Ordering::SeqCst) == 1 {
                 guest.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\nETag: \"v1\"\r\n\r\n1234");
                 return;
+            } else if told.contains("Next: part") {
+                guest.send("HTTP/1.1 206 Partial Content\r\nContent-Length: 1\r\n\r\n5");
             } else {
                 guest.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother");
             }
