@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longest answer in bytes: more than 4096 workers, the most that a server has, with all that they tell.
+/// Longest answer in bytes: enough for 4096 workers, the most that a server has, with all that they tell.
 const LIMIT: usize = 4 << 20;
 
 /// Answers that are remembered, to know how many servers answer at one address.
@@ -22,7 +22,7 @@ pub struct Wire {
     timeout: Duration,
     stop: Stop,
     speaks_http: bool,
-    /// When the servers that answered last had begun.
+    /// Which servers answered last, by when they began and their pid: at most `REMEMBERED`.
     answered: Vec<String>,
 }
 
@@ -75,9 +75,9 @@ impl Wire {
             }
             Error::Server(reason) => {
                 let said = visible(&reason);
-                Err(format!(
-                    "it does not know STATS, so it is not kolam (it says: {said})"
-                ))
+                // A kolam that is full says so instead, and so does one that stops.
+                let why = "only kolam knows STATS, and not when it is full";
+                Err(format!("it answers STATS with an error, {said}; {why}"))
             }
             Error::Timeout => Err(format!(
                 "no answer within {} s; if all its workers are held, start it with --watch HOST:PORT",

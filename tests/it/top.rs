@@ -51,7 +51,7 @@ fn a_server_that_cannot_be_watched_is_told_in_one_sentence() {
     for (said, why) in [
         (
             r#"{"status":"ERROR","data":"unknown \u202e"}"#.to_owned() + "\r\n\r\n",
-            "it does not know STATS",
+            "it answers STATS with an error, unknown \\u{202e};",
         ),
         (
             r#"{"status":"OK","data":{"mode":"x"}}"#.to_owned() + "\r\n\r\n",
