@@ -55,9 +55,9 @@ impl<'a> Writer<'a> {
         Writer { out, comma: false }
     }
 
-    /// Goes on after a value, of a list of which a part is written already.
-    pub fn after_value(out: &'a mut Vec<u8>) -> Writer<'a> {
-        Writer { out, comma: true }
+    /// Goes on in a list that is written in parts; `first`: no value of it is written yet.
+    pub fn in_list(out: &'a mut Vec<u8>, first: bool) -> Writer<'a> {
+        Writer { out, comma: !first }
     }
 
     fn separate(&mut self) {

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!   Scoreboard   row 0: the server  | pid | connections | served | failed | bytes in | bytes out | …
-//!                row 1: worker 0    |  …  one row a worker, two cache lines each: no two workers write
-//!                row 2: worker 1    |  …  to the same line
+//!                row 1: worker 0    |  …  two cache lines a row: no two workers write to
+//!                row 2: worker 1    |  …  the same line
 //!   RequestLog   one for each connection; opens an entry when a request begins and closes it when it ends
 //! ```
 //!
@@ -102,7 +102,7 @@ impl Scoreboard {
         self.row(0)
     }
 
-    /// The counters of worker `index`, counted from 0.
+    /// The first row of worker `index`, counted from 0; `of_worker` adds the second.
     pub fn worker(&self, index: usize) -> WorkerStats {
         self.row(index + 1)
     }
@@ -112,7 +112,7 @@ impl Scoreboard {
         (0..=2 * self.workers).map(|row| self.row(row).get(field)).sum()
     }
 
-    /// Workers that are alive.
+    /// Workers that are alive; while one takes the place of another, both.
     pub fn alive(&self) -> usize {
         let alive = |&row: &usize| self.row(row).get(Field::Pid) != 0;
         (1..=2 * self.workers).filter(alive).count()

@@ -32,7 +32,7 @@ mod epoll;
 mod splice; // for http, balance and bench
 mod passed; // a listener from a service manager
 mod room; // on a terminal, on a disk
-mod usage; // for stress, check and whoever watches
+mod usage; // for stress, check and watchers
 mod clock; // for traces
 
 pub use clock::monotonic;

@@ -2,8 +2,9 @@
 //!
 //! Ask it, several times a second, and draw what it says: one line a worker, with the request that it serves,
 //! for whom, and how far it is. A server of ours tells this in STATS, or as `/_pool` when it speaks HTTP; it
-//! has written all of it down already, so an answer costs it a few hundred microseconds. Behind a balancer a
-//! different server answers each time. Each says when it began, so that each gets a picture of its own.
+//! has written all of it down already, so an answer costs it little: for each process of the pool, a look
+//! into /proc. Behind a balancer a different server answers each time. Each says when it began, so that each
+//! gets a picture of its own.
 //!
 //! ```text
 //!   server ──STATS──► thread ──┐
@@ -71,7 +72,7 @@ const RATED: f64 = 1.0;
 /// A server that another answers for and that has been silent for this long is gone.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
-/// A picture of one server, in parts.
+/// What is known of one server.
 pub struct Pool {
     /// Whom we ask.
     address: SocketAddr,
@@ -90,6 +91,7 @@ fn number(told: &Value, key: &str) -> f64 {
     }
 }
 
+/// A text that the server tells, as it is; empty when it does not.
 fn text<'t>(told: &'t Value, key: &str) -> &'t str {
     told.get(key).and_then(Value::as_str).unwrap_or_default()
 }
@@ -133,7 +135,7 @@ impl Pool {
 #[derive(Default)]
 struct Watched {
     pools: Vec<Pool>,
-    /// Whom we asked in vain last, and why.
+    /// The addresses whose last answer was an error, and which.
     troubles: Vec<(SocketAddr, String)>,
 }
 
@@ -187,15 +189,15 @@ fn run(args: &Args) -> Result<(), Failure> {
         started.or_else(|error| failed(format!("cannot start a thread: {error}")))?;
     }
     drop(tell);
-    let plain = args.has("--once") || !io::stdout().is_terminal() || env_is_dumb();
+    let plain = args.has("--once") || !io::stdout().is_terminal() || terminal_is_dumb();
     match plain {
         true => once(&answers, &addresses, interval * ONCE, stop),
         false => watch(&answers, interval, stop),
     }
 }
 
-/// A terminal that cannot move its cursor.
-fn env_is_dumb() -> bool {
+/// Is it a terminal that cannot move its cursor, as far as TERM says (environ(7))?
+fn terminal_is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 

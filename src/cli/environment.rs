@@ -6,8 +6,8 @@ use std::env;
 use std::fmt::Display;
 
 impl Args {
-    /// Takes from the environment what was not typed. An empty variable counts as none: a script can only
-    /// empty what its caller has set, not take it away for one command.
+    /// Takes from the environment what was not typed. An empty variable counts as none, so that
+    /// `KOLAM_ROOT= kolam serve` is a server without it.
     pub fn take_variables(&mut self) -> Result<(), Failure> {
         self.typed = self.given.len();
         for option in self.command.options() {

@@ -1,5 +1,5 @@
 //! What does a user type first? Lines to begin with, for the help and the man page. A test parses each by the
-//! tables, so that none is out of date. At the end of a line: the volume without which it goes.
+//! tables, so that none is out of date. A comment at the end of a line names the volume that it needs.
 
 /// A line for the shell, and what it does. The second word of the line is the command that it belongs to.
 #[rustfmt::skip]

@@ -7,8 +7,8 @@ use super::help::EXIT_CODES;
 use super::units::FORMS;
 use super::{Command, Opt};
 
-/// What `text` is in roff: a backslash begins an escape, a dash may become a hyphen that nobody can copy into
-/// a shell, and a dot or an apostrophe at the beginning of a line would make it a request.
+/// What `text` is in roff: a backslash begins an escape, a dash may become a hyphen, which is no dash to a
+/// shell, and a dot or an apostrophe at the beginning of a line would make it a request.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

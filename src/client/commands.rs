@@ -120,7 +120,7 @@ type Transfer = fn(&Server<'_>, &Path, &str) -> Result<String, Error>;
 struct Server<'a> {
     args: &'a Args,
     address: SocketAddr,
-    /// The server is one of HTTP.
+    /// The folder on it, over HTTP; `None`: it speaks the file protocol.
     site: Option<Site>,
     timeout: Duration,
     stop: Stop,
@@ -143,7 +143,7 @@ impl Server<'_> {
         })
     }
 
-    /// The same, for a command that speaks the file protocol alone.
+    /// The same, for a command that speaks the file protocol alone. `instead`: how to do it over HTTP.
     fn of_files<'a>(args: &'a Args, instead: &str) -> Result<Server<'a>, Failure> {
         let server = Server::of(args)?;
         match &server.site {
@@ -252,7 +252,7 @@ fn delete(args: &Args) -> Result<(), Failure> {
     print(&format!("{name} deleted\n"))
 }
 
-/// Prints one line for each count and one for each worker.
+/// Prints one line for each count, and of what is told of each worker one line a worker.
 fn stats(args: &Args) -> Result<(), Failure> {
     let server = Server::of_files(args, "GET /metrics tells the counts over HTTP")?;
     let stats = server.ask(|client| client.stats());

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 /// Longest head of a reply in bytes, and longest trailer: some servers send many fields.
 const HEAD_LIMIT: usize = 64 << 10;
 
-/// Longest line that announces a chunk, in bytes: 16 digits, and extensions that nobody sends.
+/// Longest line that announces a chunk, in bytes: 16 digits, and extensions, which are hardly ever sent.
 const CHUNK_LINE: usize = 4 << 10;
 
 /// A folder on an HTTP server.

@@ -116,6 +116,7 @@ pub fn metrics(scoreboard: &Scoreboard) -> Reply {
 struct Rows {
     listing: Listing,
     store: Arc<Store>,
+    /// A file has been written.
     begun: bool,
     /// The sizes of all that have been written.
     bytes: u64,
@@ -302,11 +303,7 @@ impl Source for Json {
             out.push(b'[');
         }
         let more = self.0.write(out, |out, name, about, first| {
-            let mut w = if first {
-                Writer::new(out)
-            } else {
-                Writer::after_value(out)
-            };
+            let mut w = Writer::in_list(out, first);
             w.open(b'{');
             w.pair("name", name);
             w.key("size");

@@ -23,7 +23,7 @@ pub struct Pieces {
     source: Box<dyn Source>,
     /// The peer knows HTTP/1.1.
     chunked: bool,
-    /// Which pieces are still to come: none after the last one.
+    /// Not all pieces have been sent.
     more: bool,
 }
 

@@ -36,7 +36,7 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// The places of all processes that have no slot of the supervisor's, for its last act.
+    /// Takes out all processes that have no slot of the supervisor's, which waits for them when it ends.
     pub fn processes(&mut self) -> impl Iterator<Item = Slot> + use<> {
         let all = mem::take(self);
         all.next.into_iter().chain(all.retired).map(|(_, slot)| slot)

@@ -29,13 +29,8 @@ impl Source for Names {
         text.truncate(at);
         let mut first = !self.0.has_begun();
         let more = self.0.advance(|name| {
-            let mut writer = if first {
-                Writer::new(text)
-            } else {
-                Writer::after_value(text)
-            };
+            Writer::in_list(text, first).string(name);
             first = false;
-            writer.string(name);
             text.len() < PIECE
         });
         if more {

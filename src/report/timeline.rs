@@ -94,9 +94,9 @@ impl Scene<'_> {
             let named = if workers > NAMED as u64 { 0 } else { workers };
             (clients, named, operation == "download", volume)
         })?;
-        let (mut lanes, mut untaken) = (BTreeMap::<u64, Lane>::new(), 0);
-        let workers = row.count("server_workers");
-        (0..workers).for_each(|worker| drop(lanes.insert(worker, Lane::default())));
+        let workers = 0..row.count("server_workers");
+        let mut lanes: BTreeMap<u64, Lane> = workers.map(|worker| (worker, Lane::default())).collect();
+        let mut untaken = 0;
         for line in lines(row) {
             let lane = lanes.entry(line.count("worker")).or_default();
             match (line.text("what"), line.number("taken_s")) {
@@ -132,7 +132,7 @@ impl Scene<'_> {
         (title, language.fill(words::SCENE, &figures))
     }
 
-    /// What the picture shows, in sentences.
+    /// What the picture shows, in sentences. There must be a request: `pictures` leaves out a scene without.
     fn told(&self, language: Language) -> String {
         let mut waits: Vec<f64> = self.requests().map(Request::wait).collect();
         waits.sort_by(f64::total_cmp);

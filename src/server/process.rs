@@ -2,7 +2,7 @@
 //! listener and serve. The parent only replaces those that die, and stops the listening.
 
 use crate::net::LingerSet;
-use crate::pool::{RenewalHooks, Supervisor, WorkerHooks};
+use crate::pool::{Supervisor, WorkerHooks};
 use crate::server::announce;
 use crate::server::blocking::{BlockingWorker, ListenerRole};
 use crate::server::shared::Shared;
@@ -57,7 +57,7 @@ impl WorkerHooks for Arc<Shared> {
     }
 
     fn on_exit(&self, index: usize, ended: Ended) {
-        self.on_retired(ended.pid);
+        self.record_exit(ended.pid);
         self.scoreboard.worker(index).add(Field::Restarts, 1);
         let how = match (ended.signal, ended.code) {
             (Some(signal), _) => format!("was killed by signal {signal}"),

@@ -17,7 +17,15 @@ impl RenewalHooks for Arc<Shared> {
     }
 
     fn on_retired(&self, pid: Pid) {
-        let row = self.scoreboard.row_of(pid as u32);
-        row.into_iter().for_each(|row| row.record_exit());
+        self.record_exit(pid);
+    }
+}
+
+impl Shared {
+    /// Corrects the counts of a process that has ended, however it did; one that was never ready has none.
+    pub fn record_exit(&self, pid: Pid) {
+        if let Some(row) = self.scoreboard.row_of(pid as u32) {
+            row.record_exit();
+        }
     }
 }

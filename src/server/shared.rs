@@ -93,7 +93,7 @@ impl Shared {
 
     /// A new session for one connection.
     pub fn session(&self, stats: WorkerStats, stream: &TcpStream) -> Box<dyn Session> {
-        // Only the log, and whoever watches, use the address. A peer that has gone already has none.
+        // Only the log and watchers use the address. A peer that has gone already has none.
         let peer = stream.peer_addr().ok();
         let log = RequestLog::new(stats, peer.filter(|_| self.log)).shown(peer);
         self.protocol.session(self.store.clone(), log)

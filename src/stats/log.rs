@@ -35,7 +35,7 @@ pub struct RequestLog {
     /// The peer, as the log names it; `None`: nothing is logged.
     pub(super) peer: Option<SocketAddr>,
     pub(super) entry: Option<Entry>,
-    /// For whoever watches the pool.
+    /// For those who watch the pool.
     pub(super) shown: Option<Shown>,
 }
 

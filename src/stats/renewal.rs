@@ -19,7 +19,7 @@ impl Scoreboard {
         rows.find(|row| row.get(Field::Pid) == u64::from(pid))
     }
 
-    /// What the processes of worker `index` have counted.
+    /// What all processes of worker `index` have counted: the sum of its two rows.
     pub fn of_worker(&self, index: usize, field: Field) -> u64 {
         self.worker(index).get(field) + self.row(index + 1 + self.workers).get(field)
     }

@@ -1,7 +1,7 @@
 //! What does each worker do at this moment? Its newest request and how many bytes have crossed for it stand
-//! in a slot of the shared memory, three cache lines a worker. Only the worker writes there, a few stores a
-//! request; who watches reads beside it and discards what changed meanwhile (a sequence lock), so that no
-//! worker ever waits for a watcher.
+//! in a slot of the shared memory, three cache lines a row. Only the worker writes there, a few stores a
+//! request. A watcher reads at the same time and discards what has changed meanwhile (a sequence lock), so
+//! no worker ever waits for a watcher.
 
 use super::{Field, ROW, RequestLog, Scoreboard, WorkerStats};
 use crate::json::Writer;
@@ -172,6 +172,7 @@ impl Shown {
         }
     }
 
+    /// The request is over: the slot still shows it, as one that does not run.
     pub fn end(&mut self) {
         if self.ticket == self.stats.ticket() {
             self.stats.put(RUNS, 0);
@@ -179,7 +180,7 @@ impl Shown {
         self.ticket = 0;
     }
 
-    /// Returns the ticket; 0: there is nothing to show.
+    /// Writes a request over the one that the slot shows. Returns its ticket; 0: there is nothing to show.
     fn write(&self, verb: &str, name: &[u8]) -> u64 {
         let (stats, Some(peer)) = (&self.stats, self.peer) else {
             return 0;
@@ -224,7 +225,7 @@ impl Drop for Shown {
     }
 }
 
-/// The part of a connection's log that whoever watches needs.
+/// The part of a connection's log that watchers need.
 impl RequestLog {
     /// Shows the requests of `peer`.
     pub fn shown(mut self, peer: Option<SocketAddr>) -> RequestLog {

@@ -1,6 +1,6 @@
 //! What does the whole pool look like at this moment? One JSON object: the totals, and for each worker what
-//! it has done and what it does. STATS answers with it, and so does `/_pool`; rates are left to whoever
-//! asks twice.
+//! it has done and what it does. STATS answers with it, and so does `/_pool`; a client that wants
+//! rates asks twice.
 
 use super::slot::{micros, queued};
 use super::{Field, Scoreboard, WorkerStats, utc};
@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Most processes whose memory is looked up for one picture: each costs some 30 microseconds.
+/// Most workers whose memory is looked up for one picture, twice: each look costs some 30 microseconds.
 const MEASURED: usize = 64;
 
 impl Scoreboard {
@@ -21,7 +21,7 @@ impl Scoreboard {
         self
     }
 
-    /// Where its connections wait, and whether what its workers do is not for all who can connect.
+    /// `listener`: where its connections wait; `private`: names and peers are not for all who can connect.
     pub fn describe(&self, listener: BorrowedFd, private: bool) {
         self.server().set(Field::Listener, listener.as_raw_fd() as u64);
         self.server().set(Field::Private, private.into());
@@ -140,7 +140,8 @@ impl Scoreboard {
         w.close(b'}');
     }
 
-    /// Bytes that the processes of the server hold for themselves, without the program's file.
+    /// Bytes that the server's processes hold for themselves, without the program's file. Workers after the
+    /// first `MEASURED` are left out, and so are those that retire.
     fn memory(&self) -> u64 {
         let rows = (0..self.workers.min(MEASURED)).map(|index| self.shown_row(index).get(Field::Pid));
         let mut pids: Vec<u64> = rows.chain([self.server().get(Field::Pid)]).collect();

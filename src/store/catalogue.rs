@@ -79,7 +79,8 @@ impl Snapshot {
     }
 }
 
-/// What all listings of one order that are under way read from.
+/// What all listings of one order read from while they are under way: the place of the newest snapshot. They
+/// hold the place and not the snapshot, so that an older one is gone when a newer one takes its place.
 type Newest = Mutex<Arc<Snapshot>>;
 
 /// For each order the newest snapshot, as long as a listing reads from it. The lock is held while the folder
@@ -105,7 +106,7 @@ impl Store {
         let column = 2 * order.column as usize;
         let mut slot = lock(&self.snapshots.0[column + usize::from(order.descending)]);
         let newest = match slot.upgrade() {
-            // Read by somebody while we waited for the lock, so it has all that was there when we asked.
+            // Another has read it while we waited for the lock, so it has all that was there when we asked.
             Some(newest) if lock(&newest).begun >= asked => newest,
             Some(newest) => {
                 let snapshot = Arc::new(self.snapshot(order)?);

@@ -78,7 +78,7 @@ impl Trace {
         (self == Trace::Scene).then(|| language.of(PLANNED).to_owned())
     }
 
-    /// Did only those clients fail whose worker the scene has killed: one in each row of process mode?
+    /// Did no more clients fail than the scene has killed workers: one in each row of process mode?
     pub fn went_as_planned(self, done: &[Outcome]) -> bool {
         let fine = |outcome: &Outcome| {
             let killed = u64::from(outcome.row.mode == "process");
@@ -104,7 +104,7 @@ const DOOMED: u64 = 2;
 pub struct Tracer {
     /// Stderr of the server; its file has no name.
     pub log: File,
-    /// `MARKS` for each client.
+    /// `MARKS` for each client, the first client first.
     pub marks: &'static [AtomicU64],
     /// Clients that have moved a byte.
     begun: &'static AtomicU64,

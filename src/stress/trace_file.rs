@@ -1,6 +1,6 @@
 //! What does a line of `trace.csv` join? What a client has noted, and what the server's log says of the
-//! connection with its port: which worker took it, when, and when the reply was done. A line more tells of
-//! each worker that died. All times are seconds since the first connection of the row.
+//! connection with its port: which worker took it, when, and when the reply was done. One more line tells
+//! of each worker that died. All times are seconds since the first connection of the row.
 
 use crate::cli::parse_digits;
 use crate::client::CAUSES;
@@ -36,6 +36,7 @@ struct Death {
     at: f64,
     worker: u64,
     process: Pid,
+    /// `killed by signal 9`
     how: String,
 }
 

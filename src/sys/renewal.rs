@@ -1,6 +1,6 @@
 //! What does SIGHUP mean? To a program with a terminal: that it has closed. A service has none, and there the
 //! signal asks for new workers. The sender does not tell which: a shell passes the hangup on to its jobs with
-//! kill(2), as anyone may. So it is decided at the start.
+//! kill(2), as anyone may. So a program decides at its start: by whether it has a terminal.
 
 use super::signal::wake;
 use super::stop::{Stop, WAKE};

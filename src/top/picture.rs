@@ -13,10 +13,10 @@ const WIDE: usize = 72;
 /// Columns of a bar, where there is room for one.
 const BAR: usize = 12;
 
-/// A server that has been silent for longer than this is said to be.
+/// A server that has been silent for this long gets a line that says so.
 const SILENT: Duration = Duration::from_millis(1500);
 
-/// What each state is called, and its colour (ECMA-48, SGR).
+/// Each state as the server calls it, the word in the picture, and its colour (ECMA-48, SGR).
 const STATES: [(&str, &str, &str); 5] = [
     ("busy", "busy", "1;32"),
     ("idle", "idle", "2"),
