@@ -1,6 +1,6 @@
 //! # Chapter 22. Who may come in?
 //!
-//! Whoever knows the token of the server: a secret text in a file. A client of the file protocol sends it
+//! All who know the token of the server: a secret text in a file. A client of the file protocol sends it
 //! first, `AUTH <token>`; over HTTP it is in a field of each request. It is compared in a time that does not
 //! depend on how much of it is right, and the answer to a wrong one comes late.
 //!

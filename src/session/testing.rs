@@ -1,6 +1,6 @@
 //! # Appendix. What do the unit tests share?
 //!
-//! A temporary folder that removes itself, a peer made of memory, and inputs that nobody wrote. Nothing here
+//! A temporary folder that removes itself, a peer made of memory, and inputs that are made by chance. Nothing here
 //! is in the program.
 
 use crate::session::{ByteCounts, Outgoing, Pumped, Session, Stream, pump};
@@ -273,7 +273,7 @@ fn change(input: &mut Vec<u8>, corpus: &[&[u8]], random: &mut Random) {
             drop(input.splice(at..at, copy));
         }
         8 => {
-            // Seldom beyond the bounds on heads and lines.
+            // Rarely beyond the bounds on heads and lines.
             let count = if random.below(50) == 0 { 20_000 } else { 40 };
             drop(input.splice(at..at, vec![sign; random.below(count)]));
         }

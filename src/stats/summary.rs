@@ -1,5 +1,5 @@
 //! What has a server done, in one line, when it has stopped? And how are guesses counted: a wrong token is a
-//! request that has failed, and counted once more by itself; many of them mean that a stranger tries.
+//! request that has failed, and is counted once more by itself: many of them mean that a stranger guesses.
 
 use super::{Field, RequestLog, Scoreboard};
 
