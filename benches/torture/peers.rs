@@ -94,7 +94,7 @@ fn settled(site: &Site, expected: usize) -> Vec<usize> {
 
 /// Promise 18: requests of all kinds, a tenth of them cut off.
 pub fn nothing_leaks(trial: Trial) -> Verdict {
-    let requests = trial.at_least(1000, 20_000);
+    let requests = trial.at_least(10_000, 20_000);
     let found = in_turn(&everywhere(), |place, folder| {
         folder.write("a", noise(5_000, 1));
         let site = place.serve(folder, WORKERS, "", "");
