@@ -32,7 +32,7 @@ pub use hints::for_command;
 #[cfg(test)]
 pub use hints::{OTHER_COMMANDS, OTHER_OPTIONS, row};
 pub use manual::manual;
-pub use terminal::{LiveLine, columns, cut, escapes_allowed, rows, width};
+pub use terminal::{LiveLine, columns, cut, escapes_allowed, is_dumb, rows, width};
 pub use units::{counted, nearest_rank, parse_digits};
 pub use visible::{characters, visible, visible_name};
 #[cfg(test)]

@@ -28,7 +28,7 @@ mod picture; // lines of text
 mod wire; // asking
 
 use crate::access::{TOKEN_FILE, carry};
-use crate::cli::{Args, Command, Failure, columns, escapes_allowed, failed, opt, print, rows};
+use crate::cli::{Args, Command, Failure, columns, escapes_allowed, failed, is_dumb, opt, print, rows};
 use crate::json::Value;
 use crate::sys::{Listen, Stop};
 use std::collections::VecDeque;
@@ -44,14 +44,14 @@ pub static TOP: Command = Command {
     words: &[],
     about: "show what each worker of a running server does\n\n\
             A line a worker: idle or busy, with which request, for whom, and how far. Ctrl-C ends it. Into a \
-            file or a pipe it prints one picture. idle* is the worker that \
-            answers top itself. It asks as any client does, so while all workers of a pool \
-            are held, it waits as any client does; kolam serve --watch gives it an entrance of its own.",
+            file or a pipe it prints one picture. The worker with idle* has answered top itself.\n\
+            top asks as any client does, so it waits while all workers of a pool are held; kolam serve \
+            --watch gives it an address of its own.",
     options: &[&[
         opt(
             "--server",
             "HOST:PORT",
-            "a server, or a balancer before several; may be repeated (127.0.0.1:6666)",
+            "a server, or a balancer in front of several; may be repeated (127.0.0.1:6666)",
         )
         .or_variable("KOLAM_SERVER"),
         opt("--interval", "TIME", "pause between two pictures (200ms)"),
@@ -189,16 +189,11 @@ fn run(args: &Args) -> Result<(), Failure> {
         started.or_else(|error| failed(format!("cannot start a thread: {error}")))?;
     }
     drop(tell);
-    let plain = args.has("--once") || !io::stdout().is_terminal() || terminal_is_dumb();
+    let plain = args.has("--once") || !io::stdout().is_terminal() || is_dumb();
     match plain {
         true => once(&answers, &addresses, interval * ONCE, stop),
         false => watch(&answers, interval, stop),
     }
-}
-
-/// Is it a terminal that cannot move its cursor, as far as TERM says (environ(7))?
-fn terminal_is_dumb() -> bool {
-    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 type Answers = Receiver<(SocketAddr, Result<Value, String>)>;

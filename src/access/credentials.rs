@@ -17,6 +17,7 @@ pub fn offered(field: &str) -> Option<Vec<u8>> {
     if !scheme.eq_ignore_ascii_case("Basic") {
         return None;
     }
+    // The limit of a request's head bounds it.
     let mut bytes = vec![0; decoded_room(rest.len())];
     let mut decoder = Decoder::new();
     let step = decoder.decode(rest.as_bytes(), &mut bytes);

@@ -1,6 +1,6 @@
 //! How is a protocol guarded that knows nothing of it? By a session in front of it: the gate answers AUTH and
-//! refuses everything else, until a token is right. From then on all bytes go to the session behind it, those
-//! too that came together with AUTH. A wrong token is the last request of a connection.
+//! refuses everything else, until a token is right. From then on all bytes go to the session behind it, also
+//! those that came together with AUTH. A wrong token is the last request of a connection.
 
 use super::{Token, WRONG};
 use crate::protocol::{EndMark, HeadParser, Progress, Refusal, Reply};
@@ -212,6 +212,7 @@ impl Session for Gate {
         self.behind.largest_read()
     }
 
+    /// No other reply of the gate has this reason.
     fn is_late(&self) -> bool {
         matches!(&self.state, State::Reply { reply, .. } if reply.failure == WRONG)
     }

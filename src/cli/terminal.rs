@@ -29,12 +29,16 @@ pub fn rows(stream: &impl AsFd) -> usize {
     known.filter(|&rows| rows > 0).unwrap_or(24)
 }
 
-/// Whether escape sequences are welcome: the user has not set NO_COLOR (to anything but nothing, see
-/// no-color.org), and the terminal is not one that would print them.
+/// Would the terminal print escape sequences instead of obeying them, as far as TERM says (environ(7))?
+pub fn is_dumb() -> bool {
+    env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+/// Whether escape sequences are welcome: NO_COLOR is not set, or empty (no-color.org), and the terminal is
+/// not one that would print them.
 pub fn escapes_allowed() -> bool {
     let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    !refused && !dumb
+    !refused && !is_dumb()
 }
 
 /// Characters that take no column: accents and vowel signs that are put on the character before them,

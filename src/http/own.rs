@@ -25,11 +25,19 @@ const RETRY: u32 = 200;
 /// Fields by which a proxy says that it is one. What a proxy passes on may come from anywhere.
 const PROXY_FIELDS: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-proto"];
 
+/// Is this path the server's own, and no file? `HttpSession::own` answers each of them.
+fn is_own(path: &[u8]) -> bool {
+    matches!(
+        path,
+        b"/" | b"/healthz" | b"/metrics" | b"/_pool" | b"/_pool/events"
+    )
+}
+
 /// The methods that make sense for a path.
 pub fn allowed(path: &[u8]) -> &'static str {
     match path {
         b"/" => "GET, HEAD, POST, OPTIONS",
-        b"/healthz" | b"/metrics" | b"/_pool" | b"/_pool/events" => "GET, HEAD, OPTIONS",
+        path if is_own(path) => "GET, HEAD, OPTIONS",
         // A file, or `*`: the server as a whole.
         _ => "GET, HEAD, PUT, DELETE, OPTIONS",
     }
@@ -37,11 +45,9 @@ pub fn allowed(path: &[u8]) -> &'static str {
 
 /// The name of the file that a path stands for, for PUT and DELETE. It has not been checked.
 pub fn file_at(path: &[u8]) -> Result<&[u8], Refusal> {
-    match path {
-        b"/" | b"/healthz" | b"/metrics" | b"/_pool" | b"/_pool/events" => {
-            Err(Refusal::method(allowed(path)))
-        }
-        name => Ok(name.strip_prefix(b"/").unwrap_or(name)),
+    match is_own(path) {
+        true => Err(Refusal::method(allowed(path))),
+        false => Ok(path.strip_prefix(b"/").unwrap_or(path)),
     }
 }
 
@@ -73,7 +79,7 @@ impl HttpSession {
         }
         for name in PROXY_FIELDS {
             if request.fields.one(name)?.is_some() {
-                let reason = "there is a proxy before this server; ask the server itself";
+                let reason = "there is a proxy in front of this server; ask the server itself";
                 return Err(Refusal::new(403, reason));
             }
         }

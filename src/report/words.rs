@@ -101,7 +101,7 @@ pub const KILLED: Text = [
 ];
 /// Drawn, all.
 pub const DRAWN: Text = [
-    " Drawn are the first {} of {} requests.",
+    " The picture has the first {} of {} requests.",
     " Yang digambar {} pertama dari {} permintaan.",
 ];
 pub const UNTAKEN: Text = [

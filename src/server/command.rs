@@ -35,7 +35,7 @@ const OPTIONS: &[Opt] = &[
     opt("--grace", "TIME", "how long a stop waits for requests in progress (10)"),
     opt("--quiet", "", "no log on stderr"),
     crate::access::TOKEN_FILE,
-    opt("--trace", "", "log when a worker takes a connection too, by the clock since the boot"),
+    opt("--trace", "", "also log when a worker takes a connection; times are seconds since the boot"),
 ];
 
 pub static SERVE: Command = Command {

@@ -1,7 +1,7 @@
 //! # Appendix. What do the unit tests share?
 //!
-//! A temporary folder that removes itself, a peer made of memory, and inputs that are made by chance. Nothing here
-//! is in the program.
+//! A temporary folder that removes itself, a peer made of memory, and random inputs. Nothing here is in the
+//! program.
 
 use crate::session::{ByteCounts, Outgoing, Pumped, Session, Stream, pump};
 use std::fmt::Debug;
