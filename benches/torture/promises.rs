@@ -217,7 +217,7 @@ pub const PROMISES: &[Promise] = &[
         number: 22,
         says: "the balancer survives a back end",
         modes: "balancer, both protocols",
-        limit: "failed: a request a client at most; 0 after 1 s; back in turn after 2 s; shares ± 1; half-close passed on",
+        limit: "failed: only what was in hand; 0 after 0.2 s; back in turn after 2 s; shares ± 1; half-close passed on",
         needs: &[],
         seconds: 120,
         test: backends::a_back_end_may_die,
