@@ -7,10 +7,11 @@ use crate::access::bearer;
 use crate::cli::{Args, Failure, look_up, parse_digits, usage, visible};
 use crate::json::{Reader, Value};
 use crate::session::PIECE;
-use std::io::{self, Write, sink};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 
-/// Longest head of a reply in bytes, and longest trailer: some servers send many fields.
+/// Longest head of a reply in bytes with all that say "not yet" before it, and longest trailer: some servers
+/// send many fields.
 const HEAD_LIMIT: usize = 64 << 10;
 
 /// Longest line that announces a chunk, in bytes: 16 digits, and extensions, which are hardly ever sent.
@@ -118,8 +119,9 @@ impl Site {
              {fields}{}\r\n",
             bearer()
         ))?;
+        let mut budget = HEAD_LIMIT;
         loop {
-            let head = Head::read(client)?;
+            let head = Head::read(client, &mut budget)?;
             // 1xx: it will answer, but has not yet (RFC 9110, section 15.2).
             if !(100..200).contains(&head.status) {
                 return Ok(head);
@@ -148,9 +150,8 @@ fn encoded(name: &str) -> String {
 
 impl Head {
     /// head = status-line *( field CR LF ) CR LF ; status-line = "HTTP/1." digit SP 3digit [ SP words ]
-    fn read(client: &mut Client) -> Result<Head, Error> {
-        let mut budget = HEAD_LIMIT;
-        let first = read_line(client, &mut budget)?;
+    fn read(client: &mut Client, budget: &mut usize) -> Result<Head, Error> {
+        let first = read_line(client, budget)?;
         let line = first
             .strip_prefix("HTTP/1.")
             .and_then(|rest| rest.get(2..))
@@ -160,7 +161,7 @@ impl Head {
         };
         let mut fields = Vec::new();
         loop {
-            let line = read_line(client, &mut budget)?;
+            let line = read_line(client, budget)?;
             if line.is_empty() {
                 break;
             }
@@ -239,9 +240,9 @@ impl Head {
         }
     }
 
-    /// Reads a body that says nothing new.
+    /// Reads a body that says nothing new, such as a page about an error.
     pub fn skip_body(&self, client: &mut Client) -> Result<(), Error> {
-        self.read_body(client, &mut sink()).map(drop)
+        self.read_body(client, &mut Bounded(&mut Vec::new())).map(drop)
     }
 }
 
@@ -302,14 +303,14 @@ fn read_chunks(client: &mut Client, sink: &mut dyn Write) -> Result<u64, Error> 
     Ok(length)
 }
 
-/// Takes as much as a listing may have.
+/// Takes as much as a reply may have that is held.
 struct Bounded<'b>(&'b mut Vec<u8>);
 
 impl Write for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > REPLY_LIMIT {
             return Err(io::Error::other(
-                "the listing is larger than this program will hold",
+                "the reply is larger than this program will hold",
             ));
         }
         self.0.write(bytes)

@@ -139,6 +139,7 @@ fn fetch_into(
     part: &mut Unfinished,
     shown: &str,
 ) -> Result<u64, Error> {
+    let cannot = |error| Error::Local(in_words("write", shown, error));
     let kept = part.kept();
     let head = match part.etag.clone().filter(|_| kept > 0) {
         None => site.ask_for(client, name, "")?,
@@ -150,8 +151,10 @@ fn fetch_into(
                     require_rest(&head, kept, &etag)?;
                     return receive(&head, client, part, kept, shown);
                 }
-                // Nothing is left of that version: whole or not, the bytes are not trusted.
+                // Nothing is left of that version: whole or not, the bytes are not trusted. They go
+                // first, since the server may close the connection now.
                 416 => {
+                    part.restart(None).map_err(cannot)?;
                     head.skip_body(client)?;
                     site.ask_for(client, name, "")?
                 }
@@ -161,8 +164,7 @@ fn fetch_into(
     };
     // All of the file, whatever is kept; a part that was not asked for is an error here.
     head.must_be_ok()?;
-    let restarted = part.restart(head.field("etag"));
-    restarted.map_err(|error| Error::Local(in_words("write", shown, error)))?;
+    part.restart(head.field("etag")).map_err(cannot)?;
     receive(&head, client, part, 0, shown)
 }
 
@@ -191,7 +193,7 @@ fn require_rest(head: &Head, start: u64, etag: &str) -> Result<(), Error> {
         return corrupt("a part has come without its place in the file");
     };
     let rest = length.checked_sub(start);
-    let whole = first == start && last.checked_add(1) == Some(length);
+    let whole = first == start && first <= last && last.checked_add(1) == Some(length);
     if !whole || rest.is_none() || head.length() != rest {
         return corrupt("another part has come than was asked for");
     }

@@ -184,3 +184,38 @@ fn lies(reply: &str, expected: Result<&str, &str>) {
         }
     }
 }
+
+#[test]
+fn a_reply_that_never_begins_ends_and_a_part_alone_is_no_file() {
+    let part = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nXY";
+    let all = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nETag: \"v1\"\r\n\r\n1234";
+    let beyond = "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n";
+    let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(4000);
+    let server = Fake::start(move |guest| {
+        while let Some(number) = guest.head() {
+            let ranged = guest.seen.last.lock().unwrap().contains("\r\nRange: ");
+            match (number, ranged) {
+                (0, _) => return guest.send(all),
+                (_, true) => guest.send(beyond),
+                (4, _) => return guest.send(&endless),
+                _ => return guest.send(part),
+            }
+        }
+    });
+    let here = Folder::new();
+    let line = format!(
+        "download a -o {} --server http://{}",
+        here.word("a"),
+        server.address
+    );
+    assert_has(&run(&*line).stderr, &["4 bytes are kept"]);
+    run(format!("{line} --resume")).failed(1, &["206 Partial Content"]);
+    assert_eq!(
+        here.names(),
+        [""; 0],
+        "what lies beyond the end of a file is no part of it"
+    );
+    run(&*line).failed(1, &["206 Partial Content"]);
+    run(&*line).failed(1, &["its head is too long"]);
+    assert_eq!(here.names(), [""; 0]);
+}
