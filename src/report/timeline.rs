@@ -31,6 +31,12 @@ const NAMED: usize = 12;
 /// Most requests in a picture, the first that were taken: a page stays far below 300 KB.
 const MOST: usize = 400;
 
+/// Most lanes without a request, as many as a server can have workers: the file may be that of a stranger.
+const LANES: u64 = 4096;
+
+/// The latest time in seconds, as long as an option can make a run; another one was not measured.
+const LATEST: f64 = 1e9;
+
 /// What a shorter bar is drawn as, in units: less cannot be seen.
 const HAIR: f64 = 0.5;
 
@@ -94,14 +100,14 @@ impl Scene<'_> {
             let named = if workers > NAMED as u64 { 0 } else { workers };
             (clients, named, operation == "download", volume)
         })?;
-        let workers = 0..row.count("server_workers");
+        let workers = 0..row.count("server_workers").min(LANES);
         let mut lanes: BTreeMap<u64, Lane> = workers.map(|worker| (worker, Lane::default())).collect();
         let mut untaken = 0;
         for line in lines(row) {
             let lane = lanes.entry(line.count("worker")).or_default();
-            match (line.text("what"), line.number("taken_s")) {
+            match (line.text("what"), time(line, "taken_s")) {
                 ("death", _) => lane.deaths.extend(
-                    line.number("done_s")
+                    time(line, "done_s")
                         .zip(line.number("process"))
                         .map(|(at, process)| (at, process as u64)),
                 ),
@@ -161,16 +167,22 @@ impl Scene<'_> {
     }
 }
 
+/// Seconds since the row began.
+fn time(line: &Row, title: &str) -> Option<f64> {
+    let time = line.number(title);
+    time.filter(|time| (0.0..=LATEST).contains(time))
+}
+
 impl Request {
     fn from(line: &Row, what: &str, taken: f64) -> Request {
-        let connected = line.number("connected_s").unwrap_or(taken);
-        let last = line.number("last_byte_s").unwrap_or(taken);
+        let connected = time(line, "connected_s").unwrap_or(taken);
+        let last = time(line, "last_byte_s").unwrap_or(taken);
         Request {
             process: line.count("process"),
             connected,
             taken,
             // Without it, its worker has died: `arrange` knows when.
-            end: line.number("done_s").unwrap_or(f64::NAN),
+            end: time(line, "done_s").unwrap_or(f64::NAN),
             last,
             kind: if what == "slow client" {
                 Kind::Slow
@@ -496,6 +508,26 @@ mod tests {
             page.contains("client lambat: 1.10 s") && !page.contains("slow client"),
             "{page}"
         );
+    }
+
+    #[test]
+    fn a_hostile_trace_costs_little_and_leaves_the_picture_whole() {
+        let mut run = traced();
+        let early = "no,what,client,worker,process,connected_s,taken_s,first_byte_s,last_byte_s,\
+                     done_s,result\n\
+                     1,client,5,0,70,-1.7e308,0.1,0.1,1.7e308,1.7e308,ok\n\
+                     1,client,6,0,70,0,1.7e308,0.1,0.2,0.2,ok\n";
+        run.trace.extend(parse(early));
+        run.rows = run_of_many(u64::MAX).rows;
+        let scene = Scene::of(&run, "process").unwrap();
+        assert_eq!((scene.lanes.len(), scene.untaken), (LANES as usize, 2));
+        assert_eq!(scene.length(), 1.4);
+        let page = html(&run, English).unwrap();
+        assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
+    }
+
+    fn run_of_many(workers: u64) -> Run {
+        run(&[("process", "download", 10, 5, workers, 1e9)])
     }
 
     #[test]
