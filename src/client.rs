@@ -20,6 +20,7 @@
 //! run: cargo test --locked --bin kolam client::
 //! see: a_reply_is_a_success_only_with_its_end_mark ... FAILED
 
+mod as_json; // STATS for programs
 mod commands; // the client's command line
 mod http; // a listing and a file over HTTP
 mod resume; // a download that goes on
@@ -265,11 +266,8 @@ impl Client {
 
     /// STATS: what the server has counted.
     pub fn stats(&mut self) -> Result<Value, Error> {
-        let reply = self.ask("STATS\r\n\r\n")?;
-        reply
-            .get("data")
-            .cloned()
-            .map_or_else(|| corrupt("data is missing"), Ok)
+        let data = self.ask("STATS\r\n\r\n")?.get("data").cloned();
+        data.map_or_else(|| corrupt("data is missing"), Ok)
     }
 
     /// DELETE.

@@ -105,7 +105,7 @@ const WATCHING: &str = "top stats/slot.rs stats/snapshot.rs protocol/stats.rs se
 
 /// What a user types and sees.
 const COMMANDS: &str = "cli main sys/passed.rs sys/room.rs stats/date.rs server/command.rs \
-                        client/commands.rs client/progress.rs client/stranger.rs";
+                        client/as_json.rs client/commands.rs client/progress.rs client/stranger.rs";
 
 /// What the tables of options become for those who type, and downloads.
 const MANNERS: &str = "cli/help.rs cli/hints.rs cli/completions.rs cli/manual.rs cli/examples.rs \

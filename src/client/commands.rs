@@ -1,6 +1,7 @@
 //! How does a person use the client? One connection, one request, one clear sentence when it fails. `-`
 //! stands for stdin or stdout.
 
+use super::as_json::as_json;
 use super::http::{Listed, Site};
 use super::partial_file::{PartialFile, is_replaced};
 use super::progress::{Progress, in_words};
@@ -8,7 +9,7 @@ use super::resume::{self, Unfinished};
 use super::{Client, Error};
 use crate::access::{TOKEN_FILE, carry};
 use crate::cli::{Args, Command, Failure, Opt, failed, opt, print, usage, visible, visible_name};
-use crate::json::{Value, Writer};
+use crate::json::Value;
 use crate::session::PIECE;
 use crate::store::check_name;
 use crate::sys::{self, Interest, Listen, Stop};
@@ -258,9 +259,7 @@ fn stats(args: &Args) -> Result<(), Failure> {
     let stats = server.ask(|client| client.stats());
     let stats = stats.map_err(|error| server.failure(error))?;
     if args.has("--json") {
-        let mut out = Vec::new();
-        write_json(&mut Writer::new(&mut out), &stats);
-        return print(&format!("{}\n", String::from_utf8_lossy(&out)));
+        return print(&format!("{}\n", as_json(&stats)));
     }
     let Value::Object(pairs) = stats else {
         return failed("the server's STATS is no object");
@@ -278,28 +277,6 @@ fn stats(args: &Args) -> Result<(), Failure> {
         }
     }
     print(&text)
-}
-
-fn write_json(w: &mut Writer<'_>, value: &Value) {
-    match value {
-        Value::Null => w.number("null"),
-        Value::Bool(value) => w.number(value),
-        Value::Number(number) => w.number(number),
-        Value::String(text) => w.string(text),
-        Value::Array(items) => {
-            w.open(b'[');
-            items.iter().for_each(|item| write_json(w, item));
-            w.close(b']');
-        }
-        Value::Object(pairs) => {
-            w.open(b'{');
-            for (key, value) in pairs {
-                w.key(key);
-                write_json(w, value);
-            }
-            w.close(b'}');
-        }
-    }
 }
 
 /// A value as a person would write it.
