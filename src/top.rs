@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
-use wire::Wire;
+use wire::{REMEMBERED, Wire};
 
 pub static TOP: Command = Command {
     name: "top",
@@ -163,6 +163,19 @@ impl Watched {
         }
         self.pools
             .retain(|pool| pool.address != address || pool.at.elapsed() < FORGOTTEN);
+        // So many never answer in turn: it is one that makes up others, and memory must have a bound.
+        let of_address = self
+            .pools
+            .iter()
+            .enumerate()
+            .filter(|(_, pool)| pool.address == address);
+        let oldest = of_address
+            .clone()
+            .min_by_key(|(_, pool)| pool.at)
+            .map(|(index, _)| index);
+        if let Some(oldest) = oldest.filter(|_| of_address.count() > REMEMBERED) {
+            self.pools.remove(oldest);
+        }
     }
 }
 
@@ -311,6 +324,9 @@ mod tests {
         watched.note(address(2), Ok(told(10, 1.0, 1))).unwrap();
         assert_eq!((watched.pools.len(), watched.troubles.len()), (3, 0));
         assert!(watched.note(address(3), Err("a mistake".to_owned())).is_err());
+        (100..200).for_each(|pid| watched.told(address(2), told(pid, 1.0, 1)));
+        assert_eq!(watched.pools.len(), 2 + REMEMBERED, "and those of port 1");
+        assert_eq!(number(&watched.pools.last().unwrap().told, "pid"), 199.0);
     }
 
     #[test]

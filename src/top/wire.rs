@@ -6,15 +6,18 @@ use crate::cli::visible;
 use crate::client::{Client, Error};
 use crate::json::{Reader, Value};
 use crate::sys::Stop;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest answer in bytes: enough for 4096 workers, the most that a server has, with all that they tell.
 const LIMIT: usize = 4 << 20;
 
+/// Bytes of one read; most answers are shorter.
+const PIECE: usize = 16 << 10;
+
 /// Answers that are remembered, to know how many servers answer at one address.
-const REMEMBERED: usize = 32;
+pub const REMEMBERED: usize = 32;
 
 /// One address that is asked again and again.
 pub struct Wire {
@@ -65,7 +68,12 @@ impl Wire {
     }
 
     fn ask_for_stats(&mut self) -> Result<Value, String> {
-        let answer = Client::connect(self.address, self.timeout, self.stop).and_then(|mut c| c.stats());
+        let deadline = Instant::now() + self.timeout;
+        let client = Client::connect(self.address, self.timeout, self.stop);
+        let answer = client.and_then(|mut client| {
+            client.end_by(deadline);
+            client.stats()
+        });
         answer.or_else(|error| match error {
             // Perhaps HTTP: then what it says to /_pool is the better reason.
             Error::Stranger(_) => {
@@ -79,17 +87,25 @@ impl Wire {
                 let why = "only kolam knows STATS, and not when it is full";
                 Err(format!("it answers STATS with an error, {said}; {why}"))
             }
-            Error::Timeout => Err(format!(
-                "no answer within {} s; if all its workers are held, start it with --watch HOST:PORT",
-                self.timeout.as_secs_f64()
-            )),
+            Error::Timeout => Err(self.silent()),
             other => Err(other.to_string()),
         })
     }
 
+    fn silent(&self) -> String {
+        format!(
+            "no answer within {} s; if all its workers are held, start it with --watch HOST:PORT",
+            self.timeout.as_secs_f64()
+        )
+    }
+
     /// `GET /_pool?json`
     fn ask_for_pool(&self) -> Result<Value, String> {
-        let reply = self.get().map_err(|error| error.to_string())?;
+        let reply = self.get().map_err(|error| match error.kind() {
+            // The first is what a socket with a timeout says.
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => self.silent(),
+            _ => error.to_string(),
+        })?;
         let end = reply.windows(4).position(|mark| mark == b"\r\n\r\n");
         let (head, body) = reply.split_at(end.map_or(reply.len(), |end| end + 4));
         let head = String::from_utf8_lossy(head);
@@ -107,16 +123,27 @@ impl Wire {
     }
 
     fn get(&self) -> io::Result<Vec<u8>> {
+        let end = Instant::now() + self.timeout;
         let mut stream = TcpStream::connect_timeout(&self.address, self.timeout)?;
-        stream.set_read_timeout(Some(self.timeout))?;
         let host = self.address;
         write!(
             stream,
             "GET /_pool?json HTTP/1.1\r\nHost: {host}\r\n{}Connection: close\r\n\r\n",
             bearer()
         )?;
-        let mut reply = Vec::new();
-        stream.take(LIMIT as u64).read_to_end(&mut reply)?;
+        let (mut reply, mut piece) = (Vec::new(), [0; PIECE]);
+        while reply.len() < LIMIT {
+            // Before each piece: a server that sends a byte now and then is never silent.
+            let left = end.checked_duration_since(Instant::now());
+            let left = left.filter(|left| !left.is_zero()).ok_or(ErrorKind::TimedOut)?;
+            stream.set_read_timeout(Some(left))?;
+            match stream.read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => reply.extend_from_slice(&piece[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(reply)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::support::pty::Terminal;
 use crate::support::*;
+use std::io::Write;
 
 #[test]
 fn a_killed_worker_is_seen_and_ctrl_c_gives_the_terminal_back() {
@@ -44,6 +45,22 @@ fn a_killed_worker_is_seen_and_ctrl_c_gives_the_terminal_back() {
         "{after:?}"
     );
     assert_eq!(code, Some(130));
+}
+
+#[test]
+fn a_server_that_drips_its_answer_is_waited_for_once() {
+    let line = "top --once --timeout 300ms --server";
+    for start in ["{\"status\":\"OK\",\"data\":", "HTTP/1.1 200 OK\r\n\r\n"] {
+        let server = Fake::start(move |guest| {
+            guest.read_to(END);
+            guest.send(start);
+            while guest.stream.write_all(b" ").is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        });
+        let ended = run(format!("{line} {}", server.address));
+        ended.failed(1, &["no answer within 0.3 s"]);
+    }
 }
 
 #[test]
