@@ -179,13 +179,12 @@ TILDE = PREFIX=$(PREFIX): the shell has not expanded the ~; write PREFIX=$$HOME/
 
 install: $(KOLAM)
 	$(if $(filter ~%,$(DESTDIR)$(PREFIX)),$(error $(TILDE)))
-	@install -d '$(dir $(PAGE))' '$(dir $(FOR_BASH))' '$(dir $(FOR_ZSH))' '$(dir $(FOR_FISH))'
+	@for page in '$(PAGE)' '$(FOR_BASH)' '$(FOR_ZSH)' '$(FOR_FISH)'; do install -D -m 644 /dev/null "$$page" || exit 1; done
 	@install -D -m 755 '$(KOLAM)' '$(TO)/bin/kolam'
 	@'$(KOLAM)' man >'$(PAGE)'
 	@'$(KOLAM)' completions bash >'$(FOR_BASH)'
 	@'$(KOLAM)' completions zsh >'$(FOR_ZSH)'
 	@'$(KOLAM)' completions fish >'$(FOR_FISH)'
-	@chmod 644 '$(PAGE)' '$(FOR_BASH)' '$(FOR_ZSH)' '$(FOR_FISH)'
 	@echo 'installed: $(TO)/bin/kolam, its man page, and completions for bash, zsh and fish'
 
 uninstall:

@@ -78,7 +78,7 @@ fn make(target: &str, folder: &Folder) -> Ended {
         target,
         "PREFIX=/usr",
     ]);
-    command.arg(format!("DESTDIR={}", folder.path().display()));
+    command.arg(format!("DESTDIR={}/a place", folder.path().display()));
     if target == "install" {
         command.arg(concat!("KOLAM=", env!("CARGO_BIN_EXE_kolam")));
     }
@@ -139,7 +139,7 @@ fn what_is_installed_is_whole_and_goes_again() {
         ("share/man/man1/kolam.1", 0o644, "man"),
         ("share/zsh/site-functions/_kolam", 0o644, "completions zsh"),
     ];
-    let place = |name: &str| folder.path().join("usr").join(name);
+    let place = |name: &str| folder.path().join("a place/usr").join(name);
     let expected = places.map(|(name, mode, _)| (place(name).display().to_string(), mode));
     assert_eq!(installed(folder.path()), expected);
     for (name, _, words) in places.into_iter().filter(|row| !row.2.is_empty()) {
