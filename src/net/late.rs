@@ -32,8 +32,8 @@ impl Lingering {
         if now >= self.idle
             && let Some(words) = self.late.take()
         {
-            // They are shorter than any socket's buffer. An error has no receiver.
-            let _ = (&self.stream).write(&words);
+            // They are shorter than any socket's buffer, so this does not wait. An error has no receiver.
+            let _ = (&self.stream).write_all(&words);
             let _ = self.stream.shutdown(Shutdown::Write);
             self.idle = now + LINGER_IDLE;
         }
