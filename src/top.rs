@@ -28,7 +28,9 @@ mod picture; // lines of text
 mod wire; // asking
 
 use crate::access::{TOKEN_FILE, carry};
-use crate::cli::{Args, Command, Failure, columns, escapes_allowed, failed, is_dumb, opt, print, rows};
+use crate::cli::{
+    Args, Command, Failure, columns, escapes_allowed, failed, is_dumb, look_up, opt, print, rows,
+};
 use crate::json::Value;
 use crate::sys::{Listen, Stop};
 use std::collections::VecDeque;
@@ -38,6 +40,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 use wire::{REMEMBERED, Wire};
+
+/// What is watched when no server is named.
+const USUAL: &str = "127.0.0.1:6666";
 
 pub static TOP: Command = Command {
     name: "top",
@@ -179,19 +184,30 @@ impl Watched {
     }
 }
 
+/// The address of a server, and does the user say that it speaks HTTP? `http://HOST:PORT/` says so, as for
+/// `list`.
+fn server(args: &Args, text: &str) -> Result<(SocketAddr, bool), Failure> {
+    let url = text.strip_prefix("http://");
+    let host = url.map_or(text, |url| url.split('/').next().unwrap_or_default());
+    Ok((look_up(&args.said("--server", text), host, USUAL)?, url.is_some()))
+}
+
 fn run(args: &Args) -> Result<(), Failure> {
     let stop = Stop::listen(Listen::Stop);
     let stop = stop.or_else(|error| failed(format!("cannot listen for signals: {error}")))?;
-    let mut addresses = args.addresses("--server", "127.0.0.1:6666")?;
-    if addresses.is_empty() {
-        addresses.push(args.address("--server", "127.0.0.1:6666")?);
+    let mut given: Vec<&str> = args.all("--server").collect();
+    if given.is_empty() {
+        given.push(args.text("--server").unwrap_or(USUAL));
     }
+    let servers = given.into_iter().map(|text| server(args, text));
+    let servers = servers.collect::<Result<Vec<_>, _>>()?;
+    let addresses: Vec<SocketAddr> = servers.iter().map(|&(address, _)| address).collect();
     carry(args)?;
     let interval = args.seconds("--interval", 0.2)?;
     let timeout = args.seconds("--timeout", 5.0)?;
     let (tell, answers) = mpsc::channel();
-    for &address in &addresses {
-        let (tell, mut wire) = (tell.clone(), Wire::new(address, timeout, stop));
+    for (address, speaks_http) in servers {
+        let (tell, mut wire) = (tell.clone(), Wire::new(address, speaks_http, timeout, stop));
         // It ends with the program: it may wait for an answer for long, and nothing of it must be saved.
         let body = move || {
             while tell.send((address, wire.ask())).is_ok() {

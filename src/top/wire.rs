@@ -10,8 +10,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Longest answer in bytes: enough for 4096 workers, the most that a server has, with all that they tell.
+/// Longest answer in bytes: enough for `MOST_WORKERS` with all that they tell.
 const LIMIT: usize = 4 << 20;
+
+/// Workers of one server: more are told by none of ours, and would take the memory of this side.
+const MOST_WORKERS: usize = 4096;
 
 /// Bytes of one read; most answers are shorter.
 const PIECE: usize = 16 << 10;
@@ -30,12 +33,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn new(address: SocketAddr, timeout: Duration, stop: Stop) -> Wire {
+    pub fn new(address: SocketAddr, speaks_http: bool, timeout: Duration, stop: Stop) -> Wire {
         Wire {
             address,
             timeout,
             stop,
-            speaks_http: false,
+            speaks_http,
             answered: Vec::new(),
         }
     }
@@ -55,7 +58,8 @@ impl Wire {
             false => self.ask_for_stats(),
         };
         let told = told.map_err(|why| format!("{} cannot be watched: {why}", self.address))?;
-        if told.get("now").and_then(Value::as_array).is_none() {
+        let workers = told.get("now").and_then(Value::as_array).map(<[Value]>::len);
+        if workers.is_none_or(|count| count > MOST_WORKERS) {
             let why = "it does not tell what its workers do: it is not kolam, or an older one";
             return Err(format!("{} cannot be watched: {why}", self.address));
         }

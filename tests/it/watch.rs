@@ -70,7 +70,9 @@ fn a_watch_answers_while_all_workers_are_held() {
         &told(),
         &["\"state\":\"busy\"", "\"verb\":\"GET\",\"name\":\"big\"", &peer],
     );
-    let ended = run(format!("top --interval 50ms --server {watch}"));
+    let ended = run(format!(
+        "top --interval 50ms --server {watch} --server http://{watch}/"
+    ));
     assert_has(ended.ok(), &["queue 1", "busy", "GET big  127.0.0.1:"]);
     let (_, now) = told()
         .split_once("\"now\":[")
