@@ -181,7 +181,9 @@ fn download_slowly(place: Place, address: SocketAddr, content: &[u8]) {
     }
     assert!(
         is_whole(place.case, "a", content, &reply),
-        "a slow reader got something else"
+        "a slow reader got {} bytes of something else: {:?}",
+        reply.len(),
+        String::from_utf8_lossy(&reply[..reply.len().min(100)])
     );
 }
 

@@ -1,7 +1,7 @@
 //! What do clients cost that come and go? Nothing that stays: no descriptor, no memory, no worker, no temporary file.
 
 use crate::site::{Asked, Place, Site, ask, connect, everywhere, exchange, in_turn, worst};
-use crate::support::{descriptors, eventually, noise, resident};
+use crate::support::{descriptors, eventually, noise, watch};
 use crate::tools::reset;
 use crate::trial::{Trial, Verdict, require};
 use std::io::{Read, Write};
@@ -24,9 +24,11 @@ fn open(site: &Site) -> Vec<usize> {
     site.family().into_iter().map(descriptors).collect()
 }
 
-/// KiB of all processes.
+/// KiB of all processes that no file backs, heaps and stacks. Pages of the program come and go with the cache of
+/// the kernel.
 fn memory(site: &Site) -> u64 {
-    site.family().into_iter().map(resident).sum()
+    let anonymous = |pid| watch::memory(pid, "RssAnon:");
+    site.family().into_iter().map(anonymous).sum()
 }
 
 /// Promise 15: resets at random bytes of downloads and uploads.

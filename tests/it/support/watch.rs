@@ -51,7 +51,7 @@ pub fn abandoned(stream: &TcpStream) -> bool {
 }
 
 /// A figure of `/proc/<pid>/status`, in KiB.
-fn memory(pid: u32, name: &str) -> u64 {
+pub fn memory(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
