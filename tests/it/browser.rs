@@ -474,7 +474,7 @@ fn a_browser_uploads_through_the_form() {
         fs::remove_file(folder.join("a b.bin")).unwrap();
         browser.evaluate("document.title = 'old'");
         browser.command("Page.reload", "");
-        browser.read("2 files, 585.9 KiB.");
+        browser.read("Total\t585.9 KiB");
         assert_eq!(folder.names().len(), 2);
         browser.submit(&[sources.join("a b.bin"), sources.join("large.bin")]);
         browser.read("large.bin: file too large");
@@ -526,7 +526,7 @@ fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
     let metrics = "\"width\":390,\"height\":844,\"deviceScaleFactor\":1,\"mobile\":true";
     browser.command("Emulation.setDeviceMetricsOverride", metrics);
     browser.open(&address);
-    let sizes = "[...document.querySelectorAll('td:nth-child(2)')].map(cell => cell.innerText)";
+    let sizes = "[...document.querySelectorAll('tbody td:nth-child(2)')].map(cell => cell.innerText)";
     for (head, order, sorted) in [
         ("Size", "2.0 KiB,5 B,1 B,0 B", "descending"),
         ("Size \u{2193}", "0 B,1 B,5 B,2.0 KiB", "ascending"),
@@ -558,7 +558,7 @@ fn a_browser_sorts_by_the_heads_and_needs_no_wide_screen() {
         browser.evaluate("document.documentElement.scrollWidth <= 390"),
         "true"
     );
-    let covered = "[...document.querySelectorAll('td:nth-child(2)')].filter(cell => { \
+    let covered = "[...document.querySelectorAll('tbody td:nth-child(2)')].filter(cell => { \
          cell.scrollIntoView(); const box = cell.getBoundingClientRect(); \
          return document.elementFromPoint(box.left + 9, box.top + 9) != cell }).length";
     assert_eq!(browser.evaluate(covered), "0", "a name lies over the next column");
