@@ -49,18 +49,15 @@ pub enum Accepted {
 }
 
 impl Listener {
-    /// Listens on `address`. `send_buffer`: bytes that may wait to be sent in each connection; `None`, for
-    /// the balancer only: the kernel decides.
-    pub fn bind(address: SocketAddr, send_buffer: Option<i32>) -> io::Result<Listener> {
+    /// Listens on `address`. `send_buffer`: bytes that may wait to be sent in each connection.
+    pub fn bind(address: SocketAddr, send_buffer: i32) -> io::Result<Listener> {
         Listener::prepare(TcpListener::bind(address)?, send_buffer)
     }
 
     /// For a listener that is open already.
-    pub fn prepare(listener: TcpListener, send_buffer: Option<i32>) -> io::Result<Listener> {
+    pub fn prepare(listener: TcpListener, send_buffer: i32) -> io::Result<Listener> {
         sys::set_backlog(&listener, BACKLOG)?;
-        if let Some(bytes) = send_buffer {
-            sys::set_send_buffer(listener.as_fd(), bytes)?;
-        }
+        sys::set_send_buffer(listener.as_fd(), send_buffer)?;
         listener.set_nonblocking(true)?;
         // Data is written whole, so waiting for more to send (Nagle's algorithm) could only delay it.
         // Accepted connections inherit the option, which saves a call for each; std knows it only on streams.

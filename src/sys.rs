@@ -48,7 +48,9 @@ pub use renewal::SIGUSR2;
 pub use room::{free_space, prefer_huge_pages, terminal_size};
 pub use signal::{SIGCHLD, SIGKILL, SIGTERM};
 pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silence, unsent};
-pub use splice::{begin_connect, reset_on_close, send_file, send_last, set_pipe_size, splice};
+pub use splice::{
+    begin_connect, reset_on_close, send_file, send_last, set_pipe_size, set_receive_buffer, splice,
+};
 pub use stderr::{RateLimiter, write_stderr};
 pub use stop::{Listen, Stop};
 pub use usage::{backlog, forget_peak, peak_memory, private_memory, processor_time, threads, unread};

@@ -2,6 +2,7 @@
 //! the other policy, to the one with the fewest open connections. One that refuses is taken out at once; from
 //! then on the main thread makes a health check twice a second, until it connects.
 
+use crate::balance::relay::WAITING;
 use crate::net::is_shortage;
 use crate::stats::{self, RateLimiter};
 use crate::sys::{self, Interest, Stop};
@@ -177,7 +178,11 @@ impl Backends {
             let lease = self.choose();
             *tried += 1;
             match sys::begin_connect(lease.0.address) {
-                Ok(stream) => return Ok(Some((stream, lease))),
+                Ok(stream) => {
+                    // Without it a slow client may be taken for one that takes nothing.
+                    let _ = sys::set_receive_buffer(stream.as_fd(), WAITING);
+                    return Ok(Some((stream, lease)));
+                }
                 Err(error) if is_shortage(&error) => return Err(error),
                 Err(error) => self.failed(&lease, &error),
             }

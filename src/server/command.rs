@@ -119,8 +119,8 @@ fn listen(address: SocketAddr, passed: Option<TcpListener>, option: &str) -> Res
     // When this fails, fewer connections are possible, and a line in the log says so when they run out.
     let _ = sys::raise_descriptor_limit();
     let listener = match passed {
-        Some(listener) => Listener::prepare(listener, Some(SEND_BUFFER)),
-        None => Listener::bind(address, Some(SEND_BUFFER)),
+        Some(listener) => Listener::prepare(listener, SEND_BUFFER),
+        None => Listener::bind(address, SEND_BUFFER),
     };
     let listener = listener.or_else(|error| {
         let remedy = format!("choose another {option} HOST:PORT (make: PORT=)");

@@ -52,7 +52,7 @@ pub fn start(args: &Args, root: &Path, pool: Scoreboard, limits: Limits) -> Resu
         return Ok(String::new());
     }
     let wanted = args.address("--watch", "127.0.0.1:8081")?;
-    let bound = Listener::bind(wanted, Some(SEND_BUFFER));
+    let bound = Listener::bind(wanted, SEND_BUFFER);
     let bound = bound.and_then(|listener| Ok((listener.address()?, listener)));
     let (address, listener) = bound.or_else(|error| {
         let remedy = "choose another --watch HOST:PORT";

@@ -36,6 +36,12 @@ pub fn begin_connect(to: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
+/// Bounds the bytes that wait in `socket` to be read, which otherwise grow to several MiB (SO_RCVBUF,
+/// socket(7)). The kernel doubles the figure for its own needs.
+pub fn set_receive_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
+    set_option(socket, libc::SO_RCVBUF, &bytes)
+}
+
 /// Makes closing `socket` a reset, which no peer takes for an orderly end (SO_LINGER, socket(7)).
 pub fn reset_on_close(socket: BorrowedFd) -> io::Result<()> {
     let now = libc::linger {
