@@ -51,12 +51,13 @@ pub fn shown_by(names: &[&str]) -> Verdict {
     verdict(found, "")
 }
 
-/// Tests left out: they count the pieces of a reply, or measure time or memory.
+/// Tests left out: they count the pieces of a reply, need two requests in one read, or measure time or memory.
 const MEASURING: &[&str] = &[
     "check::",
     "browser::",
     "bench_scripts::",
     "each_receive_of_a_line_client",
+    "sigterm_closes_the_idle_and_lets_the_active_finish",
     "between_two_machines_the_wire_is_the_limit",
     "readers_who_do_not_read_share_one_list",
 ];
