@@ -194,7 +194,7 @@ fn every_command_shows_the_token_of_its_file() {
     }
 }
 
-/// On its own: one of its rules is that a small reply comes in one piece, which is not so on every connection.
+/// On its own: one of its rules is that a small reply comes in one piece, which the network may cut.
 #[test]
 fn the_grader_shows_the_token_and_never_prints_it() {
     let folder = Folder::new();
