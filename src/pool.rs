@@ -56,12 +56,8 @@ impl<J: Send + 'static> ThreadPool<J> {
         let mut threads = Vec::new();
         for (index, worker) in workers.enumerate() {
             let jobs = jobs.clone();
-            let name = format!("worker-{index}");
-            threads.push(
-                Builder::new()
-                    .name(name)
-                    .spawn(move || take_jobs(&jobs, worker))?,
-            );
+            let thread = Builder::new().name(format!("worker-{index}"));
+            threads.push(thread.spawn(move || take_jobs(&jobs, worker))?);
         }
         Ok(ThreadPool { queue, threads })
     }
@@ -136,13 +132,13 @@ pub trait WorkerHooks: RenewalHooks {
 /// A worker that ends sooner than this after its fork made an early exit.
 const MIN_UPTIME: Duration = Duration::from_secs(1);
 
-/// Early exits, of all workers together, after which a supervisor without a single running worker gives up.
+/// Early exits, of all workers together, after which a supervisor gives up, if none runs and each made one.
 /// Ten workers that all fail at once then cost no more than ten forks.
 const MAX_EARLY_EXITS: u32 = 6;
 
-/// Pause between two forks for a slot after an early exit. Each further one in a row doubles it (exponential
-/// backoff).
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Pause between two forks for a slot after an early exit. Each further one, of any slot, doubles it
+/// (exponential backoff). With less than this, five workers may cost more than ten forks in ten seconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
 
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -162,27 +158,29 @@ struct Slot {
 }
 
 impl Slot {
-    /// When to fork a process for it; `None`: it has one.
-    fn next_fork(&self) -> Option<Instant> {
-        match self.pid {
-            Some(_) => None,
-            None => Some(self.started + pause(self.early_exits)),
+    /// When to fork a process for it, after so many early exits of all slots; `None`: it has one.
+    fn next_fork(&self, of_all: u32) -> Option<Instant> {
+        match (self.pid, self.early_exits) {
+            (Some(_), _) => None,
+            (None, 0) => Some(self.started),
+            (None, _) => Some(self.started + pause(of_all)),
         }
     }
 
     /// Its process has ended.
     fn count_exit(&mut self, own_fault: bool) {
-        let early = own_fault && self.started.elapsed() < MIN_UPTIME;
+        let early = own_fault && self.is_young();
         self.early_exits = if early { self.early_exits + 1 } else { 0 };
+    }
+
+    fn is_young(&self) -> bool {
+        self.started.elapsed() < MIN_UPTIME
     }
 }
 
-/// The shortest time between two forks for one slot, after this many early exits in a row.
+/// The shortest time between two forks for one slot, after this many early exits (at least one).
 fn pause(early_exits: u32) -> Duration {
-    match early_exits {
-        0 => Duration::ZERO,
-        count => LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow((count - 1).min(16))),
-    }
+    LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow((early_exits - 1).min(16)))
 }
 
 /// The parent of forked workers.
@@ -206,9 +204,7 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
             slots: vec![empty; count],
             renewal: Renewal::default(),
         };
-        for index in 0..count {
-            supervisor.spawn(index)?;
-        }
+        (0..count).try_for_each(|index| supervisor.spawn(index))?;
         Ok(supervisor)
     }
 
@@ -223,20 +219,28 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
         self.slots.iter().all(|slot| slot.pid.is_none())
     }
 
+    /// Early exits of all slots; those of a worker that has grown old are over.
+    fn early_exits(&self) -> u32 {
+        let counts = |slot: &&Slot| slot.pid.is_none() || slot.is_young();
+        let slots = self.slots.iter().filter(counts);
+        slots.map(|slot| slot.early_exits).sum()
+    }
+
     /// Replaces workers that end, until a stop is requested (true) or workers keep ending early (false).
     /// Calls `look` whenever something may have changed.
     pub fn watch(&mut self, stop: Stop, mut look: impl FnMut()) -> io::Result<bool> {
         while !stop.requested() {
             let ended = self.reap()?;
-            let early_exits: u32 = self.slots.iter().map(|slot| slot.early_exits).sum();
-            if self.none_runs() && early_exits >= MAX_EARLY_EXITS {
+            let may_run = |slot: &Slot| slot.pid.is_some() || slot.early_exits == 0;
+            if !self.slots.iter().any(may_run) && self.early_exits() >= MAX_EARLY_EXITS {
                 return Ok(false);
             }
             self.renew(stop);
             self.fill_slots();
             look();
             ended.into_iter().for_each(|pid| self.hooks.on_cleanup(pid));
-            stop.sleep(self.slots.iter().filter_map(Slot::next_fork).min())?;
+            let of_all = self.early_exits();
+            stop.sleep(self.slots.iter().filter_map(|slot| slot.next_fork(of_all)).min())?;
         }
         Ok(true)
     }
@@ -266,9 +270,9 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
 
     /// Fills the slots that have been empty for long enough.
     fn fill_slots(&mut self) {
-        let now = Instant::now();
+        let (now, of_all) = (Instant::now(), self.early_exits());
         for index in 0..self.slots.len() {
-            let due = self.slots[index].next_fork().is_some_and(|at| at <= now);
+            let due = self.slots[index].next_fork(of_all).is_some_and(|at| at <= now);
             // `let` in a condition: it is true if the pattern matches, which binds `error`.
             if due && let Err(error) = self.spawn(index) {
                 // The system gives no process: the same remedy as for one that ends at once.
@@ -369,16 +373,82 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_limit() {
-        for (early_exits, millis) in [
-            (0, 0),
-            (1, 200),
-            (2, 400),
-            (6, 6_400),
-            (7, 10_000),
-            (u32::MAX, 10_000),
-        ] {
+        for (early_exits, millis) in [(1, 300), (2, 600), (6, 9_600), (7, 10_000), (u32::MAX, 10_000)] {
             assert_eq!(pause(early_exits), Duration::from_millis(millis), "{early_exits}");
         }
+    }
+
+    /// Some of five workers end at birth, all as soon as they are forked, and the others serve.
+    #[test]
+    fn however_many_of_five_workers_are_ill_ten_seconds_cost_ten_forks_at_most() {
+        for ill in 1..=4 {
+            let (mut early_exits, mut forks, mut time) = (ill, 5, pause(ill));
+            while time < Duration::from_secs(10) {
+                forks += ill;
+                early_exits += ill;
+                time += pause(early_exits);
+            }
+            assert!((8..=10).contains(&forks), "{ill} of them: {forks} forks");
+        }
+    }
+
+    /// Runs nothing: its processes are made up.
+    struct NoHooks;
+
+    impl WorkerHooks for NoHooks {
+        fn work(&self, _: usize) -> i32 {
+            unreachable!("no process is forked")
+        }
+        fn on_exit(&self, _: usize, _: Ended) {}
+        fn on_cleanup(&self, _: Pid) {}
+        fn on_spawn_error(&self, _: usize, _: &io::Error) {}
+        fn any_ready(&self) -> bool {
+            true
+        }
+    }
+
+    impl RenewalHooks for NoHooks {
+        fn is_ready(&self, _: Pid) -> bool {
+            true
+        }
+        fn on_renewed(&self, _: usize, _: Pid, _: Pid) {}
+        fn on_retired(&self, _: Pid) {}
+    }
+
+    #[test]
+    fn a_slot_waits_for_the_early_exits_of_all_but_of_workers_that_have_grown_up() {
+        let now = Instant::now();
+        let slot = |pid, age, early_exits| Slot {
+            pid,
+            started: now - age,
+            early_exits,
+        };
+        let (young, old) = (Duration::ZERO, MIN_UPTIME);
+        let supervisor = Supervisor {
+            hooks: &NoHooks,
+            slots: vec![
+                slot(None, young, 1),
+                slot(None, old, 2),
+                slot(Some(1), young, 4),
+                slot(Some(2), old, 8),
+                slot(None, old, 0),
+            ],
+            renewal: Renewal::default(),
+        };
+        assert_eq!(supervisor.early_exits(), 1 + 2 + 4);
+        let next: Vec<_> = supervisor.slots.iter().map(|slot| slot.next_fork(7)).collect();
+        let late = pause(7);
+        let wanted = [
+            Some(now + late),
+            Some(now - old + late),
+            None,
+            None,
+            Some(now - old),
+        ];
+        assert_eq!(
+            next, wanted,
+            "a worker that was killed from outside is replaced at once"
+        );
     }
 
     #[test]
@@ -397,7 +467,12 @@ mod tests {
             };
             slot.count_exit(own_fault);
             assert_eq!(slot.early_exits, early_exits, "{age:?}, {own_fault}");
-            assert_eq!(slot.next_fork(), Some(now - age + pause(early_exits)));
+            let wait = if early_exits == 0 {
+                Duration::ZERO
+            } else {
+                pause(7)
+            };
+            assert_eq!(slot.next_fork(7), Some(now - age + wait));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What do the pools promise? That a worker which dies costs only itself, that none is left over, that they really
 //! work at the same time.
 
-use crate::site::{Balancer, Place, ask, at_once, in_turn, launch, places, worst};
+use crate::site::{Asked, Balancer, Place, ask, at_once, in_turn, launch, places, ready_of, worst};
 use crate::support::http::Http;
 use crate::support::{
     Background, Folder, MODES, PATIENCE, PROTOCOLS, Running, Words, alive, children, eventually, noise,
@@ -9,10 +9,9 @@ use crate::support::{
 };
 use crate::system;
 use crate::trial::{Trial, Verdict, joined, percentile, require, shown};
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -107,36 +106,66 @@ fn kill_workers(place: Place, folder: &Folder, kills: usize) -> Killed {
     }
 }
 
-/// Promise 2: workers that cannot begin, and workers that crash as soon as they have begun.
+/// Promise 2: workers that cannot begin, and workers, all or some of them, that crash as soon as they have begun.
 pub fn no_storm_of_forks(trial: Trial) -> Verdict {
-    let long = trial.seconds(10);
+    // All that has to be over then: a part of the time would show nothing.
+    let whole = Duration::from_secs(10);
+    let long = trial.seconds(10).max(Duration::from_secs(2));
     let mut wrong = Vec::new();
     let (mut most_forks, mut most_lines, mut last) = (0, 0, Duration::ZERO);
     for (place, (forks, lines, ended)) in in_turn(&places(&["process"], PROTOCOLS), |place, folder| {
-        [unable(place, folder, long), crashing(place, folder, long)]
+        [unable(place, folder, whole), crashing(place, folder, whole)]
     })
     .into_iter()
     .flat_map(|(place, both)| both.map(|one| (place, one)))
     {
         most_forks = forks.max(most_forks);
         most_lines = lines.max(most_lines);
-        let (after, code) = ended.unwrap_or((long, None));
+        let (after, code) = ended.unwrap_or((whole, None));
         last = last.max(after);
-        require(&mut wrong, forks <= 10, || format!("{place}: {forks} forks"));
-        require(&mut wrong, lines <= 20, || format!("{place}: {lines} lines"));
         require(&mut wrong, matches!(code, Some(1..)), || {
             format!("{place}: ends with {code:?}")
         });
     }
-    let (forks, lines) = unable_behind_a_balancer(long);
-    require(&mut wrong, forks <= 10, || format!("balancer: {forks} starts"));
-    require(&mut wrong, lines <= 20, || format!("balancer: {lines} lines"));
-    let (most_forks, most_lines) = (most_forks.max(forks), most_lines.max(lines));
+    let (of_some, lines_of_some, back) = some_crash(long, &mut wrong);
+    let (starts, lines_of_starts) = unable_behind_a_balancer(long);
+    for (what, forks, lines) in [
+        ("all workers", most_forks, most_lines),
+        ("some workers", of_some, lines_of_some),
+        ("balancer", starts, lines_of_starts),
+    ] {
+        require(&mut wrong, forks <= 10, || format!("{what}: {forks} forks"));
+        require(&mut wrong, lines <= 20, || format!("{what}: {lines} lines"));
+    }
     let figures = format!(
-        "{most_forks} forks, {most_lines} lines at most; given up after {} at most",
-        shown(last)
+        "{} forks, {} lines at most; given up after {} at most; beside sound workers {of_some} forks at most, \
+         and a killed one is back after {}",
+        most_forks.max(of_some).max(starts),
+        most_lines.max(lines_of_some).max(lines_of_starts),
+        shown(last),
+        shown(back)
     );
     Verdict::of(figures, &wrong)
+}
+
+/// One to four of five workers crash: the most forks and lines, and the longest time until a sound worker that is
+/// killed is back.
+fn some_crash(long: Duration, wrong: &mut Vec<String>) -> (usize, usize, Duration) {
+    let found = at_once(&places(&["process"], PROTOCOLS), |place, folder| {
+        folder.write("a", b"kolam");
+        thread::scope(|scope| {
+            let start = |sound| scope.spawn(move || beside_sound_workers(place, folder, long, sound));
+            let servers: Vec<_> = (1..WORKERS).map(start).collect();
+            servers.into_iter().map(joined).collect::<Vec<_>>()
+        })
+    });
+    let all: Vec<_> = found.into_iter().flat_map(|(_, servers)| servers).collect();
+    for one in &all {
+        wrong.extend(one.wrong.iter().cloned());
+    }
+    let most = |of: fn(&Partly) -> usize| all.iter().map(of).max().unwrap_or_default();
+    let back = all.iter().map(|one| one.back).max().unwrap_or_default();
+    (most(|one| one.forks), most(|one| one.lines), back)
 }
 
 /// Servers of a balancer that cannot start any more: it goes on, and starts few of them.
@@ -191,37 +220,125 @@ fn unable(place: Place, folder: &Folder, long: Duration) -> Storm {
     (forks.count(), lines_of(&log), ended)
 }
 
-/// A server whose workers crash as soon as they are there.
+/// A server whose workers, but for the first of them, crash as soon as they are there.
+struct Crashing {
+    server: Running,
+    log: PathBuf,
+    /// All its workers that were seen, in this order.
+    seen: Arc<Mutex<Vec<u32>>>,
+    killer: Background,
+}
+
+impl Crashing {
+    fn start(place: Place, folder: &Folder, here: &Folder, sound: usize) -> Crashing {
+        let log = here.join("log");
+        let seen: Arc<Mutex<Vec<u32>>> = Arc::default();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kolam"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(serve_words(place).words().split_off(1))
+            .arg(folder.path());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap());
+        let server = Running::spawn(&mut command);
+        let (parent, list) = (server.pid(), seen.clone());
+        let killer = Background::repeat(move || {
+            for pid in children(parent) {
+                let mut seen = list.lock().unwrap();
+                if !seen.contains(&pid) {
+                    seen.push(pid);
+                }
+                let is_sound = seen.iter().take(sound).any(|&one| one == pid);
+                drop(seen);
+                if !is_sound {
+                    // The first one only takes away the handler that std has put there.
+                    let _ = Command::new("kill")
+                        .args(["-SEGV", &pid.to_string()])
+                        .stderr(Stdio::null())
+                        .status();
+                }
+            }
+            thread::sleep(Duration::from_millis(1));
+            true
+        });
+        Crashing {
+            server,
+            log,
+            seen,
+            killer,
+        }
+    }
+
+    fn forks(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+/// All workers crash.
 fn crashing(place: Place, folder: &Folder, long: Duration) -> Storm {
     let here = Folder::new();
-    let log = here.join("log");
-    let seen = Arc::new(Mutex::new(HashSet::new()));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kolam"));
-    command
-        .args(["serve", "--listen", "127.0.0.1:0"])
-        .args(serve_words(place).words().split_off(1))
-        .arg(folder.path());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(&log).unwrap());
-    let mut server = Running::spawn(&mut command);
     let began = Instant::now();
-    let (parent, list) = (server.pid(), seen.clone());
-    let killer = Background::repeat(move || {
-        for pid in children(parent) {
-            list.lock().unwrap().insert(pid);
-            let _ = Command::new("kill")
-                .args(["-SEGV", &pid.to_string()])
-                .stderr(Stdio::null())
-                .status();
+    let mut all = Crashing::start(place, folder, &here, 0);
+    let ended = end_of(&mut all.server, began, long);
+    (all.forks(), lines_of(&all.log), ended)
+}
+
+/// What came of a server some of whose workers crash.
+struct Partly {
+    forks: usize,
+    lines: usize,
+    /// From the kill of a sound worker until there is another one.
+    back: Duration,
+    wrong: Vec<String>,
+}
+
+/// Some workers are sound: they serve all the time, and one of them that is killed is replaced at once.
+fn beside_sound_workers(place: Place, folder: &Folder, long: Duration, sound: usize) -> Partly {
+    let here = Folder::new();
+    let began = Instant::now();
+    let mut some = Crashing::start(place, folder, &here, sound);
+    let address = ready_of(&mut some.server);
+    let (mut whole, mut cut, mut wrong) = (0, 0, Vec::new());
+    while began.elapsed() < long {
+        match ask(place.case, address, "a", b"kolam") {
+            Asked::Whole => whole += 1,
+            Asked::Cut => cut += 1,
+            Asked::Wrong => wrong.push(format!("{place}: a wrong answer")),
         }
-        true
+        thread::sleep(Duration::from_millis(10));
+    }
+    let (forks, lines, parent) = (some.forks(), lines_of(&some.log), some.server.pid());
+    let victim = some.seen.lock().unwrap()[0];
+    drop(some.killer);
+    let before = children(parent);
+    let killed = Instant::now();
+    signal(victim, libc::SIGKILL);
+    eventually("another worker is there", || {
+        let now = children(parent);
+        now.len() >= before.len() && !now.contains(&victim)
     });
-    let ended = end_of(&mut server, began, long);
-    drop(killer);
-    let forks = seen.lock().unwrap().len();
-    (forks, lines_of(&log), ended)
+    let back = killed.elapsed();
+    some.server.signal(libc::SIGTERM);
+    let code = some.server.wait(PATIENCE).code();
+    let of = format!("{place}, {sound} of {WORKERS} sound");
+    require(&mut wrong, code == Some(0), || {
+        format!("{of}: ends with {code:?}")
+    });
+    // A worker that crashes costs its own connection.
+    require(&mut wrong, cut <= forks && whole > cut, || {
+        format!("{of}: {cut} requests cut, {whole} answered")
+    });
+    require(&mut wrong, back <= Duration::from_secs(1), || {
+        format!("{of}: a killed worker is back after {}", shown(back))
+    });
+    Partly {
+        forks,
+        lines,
+        back,
+        wrong,
+    }
 }
 
 fn serve_words(place: Place) -> String {
@@ -248,8 +365,10 @@ fn end_of(server: &mut Running, began: Instant, long: Duration) -> Option<(Durat
     status.map(|status| (began.elapsed(), status.code()))
 }
 
+/// Those of the requests do not count.
 fn lines_of(log: &Path) -> usize {
-    fs::read_to_string(log).unwrap().lines().count()
+    let text = fs::read_to_string(log).unwrap();
+    text.lines().filter(|line| !line.contains(" GET ")).count()
 }
 
 /// Promise 3: kill -9 of the parent beside clients that ask all the time.
