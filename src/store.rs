@@ -140,7 +140,7 @@ pub struct Store {
     /// The newest dates that were given, see `next_date`; shared by forked workers. Only for `http`.
     dated: &'static [AtomicU64],
     /// What listings read from.
-    snapshots: catalogue::Snapshots,
+    lists: Vec<catalogue::List>,
 }
 
 impl Store {
@@ -155,7 +155,7 @@ impl Store {
             policy,
             uploads: AtomicU64::new(0),
             dated: sys::shared_counters(2)?,
-            snapshots: catalogue::Snapshots::default(),
+            lists: catalogue::List::all()?,
         };
         if store.policy.read_only.is_none() {
             store.probe()?;
@@ -236,13 +236,14 @@ mod tests {
         Ok(bytes)
     }
 
-    fn listed(store: &Store) -> Vec<String> {
+    fn listed(store: &Arc<Store>) -> Vec<String> {
         let mut names = Vec::new();
         let mut listing = store.list(BY_NAME).unwrap();
-        listing.advance(|name| {
+        let more = listing.advance(|name| {
             names.push(name.to_owned());
             true
         });
+        assert!(!more.unwrap());
         names
     }
 

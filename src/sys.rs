@@ -28,6 +28,7 @@ mod socket;
 mod file;
 mod beneath; // a name that leads out of its folder
 mod memory;
+mod unnamed; // a file in memory
 mod epoll;
 mod splice; // for http, balance and bench
 mod passed; // a listener from a service manager
@@ -53,4 +54,5 @@ pub use splice::{
 };
 pub use stderr::{RateLimiter, write_stderr};
 pub use stop::{Listen, Stop};
+pub use unnamed::file_in_memory;
 pub use usage::{backlog, forget_peak, peak_memory, private_memory, processor_time, threads, unread};

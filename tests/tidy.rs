@@ -94,7 +94,8 @@ const TIMELINE: &str = "sys/clock.rs stats/trace.rs client/port.rs stress/trace.
 
 /// The page of the HTTP server, and what it has in common with LIST: a folder in order, in pieces.
 const PAGE: &str = "http/own.rs http/listing.rs http/pieces.rs http/form.rs http/disposition.rs \
-                    http/media.rs server/browser.rs store/catalogue.rs protocol/list.rs stats/file_log.rs";
+                    http/media.rs server/browser.rs store/catalogue.rs sys/unnamed.rs protocol/list.rs \
+                    stats/file_log.rs";
 
 /// The same, and what is read with services.
 const NOT_HTTP: &str = "http/own.rs http/listing.rs http/pieces.rs http/form.rs http/disposition.rs \
@@ -135,7 +136,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
         "b64/simd.rs json/reader.rs sys/splice.rs sys/passed.rs sys/room.rs sys/usage.rs sys/beneath.rs \
          store/web.rs store/catalogue.rs stats/date.rs stats/file_log.rs sys/clock.rs \
          stats/trace.rs sys/renewal.rs stats/renewal.rs stats/slot.rs stats/snapshot.rs stats/summary.rs \
-         net/late.rs",
+         net/late.rs sys/unnamed.rs",
     ),
     (
         "Evening 3",

@@ -169,7 +169,7 @@ fn get(store: &Arc<Store>, name: &[u8], log: &mut RequestLog) -> Result<Reply, R
 }
 
 /// `LIST` → `{"status":"OK","data":["a.bin","b.bin"]}`
-fn list(store: &Store, log: &mut RequestLog) -> Result<Reply, Refusal> {
+fn list(store: &Arc<Store>, log: &mut RequestLog) -> Result<Reply, Refusal> {
     log.request("LIST", b"");
     Ok(Reply::list(store.list(BY_NAME)?).map_err(Error::from)?)
 }

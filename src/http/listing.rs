@@ -11,6 +11,7 @@ use crate::json::Writer;
 use crate::stats::{Field, Scoreboard, utc};
 use crate::store::{self, About, BY_NAME, Column, Listing, Order, Store};
 use std::fmt::Write;
+use std::io;
 use std::mem;
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ pub fn folder(request: &Request, store: &Arc<Store>) -> Result<Reply, store::Err
         bytes: 0,
     };
     if json {
-        return Ok(Reply::in_pieces("application/json", Json(rows)));
+        return Ok(Reply::in_pieces("application/json", Json(rows))?);
     }
     let limit = store.upload_limit();
     let page = Page {
@@ -98,7 +99,7 @@ pub fn folder(request: &Request, store: &Arc<Store>) -> Result<Reply, store::Err
         bottom: bottom(request, limit.is_some()),
         rows,
     };
-    let reply = Reply::in_pieces("text/html; charset=utf-8", page);
+    let reply = Reply::in_pieces("text/html; charset=utf-8", page)?;
     Ok(reply.field("Content-Security-Policy", POLICY))
 }
 
@@ -125,7 +126,11 @@ struct Rows {
 impl Rows {
     /// Appends files to `out` with `write`, as many as one piece holds; returns whether there may be more.
     /// Files that have vanished are left out. `write` is told whether the file is the first.
-    fn write<T: AsRef<[u8]>>(&mut self, out: &mut T, write: impl Fn(&mut T, &str, &About, bool)) -> bool {
+    fn write<T: AsRef<[u8]>>(
+        &mut self,
+        out: &mut T,
+        write: impl Fn(&mut T, &str, &About, bool),
+    ) -> io::Result<bool> {
         let (store, begun, bytes) = (&self.store, &mut self.begun, &mut self.bytes);
         self.listing.advance(|name| {
             if let Some(about) = store.about(name) {
@@ -148,11 +153,11 @@ struct Page {
 }
 
 impl Source for Page {
-    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+    fn next(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         let mut text = mem::take(&mut self.top);
         let more = self
             .rows
-            .write(&mut text, |out, name, about, _| write_row(out, name, about));
+            .write(&mut text, |out, name, about, _| write_row(out, name, about))?;
         if !more {
             if self.rows.listing.files > 0 {
                 let size = sized(self.rows.bytes);
@@ -161,7 +166,7 @@ impl Source for Page {
             text.push_str(&self.bottom);
         }
         out.extend_from_slice(text.as_bytes());
-        more
+        Ok(more)
     }
 }
 
@@ -182,13 +187,13 @@ fn top(request: &Request, upload_limit: Option<u64>, listing: &Listing, order: O
     }
     let folders = match listing.folders {
         0 => String::new(),
-        folders => format!(" {} not shown.", counted(folders as u64, "folder")),
+        folders => format!(" {} not shown.", counted(folders, "folder")),
     };
     if listing.files == 0 {
         let _ = writeln!(out, "<p class=none>No files yet.{folders}");
         return out;
     }
-    let files = counted(listing.files as u64, "file");
+    let files = counted(listing.files, "file");
     let _ = write!(
         out,
         "<table>\n<caption>{files}.{folders}</caption>\n<thead>\n<tr>\n"
@@ -298,7 +303,7 @@ fn unreserved(byte: u8) -> bool {
 struct Json(Rows);
 
 impl Source for Json {
-    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+    fn next(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         if !self.0.begun {
             out.push(b'[');
         }
@@ -310,11 +315,11 @@ impl Source for Json {
             w.number(about.size);
             w.pair("modified", &utc(about.modified));
             w.close(b'}');
-        });
+        })?;
         if !more {
             out.extend_from_slice(b"]\n");
         }
-        more
+        Ok(more)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::http::request::Request;
 use crate::http::response::{OutgoingReply, Reply};
-use std::io::Write;
+use std::io::{self, Write};
 use std::mem;
 
 /// Bytes of a piece; whatever is written as one, like a row of a page, ends it when it reaches them.
@@ -13,7 +13,7 @@ pub const PIECE: usize = 32 * 1024;
 /// Where the content comes from.
 pub trait Source: Send {
     /// Appends the next piece, which is not empty, to `out`; returns whether there are more.
-    fn next(&mut self, out: &mut Vec<u8>) -> bool;
+    fn next(&mut self, out: &mut Vec<u8>) -> io::Result<bool>;
 }
 
 /// Content that has more than one piece.
@@ -35,10 +35,10 @@ impl Reply {
     }
 
     /// The same, of any length.
-    pub fn in_pieces(kind: &str, mut source: impl Source + 'static) -> Reply {
+    pub fn in_pieces(kind: &str, mut source: impl Source + 'static) -> io::Result<Reply> {
         let mut first = Vec::new();
-        if !source.next(&mut first) {
-            return Reply::fresh(kind, first);
+        if !source.next(&mut first)? {
+            return Ok(Reply::fresh(kind, first));
         }
         let mut reply = Reply::fresh(kind, "");
         reply.pieces = Some(Pieces {
@@ -47,7 +47,7 @@ impl Reply {
             chunked: true,
             more: true,
         });
-        reply
+        Ok(reply)
     }
 
     /// Tells where the pieces end, in a field, or by closing the connection. False: there are none.
@@ -66,14 +66,14 @@ impl Reply {
 
 impl OutgoingReply {
     /// Puts the next piece in the place of what is sent; false: there is none.
-    pub fn refill(&mut self) -> bool {
+    pub fn refill(&mut self) -> io::Result<bool> {
         let Some(pieces) = self.pieces.as_mut().filter(|pieces| pieces.more) else {
-            return false;
+            return Ok(false);
         };
         self.text.clear();
         self.sent = 0;
-        self.bytes += pieces.write_next(&mut self.text);
-        true
+        self.bytes += pieces.write_next(&mut self.text)?;
+        Ok(true)
     }
 }
 
@@ -81,19 +81,19 @@ impl Pieces {
     /// chunk = 1*HEXDIG CR LF content CR LF; after the last one "0" CR LF CR LF
     ///
     /// Returns the bytes of the content.
-    fn write_next(&mut self, out: &mut Vec<u8>) -> u64 {
+    fn write_next(&mut self, out: &mut Vec<u8>) -> io::Result<u64> {
         let mut piece = mem::take(&mut self.first);
         if piece.is_empty() {
-            self.more = self.source.next(&mut piece);
+            self.more = self.source.next(&mut piece)?;
         }
         if self.chunked {
-            let _ = write!(out, "{:x}\r\n", piece.len());
+            write!(out, "{:x}\r\n", piece.len())?;
         }
         out.extend_from_slice(&piece);
         if self.chunked {
             out.extend_from_slice(if self.more { b"\r\n" } else { b"\r\n0\r\n\r\n" });
         }
-        piece.len() as u64
+        Ok(piece.len() as u64)
     }
 }
 

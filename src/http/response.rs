@@ -219,6 +219,6 @@ impl OutgoingReply {
             None => {}
         }
         let rest_sent = self.rest.as_ref().is_none_or(|part| part.from == part.to);
-        Ok(self.sent == self.text.len() && rest_sent && !self.refill())
+        Ok(self.sent == self.text.len() && rest_sent && !self.refill()?)
     }
 }

@@ -32,7 +32,7 @@ impl Source for Names {
             Writer::in_list(text, first).string(name);
             first = false;
             text.len() < PIECE
-        });
+        })?;
         if more {
             return Ok(Progress::More);
         }

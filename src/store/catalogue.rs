@@ -1,15 +1,18 @@
-//! What does the folder hold, in order? Sorting needs all names at once, so there is one packed list of them
-//! a process, from which all who ask read piece by piece. A reader keeps the last name that it has had, never
-//! a list: memory follows the folder, not the folder times its readers, however slow they are.
+//! What does the folder hold, in order? Sorting needs all names at once, so there is one list of them for all
+//! workers, threads or processes: a file in memory, made before the first fork. A reader keeps the last name
+//! that it has had, never a list: memory follows the folder, not the folder times its readers.
 
 use super::{Error, Store, check_name};
 use crate::sys;
 use std::cmp::Ordering;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What files are sorted by. All but names is for `http` only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +44,75 @@ impl Order {
     }
 }
 
-/// A file of a snapshot.
-struct Entry {
+/// There is a list for each order.
+const ORDERS: usize = 6;
+
+/// Bytes of a list that are read at a time: some hundred files, and more than the longest entry.
+const WINDOW: usize = 32 * 1024;
+
+/// The newest list of one order, which all workers share. It has a lock, which all take who read or write:
+/// of many who ask at once one reads the folder, and the others wait for the result. The lock of a worker
+/// that is killed goes with it, and a list that it has left half written is made again.
+///
+/// ```text
+/// file  = *entry                 ; in order
+/// entry = key length name        ; 8 bytes, 1 byte, as many as it says
+/// ```
+pub struct List {
+    /// Has no name; the lock is that of flock(2).
+    file: File,
+    /// When reading the folder began, on the clock of `now`. 0: the file holds no list.
+    begun: &'static AtomicU64,
+    /// How many files it holds, and how many folders there are that are not hidden.
+    files: &'static AtomicU64,
+    folders: &'static AtomicU64,
+    /// Listings under way. The file is emptied after the last, unless one was killed with its process.
+    readers: &'static AtomicU64,
+}
+
+impl List {
+    /// One for each order, all empty. Processes forked later share them.
+    pub fn all() -> io::Result<Vec<List>> {
+        let shared = sys::shared_counters(4 * ORDERS)?;
+        let lists = shared.chunks(4).map(|counters| {
+            Ok(List {
+                file: sys::file_in_memory()?,
+                begun: &counters[0],
+                files: &counters[1],
+                folders: &counters[2],
+                readers: &counters[3],
+            })
+        });
+        lists.collect()
+    }
+
+    /// The file once more, to lock and read it: two who share an open file would share its lock.
+    fn open(&self) -> io::Result<File> {
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        File::options().read(true).write(true).open(path)
+    }
+}
+
+/// Calls `work` while no other worker has the lock.
+fn locked<T>(file: &File, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    while let Err(error) = file.lock() {
+        // A signal: whoever has the lock needs it for the time of reading a folder.
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    let result = work();
+    file.unlock()?;
+    result
+}
+
+/// Nanoseconds since the system started, on a clock that all processes share.
+fn now() -> u64 {
+    sys::monotonic().as_nanos() as u64
+}
+
+/// A file as it is sorted.
+struct Found {
     /// Compared before the name: its first 8 bytes, which decide most comparisons; or the size in bytes, or
     /// the date in nanoseconds since 1970, from 0 to the year 2554.
     key: u64,
@@ -51,45 +121,18 @@ struct Entry {
     length: u8,
 }
 
-/// The folder as it was read once. A file takes 24 bytes and those of its name.
-struct Snapshot {
-    /// When reading began.
-    begun: Instant,
-    order: Order,
-    /// All names, one after the other, as they were found.
-    text: String,
-    /// Sorted.
-    files: Vec<Entry>,
-    /// How many folders there are that are not hidden. They cannot be asked for.
-    folders: usize,
-}
-
 /// The key and the name of a file; `text` holds the names of all.
-fn known<'t>(text: &'t str, entry: &Entry) -> (u64, &'t str) {
-    let end = entry.start + usize::from(entry.length);
-    (entry.key, &text[entry.start..end])
+fn known<'t>(text: &'t str, found: &Found) -> (u64, &'t str) {
+    let end = found.start + usize::from(found.length);
+    (found.key, &text[found.start..end])
 }
 
-impl Snapshot {
-    /// The first file after this one, which may be gone: its index.
-    fn after(&self, (key, name): (u64, &str)) -> usize {
-        self.files.partition_point(|entry| {
-            self.order.compare(known(&self.text, entry), (key, name)) != Ordering::Greater
-        })
-    }
-}
-
-/// What all listings of one order read from while they are under way: the place of the newest snapshot. They
-/// hold the place and not the snapshot, so that an older one is gone when a newer one takes its place.
-type Newest = Mutex<Arc<Snapshot>>;
-
-/// For each order the newest snapshot, as long as a listing reads from it. The lock is held while the folder
-/// is read: of many who ask at once one reads, and the others wait for the result.
-#[derive(Default)]
-pub struct Snapshots([Mutex<Weak<Newest>>; 6]);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The first entry of a list: its key, its name, and what comes after it. `None`: not all of it is there.
+fn first_entry(bytes: &[u8]) -> Option<(u64, &str, &[u8])> {
+    let (key, rest) = bytes.split_first_chunk()?;
+    let (&length, rest) = rest.split_first()?;
+    let (name, rest) = rest.split_at_checked(length.into())?;
+    Some((u64::from_ne_bytes(*key), str::from_utf8(name).ok()?, rest))
 }
 
 /// What is known of a file at one moment.
@@ -101,68 +144,73 @@ pub struct About {
 
 impl Store {
     /// Begins to list the files that can be asked for, as they are now.
-    pub fn list(&self, order: Order) -> Result<Listing, Error> {
-        let asked = Instant::now();
-        let column = 2 * order.column as usize;
-        let mut slot = lock(&self.snapshots.0[column + usize::from(order.descending)]);
-        let newest = match slot.upgrade() {
-            // Another has read it while we waited for the lock, so it has all that was there when we asked.
-            Some(newest) if lock(&newest).begun >= asked => newest,
-            Some(newest) => {
-                let snapshot = Arc::new(self.snapshot(order)?);
-                *lock(&newest) = snapshot;
-                newest
-            }
-            None => {
-                let newest = Arc::new(Mutex::new(Arc::new(self.snapshot(order)?)));
-                *slot = Arc::downgrade(&newest);
-                newest
-            }
-        };
-        drop(slot);
-        let (files, folders) = {
-            let snapshot = lock(&newest);
-            (snapshot.files.len(), snapshot.folders)
-        };
-        Ok(Listing {
-            newest,
-            files,
-            folders,
+    pub fn list(self: &Arc<Self>, order: Order) -> Result<Listing, Error> {
+        let asked = now();
+        let file = self.list_of(order).open()?;
+        self.list_of(order).readers.fetch_add(1, SeqCst);
+        let mut listing = Listing {
+            store: self.clone(),
+            order,
+            file,
+            begun: 0,
+            at: 0,
             last: None,
-        })
+            files: 0,
+            folders: 0,
+        };
+        // Another may have read the folder while we waited for the lock: since we asked, so it saw all that
+        // was there then.
+        listing.read(asked, &mut [])?;
+        Ok(listing)
     }
 
-    /// Reads the folder. Files that vanish meanwhile are left out.
-    fn snapshot(&self, order: Order) -> io::Result<Snapshot> {
-        let begun = Instant::now();
+    fn list_of(&self, order: Order) -> &List {
+        &self.lists[2 * order.column as usize + usize::from(order.descending)]
+    }
+
+    /// Reads the folder, and puts what it holds in the place of the list. The caller has the lock.
+    fn write_list(&self, order: Order, mut file: &File) -> io::Result<()> {
+        let (begun, list) = (now(), self.list_of(order));
+        let (text, mut found, folders) = self.find(order)?;
+        found.sort_unstable_by(|a, b| order.compare(known(&text, a), known(&text, b)));
+        list.begun.store(0, SeqCst);
+        file.set_len(0)?;
+        file.rewind()?;
+        let mut out = BufWriter::with_capacity(WINDOW, file);
+        for one in &found {
+            let (key, name) = known(&text, one);
+            out.write_all(&key.to_ne_bytes())?;
+            out.write_all(&[one.length])?;
+            out.write_all(name.as_bytes())?;
+        }
+        out.flush()?;
+        list.files.store(found.len() as u64, SeqCst);
+        list.folders.store(folders, SeqCst);
+        list.begun.store(begun, SeqCst);
+        Ok(())
+    }
+
+    /// The names of all files, one after the other, the files in the order of the folder, and how many
+    /// folders there are. Files that vanish meanwhile are left out.
+    fn find(&self, order: Order) -> io::Result<(String, Vec<Found>, u64)> {
         let (mut text, mut files, mut folders) = (String::new(), Vec::new(), 0);
         for entry in fs::read_dir(self.path_of(""))? {
             let entry = entry?;
             let (name, kind) = (entry.file_name(), entry.file_type());
             let name = name.as_bytes();
             if kind.as_ref().is_ok_and(fs::FileType::is_dir) {
-                folders += usize::from(!name.starts_with(b"."));
+                folders += u64::from(!name.starts_with(b"."));
             } else if kind.is_ok_and(|kind| kind.is_file())
                 && let Ok(name) = check_name(name)
                 && let Some(key) = self.key(name, order)
             {
                 // NAME_LIMIT fits.
                 let (start, length) = (text.len(), name.len() as u8);
-                files.push(Entry { key, start, length });
+                files.push(Found { key, start, length });
                 text.push_str(name);
             }
         }
-        files.sort_unstable_by(|a, b| order.compare(known(&text, a), known(&text, b)));
-        // They have grown by doubling.
-        files.shrink_to_fit();
-        text.shrink_to_fit();
-        Ok(Snapshot {
-            begun,
-            order,
-            text,
-            files,
-            folders,
-        })
+        Ok((text, files, folders))
     }
 
     /// `None`: the file has vanished.
@@ -198,12 +246,19 @@ impl Store {
 /// The files of the folder in order, a few at a time. What comes and goes meanwhile may be there or not; by
 /// name, no file comes twice.
 pub struct Listing {
-    newest: Arc<Newest>,
-    /// How many files and visible folders there were at the beginning.
-    pub files: usize,
-    pub folders: usize,
+    store: Arc<Store>,
+    order: Order,
+    /// That of the list, opened for this listing.
+    file: File,
+    /// Which list was read last, by its time.
+    begun: u64,
+    /// Offset in it of what has not been read yet.
+    at: u64,
     /// Key and name of the file that came last.
     last: Option<(u64, String)>,
+    /// How many files and visible folders there were at the beginning.
+    pub files: u64,
+    pub folders: u64,
 }
 
 impl Listing {
@@ -214,20 +269,71 @@ impl Listing {
 
     /// Gives the next names to `take`, until it returns false: enough for now. Returns whether there may be
     /// more.
-    pub fn advance(&mut self, mut take: impl FnMut(&str) -> bool) -> bool {
-        let snapshot = lock(&self.newest).clone();
-        let from = match &self.last {
-            None => 0,
-            Some((key, name)) => snapshot.after((*key, name)),
-        };
-        for entry in &snapshot.files[from..] {
-            let (key, name) = known(&snapshot.text, entry);
-            if !take(name) {
-                self.last = Some((key, name.to_owned()));
-                return true;
+    pub fn advance(&mut self, mut take: impl FnMut(&str) -> bool) -> io::Result<bool> {
+        let mut window = vec![0; WINDOW];
+        loop {
+            // Any list will do; there is none when its writer was killed.
+            let read = self.read(1, &mut window)?;
+            let mut rest = &window[..read];
+            while let Some((key, name, after)) = first_entry(rest) {
+                self.at += (rest.len() - after.len()) as u64;
+                rest = after;
+                if self.is_next(key, name) {
+                    let last = self.last.get_or_insert_default();
+                    last.0 = key;
+                    name.clone_into(&mut last.1);
+                    if !take(name) {
+                        return Ok(true);
+                    }
+                }
+            }
+            if rest.len() == read {
+                return Ok(false);
             }
         }
-        false
+    }
+
+    /// Has it not come yet? A newer list is read from its beginning.
+    fn is_next(&self, key: u64, name: &str) -> bool {
+        let comes_after =
+            |last: &(u64, String)| self.order.compare((key, name), (last.0, &last.1)) == Ordering::Greater;
+        self.last.as_ref().is_none_or(comes_after)
+    }
+
+    /// Fills `window` from the newest list. It is made first if there is none that was begun at `asked` or
+    /// later. 0: there is no more.
+    fn read(&mut self, asked: u64, window: &mut [u8]) -> io::Result<usize> {
+        let list = self.store.list_of(self.order);
+        locked(&self.file, || {
+            if list.begun.load(SeqCst) < asked {
+                self.store.write_list(self.order, &self.file)?;
+            }
+            if self.begun == 0 {
+                (self.files, self.folders) = (list.files.load(SeqCst), list.folders.load(SeqCst));
+            }
+            let begun = list.begun.load(SeqCst);
+            if self.begun != begun {
+                (self.begun, self.at) = (begun, 0);
+            }
+            self.file.read_at(window, self.at)
+        })
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        let list = self.store.list_of(self.order);
+        if list.readers.fetch_sub(1, SeqCst) > 1 {
+            return;
+        }
+        // An error costs the memory of the list until the next one is written.
+        let _ = locked(&self.file, || match list.readers.load(SeqCst) {
+            0 => {
+                list.begun.store(0, SeqCst);
+                self.file.set_len(0)
+            }
+            _ => Ok(()),
+        });
     }
 }
 
@@ -247,7 +353,7 @@ mod tests {
                 room -= 1;
                 room > 0
             });
-            if !more {
+            if !more.unwrap() {
                 return names;
             }
         }
@@ -320,7 +426,7 @@ mod tests {
             folder.write(name, b"");
         }
         let mut early = store.list(BY_NAME).unwrap();
-        assert!(early.advance(|name| name != "b"));
+        assert!(early.advance(|name| name != "b").unwrap());
         store.remove(b"b").unwrap();
         for name in ["a", "c"] {
             folder.write(name, b"");
@@ -336,15 +442,39 @@ mod tests {
         let folder = Folder::new();
         let store = open(&folder);
         folder.write("a", b"");
-        let kept = || lock(&store.snapshots.0[0]).upgrade();
-        let readers: Vec<Listing> = (0..5).map(|_| store.list(BY_NAME).unwrap()).collect();
-        let newest = kept().unwrap();
-        assert!(readers.iter().all(|reader| Arc::ptr_eq(&reader.newest, &newest)));
-        let snapshot = Arc::downgrade(&lock(&newest));
+        let list = store.list_of(BY_NAME);
+        let kept = || list.file.metadata().unwrap().len();
+        let mut readers: Vec<Listing> = (0..5).map(|_| store.list(BY_NAME).unwrap()).collect();
+        assert_eq!(kept(), 10);
+        folder.write("bc", b"");
         drop(store.list(BY_NAME).unwrap());
-        assert!(snapshot.upgrade().is_none(), "the newer one is in its place");
-        drop((readers, newest));
-        assert!(kept().is_none());
+        assert_eq!(kept(), 21, "the newer one is in its place");
+        for reader in &mut readers {
+            assert_eq!((reader.files, rest(reader, 1).len()), (1, 2));
+        }
+        drop(readers);
+        assert_eq!((kept(), list.readers.load(SeqCst)), (0, 0));
+    }
+
+    #[test]
+    fn a_list_that_a_killed_worker_has_left_is_made_again() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        for name in ["a", "b", "c"] {
+            folder.write(name, b"");
+        }
+        let mut listing = store.list(BY_NAME).unwrap();
+        assert!(listing.advance(|name| name != "a").unwrap());
+        let list = store.list_of(BY_NAME);
+        for left in [0, 5, 13] {
+            list.begun.store(0, SeqCst);
+            list.file.set_len(left).unwrap();
+            let mut other = store.list(BY_NAME).unwrap();
+            assert_eq!(rest(&mut other, 2), ["a", "b", "c"], "{left} bytes");
+        }
+        list.begun.store(0, SeqCst);
+        list.file.set_len(5).unwrap();
+        assert_eq!(rest(&mut listing, 2), ["b", "c"]);
     }
 
     #[test]

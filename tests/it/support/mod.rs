@@ -21,7 +21,8 @@ pub use process::{Ended, Run, Running, Server, VARIABLES, Words, assert_has, kol
 pub use sys::signal;
 pub use tracer::Tracer;
 pub use watch::{
-    abandoned, alive, children, descriptors, peak_memory, processes, processor_time, resident, threads,
+    abandoned, alive, children, descriptors, memory, peak_memory, processes, processor_time, resident,
+    threads,
 };
 pub use wire::Wire;
 
