@@ -162,6 +162,7 @@ fn remedy(error: &io::Error, offer: bool) -> &'static str {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "make room there for files (df, df -i), or name a folder on another file system"
         }
+        _ if error.raw_os_error() == Some(libc::EMFILE) => "allow this program more descriptors (ulimit -n)",
         _ if offer => "name a folder that can be written, or serve this one with --read-only",
         _ => "name a folder that can be read and written",
     }
@@ -195,12 +196,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_not_answered_with_read_only() {
+    fn a_full_disk_or_table_of_descriptors_is_not_answered_with_read_only() {
         let remedy = |code, offer| remedy(&io::Error::from_raw_os_error(code), offer);
         for full in [libc::ENOSPC, libc::EDQUOT] {
             assert!(remedy(full, true).starts_with("make room there"));
             assert_eq!(remedy(full, true), remedy(full, false));
         }
+        assert!(remedy(libc::EMFILE, true).contains("ulimit -n"));
         assert!(remedy(libc::EACCES, true).contains("--read-only"));
         assert!(!remedy(libc::EACCES, false).contains("--read-only"));
     }
