@@ -291,7 +291,7 @@ fn refuse<T>(reason: &str) -> Result<T, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Folder, outgoing, play};
+    use crate::session::{Folder, outgoing, play, play_and_pause};
     use crate::stats::{Field, Scoreboard};
     use crate::store::Policy;
 
@@ -652,7 +652,11 @@ mod tests {
         crate::session::fuzz(target, corpus, |input, random| {
             let ask = |give: usize, take: usize| {
                 let log = RequestLog::new(scoreboard.worker(0), None);
-                let replies = play(&mut *dialect.session(store.clone(), log), input, give, take);
+                let session = &mut *dialect.session(store.clone(), log);
+                let replies = match dialect {
+                    Dialect::Pause => play_and_pause(session, input, give, take),
+                    _ => play(session, input, give, take),
+                };
                 let done = |sign: &[u8]| replies.windows(sign.len()).any(|window| window == sign);
                 if done(b" successfully\"") || done(b"OK Upload") {
                     restore();
@@ -668,8 +672,9 @@ mod tests {
 
     #[test]
     fn fuzz_line() {
-        let corpus: [&[u8]; 6] = [
+        let corpus: [&[u8]; 7] = [
             b"LIST\nGET a.bin\n",
+            b"UPLOAD a QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD\r\n\r\n",
             b"GET \"a.bin\"\r\nGET ''\n",
             b"UPLOAD\na29s\nYW0=\nENDUPLOAD\n",
             b"UPLOAD x\niVBORw0KGgo=\n\nENDUPLOADEND\r\n ENDUPLOAD \nLIST\n",
@@ -681,8 +686,9 @@ mod tests {
 
     #[test]
     fn fuzz_sized() {
-        let corpus: [&[u8]; 6] = [
+        let corpus: [&[u8]; 7] = [
             b"GET a.bin\r\n\r\n",
+            b"UPLOAD a QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD\r\n\r\n",
             b"GET x/empty more\r\n\r\n",
             b"UPLOAD b 8\r\n\r\na29sYW0=",
             b"UPLOAD b 12\r\n\r\na29s\r\n\r\nYW0=more",

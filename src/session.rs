@@ -35,7 +35,7 @@ mod testing; //        what unit tests share
 
 pub use deadlines::{Deadlines, KEPT, LOOKS, Limits};
 #[cfg(test)]
-pub use testing::{Folder, fuzz, however_cut, outgoing, play};
+pub use testing::{Folder, fuzz, however_cut, outgoing, play, play_and_pause};
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

@@ -3,16 +3,16 @@
 //! A temporary folder that removes itself, a peer made of memory, and random inputs. Nothing here is in the
 //! program.
 
-use crate::session::{ByteCounts, Outgoing, Pumped, Session, Stream, pump};
+use crate::session::{ByteCounts, Event, Outgoing, Pumped, Session, Stream, pump};
 use std::fmt::Debug;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, process};
+use std::{env, fs, mem, process};
 
 /// An empty folder of one test, removed when it is dropped.
 pub struct Folder(PathBuf);
@@ -56,11 +56,16 @@ struct Peer<'i> {
     input: &'i [u8],
     give: usize,
     take: usize,
+    /// Before its end it pauses.
+    pauses: bool,
     output: Vec<u8>,
 }
 
 impl Read for Peer<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() && mem::take(&mut self.pauses) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         let count = self.give.min(out.len()).min(self.input.len());
         out[..count].copy_from_slice(&self.input[..count]);
         self.input = &self.input[count..];
@@ -95,15 +100,30 @@ impl Stream for Peer<'_> {
 
 /// Lets `input` run through a session, `give` bytes a read and `take` bytes a write; returns what it sends.
 pub fn play(session: &mut dyn Session, input: &[u8], give: usize, take: usize) -> Vec<u8> {
+    play_with(session, input, give, take, false)
+}
+
+/// The same for a peer that pauses before it ends: the session is told of the silence.
+pub fn play_and_pause(session: &mut dyn Session, input: &[u8], give: usize, take: usize) -> Vec<u8> {
+    play_with(session, input, give, take, true)
+}
+
+fn play_with(session: &mut dyn Session, input: &[u8], give: usize, take: usize, pauses: bool) -> Vec<u8> {
     let mut peer = Peer {
         input,
         give,
         take,
+        pauses,
         output: Vec::new(),
     };
-    let mut scratch = vec![0; 4096];
-    while pump(&mut peer, session, &mut scratch, &mut ByteCounts::default()).unwrap() != Pumped::Done {}
-    peer.output
+    let mut scratch = vec![0; give.min(4096)];
+    loop {
+        match pump(&mut peer, session, &mut scratch, &mut ByteCounts::default()).unwrap() {
+            Pumped::Again => {}
+            Pumped::Blocked => session.notice(Event::Silence),
+            Pumped::Done => return peer.output,
+        }
+    }
 }
 
 /// The bytes that a session wants to send at this moment.
