@@ -40,7 +40,7 @@ use crate::net::{self, Accepted, DESCRIPTOR_PAUSE, LINGER_IDLE, LingerSet, Liste
 use crate::sys::{self, Epoll, Interest, Listen, Pid, Stop};
 use backends::{Backends, Policy};
 use connection::{Limits, Link, StepContext, StepOutcome};
-use relay::{RelayBuffers, Side, WAITING};
+use relay::{RelayBuffers, Side, UNSENT, WAITING};
 use spawned::Spawned;
 use std::collections::HashMap;
 use std::io;
@@ -103,7 +103,9 @@ fn run(args: &Args) -> Result<(), Failure> {
         grace: args.seconds("--grace", 10.0)?,
     };
     let log = !args.has("--quiet");
-    let listener = Listener::bind(listen_at, WAITING).or_else(|error| {
+    let bound = Listener::bind(listen_at, WAITING)
+        .and_then(|listener| sys::bound_unsent(listener.as_fd(), UNSENT).map(|()| listener));
+    let listener = bound.or_else(|error| {
         let option = args.variable("--listen").unwrap_or("--listen");
         let remedy = format!("choose another {option} HOST:PORT (make: PORT=)");
         failed(format!("cannot listen on {listen_at}: {error}; {remedy}"))

@@ -2,7 +2,7 @@
 //! the other policy, to the one with the fewest open connections. One that refuses is taken out at once; from
 //! then on the main thread makes a health check twice a second, until it connects.
 
-use crate::balance::relay::WAITING;
+use crate::balance::relay::UNREAD;
 use crate::net::is_shortage;
 use crate::stats::{self, RateLimiter};
 use crate::sys::{self, Interest, Stop};
@@ -180,7 +180,7 @@ impl Backends {
             match sys::begin_connect(lease.0.address) {
                 Ok(stream) => {
                     // Without it a slow client may be taken for one that takes nothing.
-                    let _ = sys::set_receive_buffer(stream.as_fd(), WAITING);
+                    let _ = sys::set_receive_buffer(stream.as_fd(), UNREAD);
                     return Ok(Some((stream, lease)));
                 }
                 Err(error) if is_shortage(&error) => return Err(error),

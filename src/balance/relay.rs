@@ -13,13 +13,23 @@ use std::rc::Rc;
 /// Bytes of a worker's buffer: the most that one read takes and that one direction can keep.
 const PIECE: usize = 256 * 1024;
 
-/// Bytes of a pipe. A larger one is a little faster, but a slow client would empty it in more time than the
-/// back end allows a client that takes nothing, and the back end sees bytes go only when it is empty.
+/// Bytes of a pipe.
 const PIPE: usize = 256 * 1024;
 
-/// Bytes that may wait in the socket of a client, and in that of a back end. Left to itself, the kernel lets
-/// both grow to several MiB, with the same effect.
+/// Bytes that may wait in the socket of a client: twice as many, as the kernel counts.
 pub const WAITING: i32 = 512 * 1024;
+
+// A server with a limit on idle clients must see that a slow one takes bytes, and here they pass through
+// three buffers before. A buffer that says "room" only when much of it is empty turns a slow stream into
+// lumps, with nothing in between. So the two sockets are bounded, and a pipe is filled up each time it has
+// lost some: then 100 KB/s reach the server at least every 3 s, instead of every 11 s.
+
+/// Bytes in the socket of a client that are not on their way; below half of them it has room again.
+pub const UNSENT: i32 = 128 * 1024;
+
+/// Bytes that may wait in the socket of a back end; twice as many, as the kernel counts. It tells the server
+/// of room only when it can free what came in one go, perhaps all of it. Over 1 ms, it allows 128 MB/s.
+pub const UNREAD: i32 = 128 * 1024;
 
 /// Most pipes of a worker. Four workers then stay within what one user may have in pipes of this size, 64
 /// (`fs.pipe-user-pages-soft`). Without a pipe the bytes are copied.
@@ -104,6 +114,13 @@ impl Pipe {
             held: 0,
             _count: count,
         })
+    }
+
+    /// Takes what has come, as far as it has room; `None`: nothing has. 0: the end of the stream.
+    fn fill(&mut self, from: &TcpStream) -> io::Result<Option<usize>> {
+        let count = or_later(sys::splice(from.as_fd(), self.into.as_fd(), PIPE - self.held))?;
+        self.held += count.unwrap_or(0);
+        Ok(count)
     }
 
     /// Moves what it holds, as far as there is room; returns how much that was.
@@ -293,7 +310,14 @@ impl Relay {
                 *gone += count;
                 (count, *gone == bytes.len(), *last)
             }
-            Flow::Piped(pipe) => (pipe.drain(&sink.stream)?, pipe.held == 0, false),
+            Flow::Piped(pipe) => {
+                let count = pipe.drain(&sink.stream)?;
+                // The end of the stream is found again when the pipe is empty.
+                if (1..PIPE).contains(&pipe.held) {
+                    pipe.fill(&source.stream)?;
+                }
+                (count, pipe.held == 0, false)
+            }
             Flow::Moving | Flow::Over => return Ok(()),
         };
         source.crossed += count as u64;
@@ -365,8 +389,7 @@ impl End {
 
     /// The same without bringing the bytes into this process.
     fn splice(&mut self, sink: &End, mut pipe: Pipe, buffers: &mut RelayBuffers) -> io::Result<bool> {
-        let count = or_later(sys::splice(self.stream.as_fd(), pipe.into.as_fd(), PIPE))?;
-        pipe.held = count.unwrap_or(0);
+        let count = pipe.fill(&self.stream)?;
         self.crossed += pipe.drain(&sink.stream)? as u64;
         if pipe.held > 0 {
             self.flow = Flow::Piped(pipe);
@@ -503,6 +526,32 @@ mod tests {
         // As if no pipe could be made.
         (buffers.limit, buffers.pipes) = (0, Vec::new());
         assert!(!stall(buffers, 32 << 20));
+    }
+
+    /// A back end that always has more to send, and a client that takes a little at a time: how much it takes
+    /// between two moments at which the back end is told that bytes have gone.
+    #[test]
+    fn a_slow_client_is_seen_to_take_bytes() {
+        let buffers = &mut RelayBuffers::new();
+        let (mut relay, mut client, mut backend) = relay(buffers);
+        sys::set_send_buffer(relay.stream(Side::Client).as_fd(), WAITING).unwrap();
+        sys::bound_unsent(relay.stream(Side::Client).as_fd(), UNSENT).unwrap();
+        sys::set_receive_buffer(relay.stream(Side::Backend).as_fd(), UNREAD).unwrap();
+        sys::set_receive_buffer(client.as_fd(), 65536).unwrap();
+        backend.set_nonblocking(true).unwrap();
+        let (piece, mut last, mut taken, mut longest) = (vec![7; 256 * 1024], i32::MAX, 0, 0);
+        for _ in 0..600 {
+            while backend.write(&piece).is_ok() {}
+            relay.turn(Side::Backend, buffers).unwrap();
+            relay.turn(Side::Client, buffers).unwrap();
+            taken += client.read(&mut [0; 16384]).unwrap();
+            let unsent = sys::unsent(backend.as_fd()).unwrap();
+            if unsent != mem::replace(&mut last, unsent) {
+                longest = longest.max(mem::take(&mut taken));
+            }
+        }
+        assert!(matches!(relay.end(Side::Backend).flow, Flow::Piped(_)));
+        assert!(longest.max(taken) < 300 * 1024, "{longest}, {taken}");
     }
 
     #[test]

@@ -28,14 +28,14 @@ pub fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
 /// Bounds the bytes that wait in `socket` to be sent, which otherwise grow to several MiB (SO_SNDBUF,
 /// socket(7)). The kernel doubles the figure for its own needs; accepted connections inherit it.
 pub fn set_send_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
-    set_option(socket, libc::SO_SNDBUF, &bytes)
+    set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes)
 }
 
-pub(super) fn set_option<T>(socket: BorrowedFd, option: i32, value: &T) -> io::Result<()> {
+pub(super) fn set_option<T>(socket: BorrowedFd, level: i32, option: i32, value: &T) -> io::Result<()> {
     let (fd, place) = (socket.as_raw_fd(), ptr::from_ref(value).cast());
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is alive, of the length stated, and of the type that the two callers know.
-    check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, place, length) }).map(drop)
+    check(unsafe { libc::setsockopt(fd, level, option, place, length) }).map(drop)
 }
 
 /// Refuses new connections at once, also in all other processes that share this listener.

@@ -39,7 +39,13 @@ pub fn begin_connect(to: SocketAddr) -> io::Result<TcpStream> {
 /// Bounds the bytes that wait in `socket` to be read, which otherwise grow to several MiB (SO_RCVBUF,
 /// socket(7)). The kernel doubles the figure for its own needs.
 pub fn set_receive_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
-    set_option(socket, libc::SO_RCVBUF, &bytes)
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes)
+}
+
+/// Lets `socket` take no more when this many of its bytes are not on their way yet, although its buffer has
+/// room (TCP_NOTSENT_LOWAT, tcp(7)). Accepted connections inherit it.
+pub fn bound_unsent(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &bytes)
 }
 
 /// Makes closing `socket` a reset, which no peer takes for an orderly end (SO_LINGER, socket(7)).
@@ -48,7 +54,7 @@ pub fn reset_on_close(socket: BorrowedFd) -> io::Result<()> {
         l_onoff: 1,
         l_linger: 0,
     };
-    set_option(socket, libc::SO_LINGER, &now)
+    set_option(socket, libc::SOL_SOCKET, libc::SO_LINGER, &now)
 }
 
 /// Sends the last bytes of a stream. The kernel holds them back until the half-close, which must come next,
