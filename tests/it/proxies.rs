@@ -1,11 +1,11 @@
-//! The configurations in `docs/proxies`: each proxy that is installed is started with its own and used.
+//! The proxies of `deploy`: each proxy that is installed is started with its own and used.
 
 use crate::support::skipped;
 use std::process::{Command, Output};
 
 /// Tries the configurations with this program.
 fn try_with(kolam: &str) -> Output {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/proxies/try");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/try-proxies");
     Command::new(script).arg(kolam).output().unwrap()
 }
 
