@@ -82,7 +82,7 @@ impl Listener {
         }
     }
 
-    /// Closes it to new connections, in all processes that share it.
+    /// Closes it to new connections, in all processes that share it, unless it was passed on.
     pub fn close(&self) {
         // It fails only when the listener is closed already.
         let _ = sys::refuse_connections(&self.0);

@@ -42,13 +42,13 @@ pub use file::{
     O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, is_regular, open_at, open_private_at, rename_at, stat_at, unlink_at,
 };
 pub use memory::shared_counters;
-pub use passed::passed_listener;
+pub use passed::{is_passed_on, passed_listener, refuse_connections};
 pub use poll::{Interest, poll};
 pub use process::{Ended, Pid, die_with_parent, fork, kill, raise_descriptor_limit, reap, thread_cpu};
 pub use renewal::SIGUSR2;
 pub use room::{free_space, prefer_huge_pages, terminal_size};
 pub use signal::{SIGCHLD, SIGKILL, SIGTERM};
-pub use socket::{accept, refuse_connections, set_backlog, set_send_buffer, silence, unsent};
+pub use socket::{accept, set_backlog, set_send_buffer, silence, unsent};
 pub use splice::{
     begin_connect, bound_unsent, reset_on_close, send_file, send_last, set_pipe_size, set_receive_buffer,
     splice,

@@ -6,6 +6,7 @@ use crate::protocol::FileSession;
 use crate::session::{ByteCounts, Event, Limits, Pumped, Session, pump};
 use crate::stats::{self, Permit, RateLimiter, RequestLog, Scoreboard, WorkerStats};
 use crate::store::Store;
+use crate::sys;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,10 +100,11 @@ impl Shared {
         self.protocol.session(self.store.clone(), log)
     }
 
-    /// Refuses the connections in the backlog and closes the listener to new ones. That closes it in all
-    /// processes that share it, so only the process that started the server may do it.
+    /// Refuses the connections in the backlog and closes the listener in all processes that share it: only
+    /// the process that started the server may do it. One that was passed on stays for the next server.
     pub fn stop_listening(&self, lingering: &mut LingerSet) {
-        while let Accepted::Connection(stream) = self.accept() {
+        let closes = !sys::is_passed_on(&self.listener);
+        while closes && let Accepted::Connection(stream) = self.accept() {
             lingering.add(self.refuse(stream, STOPPING));
         }
         self.listener.close();

@@ -1,5 +1,5 @@
 //! What can a socket do that std does not know of? Never wait, refuse, say how much is unsent.
-//! listen(2), accept4(2), shutdown(2), setsockopt(2), getsockopt(2).
+//! listen(2), accept4(2), setsockopt(2), getsockopt(2).
 
 use super::call::{check, filled};
 use std::io;
@@ -36,12 +36,6 @@ pub(super) fn set_option<T>(socket: BorrowedFd, level: i32, option: i32, value: 
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is alive, of the length stated, and of the type that the two callers know.
     check(unsafe { libc::setsockopt(fd, level, option, place, length) }).map(drop)
-}
-
-/// Refuses new connections at once, also in all other processes that share this listener.
-pub fn refuse_connections(listener: &TcpListener) -> io::Result<()> {
-    // SAFETY: shutdown takes integers; the descriptor is open.
-    check(unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) }).map(drop)
 }
 
 /// How long ago `socket` received bytes; as long as there were none, how long ago it was connected, also
