@@ -172,6 +172,7 @@ fn attempt(run: &mut Run, promise: &Promise, scale: f64) -> Outcome<Verdict> {
     command.stderr(File::create(&log)?).stdout(Stdio::piped());
     let verdict = watch(&mut command, Duration::from_secs(promise.seconds));
     tools::remove_cgroup(&name);
+    tools::unbound_writeback(&room);
     for folder in [&disk, &room] {
         fs::remove_dir_all(folder)?;
     }

@@ -2,7 +2,7 @@
 
 use crate::site::{Place, everywhere, in_turn};
 use crate::support::{END, PATIENCE, base64, noise};
-use crate::tools::MemoryGroup;
+use crate::tools::{MemoryGroup, bound_writeback};
 use crate::trial::{Trial, Verdict, joined, require};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -22,6 +22,7 @@ pub fn memory_does_not_follow_files(trial: Trial) -> Verdict {
     let clients = trial.at_least(4, 50);
     let block = noise(BLOCK, 1);
     let text = base64(&block).into_bytes();
+    bound_writeback();
     let group = MemoryGroup::of(128 << 20);
     let found = in_turn(&everywhere(), |place, folder| {
         let site = place.serve(folder, 8, "--idle-timeout 300", "--idle-timeout 300");

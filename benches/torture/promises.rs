@@ -92,7 +92,7 @@ pub const PROMISES: &[Promise] = &[
         says: "memory does not follow the size of files",
         modes: EVERYWHERE,
         limit: "128 MiB: all transfers right, 0 killed by the kernel",
-        needs: &[Root, MemoryLimit, Disk],
+        needs: &[Root, Namespaces, MemoryLimit, Disk, Program("mkfs.ext4")],
         seconds: 900,
         test: memory::memory_does_not_follow_files,
     },

@@ -1,5 +1,5 @@
 //! What is the system asked for? Namespaces, cgroups, slow links, resets, a mean C library; and can it do that here? Nothing of
-//! it has to be taken back, but for the cgroup: it ends with the namespaces of the process.
+//! it has to be taken back, but for the cgroup and the bound of a device: it ends with the namespaces of the process.
 
 use crate::run::has;
 use std::ffi::OsStr;
@@ -41,10 +41,13 @@ impl Need {
                 "unshare(1) makes no namespaces here".to_owned(),
             ),
             Need::Program(name) => (has(name), format!("{name} is not installed")),
-            Need::MemoryLimit => (
-                memory_groups().is_some(),
-                "no memory cgroup is mounted".to_owned(),
-            ),
+            Need::MemoryLimit => match memory_groups() {
+                None => (false, "no memory cgroup is mounted".to_owned()),
+                Some((_, is_new)) => (
+                    is_new || knows_strict_limits(),
+                    "a memory cgroup of version 1 needs Linux 6.2".to_owned(),
+                ),
+            },
             Need::Disk => (disk_has_room(), "TMPDIR has no 8 GiB on a disk".to_owned()),
             Need::Preload => {
                 let is_known = cfg!(target_arch = "x86_64");
@@ -196,6 +199,49 @@ impl MemoryGroup {
         let text = fs::read_to_string(self.folder.join(name)).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         line.and_then(|count| count.trim().parse().ok()).unwrap()
+    }
+}
+
+/// What waits to be written, a folder for each device.
+const DEVICES: &str = "/sys/class/bdi";
+
+/// In the folder of the promise: the device that was bounded.
+const BOUND_DEVICE: &str = "bounded-device";
+
+/// Does the kernel bound what waits to be written to one device? (sysfs-class-bdi, Linux 6.2)
+fn knows_strict_limits() -> bool {
+    let mut devices = fs::read_dir(DEVICES).into_iter().flatten().flatten();
+    devices.any(|device| device.path().join("strict_limit").exists())
+}
+
+/// From now on temporary files are on a file system of their own, and at most 32 MiB of them wait to be written. A
+/// group of version 1 counts what waits, and does not slow down who writes, but kills: beside a slow disk that
+/// would be the figure, however little the program takes. Version 2 slows down by itself.
+pub fn bound_writeback() {
+    if memory_groups().is_none_or(|(_, is_new)| is_new) {
+        return;
+    }
+    let folder = env::temp_dir();
+    let folder = folder.display();
+    must(&format!(
+        "truncate -s 8G {folder}/image && mkfs.ext4 -q -F {folder}/image"
+    ));
+    must(&format!("mount -o loop {folder}/image {folder}"));
+    let device = crate::run::said(&format!("mountpoint -d {folder}"));
+    // Before there is something to take back.
+    fs::write(BOUND_DEVICE, &device).unwrap();
+    let bound = 32 << 20;
+    must(&format!(
+        "cd {DEVICES}/{device} && echo 1 >strict_limit && echo {bound} >max_bytes"
+    ));
+}
+
+/// Takes that back, which stays with the loop device.
+pub fn unbound_writeback(room: &Path) {
+    if let Ok(device) = fs::read_to_string(room.join(BOUND_DEVICE)) {
+        must(&format!(
+            "cd {DEVICES}/{device} && echo 0 >strict_limit && echo 100 >max_ratio"
+        ));
     }
 }
 
