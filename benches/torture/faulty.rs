@@ -117,6 +117,8 @@ fn walk(place: Place, folder: &Folder, tries: usize) -> (usize, Vec<String>) {
                 count += 1;
                 let fault = format!("{call}:error={error}:when={when}");
                 if let Err(what) = survives(place, &site, folder, &request, &fault) {
+                    // At once: it may not go on well after that.
+                    eprintln!("{place}: {verb}, {fault}: {what}");
                     wrong.push(format!("{verb}, {fault}: {what}"));
                 }
             }
@@ -124,8 +126,6 @@ fn walk(place: Place, folder: &Folder, tries: usize) -> (usize, Vec<String>) {
         if site.family() != first {
             wrong.push(format!("{verb}: a process has ended"));
         }
-        // It may not end well after what is told below.
-        wrong.iter().for_each(|what| eprintln!("{place}: {what}"));
         if site.end().contains("panicked") {
             wrong.push(format!("{verb}: a panic"));
         }
