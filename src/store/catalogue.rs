@@ -47,8 +47,8 @@ impl Order {
 /// There is a list for each order.
 const ORDERS: usize = 6;
 
-/// Bytes of a list that are read at a time: some hundred files, and more than the longest entry.
-const WINDOW: usize = 32 * 1024;
+/// Bytes of a list that are read at a time: as many files as a piece of the page shows. An entry is shorter.
+const WINDOW: usize = 8 * 1024;
 
 /// The newest list of one order, which all workers share. It has a lock, which all take who read or write:
 /// of many who ask at once one reads the folder, and the others wait for the result. The lock of a worker
@@ -176,7 +176,7 @@ impl Store {
         list.begun.store(0, SeqCst);
         file.set_len(0)?;
         file.rewind()?;
-        let mut out = BufWriter::with_capacity(WINDOW, file);
+        let mut out = BufWriter::new(file);
         for one in &found {
             let (key, name) = known(&text, one);
             out.write_all(&key.to_ne_bytes())?;
@@ -270,7 +270,7 @@ impl Listing {
     /// Gives the next names to `take`, until it returns false: enough for now. Returns whether there may be
     /// more.
     pub fn advance(&mut self, mut take: impl FnMut(&str) -> bool) -> io::Result<bool> {
-        let mut window = vec![0; WINDOW];
+        let mut window = [0; WINDOW];
         loop {
             // Any list will do; there is none when its writer was killed.
             let read = self.read(1, &mut window)?;
