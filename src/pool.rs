@@ -169,12 +169,8 @@ impl Slot {
 
     /// Its process has ended.
     fn count_exit(&mut self, own_fault: bool) {
-        let early = own_fault && self.is_young();
+        let early = own_fault && self.started.elapsed() < MIN_UPTIME;
         self.early_exits = if early { self.early_exits + 1 } else { 0 };
-    }
-
-    fn is_young(&self) -> bool {
-        self.started.elapsed() < MIN_UPTIME
     }
 }
 
@@ -221,7 +217,7 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
 
     /// Early exits of all slots; those of a worker that has grown old are over.
     fn early_exits(&self) -> u32 {
-        let counts = |slot: &&Slot| slot.pid.is_none() || slot.is_young();
+        let counts = |slot: &&Slot| slot.pid.is_none() || slot.started.elapsed() < MIN_UPTIME;
         let slots = self.slots.iter().filter(counts);
         slots.map(|slot| slot.early_exits).sum()
     }

@@ -79,8 +79,8 @@ impl Tracer {
         stderr.map_or(Ok(String::new()), io::read_to_string).unwrap()
     }
 
-    /// Waits until all threads of what is traced have slept for a while. Strace must not detach in the middle of
-    /// a call that is to fail: it would fail with ENOSYS, which no kernel answers there.
+    /// Waits until all threads of what is traced have slept for a while. Strace must not detach in the middle
+    /// of a call that is to fail: it would fail with ENOSYS, which no kernel answers there.
     fn wait_for_rest(&self) {
         let deadline = Instant::now() + RESTLESS;
         let mut before = Vec::new();
