@@ -50,9 +50,9 @@ const ORDERS: usize = 6;
 /// Bytes of a list that are read at a time: as many files as a piece of the page shows. An entry is shorter.
 const WINDOW: usize = 8 * 1024;
 
-/// The newest list of one order, which all workers share. It has a lock, which all take who read or write:
-/// of many who ask at once one reads the folder, and the others wait for the result. The lock of a worker
-/// that is killed goes with it, and a list that it has left half written is made again.
+/// The newest list of one order, which all workers share. It has a lock, for many who read it or one who
+/// writes it: of many who ask at once one reads the folder, and the others wait for the result. The lock of a
+/// worker that is killed goes with it, and a list that it has left half written is made again.
 ///
 /// ```text
 /// file  = *entry                 ; in order
@@ -93,17 +93,16 @@ impl List {
     }
 }
 
-/// Calls `work` while no other worker has the lock.
-fn locked<T>(file: &File, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    while let Err(error) = file.lock() {
-        // A signal: whoever has the lock needs it for the time of reading a folder.
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+/// Takes a lock, or turns the one that it has into another: `File::lock` alone, `File::lock_shared` with all
+/// others that read.
+fn lock(file: &File, kind: fn(&File) -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match kind(file) {
+            // A signal. Whoever has the lock needs it for the time of reading a folder at most.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
-    let result = work();
-    file.unlock()?;
-    result
 }
 
 /// Nanoseconds since the system started, on a clock that all processes share.
@@ -303,20 +302,30 @@ impl Listing {
     /// Fills `window` from the newest list. It is made first if there is none that was begun at `asked` or
     /// later. 0: there is no more.
     fn read(&mut self, asked: u64, window: &mut [u8]) -> io::Result<usize> {
+        let read = self.lock_and_read(asked, window);
+        self.file.unlock()?;
+        read
+    }
+
+    /// The lock may be held when this fails, too.
+    fn lock_and_read(&mut self, asked: u64, window: &mut [u8]) -> io::Result<usize> {
         let list = self.store.list_of(self.order);
-        locked(&self.file, || {
+        lock(&self.file, File::lock_shared)?;
+        if list.begun.load(SeqCst) < asked {
+            // The shared lock is given back before this one is taken, so another may write the list first.
+            lock(&self.file, File::lock)?;
             if list.begun.load(SeqCst) < asked {
                 self.store.write_list(self.order, &self.file)?;
             }
-            if self.begun == 0 {
-                (self.files, self.folders) = (list.files.load(SeqCst), list.folders.load(SeqCst));
-            }
-            let begun = list.begun.load(SeqCst);
-            if self.begun != begun {
-                (self.begun, self.at) = (begun, 0);
-            }
-            self.file.read_at(window, self.at)
-        })
+        }
+        if self.begun == 0 {
+            (self.files, self.folders) = (list.files.load(SeqCst), list.folders.load(SeqCst));
+        }
+        let begun = list.begun.load(SeqCst);
+        if self.begun != begun {
+            (self.begun, self.at) = (begun, 0);
+        }
+        self.file.read_at(window, self.at)
     }
 }
 
@@ -327,13 +336,10 @@ impl Drop for Listing {
             return;
         }
         // An error costs the memory of the list until the next one is written.
-        let _ = locked(&self.file, || match list.readers.load(SeqCst) {
-            0 => {
-                list.begun.store(0, SeqCst);
-                self.file.set_len(0)
-            }
-            _ => Ok(()),
-        });
+        if lock(&self.file, File::lock).is_ok() && list.readers.load(SeqCst) == 0 {
+            list.begun.store(0, SeqCst);
+            let _ = self.file.set_len(0);
+        }
     }
 }
 
