@@ -27,7 +27,7 @@ fn hint(first: &[u8], served: Dialect, in_vain: bool) -> Option<&'static str> {
         _ => first.len() == HEAD_LIMIT || first.windows(END.len()).any(|bytes| bytes == END),
     };
     // After CR LF the end mark may go on, and a blank begins the content of a canonical upload.
-    let bare = ended && !line.ends_with(b"\r") && !line.ends_with(b" ");
+    let bare = ended && !matches!(line, [.., b'\r' | b' ' | b'\t']);
     match (words.first()?.to_ascii_uppercase().as_slice(), &words[1..]) {
         // request-line = method SP target SP version (RFC 9112, section 3); no file is called like a target.
         (_, [[b'/' | b'*', ..], version]) if ended && version.starts_with(b"HTTP/") => Some(HTTP),
@@ -231,6 +231,7 @@ mod tests {
             "UPLOAD a",
             "UPLOAD a\r\n\r\n",
             "UPLOAD a \n",
+            "UPLOAD a\t\n\r\n\r\n",
             "UPLOAD a QUJD\n",
             "UPLOAD a 8\r\n\r\n",
             "UPLOADS a\n",
