@@ -228,10 +228,11 @@ balancer: build
 		--protocol $(BEHIND) --mode $(or $(MODE),event) $(if $(W),--workers $(W)) --root '$(ROOT)' \
 		$(if $(OTHERS),$(if $(filter http,$(BEHIND)),--any-host))
 
-# Some promises are shown by the black-box tests.
+# Some promises are shown by the tests.
 torture:
 	@TESTS=$$($(CARGO) test --no-run --locked --quiet --test it $(call PATH_OF,it)); \
-	export TESTS ONLY='$(ONLY)' SCALE='$(SCALE)' DOC='$(DOC)'; $(call RUN,torture)
+	UNITS=$$($(CARGO) test --no-run --locked --quiet --bin kolam $(call PATH_OF,kolam)); \
+	export TESTS UNITS ONLY='$(ONLY)' SCALE='$(SCALE)' DOC='$(DOC)'; $(call RUN,torture)
 
 ab:
 	@export N=$(N) BACKENDS=$(BACKENDS) W=$(W) ROUNDS=$(ROUNDS); $(MEASURE) ab

@@ -2,11 +2,17 @@
 
 use crate::tools;
 use crate::trial::{Trial, Verdict};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The program of the tests, with words for its runner.
+/// The program of the black-box tests, with words for its runner.
 fn tests(words: &[&str]) -> Command {
-    let mut command = Command::new(tools::tests().unwrap());
+    program(tools::tests(), words)
+}
+
+fn program(path: Option<PathBuf>, words: &[&str]) -> Command {
+    let mut command = Command::new(path.unwrap());
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(words);
     // They run `make`, and what it was told here is not meant for it there.
     for variable in ["ONLY", "SCALE", "OUT", "FORCE", "DOC", "SHM"] {
@@ -90,6 +96,42 @@ pub fn logs_cannot_be_forged(_: Trial) -> Verdict {
         "wire::a_log_has_one_line_for_each_request_and_no_control_characters",
         "http::a_log_has_one_line_for_each_request_and_no_control_characters",
     ])
+}
+
+/// Promise 25: random input for each parser, in a build that checks the arithmetic.
+pub fn parsers_do_not_panic(trial: Trial) -> Verdict {
+    let time = trial.seconds(60).as_secs();
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut command = program(tools::units(), &["fuzz_", "--test-threads", "1"]);
+    command
+        .env("FUZZ_SECONDS", time.to_string())
+        .env("FUZZ_SEED", seed.to_string());
+    // In memory, where files come and go fastest.
+    command.env("TMPDIR", "/dev/shm").stderr(Stdio::piped());
+    let output = command.output().unwrap();
+    let rows = String::from_utf8_lossy(&output.stderr).into_owned();
+    eprintln!("{}{rows}", String::from_utf8_lossy(&output.stdout));
+    // NAME N inputs N a second, N as a twin says, seed N
+    let counted: Vec<(u64, u64)> = rows
+        .lines()
+        .filter(|line| line.contains(" inputs "))
+        .map(|line| {
+            let mut numbers = line.split_whitespace().filter_map(|word| word.parse().ok());
+            (numbers.next().unwrap(), numbers.nth(1).unwrap())
+        })
+        .collect();
+    let (inputs, twins) = counted
+        .iter()
+        .fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
+    let fewest = counted.iter().map(|row| row.0).min().unwrap_or(0);
+    let figures = format!(
+        "{} parsers, {inputs} inputs in {time} s, {fewest} each at least, {twins} as a naive twin says; seed {seed}",
+        counted.len()
+    );
+    match output.status.success() && fewest > 0 {
+        true => Verdict::Kept(figures),
+        false => Verdict::Broken(format!("{}; {figures}", output.status)),
+    }
 }
 
 /// Promise 27: what else may lie in a folder.

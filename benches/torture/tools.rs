@@ -27,8 +27,8 @@ pub enum Need {
     Preload,
     /// The program of the black-box tests, whose path the Makefile gives.
     Tests,
-    /// What another program does.
-    Elsewhere(&'static str),
+    /// That of the unit tests.
+    Units,
 }
 
 impl Need {
@@ -62,7 +62,10 @@ impl Need {
                 tests().is_some(),
                 "TESTS does not name the program of the tests".to_owned(),
             ),
-            Need::Elsewhere(what) => (false, format!("`{what}` is what tries it")),
+            Need::Units => (
+                units().is_some(),
+                "UNITS does not name the program of the unit tests".to_owned(),
+            ),
         };
         (!has_it).then_some(why)
     }
@@ -70,7 +73,16 @@ impl Need {
 
 /// The program of the black-box tests.
 pub fn tests() -> Option<PathBuf> {
-    env::var_os("TESTS")
+    program("TESTS")
+}
+
+/// The program of the unit tests, which are the fuzz tests, too.
+pub fn units() -> Option<PathBuf> {
+    program("UNITS")
+}
+
+fn program(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
         .map(PathBuf::from)
         .filter(|path| path.is_file())
 }
