@@ -666,7 +666,8 @@ mod tests {
             let whole = ask(4096, 4096);
             assert_eq!(ask(1, 1), whole);
             assert_eq!(ask(1 + random.below(40), 1 + random.below(40)), whole);
-            assert!(random.below(50) > 0 || folder.names() == ["a.bin", "empty"]);
+            assert!(folder.names() == ["a.bin", "empty"]);
+            false
         });
     }
 

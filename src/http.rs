@@ -644,6 +644,7 @@ mod tests {
             assert_eq!(ask(1, 1), whole);
             assert_eq!(ask(1 + random.below(40), 1 + random.below(40)), whole);
             assert!(random.below(50) > 0 || fixture.folder.names() == ["a.txt", "empty"]);
+            false
         });
     }
 }

@@ -654,6 +654,7 @@ mod tests {
                 "bytes are lost"
             );
             assert_eq!(relay.is_over(), client.ended && backend.ended);
+            false
         });
     }
 }

@@ -199,16 +199,15 @@ impl Random {
 }
 
 /// Tries `test` with the inputs in `tests/found`, and with `corpus`, changed at random. What it draws depends
-/// on its input alone, so a failing input fails again.
+/// on its input alone, so a failing input fails again. It says whether a naive twin could tell, too, what
+/// becomes of the input: another program for the same, as plain as can be, which sees the whole input at
+/// once and leaves out what is rare.
 ///
 /// The environment: `FUZZ_SECONDS` for all targets, or for the one of `FUZZ_ONLY`; `FUZZ_INPUTS` of each,
 /// instead; `FUZZ_SEED`. With none of them, a few inputs.
-pub fn fuzz(target: &str, corpus: &[&[u8]], test: impl Fn(&[u8], &mut Random)) {
+pub fn fuzz(target: &str, corpus: &[&[u8]], test: impl Fn(&[u8], &mut Random) -> bool) {
     assert!(TARGETS.contains(&target), "{target} is not in TARGETS");
-    let try_one = |input: &[u8]| {
-        let tried = catch_unwind(AssertUnwindSafe(|| test(input, &mut Random(hash(input)))));
-        tried.is_ok()
-    };
+    let try_one = |input: &[u8]| catch_unwind(AssertUnwindSafe(|| test(input, &mut Random(hash(input)))));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/found");
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         if entry
@@ -216,7 +215,11 @@ pub fn fuzz(target: &str, corpus: &[&[u8]], test: impl Fn(&[u8], &mut Random)) {
             .to_string_lossy()
             .starts_with(&format!("{target}-"))
         {
-            assert!(try_one(&fs::read(entry.path()).unwrap()), "{:?}", entry.path());
+            assert!(
+                try_one(&fs::read(entry.path()).unwrap()).is_ok(),
+                "{:?}",
+                entry.path()
+            );
         }
     }
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
@@ -232,21 +235,25 @@ pub fn fuzz(target: &str, corpus: &[&[u8]], test: impl Fn(&[u8], &mut Random)) {
     };
     let time = Duration::from_secs(seconds.min(u64::from(u32::MAX))) / share;
     let seed = number("FUZZ_SEED").unwrap_or(1);
-    let (begun, mut random, mut count) = (Instant::now(), Random(seed ^ hash(target.as_bytes())), 0);
+    let (begun, mut random) = (Instant::now(), Random(seed ^ hash(target.as_bytes())));
+    let (mut count, mut twins) = (0, 0);
     while count < limit && (count % 64 > 0 || begun.elapsed() < time) {
         let input = changed(corpus, &mut random);
         count += 1;
-        if !try_one(&input) {
+        let Ok(twin) = try_one(&input) else {
             let path = folder.join(format!("{target}-{:016x}", hash(&input)));
             fs::create_dir_all(&folder).unwrap();
             fs::write(&path, &input).unwrap();
             let shown = input[..input.len().min(200)].escape_ascii();
             panic!("{target}, seed {seed}, input {count}: saved as {path:?}: {shown}");
-        }
+        };
+        twins += u64::from(twin);
     }
     if limit != FEW {
         let rate = count as f64 / begun.elapsed().as_secs_f64();
-        let row = format!("{target:<10} {count:>10} inputs {rate:>9.0} a second, seed {seed}\n");
+        let row = format!(
+            "{target:<10} {count:>10} inputs {rate:>9.0} a second, {twins:>10} as a twin says, seed {seed}\n"
+        );
         io::stderr().write_all(row.as_bytes()).unwrap();
     }
 }
