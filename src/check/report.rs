@@ -92,9 +92,13 @@ impl Finding {
 
 /// `framing 8 of 9`, group by group: passed, of those that were tried. And what stays on the server.
 fn summary(findings: &[Finding], left: &[String], between: &str) -> String {
-    let mut groups: Vec<&str> = findings.iter().map(|finding| finding.rule.group).collect();
-    groups.sort_by_key(|group| findings.iter().position(|finding| finding.rule.group == *group));
-    groups.dedup();
+    // Some groups come twice.
+    let mut groups: Vec<&str> = Vec::new();
+    for finding in findings {
+        if !groups.contains(&finding.rule.group) {
+            groups.push(finding.rule.group);
+        }
+    }
     let scores = groups.iter().map(|group| {
         let members = || findings.iter().filter(|finding| finding.rule.group == *group);
         let passed = members().filter(|finding| finding.is_pass()).count();

@@ -5,7 +5,7 @@ use crate::cli::{Args, Command, Failure, failed, opt, print, usage};
 use crate::report::chart::{escape, short};
 use crate::report::findings::{Ratio, ratio, verdict};
 use crate::report::page::{MIB, Table, document};
-use crate::report::rows::{Row, Run};
+use crate::report::rows::{Row, Run, unique};
 use crate::report::words::{BASE, COMPARED, OTHER, RATIO, VERDICTS};
 use crate::stress::{Language, headings};
 use std::fs;
@@ -135,9 +135,7 @@ struct Middle<'r> {
 }
 
 fn summary<'r>(pairs: &[Pair<'r>]) -> Vec<Middle<'r>> {
-    let mut operations: Vec<&str> = pairs.iter().map(|pair| pair.base.text("operation")).collect();
-    operations.sort_unstable();
-    operations.dedup();
+    let operations = unique(pairs.iter().map(|pair| pair.base.text("operation")));
     let middle = |operation| {
         let own = pairs
             .iter()

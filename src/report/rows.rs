@@ -168,7 +168,7 @@ fn is_row(row: &Row) -> bool {
 }
 
 /// Each once, in the order in which they come.
-fn unique<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
+pub fn unique<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
     let mut found = Vec::new();
     texts.for_each(|text| {
         if !found.contains(&text) {

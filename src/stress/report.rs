@@ -337,11 +337,13 @@ fn extremes(outcomes: &[Outcome], language: Language) -> String {
     let moved = outcomes
         .iter()
         .filter(|outcome| outcome.row.operation != "list" && outcome.bytes > 0);
-    let mut rated: Vec<(f64, &Row)> = moved
+    let rated: Vec<(f64, &Row)> = moved
         .filter_map(|outcome| Some((outcome.total_rate()?, &outcome.row)))
         .collect();
-    rated.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let [worst, .., best] = rated[..] else {
+    let by_rate = |a: &(f64, &Row), b: &(f64, &Row)| a.0.total_cmp(&b.0);
+    let worst = rated.iter().copied().min_by(by_rate);
+    let best = rated.iter().copied().max_by(by_rate);
+    let (Some(worst), Some(best), 2..) = (worst, best, rated.len()) else {
         return String::new();
     };
     let extreme = |label, (rate, row): (f64, &Row)| {
