@@ -51,8 +51,9 @@ const ORDERS: usize = 6;
 const WINDOW: usize = 8 * 1024;
 
 /// The newest list of one order, which all workers share. It has a lock, for many who read it or one who
-/// writes it: of many who ask at once one reads the folder, and the others wait for the result. The lock of a
-/// worker that is killed goes with it, and a list that it has left half written is made again.
+/// writes it. To read the folder takes much longer and has a lock of its own: of many who ask at once one
+/// reads it, and the others wait for the result, but no listing under way does. The lock of a worker that is
+/// killed goes with it, and a list that it has left half written is made again.
 ///
 /// ```text
 /// file  = *entry                 ; in order
@@ -61,6 +62,8 @@ const WINDOW: usize = 8 * 1024;
 pub struct List {
     /// Has no name; the lock is that of flock(2).
     file: File,
+    /// Holds nothing; its lock is for reading the folder, in any order.
+    building: Arc<File>,
     /// When reading the folder began, on the clock of `now`. 0: the file holds no list.
     begun: &'static AtomicU64,
     /// How many files it holds, and how many folders there are that are not hidden.
@@ -74,9 +77,11 @@ impl List {
     /// One for each order, all empty. Processes forked later share them.
     pub fn all() -> io::Result<Vec<List>> {
         let shared = sys::shared_counters(4 * ORDERS)?;
+        let building = Arc::new(sys::file_in_memory()?);
         let lists = shared.chunks(4).map(|counters| {
             Ok(List {
                 file: sys::file_in_memory()?,
+                building: building.clone(),
                 begun: &counters[0],
                 files: &counters[1],
                 folders: &counters[2],
@@ -85,12 +90,12 @@ impl List {
         });
         lists.collect()
     }
+}
 
-    /// The file once more, to lock and read it: two who share an open file would share its lock.
-    fn open(&self) -> io::Result<File> {
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        File::options().read(true).write(true).open(path)
-    }
+/// The same file once more, to lock it: two who share an open file share its lock.
+fn reopen(file: &File) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::options().read(true).write(true).open(path)
 }
 
 /// Takes a lock, or turns the one that it has into another: `File::lock` alone, `File::lock_shared` with all
@@ -145,7 +150,7 @@ impl Store {
     /// Begins to list the files that can be asked for, as they are now.
     pub fn list(self: &Arc<Self>, order: Order) -> Result<Listing, Error> {
         let asked = now();
-        let file = self.list_of(order).open()?;
+        let file = reopen(&self.list_of(order).file)?;
         self.list_of(order).readers.fetch_add(1, SeqCst);
         let mut listing = Listing {
             store: self.clone(),
@@ -157,8 +162,8 @@ impl Store {
             files: 0,
             folders: 0,
         };
-        // Another may have read the folder while we waited for the lock: since we asked, so it saw all that
-        // was there then.
+        // Another may read the folder while we wait for the lock: since we asked, so it sees all that was
+        // there then.
         listing.read(asked, &mut [])?;
         Ok(listing)
     }
@@ -167,11 +172,19 @@ impl Store {
         &self.lists[2 * order.column as usize + usize::from(order.descending)]
     }
 
-    /// Reads the folder, and puts what it holds in the place of the list. The caller has the lock.
-    fn write_list(&self, order: Order, mut file: &File) -> io::Result<()> {
-        let (begun, list) = (now(), self.list_of(order));
+    /// Puts what the folder holds in the place of the list, unless another has done so since `asked`. `file`,
+    /// that of the list, may be locked after it.
+    fn write_list(&self, order: Order, asked: u64, mut file: &File) -> io::Result<()> {
+        let list = self.list_of(order);
+        let building = reopen(&list.building)?;
+        lock(&building, File::lock)?;
+        if list.begun.load(SeqCst) >= asked {
+            return Ok(());
+        }
+        let begun = now();
         let (text, mut found, folders) = self.find(order)?;
         found.sort_unstable_by(|a, b| order.compare(known(&text, a), known(&text, b)));
+        lock(file, File::lock)?;
         list.begun.store(0, SeqCst);
         file.set_len(0)?;
         file.rewind()?;
@@ -311,12 +324,10 @@ impl Listing {
     fn lock_and_read(&mut self, asked: u64, window: &mut [u8]) -> io::Result<usize> {
         let list = self.store.list_of(self.order);
         lock(&self.file, File::lock_shared)?;
-        if list.begun.load(SeqCst) < asked {
-            // The shared lock is given back before this one is taken, so another may write the list first.
-            lock(&self.file, File::lock)?;
-            if list.begun.load(SeqCst) < asked {
-                self.store.write_list(self.order, &self.file)?;
-            }
+        while list.begun.load(SeqCst) < asked {
+            self.file.unlock()?;
+            self.store.write_list(self.order, asked, &self.file)?;
+            lock(&self.file, File::lock_shared)?;
         }
         if self.begun == 0 {
             (self.files, self.folders) = (list.files.load(SeqCst), list.folders.load(SeqCst));
@@ -460,6 +471,20 @@ mod tests {
         }
         drop(readers);
         assert_eq!((kept(), list.readers.load(SeqCst)), (0, 0));
+    }
+
+    #[test]
+    fn a_listing_under_way_does_not_wait_for_who_reads_the_folder() {
+        let folder = Folder::new();
+        let store = open(&folder);
+        for name in ["a", "b", "c"] {
+            folder.write(name, b"");
+        }
+        let mut listing = store.list(BY_NAME).unwrap();
+        assert!(listing.advance(|name| name != "a").unwrap());
+        let building = reopen(&store.list_of(BY_NAME).building).unwrap();
+        building.lock().unwrap();
+        assert_eq!(rest(&mut listing, 1), ["b", "c"]);
     }
 
     #[test]
