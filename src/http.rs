@@ -644,6 +644,7 @@ mod tests {
             assert_eq!(ask(1, 1), whole);
             assert_eq!(ask(1 + random.below(40), 1 + random.below(40)), whole);
             assert!(random.below(50) > 0 || fixture.folder.names() == ["a.txt", "empty"]);
+            // Heads, chunks and forms, of which all this is made, have twins of their own.
             false
         });
     }

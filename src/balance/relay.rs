@@ -654,6 +654,7 @@ mod tests {
                 "bytes are lost"
             );
             assert_eq!(relay.is_over(), client.ended && backend.ended);
+            // No twin is needed: what was sent is what must come.
             false
         });
     }
