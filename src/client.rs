@@ -5,7 +5,7 @@
 //! piece into the socket, a download is decoded piece by piece out of a JSON string that never exists whole.
 //!
 //! ```text
-//!   server ──256 KiB──► json::Reader ──symbols──► Decoder ──192 KiB──► any `Write`
+//!   server ──128 KiB──► json::Reader ──symbols──► Decoder ──96 KiB──► any `Write`
 //! ```
 //!
 //! The invariant: success means that the server said OK *and* that its reply was complete to the end mark.

@@ -64,7 +64,7 @@ pub trait Source: Send {
 /// The rest of a file that is being sent:
 ///
 /// ```text
-/// file ──192 KiB──► encode ──256 KiB text──► socket        (3 bytes are 4 symbols)
+/// file ──96 KiB──► encode ──128 KiB text──► socket        (3 bytes are 4 symbols)
 /// ```
 struct Download {
     /// Its limit is what has not been read yet.
