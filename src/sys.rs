@@ -50,8 +50,8 @@ pub use room::{free_space, prefer_huge_pages, terminal_size};
 pub use signal::{SIGCHLD, SIGKILL, SIGTERM};
 pub use socket::{accept, set_backlog, set_send_buffer, silence, unsent};
 pub use splice::{
-    begin_connect, bound_unsent, reset_on_close, send_file, send_last, set_pipe_size, set_receive_buffer,
-    splice,
+    begin_connect, bound_unsent, raise_receive_buffer, reset_on_close, send_file, send_last, set_pipe_size,
+    set_receive_buffer, splice,
 };
 pub use stderr::{RateLimiter, write_stderr};
 pub use stop::{Listen, Stop};

@@ -42,6 +42,12 @@ pub fn set_receive_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes)
 }
 
+/// The same, later, with more bytes: the window would still keep to the old bound (TCP_WINDOW_CLAMP, tcp(7)).
+pub fn raise_receive_buffer(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
+    set_receive_buffer(socket, bytes)?;
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, &(2 * bytes))
+}
+
 /// Lets `socket` take no more when this many of its bytes are not on their way yet, although its buffer has
 /// room (TCP_NOTSENT_LOWAT, tcp(7)). Accepted connections inherit it.
 pub fn bound_unsent(socket: BorrowedFd, bytes: i32) -> io::Result<()> {
