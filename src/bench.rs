@@ -32,6 +32,7 @@ mod report; // how the figures are shown
 use crate::b64::{self, Decoder, Encoder, Kernel, decoded_room, encoded_len};
 use crate::cli::{Args, Command, Failure, failed, opt, print, usage};
 use crate::client::{Client, Error};
+use crate::session::{PIECE, PIECE_TEXT};
 use crate::sys::{self, Listen, Stop};
 use load::Load;
 use plan::Plan;
@@ -74,11 +75,6 @@ fn run(args: &Args) -> Result<(), Failure> {
 
 /// Rounds, of which the median counts.
 const ROUNDS: usize = 9;
-
-/// Bytes of content that are encoded or decoded at a time; with their text they fill a quarter of a
-/// second-level cache of 2 MiB.
-const PIECE: usize = 192 * 1024;
-const PIECE_TEXT: usize = PIECE / 3 * 4;
 
 /// How long one measurement of a round takes.
 const SPAN: Duration = Duration::from_millis(20);

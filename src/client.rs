@@ -5,7 +5,7 @@
 //! piece into the socket, a download is decoded piece by piece out of a JSON string that never exists whole.
 //!
 //! ```text
-//!   server ──128 KiB──► json::Reader ──symbols──► Decoder ──96 KiB──► any `Write`
+//!   server ──256 KiB──► json::Reader ──symbols──► Decoder ──192 KiB──► any `Write`
 //! ```
 //!
 //! The invariant: success means that the server said OK *and* that its reply was complete to the end mark.
@@ -223,8 +223,8 @@ impl Client {
         })?;
         stream.set_nodelay(true).map_err(Error::Refused)?;
         stream.set_nonblocking(true).map_err(Error::Refused)?;
-        // Without it the upload is slower, not wrong.
-        let _ = sys::set_send_buffer(stream.as_fd(), SEND_BUFFER);
+        // Twice that of a server, for pieces twice as large. Without it the upload is slower, not wrong.
+        let _ = sys::set_send_buffer(stream.as_fd(), 2 * SEND_BUFFER);
         let wire = Wire {
             stream,
             stop,

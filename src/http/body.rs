@@ -242,8 +242,7 @@ impl BodyReader {
     pub fn largest_read(&self) -> usize {
         match &self.action {
             BodyAction::Form(form) => form.largest_read(),
-            // All that a driver has room for: with half of it, five uploads take a sixth longer.
-            _ => 2 * PIECE_TEXT,
+            _ => PIECE_TEXT,
         }
     }
 

@@ -20,7 +20,7 @@ pub const TEXT_ALLOWANCE: u64 = 4096;
 /// An UPLOAD whose payload is arriving; what is public here, besides `mark`, is so for `dialects`:
 ///
 /// ```text
-/// socket ──128 KiB text──► decode ──96 KiB──► temporary file ──commit──► name
+/// socket ──256 KiB text──► decode ──192 KiB──► temporary file ──commit──► name
 /// ```
 pub struct Body {
     pub upload: Upload,

@@ -64,7 +64,7 @@ pub trait Source: Send {
 /// The rest of a file that is being sent:
 ///
 /// ```text
-/// file ──96 KiB──► encode ──128 KiB text──► socket        (3 bytes are 4 symbols)
+/// file ──96 KiB──► encode ──128 KiB text──► socket        (3 bytes are 4 symbols; half a `PIECE`)
 /// ```
 struct Download {
     /// Its limit is what has not been read yet.
@@ -113,7 +113,7 @@ impl Reply {
             w.key("data_file");
             w.open_string();
         });
-        let raw = vec![0; size.min(PIECE as u64) as usize];
+        let raw = vec![0; size.min(PIECE as u64 / 2) as usize];
         let file = file.take(size);
         Reply::in_pieces(text, size, Download { file, raw })
     }

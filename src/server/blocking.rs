@@ -48,7 +48,7 @@ impl BlockingWorker {
             stats,
             stop,
             role,
-            scratch: vec![0; 2 * PIECE_TEXT],
+            scratch: vec![0; PIECE_TEXT],
             lingering: LingerSet::default(),
         }
     }

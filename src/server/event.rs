@@ -134,7 +134,7 @@ impl EventLoop {
             connections: HashMap::new(),
             next: FIRST,
             again: Vec::new(),
-            scratch: vec![0; 2 * PIECE_TEXT],
+            scratch: vec![0; PIECE_TEXT],
             sweep: None,
             reopen: None,
             stopping: false,

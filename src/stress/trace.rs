@@ -45,7 +45,7 @@ const PLANNED: Text = [
 ];
 
 /// What the slow client rests after each piece that it moves: one of 10 MiB takes more than a second.
-const REST: Duration = Duration::from_millis(10);
+const REST: Duration = Duration::from_millis(20);
 
 impl Trace {
     pub fn from(args: &Args) -> Result<Trace, Failure> {
