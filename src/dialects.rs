@@ -722,12 +722,14 @@ mod tests {
         let symbol = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
         let reply = match (verb.as_str(), name, words.get(2)) {
             ("LIST" | "STATS", ..) => return None,
+            ("UPLOAD", _, Some(word)) if word.len() > 9 => return None,
+            // A name that is too long, or what may be the content of another dialect.
+            _ if head.split_ascii_whitespace().any(|word| word.len() >= 64) => return None,
             (_, None, _) => return Some(String::new()),
             ("GET", Some("a.bin"), _) => return Some("OK 5\r\n\r\nkolam".to_owned()),
             ("GET", Some("empty"), _) => "OK 0",
             ("GET", ..) => "ERROR File not found",
             ("UPLOAD", _, None) => "ERROR No size provided for UPLOAD",
-            ("UPLOAD", _, Some(word)) if word.len() > 9 => return None,
             ("UPLOAD", Some(name), Some(word)) => match word.parse::<i64>() {
                 Err(_) => "ERROR Invalid size format",
                 Ok(_) if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {

@@ -792,7 +792,7 @@ mod tests {
         while !rest.starts_with(b"--") {
             let part = rest.strip_prefix(b"\r\n")?;
             let head = find(part, b"\r\n\r\n")?;
-            let end = head + 2 + find(&part[head + 2..], b"\r\n--XX")?;
+            let end = head + 4 + find(&part[head + 4..], b"\r\n--XX")?;
             let disposition = str::from_utf8(&part[..head]).ok()?;
             let word = disposition.strip_prefix("Content-Disposition: form-data; name=file")?;
             if !word.is_empty() {
@@ -802,7 +802,7 @@ mod tests {
                 if name.is_empty() || name.len() > 255 || own || !name.chars().all(usual) {
                     return None;
                 }
-                let content = part.get(head + 4..end)?.to_vec();
+                let content = part[head + 4..end].to_vec();
                 files.insert(name.to_owned(), content).is_none().then_some(())?;
             }
             rest = &part[end + 6..];
