@@ -376,6 +376,16 @@ mod tests {
         }
     }
 
+    /// A folder of these files, and a listing that has given the first of them.
+    fn under_way(names: [&str; 3]) -> (Folder, Arc<Store>, Listing) {
+        let folder = Folder::new();
+        let store = open(&folder);
+        names.iter().for_each(|name| folder.write(name, b""));
+        let mut listing = store.list(BY_NAME).unwrap();
+        assert!(listing.advance(|name| name != names[0]).unwrap());
+        (folder, store, listing)
+    }
+
     fn order(column: Column, descending: bool) -> Order {
         Order { column, descending }
     }
@@ -437,13 +447,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_changes_is_listed_in_order_and_without_repeats() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        for name in ["b", "d", "f"] {
-            folder.write(name, b"");
-        }
-        let mut early = store.list(BY_NAME).unwrap();
-        assert!(early.advance(|name| name != "b").unwrap());
+        let (folder, store, mut early) = under_way(["b", "d", "f"]);
         store.remove(b"b").unwrap();
         for name in ["a", "c"] {
             folder.write(name, b"");
@@ -475,13 +479,7 @@ mod tests {
 
     #[test]
     fn a_listing_under_way_does_not_wait_for_who_reads_the_folder() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        for name in ["a", "b", "c"] {
-            folder.write(name, b"");
-        }
-        let mut listing = store.list(BY_NAME).unwrap();
-        assert!(listing.advance(|name| name != "a").unwrap());
+        let (_folder, store, mut listing) = under_way(["a", "b", "c"]);
         let building = reopen(&store.list_of(BY_NAME).building).unwrap();
         building.lock().unwrap();
         assert_eq!(rest(&mut listing, 1), ["b", "c"]);
@@ -489,13 +487,7 @@ mod tests {
 
     #[test]
     fn a_list_that_a_killed_worker_has_left_is_made_again() {
-        let folder = Folder::new();
-        let store = open(&folder);
-        for name in ["a", "b", "c"] {
-            folder.write(name, b"");
-        }
-        let mut listing = store.list(BY_NAME).unwrap();
-        assert!(listing.advance(|name| name != "a").unwrap());
+        let (_folder, store, mut listing) = under_way(["a", "b", "c"]);
         let list = store.list_of(BY_NAME);
         for left in [0, 5, 13] {
             list.begun.store(0, SeqCst);
