@@ -13,8 +13,8 @@
 //!
 //! Experiment:
 //! edit: let the signal handler set its flag, but write nothing to the self-pipe
-//! run: cargo build -q --locked && timeout -k 3 2 cargo run -q -- serve --mode event --listen 127.0.0.1:0
-//! --root examples; echo "ended by $?"
+//! run: cargo build -q --locked && timeout --foreground -k 3 2 cargo run -q -- serve --mode event --listen
+//! 127.0.0.1:0 --root examples; echo "ended by $?"
 //! see: ended by 137
 
 mod call; // errno becomes an error
