@@ -207,9 +207,9 @@ impl Read for Wire {
 pub struct Client {
     address: SocketAddr,
     reader: Reader<Wire>,
-    /// Base64 text to send; one piece. Grows only when something is uploaded.
+    /// Base64 text to send; at most one piece.
     text: Vec<u8>,
-    /// Decoded content; one piece. Grows only when something is downloaded.
+    /// Decoded content; at most one piece. It grows as needed: new memory costs more time than a small file.
     bytes: Vec<u8>,
 }
 
@@ -301,7 +301,6 @@ impl Client {
     }
 
     fn send_content(&mut self, name: &str, source: &mut dyn BufRead) -> Result<u64, Error> {
-        self.text.resize(b64::encoded_len(PIECE + 2), 0);
         let (mut encoder, mut length) = (Encoder::new(), 0);
         self.send(&format!("UPLOAD {} ", quote(name)?))?;
         loop {
@@ -314,6 +313,8 @@ impl Client {
             };
             let piece = &bytes[..bytes.len().min(PIECE)];
             let count = piece.len();
+            self.text
+                .resize(b64::encoded_len(count + 2).max(self.text.len()), 0);
             let filled = match count {
                 0 => encoder.finish(&mut self.text),
                 _ => encoder.encode(piece, &mut self.text),
@@ -387,11 +388,12 @@ impl Client {
     /// The inside of the `data_file` string. Offsets in errors count the characters that it stands for, the
     /// first one being 0: an escape is one.
     fn read_content(&mut self, sink: &mut dyn Write) -> Result<u64, Error> {
-        self.bytes.resize(b64::decoded_room(PIECE_TEXT), 0);
         let mut decoder = Decoder::new();
         let (mut length, mut character) = (0, Vec::new());
         loop {
             let text = self.reader.available()?;
+            self.bytes
+                .resize(b64::decoded_room(text.len()).max(self.bytes.len()), 0);
             let step = decoder.decode(text, &mut self.bytes);
             let whole = step.read == text.len();
             self.reader.consume(step.read);
