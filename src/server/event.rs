@@ -68,6 +68,11 @@ const FIRST: u64 = 2;
 /// them for long. With one a round, a small request takes a tenth longer.
 const ACCEPTS: u32 = 64;
 
+/// About how many connections an idle loop accepts before it goes to the end of the queue at the listener, of
+/// which the kernel wakes the first. Without turns, all clients that come one at a time meet the same loop,
+/// often on a processor that must be woken first: they are served a quarter less often.
+const ACCEPTS_IN_A_ROW: u64 = 4;
+
 /// Shortest time between two sweeps; each looks at every connection.
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
@@ -90,7 +95,7 @@ enum Phase {
 ///            ┌──────────────────────────────────────────────────────────┐
 ///            ▼                                                          │
 ///   wait (epoll) ─► listener: accept ─► stop? ─► a turn for each ─► sweep: deadlines passed?
-///                                                   │ Turn:   next round, without asking the kernel
+///                                                   │ Turn:   in the next round, ready or not
 ///                                                   │ Wait:   watch for what the session wants
 ///                                                   │ Linger: close our side, wait for the peer's end
 ///                                                   └ Close
@@ -112,8 +117,8 @@ pub struct EventLoop {
     scratch: Vec<u8>,
     /// When the next sweep is due.
     sweep: Option<Instant>,
-    /// When to watch the listener again, after descriptors ran out.
-    reopen: Option<Instant>,
+    /// When to watch the listener again; `None`: it is watched, or closed.
+    rewatch: Option<Instant>,
     /// The server is to stop.
     stopping: bool,
 }
@@ -136,7 +141,7 @@ impl EventLoop {
             again: Vec::new(),
             scratch: vec![0; PIECE_TEXT],
             sweep: None,
-            reopen: None,
+            rewatch: None,
             stopping: false,
         })
     }
@@ -159,7 +164,7 @@ impl EventLoop {
                 }
             }
             self.sweep();
-            self.reopen();
+            self.rewatch();
         }
         Ok(())
     }
@@ -167,7 +172,7 @@ impl EventLoop {
     /// When to wake up without an event.
     fn alarm(&self) -> Option<Instant> {
         let now = (!self.again.is_empty()).then(Instant::now);
-        now.or_else(|| self.sweep.into_iter().chain(self.reopen).min())
+        now.or_else(|| self.sweep.into_iter().chain(self.rewatch).min())
     }
 
     /// A connection waits, or did: another thread may have been quicker.
@@ -178,13 +183,20 @@ impl EventLoop {
                 Accepted::WouldBlock => break,
                 Accepted::NoDescriptors(_) => {
                     // Level-triggered epoll would report the listener again and again.
-                    self.unwatch_listener();
-                    self.reopen = Some(Instant::now() + DESCRIPTOR_PAUSE);
-                    break;
+                    return self.leave_listener(DESCRIPTOR_PAUSE);
                 }
                 Accepted::Closed => return self.unwatch_listener(),
             }
         }
+        if self.connections.is_empty() && self.next.is_multiple_of(ACCEPTS_IN_A_ROW) {
+            self.leave_listener(Duration::ZERO);
+        }
+    }
+
+    /// Watches the listener again after `pause`, and then as the last of those that watch it.
+    fn leave_listener(&mut self, pause: Duration) {
+        self.unwatch_listener();
+        self.rewatch = Some(Instant::now() + pause);
     }
 
     fn unwatch_listener(&self) {
@@ -193,10 +205,10 @@ impl EventLoop {
     }
 
     /// Watches the listener again after a pause.
-    fn reopen(&mut self) {
-        if self.reopen.is_some_and(|time| Instant::now() >= time) {
+    fn rewatch(&mut self) {
+        if self.rewatch.is_some_and(|time| Instant::now() >= time) {
             let watched = self.epoll.add_shared(self.shared.listener.as_fd(), LISTENER);
-            self.reopen = watched.err().map(|_| Instant::now() + DESCRIPTOR_PAUSE);
+            self.rewatch = watched.err().map(|_| Instant::now() + DESCRIPTOR_PAUSE);
         }
     }
 
@@ -305,7 +317,7 @@ impl EventLoop {
         // It fails only when the self-pipe is not watched.
         let _ = self.epoll.remove(self.stop.as_fd());
         let now = Instant::now();
-        (self.stopping, self.reopen, self.sweep) = (true, None, Some(now));
+        (self.stopping, self.rewatch, self.sweep) = (true, None, Some(now));
         let mut active = Vec::new();
         for (&token, entry) in &mut self.connections {
             match &mut entry.phase {
