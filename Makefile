@@ -162,6 +162,7 @@ help:
 	@echo "ARGS   more options for the program: make server ARGS='--sync --read-only'"
 
 build:
+	@[ -e target/release/kolam ] || echo 'building target/release/kolam: this takes half a minute' >&2
 	@$(CARGO) build --release --locked --quiet
 
 # Only what is older than its sources is built: where `make build` was run before, install needs no compiler.
