@@ -124,7 +124,9 @@ pub fn check_name(name: &[u8]) -> Result<&str, Error> {
         "" => refuse("empty"),
         _ if name.len() > NAME_LIMIT => refuse("longer than 255 bytes"),
         _ if name.starts_with('.') => refuse("begins with a dot"),
-        _ if name.contains(['/', '\\']) => refuse("contains a slash or backslash"),
+        _ if name.bytes().any(|byte| matches!(byte, b'/' | b'\\')) => refuse("contains a slash or backslash"),
+        // Most names are ASCII; a closer look at each would take a twentieth of the time of a LIST.
+        _ if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) => Ok(name),
         _ if name.contains(char::is_control) => refuse("contains a control character"),
         _ => Ok(name),
     }
