@@ -92,10 +92,12 @@ const MACHINES: &str = "stress/launch.rs stress/as_server.rs stress/wire.rs stre
 const TIMELINE: &str = "sys/clock.rs stats/trace.rs client/port.rs stress/trace.rs stress/trace_file.rs \
                         report/timeline.rs";
 
-/// The page of the HTTP server, and what it has in common with LIST: a folder in order, in pieces.
+/// The page of the HTTP server.
 const PAGE: &str = "http/own.rs http/listing.rs http/pieces.rs http/form.rs http/disposition.rs \
-                    http/media.rs server/browser.rs store/catalogue.rs sys/unnamed.rs protocol/list.rs \
-                    stats/file_log.rs";
+                    http/media.rs server/browser.rs stats/file_log.rs";
+
+/// What LIST and that page have in common: a folder in order, a few names at a time.
+const LISTINGS: &str = "store/catalogue.rs sys/unnamed.rs protocol/list.rs";
 
 /// The same, and what is read with services.
 const NOT_HTTP: &str = "http/own.rs http/listing.rs http/pieces.rs http/form.rs http/disposition.rs \
@@ -159,6 +161,7 @@ const UNITS: &[(&str, usize, &str, &str)] = &[
     ("The grader", 1800, "check sys/usage.rs", "check/dialects.rs"),
     ("Grading dialects", 1800, "check/dialects.rs", ""),
     ("The report", 1800, "report", "report/timeline.rs"),
+    ("Listings", 450, LISTINGS, ""),
     ("The timeline", 900, TIMELINE, ""),
     ("Runs and results", 1800, RUNS, ""),
     ("Two machines and more", 1800, MACHINES, ""),

@@ -27,7 +27,7 @@ impl Reply {
 impl Source for Names {
     fn next(&mut self, text: &mut Vec<u8>, at: usize) -> io::Result<Progress> {
         text.truncate(at);
-        let mut first = !self.0.has_begun();
+        let mut first = !self.0.has_given();
         let more = self.0.advance(|name| {
             Writer::in_list(text, first).string(name);
             first = false;

@@ -1,6 +1,7 @@
-//! What does the folder hold, in order? Sorting needs all names at once, so there is one list of them for all
-//! workers, threads or processes: a file in memory, made before the first fork. A reader keeps the last name
-//! that it has had, never a list: memory follows the folder, not the folder times its readers.
+//! What does the folder hold, in order? Sorting needs all names at once, so there is one list for each order,
+//! and all workers share it, threads or processes: a file in memory, made before the first fork. A reader
+//! keeps the last name that it has had, never a list: memory follows the folder, not the folder times its
+//! readers.
 
 use super::{Error, Store, check_name};
 use crate::sys;
@@ -36,6 +37,7 @@ pub const BY_NAME: Order = Order {
 };
 
 impl Order {
+    /// Compares keys and names. Keys of sizes and dates that descend are inverted, so that names ascend.
     fn compare(self, a: (u64, &str), b: (u64, &str)) -> Ordering {
         match self.column {
             Column::Name if self.descending => b.cmp(&a),
@@ -50,10 +52,11 @@ const ORDERS: usize = 6;
 /// Bytes of a list that are read at a time: as many files as a piece of the page shows. An entry is shorter.
 const WINDOW: usize = 8 * 1024;
 
-/// The newest list of one order, which all workers share. It has a lock, for many who read it or one who
-/// writes it. To read the folder takes much longer and has a lock of its own: of many who ask at once one
-/// reads it, and the others wait for the result, but no listing under way does. The lock of a worker that is
-/// killed goes with it, and a list that it has left half written is made again.
+/// The newest list of one order, which all workers share. There are two locks. That of `file` is for many who
+/// read the list, or one who writes it and the counters. To read the folder takes much longer, and needs that
+/// of `building`: of many who ask at once one reads it, and the others wait for the result, but no listing
+/// under way does. The lock of a worker that is killed goes with it, and a list that it has left half written
+/// is made again.
 ///
 /// ```text
 /// file  = *entry                 ; in order
@@ -62,9 +65,9 @@ const WINDOW: usize = 8 * 1024;
 pub struct List {
     /// Has no name; the lock is that of flock(2).
     file: File,
-    /// Holds nothing; its lock is for reading the folder, in any order.
+    /// Holds nothing. One for the lists of all orders.
     building: Arc<File>,
-    /// When reading the folder began, on the clock of `now`. 0: the file holds no list.
+    /// When reading the folder for it began, on the clock of `now`, which is also its name. 0: there is none.
     begun: &'static AtomicU64,
     /// How many files it holds, and how many folders there are that are not hidden.
     files: &'static AtomicU64,
@@ -118,7 +121,7 @@ fn now() -> u64 {
 /// A file as it is sorted.
 struct Found {
     /// Compared before the name: its first 8 bytes, which decide most comparisons; or the size in bytes, or
-    /// the date in nanoseconds since 1970, from 0 to the year 2554.
+    /// the date in nanoseconds since 1970, from 0 to the year 2554, both inverted (`!`) if they descend.
     key: u64,
     /// Where the name begins in the text of all, and its bytes.
     start: usize,
@@ -147,7 +150,7 @@ pub struct About {
 }
 
 impl Store {
-    /// Begins to list the files that can be asked for, as they are now.
+    /// Begins to list the files that can be asked for: all that are there from now to the end of the listing.
     pub fn list(self: &Arc<Self>, order: Order) -> Result<Listing, Error> {
         let asked = now();
         let file = reopen(&self.list_of(order).file)?;
@@ -156,14 +159,13 @@ impl Store {
             store: self.clone(),
             order,
             file,
-            begun: 0,
+            list_begun: 0,
             at: 0,
             last: None,
             files: 0,
             folders: 0,
         };
-        // Another may read the folder while we wait for the lock: since we asked, so it sees all that was
-        // there then.
+        // Reads nothing yet: makes the list, unless another has begun to make one after we asked.
         listing.read(asked, &mut [])?;
         Ok(listing)
     }
@@ -262,8 +264,8 @@ pub struct Listing {
     order: Order,
     /// That of the list, opened for this listing.
     file: File,
-    /// Which list was read last, by its time.
-    begun: u64,
+    /// Which list was read last: when that was begun.
+    list_begun: u64,
     /// Offset in it of what has not been read yet.
     at: u64,
     /// Key and name of the file that came last.
@@ -274,8 +276,8 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Has a file come yet?
-    pub fn has_begun(&self) -> bool {
+    /// Has it given a file yet?
+    pub fn has_given(&self) -> bool {
         self.last.is_some()
     }
 
@@ -324,17 +326,18 @@ impl Listing {
     fn lock_and_read(&mut self, asked: u64, window: &mut [u8]) -> io::Result<usize> {
         let list = self.store.list_of(self.order);
         lock(&self.file, File::lock_shared)?;
+        // Again and again: the last reader of a new list may have emptied it meanwhile.
         while list.begun.load(SeqCst) < asked {
             self.file.unlock()?;
             self.store.write_list(self.order, asked, &self.file)?;
             lock(&self.file, File::lock_shared)?;
         }
-        if self.begun == 0 {
+        if self.list_begun == 0 {
             (self.files, self.folders) = (list.files.load(SeqCst), list.folders.load(SeqCst));
         }
         let begun = list.begun.load(SeqCst);
-        if self.begun != begun {
-            (self.begun, self.at) = (begun, 0);
+        if self.list_begun != begun {
+            (self.list_begun, self.at) = (begun, 0);
         }
         self.file.read_at(window, self.at)
     }
