@@ -1,8 +1,8 @@
 //! # Chapter 12. What does the same protocol look like from the other side?
 //!
-//! Straight on: connect, send, read the reply, return. A client waits for one server only, so it may block,
-//! and nothing here is turned inside out as in `protocol.rs`. Content streams: an upload is encoded piece by
-//! piece into the socket, a download is decoded piece by piece out of a JSON string that never exists whole.
+//! Straight on: connect, send, read the reply, return. A client waits for one server only, so it may wait
+//! anywhere, and nothing here is turned inside out as in `protocol.rs`. Content streams: an upload is encoded
+//! piece by piece into the socket, a download decoded out of a JSON string that never exists whole.
 //!
 //! ```text
 //!   server ──256 KiB──► json::Reader ──symbols──► Decoder ──192 KiB──► any `Write`
@@ -137,7 +137,7 @@ fn corrupt<T>(why: &str) -> Result<T, Error> {
 }
 
 /// The socket. It is non-blocking, because a blocked call would sleep through a Ctrl-C that came a moment
-/// before it; `wait` is the one place where the client waits.
+/// before it; once it is connected, `wait` is the one place where the client waits.
 struct Wire {
     stream: TcpStream,
     stop: Stop,
@@ -218,7 +218,6 @@ impl Client {
     fn open(address: SocketAddr, timeout: Duration, stop: Stop) -> Result<Client, Error> {
         let stream = TcpStream::connect_timeout(&address, timeout).map_err(|error| match error.kind() {
             ErrorKind::TimedOut => Error::Timeout,
-            ErrorKind::Interrupted => Error::Interrupted,
             _ => Error::Refused(error),
         })?;
         stream.set_nodelay(true).map_err(Error::Refused)?;

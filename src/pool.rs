@@ -121,7 +121,7 @@ pub trait WorkerHooks: RenewalHooks {
     fn work(&self, index: usize) -> i32;
     /// Worker `index` ended although the server does not stop; it will be replaced.
     fn on_exit(&self, index: usize, ended: Ended);
-    /// Process `pid` has ended and was replaced, if possible: clean up what it left.
+    /// Process `pid` has ended: remove what it left. In a stop, only if the grace was over.
     fn on_cleanup(&self, pid: Pid);
     /// Worker `index` could not be forked; the supervisor tries again.
     fn on_spawn_error(&self, index: usize, error: &io::Error);
@@ -256,7 +256,7 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
             self.hooks.on_exit(index, ended);
             dead.push((index, ended));
         }
-        // SIGKILL comes from outside, so the worker is not at fault, unless no other is ready.
+        // SIGKILL comes from outside: not the worker's fault, unless none is ready, all dead ones left out.
         let others_ready = self.hooks.any_ready();
         for (index, ended) in &dead {
             self.slots[*index].count_exit(ended.signal != Some(sys::SIGKILL) || !others_ready);

@@ -1,7 +1,7 @@
-//! How do bytes cross between two sockets, when either may be slow? Bytes from one end are read into the
-//! worker's one buffer and written to the other end at once. Only what that end does not take is kept, and
-//! until it is sent nothing more is read, so that the kernel slows the sender down (backpressure). The end of
-//! a stream is passed on after its last byte, and ends this direction alone.
+//! How do bytes cross between two sockets, when either may be slow? They go through the worker's one buffer,
+//! or through a pipe once they are many. Only what the other end does not take is kept, in bounded room; when
+//! that is full nothing more is read, so that the kernel slows the sender down (backpressure). The end of a
+//! stream is passed on after its last byte, and ends this direction alone.
 
 use crate::sys::{self, Interest};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
@@ -32,14 +32,14 @@ pub const UNREAD: i32 = 64 * 1024;
 const UNREAD_FAST: i32 = 512 * 1024;
 const FAST: Duration = Duration::from_millis(500);
 
-/// Most pipes of a worker. Four workers then stay within what one user may have in pipes of this size, 64
-/// (`fs.pipe-user-pages-soft`). Without a pipe the bytes are copied.
+/// Most pipes of a worker: those of 16 workers are the 64 MiB that one user may have in pipes by default
+/// (`fs.pipe-user-pages-soft`, pipe(7)). Without a pipe the bytes are copied.
 const PIPES: usize = 16;
 
 /// Bytes after which a direction is large.
 const LARGE: u64 = 512 * 1024;
 
-/// Bytes after which a turn is over; bounds how long one connection can keep its worker from others.
+/// Bytes after which the turn of one direction is over: a bound on how long others wait for the worker.
 const TURN: u64 = 1024 * 1024;
 
 /// One of the two ends.
@@ -184,8 +184,8 @@ struct End {
     crossed: u64,
     /// For a back end whose client is not known to be fast: when it was measured last, and `crossed` then.
     pace: Option<(Instant, u64)>,
-    /// The sink has TCP_NODELAY.
-    nodelay: bool,
+    /// The other end, where its bytes go, has TCP_NODELAY.
+    sink_nodelay: bool,
 }
 
 /// A client and its back end, by `Side`.
@@ -194,15 +194,15 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// `client` has TCP_NODELAY from its listener, so Nagle's algorithm does not delay it. `backend` may
-    /// still be connecting: `poll_connect` tells.
+    /// `client` has TCP_NODELAY from its listener, so Nagle's algorithm delays nothing that comes from
+    /// `backend`. That may still be connecting: `poll_connect` tells.
     pub fn new(client: TcpStream, backend: TcpStream) -> Relay {
-        let end = |stream, flow, pace, nodelay| End {
+        let end = |stream, flow, pace, sink_nodelay| End {
             stream,
             flow,
             crossed: 0,
             pace,
-            nodelay,
+            sink_nodelay,
         };
         let client = end(client, Flow::kept(&[], false), None, false);
         let backend = end(backend, Flow::Moving, Some((Instant::now(), 0)), true);
@@ -315,7 +315,7 @@ impl Relay {
             }
             Flow::Piped(pipe) => {
                 let count = pipe.drain(&sink.stream)?;
-                // The end of the stream is found again when the pipe is empty.
+                // Filled up while it empties: see `UNSENT`. The end of the stream is found when it is empty.
                 if (1..PIECE).contains(&pipe.held) {
                     pipe.fill(&source.stream)?;
                 }
@@ -355,9 +355,9 @@ impl End {
     /// Called before a second write: a small packet would wait until the first is acknowledged (Nagle's
     /// algorithm). Most back ends are written to once, and for them the call would be wasted.
     fn set_nodelay(&mut self, sink: &End) -> io::Result<()> {
-        if self.crossed > 0 && !self.nodelay {
+        if self.crossed > 0 && !self.sink_nodelay {
             sink.stream.set_nodelay(true)?;
-            self.nodelay = true;
+            self.sink_nodelay = true;
         }
         Ok(())
     }
@@ -636,7 +636,7 @@ mod tests {
             let ((near_client, client), (near_backend, backend)) = (quick_pair(), quick_pair());
             let mut relay = Relay::new(near_client, near_backend);
             // These sockets know no such option.
-            relay.ends.iter_mut().for_each(|end| end.nodelay = true);
+            relay.ends.iter_mut().for_each(|end| end.sink_nodelay = true);
             assert!(relay.poll_connect(buffers).unwrap());
             let mut far = [client, backend].map(|stream| Far {
                 stream,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::time::Instant;
 
 /// Set by the first SIGINT, SIGTERM or SIGHUP; for code that is busy.
-static STOPPED: AtomicBool = AtomicBool::new(false);
+static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// A second request to stop ends the process at once. Not so in a worker: a signal to the whole process group
 /// reaches it twice, once through its supervisor, and it dies with that anyway.
@@ -28,10 +28,10 @@ pub static WAKE: AtomicI32 = AtomicI32::new(-1);
 /// An exit from here has the exit code of an interrupted program.
 extern "C" fn handle(signal: libc::c_int) {
     if signal == SIGUSR1 {
-        // No byte, which would wake all for good: the signal itself ends the sleep of the main thread.
+        // No byte, which would wake all for good: the main thread asks after each sleep, which is never long.
         return STATS_REQUESTED.store(true, SeqCst);
     }
-    let again = signal != SIGCHLD && STOPPED.swap(true, SeqCst);
+    let again = signal != SIGCHLD && STOP_REQUESTED.swap(true, SeqCst);
     // A terminal that closes says so twice, by the kernel and by its shell: that is one request.
     if again && signal != SIGHUP && EXIT_ON_SECOND.load(SeqCst) {
         exit_now(130);
@@ -57,7 +57,7 @@ pub enum Listen {
 /// epoll it is one more descriptor that becomes readable, and there is no moment in which it could be missed.
 ///
 /// ```text
-///   SIGTERM ──► handle ──► STOPPED = true           requested(): busy code asks
+///   SIGTERM ──► handle ──► STOP_REQUESTED = true           requested(): busy code asks
 ///                 └──────► one byte ──► read end    as_fd():     waiting code is woken
 /// ```
 ///
@@ -128,7 +128,7 @@ impl Stop {
 
     /// Has a signal asked this process to stop?
     pub fn requested(self) -> bool {
-        self.enabled && STOPPED.load(SeqCst)
+        self.enabled && STOP_REQUESTED.load(SeqCst)
     }
 
     /// Has a signal asked for the counters since the last call? For `balance`.
