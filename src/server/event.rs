@@ -327,8 +327,11 @@ impl EventLoop {
                 }
             }
         }
-        let tell = |token| self.turn(token, Some(Event::Stopping));
-        active.into_iter().for_each(tell);
+        for token in active {
+            // A request that came before the signal, and has not been read, is answered too.
+            self.turn(token, None);
+            self.turn(token, Some(Event::Stopping));
+        }
     }
 
     /// Makes a sweep due by `deadline`.

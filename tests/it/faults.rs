@@ -567,6 +567,31 @@ fn sigterm_lets_an_upload_finish_and_refuses_everybody_else() {
     });
 }
 
+#[test]
+fn requests_that_came_before_sigterm_are_answered() {
+    each_case_at_once(MODES, FILE, |case, folder| {
+        folder.write("a", b"A");
+        let server = case.serve(folder, 8, "");
+        let count = if case.mode == "single" { 1 } else { 8 };
+        let mut wires: Vec<Wire> = (0..count).map(|_| server.connect()).collect();
+        for wire in &mut wires {
+            assert_eq!(wire.ask("GET a\n"), got("a", b"A"));
+        }
+        // The server stands still meanwhile, and then finds the requests and the signal together.
+        let all = server.family();
+        all.iter().for_each(|&pid| signal(pid, libc::SIGSTOP));
+        wires.iter_mut().for_each(|wire| wire.send("GET a\n"));
+        for number in [libc::SIGTERM, libc::SIGCONT] {
+            all.iter().for_each(|&pid| signal(pid, number));
+        }
+        for wire in &mut wires {
+            assert_eq!(wire.reply(), got("a", b"A"));
+            wire.assert_closed();
+        }
+        assert_eq!(server.finish(PATIENCE), "");
+    });
+}
+
 /// As nohup(1) starts a program.
 #[test]
 fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
