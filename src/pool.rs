@@ -132,8 +132,8 @@ pub trait WorkerHooks: RenewalHooks {
 /// A worker that ends sooner than this after its fork made an early exit.
 const MIN_UPTIME: Duration = Duration::from_secs(1);
 
-/// Early exits, of all workers together, after which a supervisor gives up, if none runs and each made one.
-/// Ten workers that all fail at once then cost no more than ten forks.
+/// Early exits, of all workers together, after which a supervisor gives up, if none runs and each made two:
+/// all could be killed at once. Ten workers that fail at once cost ten forks, and ten more ten seconds later.
 const MAX_EARLY_EXITS: u32 = 6;
 
 /// Pause between two forks for a slot after an early exit. Each further one, of any slot, doubles it
@@ -227,7 +227,7 @@ impl<'h, H: WorkerHooks> Supervisor<'h, H> {
     pub fn watch(&mut self, stop: Stop, mut look: impl FnMut()) -> io::Result<bool> {
         while !stop.requested() {
             let ended = self.reap()?;
-            let may_run = |slot: &Slot| slot.pid.is_some() || slot.early_exits == 0;
+            let may_run = |slot: &Slot| slot.pid.is_some() || slot.early_exits < 2;
             if !self.slots.iter().any(may_run) && self.early_exits() >= MAX_EARLY_EXITS {
                 return Ok(false);
             }
@@ -411,6 +411,33 @@ mod tests {
         fn on_retired(&self, _: Pid) {}
     }
 
+    fn supervisor(slots: Vec<Slot>) -> Supervisor<'static, NoHooks> {
+        Supervisor {
+            hooks: &NoHooks,
+            slots,
+            renewal: Renewal::default(),
+        }
+    }
+
+    /// Eight workers that have just ended, each after so many early exits. Does the supervisor give up?
+    fn gives_up_after(early_exits: u32) -> bool {
+        let slot = Slot {
+            pid: None,
+            started: Instant::now(),
+            early_exits,
+        };
+        let mut supervisor = supervisor(vec![slot; 8]);
+        // It looks when it goes on.
+        let watch = || supervisor.watch(Stop::never().unwrap(), || panic!("it goes on"));
+        catch_unwind(AssertUnwindSafe(watch)).is_ok_and(|result| !result.unwrap())
+    }
+
+    #[test]
+    fn a_supervisor_does_not_give_up_when_all_workers_are_killed_at_once() {
+        assert!(!gives_up_after(1));
+        assert!(gives_up_after(2));
+    }
+
     #[test]
     fn a_slot_waits_for_the_early_exits_of_all_but_of_workers_that_have_grown_up() {
         let now = Instant::now();
@@ -420,17 +447,13 @@ mod tests {
             early_exits,
         };
         let (young, old) = (Duration::ZERO, MIN_UPTIME);
-        let supervisor = Supervisor {
-            hooks: &NoHooks,
-            slots: vec![
-                slot(None, young, 1),
-                slot(None, old, 2),
-                slot(Some(1), young, 4),
-                slot(Some(2), old, 8),
-                slot(None, old, 0),
-            ],
-            renewal: Renewal::default(),
-        };
+        let supervisor = supervisor(vec![
+            slot(None, young, 1),
+            slot(None, old, 2),
+            slot(Some(1), young, 4),
+            slot(Some(2), old, 8),
+            slot(None, old, 0),
+        ]);
         assert_eq!(supervisor.early_exits(), 1 + 2 + 4);
         let next: Vec<_> = supervisor.slots.iter().map(|slot| slot.next_fork(7)).collect();
         let late = pause(7);
