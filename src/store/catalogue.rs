@@ -257,8 +257,9 @@ impl Store {
     }
 }
 
-/// The files of the folder in order, a few at a time. What comes and goes meanwhile may be there or not; by
-/// name, no file comes twice.
+/// The files of the folder in order, a few at a time. What comes, goes or changes its place meanwhile (by
+/// size or date: each file that is written) may be there or not; by name, no file comes twice. A kernel may
+/// leave out a file that is replaced while the folder is read: tmpfs does.
 pub struct Listing {
     store: Arc<Store>,
     order: Order,
