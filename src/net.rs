@@ -33,7 +33,7 @@ use std::time::Duration;
 pub const BACKLOG: i32 = 4096;
 
 /// How long an accept loop waits after descriptors have run out, since no event tells when one is free.
-pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where connections arrive.
 pub struct Listener(TcpListener);
