@@ -96,12 +96,12 @@ const TIMELINE: &str = "sys/clock.rs stats/trace.rs client/port.rs stress/trace.
 const PAGE: &str = "http/own.rs http/listing.rs http/pieces.rs http/form.rs http/disposition.rs \
                     http/media.rs server/browser.rs stats/file_log.rs";
 
-/// What LIST and that page have in common: a folder in order, a few names at a time.
-const LISTINGS: &str = "store/catalogue.rs sys/unnamed.rs protocol/list.rs";
-
 /// The same, and what is read with services.
 const NOT_HTTP: &str = "http/own.rs http/listing.rs http/pieces.rs http/form.rs http/disposition.rs \
                         http/media.rs http/auth.rs";
+
+/// What LIST and the page of the HTTP server have in common: a folder in order, a few names at a time.
+const LISTINGS: &str = "store/catalogue.rs sys/unnamed.rs protocol/list.rs";
 
 /// What each worker writes down about itself, and who reads it.
 const WATCHING: &str = "top stats/slot.rs stats/snapshot.rs protocol/stats.rs server/watch.rs";

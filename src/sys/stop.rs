@@ -57,7 +57,7 @@ pub enum Listen {
 /// epoll it is one more descriptor that becomes readable, and there is no moment in which it could be missed.
 ///
 /// ```text
-///   SIGTERM ──► handle ──► STOP_REQUESTED = true           requested(): busy code asks
+///   SIGTERM ──► handle ──► STOP_REQUESTED = true    requested(): busy code asks
 ///                 └──────► one byte ──► read end    as_fd():     waiting code is woken
 /// ```
 ///
