@@ -257,8 +257,10 @@ pub fn readers_get_whole_files(examiner: &Examiner) -> Graded {
         }
         let stored = writer.join().unwrap_or(false);
         let whole = whole.load(Ordering::Relaxed);
-        // The writer had no answer.
-        examiner.wire.doubt.set(whole && !stored);
+        if whole && !stored {
+            // The writer had no answer.
+            examiner.wire.doubt.set(true);
+        }
         Ok(whole && stored)
     })
 }

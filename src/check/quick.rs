@@ -59,7 +59,7 @@ fn ask(examiner: &Examiner, stop: Stop) -> (Vec<Finding>, bool) {
         };
         let mut finding = Finding {
             rule,
-            graded: grade(rule, examiner, stop),
+            graded: grade(rule, &RULES[0], examiner, stop),
             transcript: examiner.wire.transcript.take(),
         };
         if stop.requested() {

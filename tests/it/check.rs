@@ -60,6 +60,9 @@ const FINDINGS: [(Mistake, &str); 46] = [
     (Mistake::ResetInsteadOfRefusal, "refusal"),
 ];
 
+/// What a right server is graded with: no rule takes this long, unless the disk or the machine stands still.
+const PATIENT: [&str; 2] = ["--timeout", "10"];
+
 /// Graded with patience: the machine may be busy with other tests.
 fn check(address: SocketAddr, options: &[&str]) -> Ended {
     let address = address.to_string();
@@ -150,8 +153,18 @@ fn the_page_of_mistakes_has_ten_each_with_its_verdict() {
 #[test]
 fn a_right_server_in_memory_passes() {
     let server = WrongServer::start(Mistake::None);
-    let graded = check(server.address, &[]);
+    let graded = check(server.address, &PATIENT);
     assert_eq!(failed(graded.ok()), [""; 0], "{}", graded.text());
+}
+
+/// A machine that stands still for a moment is no mistake of the server.
+#[test]
+fn a_server_that_is_silent_once_passes() {
+    for silent in [Mistake::SilentToOneReader, Mistake::SilentToAll] {
+        let server = WrongServer::start(silent);
+        let graded = check(server.address, &["--timeout", "1"]);
+        assert_eq!(failed(graded.ok()), [""; 0], "{silent:?}\n{}", graded.text());
+    }
 }
 
 /// Nothing of the grader stays in the folder.
@@ -162,7 +175,7 @@ fn this_server_passes_in_every_mode() {
         let pid = server.pid().to_string();
         // 100 MiB once are enough.
         let big = if case.mode == "thread" { "--big" } else { "--quick" };
-        let graded = check(server.address, &[big, "--pid", &pid]);
+        let graded = check(server.address, &[&PATIENT[..], &[big, "--pid", &pid]].concat());
         assert_eq!(failed(graded.ok()), [""; 0]);
         if case.mode == "thread" {
             assert_eq!(

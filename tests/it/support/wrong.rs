@@ -5,7 +5,7 @@ use crate::support::{END, SYMBOLS, base64};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{iter, thread};
@@ -64,7 +64,13 @@ pub enum Mistake {
     HalfAFileIsOk,
     OldFileCutOff,
     ResetInsteadOfRefusal,
+    // No mistake: once it says nothing for a while.
+    SilentToOneReader,
+    SilentToAll,
 }
+
+/// Longer than three tries of a grader that waits a second, shorter than those with one more wait.
+const SILENCE: Duration = Duration::from_secs(2);
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -77,6 +83,8 @@ struct Shared {
     read: AtomicBool,
     /// Held during a request by some mistakes.
     lock: Mutex<()>,
+    /// How often the file was read at which it falls silent.
+    wanted: AtomicUsize,
     stopped: AtomicBool,
     /// Connections that are served at this moment.
     busy: Mutex<usize>,
@@ -96,6 +104,7 @@ impl WrongServer {
             late: Mutex::default(),
             read: AtomicBool::default(),
             lock: Mutex::default(),
+            wanted: AtomicUsize::default(),
             stopped: AtomicBool::new(false),
             busy: Mutex::default(),
         });
@@ -174,6 +183,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         if shared.mistake == Mistake::ClosesWithoutAName && request == b"GET\r\n\r\n" {
             return;
         }
+        be_silent(&request, shared);
         let reply = answer(&request, shared);
         let failed = reply.contains("\"ERROR\"");
         if failed && shared.mistake == Mistake::ClosesWithoutReplyOnError {
@@ -190,6 +200,21 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             return;
         }
     }
+}
+
+/// The second reader of the file that is swapped meets it while it is swapped.
+fn be_silent(request: &[u8], shared: &Shared) {
+    let (file, count) = match shared.mistake {
+        Mistake::SilentToOneReader => ("-swapped\r\n\r\n", 2),
+        Mistake::SilentToAll => ("-nothing\r\n\r\n", 1),
+        _ => return,
+    };
+    let all = (shared.mistake == Mistake::SilentToAll).then(|| shared.lock.lock());
+    let wanted = request.starts_with(b"GET") && request.ends_with(file.as_bytes());
+    if wanted && shared.wanted.fetch_add(1, Ordering::SeqCst) + 1 == count {
+        thread::sleep(SILENCE);
+    }
+    drop(all);
 }
 
 fn send(stream: &mut TcpStream, reply: &str, mistake: Mistake) -> std::io::Result<()> {
