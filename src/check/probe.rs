@@ -221,10 +221,7 @@ impl Probe<'_> {
     /// way the transcript says so.
     pub fn more(&mut self, limit: Duration) -> Option<usize> {
         let mut buffer = [0; 65536];
-        let ready = self
-            .stream
-            .set_read_timeout(Some(limit.max(Duration::from_millis(1))));
-        let got = ready.and_then(|()| read(&mut self.stream, &mut buffer));
+        let got = read(&mut self.stream, &mut buffer, Instant::now() + limit);
         let silent = |error: &io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         let (end, count) = match got {
             Ok(0) => ("then the connection was closed".to_owned(), Some(0)),
@@ -359,8 +356,11 @@ impl Reply {
 }
 
 /// Ctrl-Z and `fg` interrupt a read with a time limit, although no signal is handled (signal(7)).
-fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+fn read(stream: &mut TcpStream, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
     loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // 0 is refused.
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         match stream.read(buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             other => return other,
