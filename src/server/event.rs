@@ -188,6 +188,7 @@ impl EventLoop {
                 Accepted::Closed => return self.unwatch_listener(),
             }
         }
+        // Each connection has the next token, so tokens count them.
         if self.connections.is_empty() && self.next.is_multiple_of(ACCEPTS_IN_A_ROW) {
             self.leave_listener(Duration::ZERO);
         }
