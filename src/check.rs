@@ -421,6 +421,7 @@ fn grade(rule: &Rule, simplest: &Rule, examiner: &Examiner, stop: Stop) -> Grade
         if stop.requested() || !failed || !examiner.wire.doubt.get() {
             break;
         }
+        examiner.retries.set(examiner.retries.get() + 1);
     }
     graded
 }

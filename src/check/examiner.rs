@@ -25,6 +25,8 @@ pub struct Examiner {
     pub memory: Option<(Pid, u64)>,
     /// How many workers the server has, as its user says; then, as it says itself once it has been asked.
     pub workers: Cell<Option<usize>>,
+    /// How often a rule was tried again.
+    pub retries: Cell<u32>,
     /// Names that were stored, or that a wrong server may have stored.
     made: RefCell<BTreeSet<String>>,
 }
@@ -37,13 +39,18 @@ impl Examiner {
             patience: None,
             memory: None,
             workers: Cell::default(),
+            retries: Cell::default(),
             made: RefCell::default(),
         }
     }
 
-    /// A name that no other run and no person uses; it is deleted at the end.
+    /// A name that no other run, no earlier try and no person uses; it is deleted at the end.
     pub fn name(&self, what: &str) -> String {
-        let name = format!("kolam-check-{}-{what}", process::id());
+        let mut name = format!("kolam-check-{}-{what}", process::id());
+        // An upload that had no answer may still be carried out.
+        if self.retries.get() > 0 {
+            name += &format!("-{}", self.retries.get());
+        }
         self.made(&name);
         name
     }

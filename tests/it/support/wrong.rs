@@ -64,13 +64,14 @@ pub enum Mistake {
     HalfAFileIsOk,
     OldFileCutOff,
     ResetInsteadOfRefusal,
-    // No mistake: once it says nothing for a while.
+    // No mistake: it says nothing for a while.
     SilentToOneReader,
     SilentToAll,
+    SilentToTwoUploaders,
 }
 
-/// Longer than three tries of a grader that waits a second, shorter than those with one more wait.
-const SILENCE: Duration = Duration::from_secs(2);
+/// Longer than three tries of a grader that waits 3 seconds, shorter than those with one more wait.
+const SILENCE: Duration = Duration::from_secs(4);
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -433,6 +434,14 @@ fn upload(name: String, text: &str, rest: &str, shared: &Shared) -> String {
         );
     };
     let reply = ok(&format!("\"data\":\"{name} uploaded successfully\""));
+    if mistake == Mistake::SilentToTwoUploaders && name.ends_with("-padding") {
+        match shared.wanted.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => thread::sleep(SILENCE),
+            // What the first has sent takes the place of this.
+            3 => return reply,
+            _ => {}
+        }
+    }
     let mut files = shared.files.lock().unwrap();
     match mistake {
         Mistake::OkBeforeTheFileIsThere => {
