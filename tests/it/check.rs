@@ -264,8 +264,8 @@ fn silent_clients_are_sent_away_or_it_is_noted() {
     assert_eq!(failed(graded.ok()), [""; 0]);
     graded.says(&["  NOTE silence ", "for more than 300ms: as many such clients"]);
     each_case_at_once(&["thread"], FILE, |case, folder| {
-        let server = case.serve(folder, 2, "--head-timeout 1");
-        check(server.address, &["--quick", "--patience", "8s"]).says(&["  PASS silence "]);
+        let server = case.serve(folder, 2, "--head-timeout 4");
+        check(server.address, &["--quick", "--patience", "30s"]).says(&["  PASS silence "]);
     });
 }
 
