@@ -84,7 +84,7 @@ struct Shared {
     read: AtomicBool,
     /// Held during a request by some mistakes.
     lock: Mutex<()>,
-    /// How often the file was read at which it falls silent.
+    /// How often the file at which it falls silent was asked for or sent.
     wanted: AtomicUsize,
     stopped: AtomicBool,
     /// Connections that are served at this moment.
