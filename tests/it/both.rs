@@ -175,9 +175,13 @@ fn running_out_of_descriptors_is_survived() {
             .map(|_| TcpStream::connect(server.address).unwrap())
             .collect();
         drop(crowd);
-        // One that comes before the server has closed theirs may be told to come again.
+        // One that comes before the server has closed theirs may be told to come again, and why.
         eventually("it serves again", || {
-            case.ask(&mut server.http(), &case.get("a")).is_ok()
+            let answer = case.ask(&mut server.http(), &case.get("a"));
+            if let Err(why) = &answer {
+                assert!(why.contains("Too many open files"), "{why}");
+            }
+            answer.is_ok()
         });
     });
 }
